@@ -1,0 +1,68 @@
+//! What can go wrong, said neutrally. `problem` is the only place that turns this into a status.
+
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not there, or not this tenant's: the same answer for both.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The request's parameters are wrong. All faults at once.
+    #[error("invalid request: {}", list(.0))]
+    Invalid(Vec<Fault>),
+    /// The body parses but says something impossible. All faults at once.
+    #[error("invalid content: {}", list(.0))]
+    Unprocessable(Vec<Fault>),
+    /// The tenant uses more than its share: try again later.
+    #[error("too much at once")]
+    Throttled { retry_after: Duration },
+    /// The store cannot be reached or is full: try again later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// A stored value makes no sense, or the like. The text is for the log only.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// One thing wrong with a request, named so that a person can mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub place: Place,
+    pub name: String,
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Query,
+    Path,
+    Header,
+    Body,
+}
+
+impl Place {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Path => "path",
+            Self::Header => "header",
+            Self::Body => "body",
+        }
+    }
+}
+
+impl Fault {
+    pub fn query(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: Place::Query, name: name.into(), message: message.into() }
+    }
+
+    pub fn body(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: Place::Body, name: name.into(), message: message.into() }
+    }
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|f| format!("{}: {}", f.name, f.message)).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,67 @@
+//! Identities: which tenant, which session, and how a source's own id becomes one of ours.
+
+use uuid::Uuid;
+
+/// A tenant. Only `store` turns one into access (see `store::Scope`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(pub Uuid);
+
+/// One conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub Uuid);
+
+/// Longest id that a source may give, in characters.
+pub const EXTERNAL_ID_MAX_CHARS: usize = 255;
+
+/// Words that are paths of ours, so no session may be called so.
+pub const RESERVED_IDS: [&str; 3] = ["export", "interruption-quality", "root-cause"];
+
+impl SessionId {
+    /// The session that a source's id names: a hyphenated UUID is the id itself, anything else is
+    /// derived from (tenant, kind, id), so that parallel first deliveries meet on one row.
+    pub fn from_source(tenant: TenantId, kind: &str, id: &str) -> Self {
+        match hyphenated(id) {
+            Some(uuid) => Self(uuid),
+            None => Self(Uuid::new_v5(&tenant.0, format!("{kind}\u{0}{id}").as_bytes())),
+        }
+    }
+
+    /// The session that a path or filter names: `sess_` + 32 hex digits, a UUID, or a source's id.
+    pub fn from_reference(tenant: TenantId, reference: &str) -> Self {
+        if let Some(hex) = reference.strip_prefix("sess_")
+            && hex.len() == 32
+            && let Ok(uuid) = Uuid::try_parse(hex)
+        {
+            return Self(uuid);
+        }
+        Self::from_source(tenant, NATIVE, reference)
+    }
+
+    /// The observability dialect's spelling.
+    pub fn prefixed(self) -> String {
+        format!("sess_{}", self.0.simple())
+    }
+}
+
+/// The kind of id that native ingest carries.
+pub const NATIVE: &str = "native";
+
+/// A UUID in its hyphenated form only (a trace id of 32 hex digits is none); nil and max are no ids.
+pub fn hyphenated(text: &str) -> Option<Uuid> {
+    if text.len() != 36 {
+        return None;
+    }
+    Uuid::try_parse(text).ok().filter(|u| !u.is_nil() && !u.is_max())
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Display for TenantId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
