@@ -75,6 +75,8 @@ pub struct Report {
 pub enum Submission {
     Event(Event),
     Report(Report),
+    /// Nothing has been heard of the session since this moment, for so long that it must be over.
+    Silence(DateTime<Utc>),
 }
 
 /// What became of an item.

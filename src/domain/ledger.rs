@@ -46,6 +46,7 @@ impl Ledger {
         });
         match submission {
             Submission::Event(event) => reach.add(&as_fact(event, Source::Event, event.at)),
+            Submission::Silence(_) => {}
             Submission::Report(report) => {
                 reach.replaces_report = true;
                 for event in &report.events {
@@ -60,18 +61,8 @@ impl Ledger {
         match submission {
             Submission::Event(event) => self.take(into_fact(event, Source::Event)),
             Submission::Report(report) => self.replace_report(report, now),
+            Submission::Silence(since) => self.time_out(since),
         }
-    }
-
-    /// A fact that no source sent: nothing has been heard since `silent_since`.
-    pub fn time_out(&mut self, silent_since: DateTime<Utc>) -> Outcome {
-        let event = Event {
-            kind: Kind::Session,
-            id: "timeout".to_owned(),
-            at: silent_since,
-            fields: Map::new(),
-        };
-        self.take(into_fact(event, Source::Timeout))
     }
 
     pub fn activity(&self) -> Option<Activity> {
@@ -95,6 +86,11 @@ impl Ledger {
     /// The entities that may speak differently now.
     pub fn touched(&self) -> impl Iterator<Item = &Entity> {
         self.before.keys()
+    }
+
+    /// Whether anything is to be written at all.
+    pub fn is_unchanged(&self, activity_before: Option<Activity>) -> bool {
+        self.changed.is_empty() && self.activity == activity_before
     }
 
     pub fn written(&self) -> impl Iterator<Item = (&Fact, &Entity)> {
@@ -135,6 +131,20 @@ impl Ledger {
             let activity = Activity::of(fact);
             self.activity = Some(self.activity.map_or(activity, |known| known.and(activity)));
         }
+    }
+
+    fn time_out(&mut self, silent_since: DateTime<Utc>) -> Outcome {
+        // Not a session that somebody else removed meanwhile.
+        if self.activity.is_none() {
+            return Outcome::Duplicate;
+        }
+        let event = Event {
+            kind: Kind::Session,
+            id: "timeout".to_owned(),
+            at: silent_since,
+            fields: Map::new(),
+        };
+        self.take(into_fact(event, Source::Timeout))
     }
 
     fn replace_report(&mut self, report: Report, now: DateTime<Utc>) -> Outcome {
