@@ -1,6 +1,7 @@
 //! What we talk about: values and pure rules. Knows no wire format but the names of facts, does no
 //! I/O, reads no clock. Imports nothing of ours.
 
+pub mod access;
 pub mod assemble;
 pub mod digest;
 pub mod error;
