@@ -35,10 +35,16 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(Limits::new(&app), limit))
         .layer(RequestDecompressionLayer::new())
         .layer(DefaultBodyLimit::max(app.settings.body_limit_bytes));
-    table().fallback(|| async { StatusCode::NOT_FOUND }).layer(layers).with_state(app)
+    table()
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(layers)
+        .with_state(app)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where routes are registered")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where routes are registered"
+)]
 fn table() -> Router<App> {
     ROUTES.iter().fold(Router::new(), |router, route| {
         router.route(route.path, (route.handler)(route.verb.filter()))
@@ -60,7 +66,14 @@ fn cors(settings: &Settings) -> CorsLayer {
     let header = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.clone()))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

@@ -37,7 +37,12 @@ pub struct Parts {
 impl App {
     pub fn new(store: Store, clock: Clock, settings: Settings) -> Self {
         let keyring = Keyring::new(store.clone());
-        Self(Arc::new(Parts { store, keyring, clock, settings }))
+        Self(Arc::new(Parts {
+            store,
+            keyring,
+            clock,
+            settings,
+        }))
     }
 }
 

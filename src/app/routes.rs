@@ -50,7 +50,12 @@ const fn route(
     access: Access,
     handler: fn(MethodFilter) -> MethodRouter<App>,
 ) -> Route {
-    Route { verb, path, access, handler }
+    Route {
+        verb,
+        path,
+        access,
+        handler,
+    }
 }
 
 impl Verb {

@@ -448,18 +448,14 @@ mod tests {
         fn load(&self, batch: &[Submission]) -> Vec<Fact> {
             let mut reach = Reach::default();
             for submission in batch {
-                let one = Ledger::reach(submission);
-                reach.identities.extend(one.identities);
-                reach.entities.extend(one.entities);
-                reach.replaces_report |= one.replaces_report;
+                reach.and(Ledger::reach(submission));
             }
             for fact in &self.facts {
                 let met = reach.identities.contains(&fact.identity())
                     || reach.entities.contains(&fact.entity())
                     || (reach.replaces_report && fact.source == crate::domain::event::Source::Call);
                 if met {
-                    reach.entities.insert(fact.entity());
-                    reach.add_turn_of(fact);
+                    reach.meet(fact);
                 }
             }
             self.facts

@@ -32,6 +32,15 @@ pub struct Entity {
     pub key: String,
 }
 
+impl Entity {
+    pub fn turn(index: i32) -> Self {
+        Self {
+            kind: Kind::Turn,
+            key: index.to_string(),
+        }
+    }
+}
+
 /// What a fact is to one that is known under the same identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {

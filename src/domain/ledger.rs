@@ -246,8 +246,20 @@ impl Reach {
         self.add_turn_of(fact);
     }
 
+    pub fn and(&mut self, other: Self) {
+        self.identities.extend(other.identities);
+        self.entities.extend(other.entities);
+        self.replaces_report |= other.replaces_report;
+    }
+
+    /// A known fact that a submission may replace: its entity is met too.
+    pub fn meet(&mut self, fact: &Fact) {
+        self.entities.insert(fact.entity());
+        self.add_turn_of(fact);
+    }
+
     /// How long an answer took may depend on the tools that ran meanwhile.
-    pub fn add_turn_of(&mut self, fact: &Fact) {
+    fn add_turn_of(&mut self, fact: &Fact) {
         if fact.kind == Kind::ToolCall
             && let Some(turn) = fact.fields.get("turn").and_then(serde_json::Value::as_f64)
         {

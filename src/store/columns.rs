@@ -18,7 +18,8 @@ pub fn object(place: &'static str, text: &str) -> Result<Map<String, Value>> {
 
 /// JSON of any kind kept as text.
 pub fn json(place: &'static str, text: Option<String>) -> Result<Option<Value>> {
-    text.map(|text| serde_json::from_str(&text).map_err(|_| unreadable(place, text.len()))).transpose()
+    text.map(|text| serde_json::from_str(&text).map_err(|_| unreadable(place, text.len())))
+        .transpose()
 }
 
 pub fn to_text(value: &impl serde::Serialize) -> String {

@@ -6,13 +6,25 @@ use super::support::TestServer;
 async fn a_server_is_alive_and_ready() {
     let server = TestServer::start().await;
     let anybody = server.anonymous();
-    assert_eq!(anybody.get("/healthz").await.status(200).json()["status"], "ok");
-    assert_eq!(anybody.get("/readyz").await.status(200).json()["status"], "ready");
+    assert_eq!(
+        anybody.get("/healthz").await.status(200).json()["status"],
+        "ok"
+    );
+    assert_eq!(
+        anybody.get("/readyz").await.status(200).json()["status"],
+        "ready"
+    );
     anybody.head("/readyz").await.status(200);
     anybody.get("/nowhere").await.problem(404, "not-found");
-    let answer = anybody.post("/healthz", &serde_json::json!({})).await.problem(405, "method-not-allowed");
+    let answer = anybody
+        .post("/healthz", &serde_json::json!({}))
+        .await
+        .problem(405, "method-not-allowed");
     assert_eq!(answer.header("allow"), "GET,HEAD");
-    let answer = anybody.get("/healthz?x=1").await.problem(400, "invalid-request");
+    let answer = anybody
+        .get("/healthz?x=1")
+        .await
+        .problem(400, "invalid-request");
     assert_eq!(answer.faults(), ["x is no parameter here; there are none"]);
 }
 

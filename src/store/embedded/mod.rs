@@ -20,7 +20,10 @@ pub enum Hold {
 pub struct Embedded(ConnectOptions);
 
 pub async fn open(options: Options) -> Result<Embedded, String> {
-    Err(format!("set DATABASE_URL: no private Postgres in `{}` yet", options.data_dir.display()))
+    Err(format!(
+        "set DATABASE_URL: no private Postgres in `{}` yet",
+        options.data_dir.display()
+    ))
 }
 
 impl Embedded {

@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::Error;
-use crate::domain::Result;
+use super::Result;
 use crate::domain::assemble::{Counters, KnownTurn, Neighbour};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
@@ -18,7 +17,6 @@ use crate::domain::turn::{Position, Predecessor, Speaker};
 use crate::store::columns::column;
 use crate::store::columns::object;
 use crate::store::columns::unreadable;
-use crate::store::failure;
 
 /// (tenant, session): what rows and locks are sorted by.
 pub type Key = (Uuid, Uuid);
@@ -33,7 +31,10 @@ pub struct SessionBefore {
 }
 
 /// Locks the rows of those sessions that exist, in the order of their keys.
-pub async fn lock_sessions(connection: &mut PgConnection, keys: &[Key]) -> Result<BTreeMap<Key, SessionBefore>> {
+pub async fn lock_sessions(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<BTreeMap<Key, SessionBefore>> {
     let rows = sqlx::query!(
         "select s.tenant_id, s.id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
@@ -46,8 +47,7 @@ pub async fn lock_sessions(connection: &mut PgConnection, keys: &[Key]) -> Resul
         &column(keys, |k| k.1),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     let mut sessions = BTreeMap::new();
     for row in rows {
         let before = SessionBefore {
@@ -61,8 +61,12 @@ pub async fn lock_sessions(connection: &mut PgConnection, keys: &[Key]) -> Resul
                 evaluations: row.evaluation_count,
                 turn_tokens: row.turn_tokens,
             },
-            digest: Digest::from_bytes(&row.digest).ok_or_else(|| unreadable("sessions.digest", row.id))?,
-            activity: Activity { first_at: row.first_at, last_at: row.last_at },
+            digest: Digest::from_bytes(&row.digest)
+                .ok_or_else(|| unreadable("sessions.digest", row.id))?,
+            activity: Activity {
+                first_at: row.first_at,
+                last_at: row.last_at,
+            },
         };
         sessions.insert((row.tenant_id, row.id), before);
     }
@@ -70,7 +74,10 @@ pub async fn lock_sessions(connection: &mut PgConnection, keys: &[Key]) -> Resul
 }
 
 /// The facts under these identities.
-pub async fn facts_by_identity(connection: &mut PgConnection, identities: &[(Key, Identity)]) -> Result<Vec<(Key, Fact)>> {
+pub async fn facts_by_identity(
+    connection: &mut PgConnection,
+    identities: &[(Key, Identity)],
+) -> Result<Vec<(Key, Fact)>> {
     if identities.is_empty() {
         return Ok(Vec::new());
     }
@@ -89,13 +96,15 @@ pub async fn facts_by_identity(connection: &mut PgConnection, identities: &[(Key
         &column(identities, |(_, identity)| identity.id.clone()),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter().map(FactRow::into_fact).collect()
 }
 
 /// The facts that speak of these (shared) entities.
-pub async fn facts_by_entity(connection: &mut PgConnection, entities: &[(Key, Entity)]) -> Result<Vec<(Key, Fact)>> {
+pub async fn facts_by_entity(
+    connection: &mut PgConnection,
+    entities: &[(Key, Entity)],
+) -> Result<Vec<(Key, Fact)>> {
     if entities.is_empty() {
         return Ok(Vec::new());
     }
@@ -113,13 +122,15 @@ pub async fn facts_by_entity(connection: &mut PgConnection, entities: &[(Key, En
         &column(entities, |(_, entity)| entity.key.clone()),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter().map(FactRow::into_fact).collect()
 }
 
 /// All facts that came in these sessions' native reports.
-pub async fn facts_of_reports(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<(Key, Fact)>> {
+pub async fn facts_of_reports(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<(Key, Fact)>> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -134,8 +145,7 @@ pub async fn facts_of_reports(connection: &mut PgConnection, keys: &[Key]) -> Re
         Source::Call as i16,
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter().map(FactRow::into_fact).collect()
 }
 
@@ -153,7 +163,8 @@ struct FactRow {
 impl FactRow {
     fn into_fact(self) -> Result<(Key, Fact)> {
         let fact = Fact {
-            source: Source::from_stored(self.source).ok_or_else(|| unreadable("facts.source", &self.id))?,
+            source: Source::from_stored(self.source)
+                .ok_or_else(|| unreadable("facts.source", &self.id))?,
             kind: Kind::from_stored(self.kind).ok_or_else(|| unreadable("facts.kind", &self.id))?,
             fields: object("facts.body", &self.body)?,
             id: self.id,
@@ -172,7 +183,10 @@ pub struct Place {
 }
 
 /// The untouched turns right before and right behind each place.
-pub async fn neighbours(connection: &mut PgConnection, places: &[Place]) -> Result<Vec<(Key, Neighbour)>> {
+pub async fn neighbours(
+    connection: &mut PgConnection,
+    places: &[Place],
+) -> Result<Vec<(Key, Neighbour)>> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -207,13 +221,15 @@ pub async fn neighbours(connection: &mut PgConnection, places: &[Place]) -> Resu
         &column(places, |p| array_literal(&p.touched)),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter().map(NeighbourRow::into_neighbour).collect()
 }
 
 /// All turns of sessions of which a batch touches many turns at once.
-pub async fn all_turns(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<(Key, Neighbour)>> {
+pub async fn all_turns(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<(Key, Neighbour)>> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -226,8 +242,7 @@ pub async fn all_turns(connection: &mut PgConnection, keys: &[Key]) -> Result<Ve
         &column(keys, |k| k.1),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter().map(NeighbourRow::into_neighbour).collect()
 }
 
@@ -248,21 +263,34 @@ impl NeighbourRow {
         let extra = object("turns.extra", &self.extra)?;
         let member = |name: &str| Some(extra.get(name)?.get("stt")?.as_str()?.to_owned());
         let before = Predecessor {
-            speaker: Speaker::parse(&self.speaker).ok_or_else(|| unreadable("turns.speaker", &self.speaker))?,
+            speaker: Speaker::parse(&self.speaker)
+                .ok_or_else(|| unreadable("turns.speaker", &self.speaker))?,
             end_ms: self.end_ms,
             stt_ms: self.stt_ms,
             endpointing_ms: self.endpointing_ms,
-            eou_probability: extra.get("eouProbability").and_then(serde_json::Value::as_f64),
+            eou_probability: extra
+                .get("eouProbability")
+                .and_then(serde_json::Value::as_f64),
             stt_provider: member("providers"),
             stt_model: member("models"),
         };
-        let position = (self.start_ms.unwrap_or(i32::MAX), self.end_ms.unwrap_or(i32::MAX), self.index);
-        Ok(((self.tenant_id, self.session_id), Neighbour { position, before }))
+        let position = (
+            self.start_ms.unwrap_or(i32::MAX),
+            self.end_ms.unwrap_or(i32::MAX),
+            self.index,
+        );
+        Ok((
+            (self.tenant_id, self.session_id),
+            Neighbour { position, before },
+        ))
     }
 }
 
 /// What the rows of these turns have added to their sessions.
-pub async fn known_turns(connection: &mut PgConnection, turns: &[(Key, i32)]) -> Result<Vec<(Key, i32, KnownTurn)>> {
+pub async fn known_turns(
+    connection: &mut PgConnection,
+    turns: &[(Key, i32)],
+) -> Result<Vec<(Key, i32, KnownTurn)>> {
     if turns.is_empty() {
         return Ok(Vec::new());
     }
@@ -275,12 +303,19 @@ pub async fn known_turns(connection: &mut PgConnection, turns: &[(Key, i32)]) ->
         &column(turns, |(_, index)| *index),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+    .await?;
     rows.into_iter()
         .map(|row| {
-            let measures = postcard::from_bytes(&row.measures).map_err(|_| unreadable("turns.measures", row.session_id))?;
-            Ok(((row.tenant_id, row.session_id), row.index, KnownTurn { tokens: row.tokens, measures }))
+            let measures = postcard::from_bytes(&row.measures)
+                .map_err(|_| unreadable("turns.measures", row.session_id))?;
+            Ok((
+                (row.tenant_id, row.session_id),
+                row.index,
+                KnownTurn {
+                    tokens: row.tokens,
+                    measures,
+                },
+            ))
         })
         .collect()
 }
@@ -289,7 +324,10 @@ pub async fn known_turns(connection: &mut PgConnection, turns: &[(Key, i32)]) ->
 pub type ToolInterval = (Key, String, i32, (i32, i32));
 
 /// When the tools of these turns ran.
-pub async fn tool_intervals(connection: &mut PgConnection, turns: &[(Key, i32)]) -> Result<Vec<ToolInterval>> {
+pub async fn tool_intervals(
+    connection: &mut PgConnection,
+    turns: &[(Key, i32)],
+) -> Result<Vec<ToolInterval>> {
     if turns.is_empty() {
         return Ok(Vec::new());
     }
@@ -303,22 +341,21 @@ pub async fn tool_intervals(connection: &mut PgConnection, turns: &[(Key, i32)])
         &column(turns, |(_, turn)| *turn),
     )
     .fetch_all(connection)
-    .await
-    .map_err(failure)?;
-    Ok(rows.into_iter().map(|r| ((r.tenant_id, r.session_id), r.id, r.turn, (r.start_ms, r.end_ms))).collect())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            (
+                (r.tenant_id, r.session_id),
+                r.id,
+                r.turn,
+                (r.start_ms, r.end_ms),
+            )
+        })
+        .collect())
 }
 
 fn array_literal(numbers: &[i32]) -> String {
     let list: Vec<String> = numbers.iter().map(i32::to_string).collect();
     format!("{{{}}}", list.join(","))
-}
-
-/// A fact's row that names no entity is its own.
-pub fn is_shared(entity: &Entity) -> bool {
-    Fact::is_shared(entity.kind)
-}
-
-/// The text of an error that should not happen.
-pub fn missing(what: &str) -> Error {
-    Error::Internal(format!("{what} is missing from its batch"))
 }

@@ -37,7 +37,12 @@ impl TestServer {
 
     /// With other settings than the defaults.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::on(Arc::new(cluster::database().await), Clock::fixed(now()), change).await
+        Self::on(
+            Arc::new(cluster::database().await),
+            Clock::fixed(now()),
+            change,
+        )
+        .await
     }
 
     /// Another server process, as it were, on the same store and clock.
@@ -45,7 +50,11 @@ impl TestServer {
         Self::on(self.database.clone(), self.clock.clone(), |_| {}).await
     }
 
-    async fn on(database: Arc<TestDatabase>, clock: Clock, change: impl FnOnce(&mut Settings)) -> Self {
+    async fn on(
+        database: Arc<TestDatabase>,
+        clock: Clock,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
         let store = Store::connect(parse_url(&database.url()).expect("a URL"), 4);
@@ -54,8 +63,19 @@ impl TestServer {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let app = App::new(store, clock.clone(), settings);
         let stop = CancellationToken::new();
-        tokio::spawn(app::serve(listener, app.clone(), Tasks::default(), stop.clone().cancelled_owned()));
-        Self { app, clock, base, database, stop }
+        tokio::spawn(app::serve(
+            listener,
+            app.clone(),
+            Tasks::default(),
+            stop.clone().cancelled_owned(),
+        ));
+        Self {
+            app,
+            clock,
+            base,
+            database,
+            stop,
+        }
     }
 
     pub fn database_url(&self) -> String {
@@ -68,15 +88,32 @@ impl TestServer {
     }
 
     pub async fn tenant(&self, name: &str) -> Tenant<'_> {
-        let tenant =
-            access::Tenant { id: TenantId(Uuid::new_v4()), name: name.to_owned(), created_at: self.clock.now() };
+        let tenant = access::Tenant {
+            id: TenantId(Uuid::new_v4()),
+            name: name.to_owned(),
+            created_at: self.clock.now(),
+        };
         let (first, _) = self.new_key(tenant.id, "admin", None);
-        tenants::create(&self.app.store, &tenant, &first).await.expect("a tenant");
-        Tenant { server: self, id: tenant.id }
+        tenants::create(&self.app.store, &tenant, &first)
+            .await
+            .expect("a tenant");
+        Tenant {
+            server: self,
+            id: tenant.id,
+        }
     }
 
-    fn new_key(&self, tenant: TenantId, scopes: &str, expires_at: Option<DateTime<Utc>>) -> (NewKey, String) {
-        let rights: Result<Rights, _> = scopes.split(',').filter(|s| !s.is_empty()).map(str::parse).collect();
+    fn new_key(
+        &self,
+        tenant: TenantId,
+        scopes: &str,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> (NewKey, String) {
+        let rights: Result<Rights, _> = scopes
+            .split(',')
+            .filter(|s| !s.is_empty())
+            .map(str::parse)
+            .collect();
         let key = key::generate();
         let stored = NewKey {
             id: key.id,
@@ -110,7 +147,9 @@ impl Tenant<'_> {
 
     pub async fn key_until(&self, scopes: &str, expires_at: Option<DateTime<Utc>>) -> String {
         let (stored, text) = self.server.new_key(self.id, scopes, expires_at);
-        api_keys::create(&self.server.app.store, &stored).await.expect("a key");
+        api_keys::create(&self.server.app.store, &stored)
+            .await
+            .expect("a key");
         text
     }
 
