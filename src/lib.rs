@@ -18,6 +18,10 @@
 pub mod domain;
 pub mod store;
 
+pub mod services;
+
+pub mod ingest;
+
 pub mod auth;
 
 pub mod api;

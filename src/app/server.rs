@@ -93,6 +93,12 @@ pub async fn serve(
     {
         tracing::warn!("background tasks were still running at the end of the grace time");
     }
+    if timeout(app.settings.shutdown_grace, app.writer.idle())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ingest queue was not empty at the end of the grace time");
+    }
     served
 }
 
