@@ -23,6 +23,7 @@ pub mod auth;
 pub mod api;
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod problem;
 pub mod telemetry;

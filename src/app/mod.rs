@@ -20,7 +20,7 @@ pub use clock::{Clock, Now};
 pub use edge::RequestId;
 pub use layers::router;
 pub use routes::{Access, ROUTES, Route, Verb};
-pub use server::{Tasks, serve};
+pub use server::{Tasks, serve, start_work};
 
 /// What every handler may ask for, cheap to clone.
 #[derive(Clone)]

@@ -54,7 +54,9 @@ impl TestServer {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let app = App::new(store, clock.clone(), settings);
         let stop = CancellationToken::new();
-        tokio::spawn(app::serve(listener, app.clone(), Tasks::default(), stop.clone().cancelled_owned()));
+        let tasks = Tasks::default();
+        app::start_work(&app, &tasks);
+        tokio::spawn(app::serve(listener, app.clone(), tasks, stop.clone().cancelled_owned()));
         Self { app, clock, base, database, stop }
     }
 
