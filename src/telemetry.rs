@@ -19,7 +19,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::LogFormat;
 
 /// Upper edges, in seconds: a cached poll to the request timeout.
-const DURATION_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const DURATION_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts logging to standard error. Only the first call in a process has an effect.
@@ -30,7 +32,12 @@ pub fn log(format: LogFormat, level: &str) {
         .with_ansi(std::io::stderr().is_terminal());
     let started = match format {
         LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "logging was started before");
@@ -43,21 +50,36 @@ pub fn collect() -> Result<&'static PrometheusHandle, BuildError> {
     if let Some(handle) = HANDLE.get() {
         return Ok(handle);
     }
-    let handle = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS)?.install_recorder()?;
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&DURATION_BUCKETS)?
+        .install_recorder()?;
     describe();
     Ok(HANDLE.get_or_init(|| handle))
 }
 
 fn describe() {
-    describe_counter!("voxray_http_requests_total", "Requests answered, by route, method and status");
-    describe_histogram!("voxray_http_request_duration_seconds", "Time to the start of an answer");
+    describe_counter!(
+        "voxray_http_requests_total",
+        "Requests answered, by route, method and status"
+    );
+    describe_histogram!(
+        "voxray_http_request_duration_seconds",
+        "Time to the start of an answer"
+    );
     describe_gauge!("voxray_http_requests_in_flight", "Requests being answered");
-    describe_gauge!("voxray_store_connections", "Connections to Postgres, by pool");
+    describe_gauge!(
+        "voxray_store_connections",
+        "Connections to Postgres, by pool"
+    );
     describe_gauge!("voxray_store_connections_idle", "Of these, the idle ones");
 }
 
 /// Serves `GET /metrics` until `stop`.
-pub async fn serve_metrics(listener: TcpListener, handle: &'static PrometheusHandle, stop: CancellationToken) {
+pub async fn serve_metrics(
+    listener: TcpListener,
+    handle: &'static PrometheusHandle,
+    stop: CancellationToken,
+) {
     let page = move |uri: Uri| async move { metrics_page(handle, &uri) };
     let upkeep = async {
         loop {
@@ -80,7 +102,11 @@ fn metrics_page(handle: &PrometheusHandle, uri: &Uri) -> Response {
     if uri.path() != "/metrics" {
         return (StatusCode::NOT_FOUND, "metrics are at /metrics\n").into_response();
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        handle.render(),
+    )
+        .into_response()
 }
 
 /// Counts a request as running for as long as it lives, also when it is dropped half-way.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa_swagger_ui::{Config, serve};
@@ -49,7 +51,8 @@ pub async fn openapi_yaml(query: Query) -> Result<Response, Problem> {
 /// The contract for programs.
 pub async fn openapi_json(query: Query) -> Result<Response, Problem> {
     query.params().finish()?;
-    let json = contract_json().map_err(|error| Error::Internal(format!("openapi.yaml: {error}")))?;
+    let json =
+        contract_json().map_err(|error| Error::Internal(format!("openapi.yaml: {error}")))?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
@@ -74,7 +77,9 @@ pub async fn docs(query: Query) -> Result<Response, Problem> {
 pub async fn docs_file(Path(name): Path<String>, query: Query) -> Result<Response, Problem> {
     query.params().finish()?;
     // Without this, the page would ask a validator elsewhere about the contract.
-    let config = Config::new(["/openapi.json"]).validator_url("none").deep_linking(true);
+    let config = Config::new(["/openapi.json"])
+        .validator_url("none")
+        .deep_linking(true);
     match serve(&name, Arc::new(config)) {
         Ok(Some(file)) => Ok(docs_response(&file.content_type, file.bytes.into_owned())),
         Ok(None) => Err(Error::NotFound("file of the API reference").into()),

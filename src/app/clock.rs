@@ -33,15 +33,17 @@ impl Clock {
     /// In whole microseconds, as the store keeps it.
     pub fn now(&self) -> DateTime<Utc> {
         match &self.0 {
-            Some(micros) => {
-                DateTime::from_timestamp_micros(micros.load(Ordering::Relaxed)).unwrap_or(DateTime::UNIX_EPOCH)
-            }
+            Some(micros) => DateTime::from_timestamp_micros(micros.load(Ordering::Relaxed))
+                .unwrap_or(DateTime::UNIX_EPOCH),
             None => system_now().trunc_subsecs(6),
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the clock that everything else is given")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock that everything else is given"
+)]
 fn system_now() -> DateTime<Utc> {
     Utc::now()
 }

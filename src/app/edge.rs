@@ -45,7 +45,13 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
 
     let status = response.status();
     telemetry::answered(route, method, status, started.elapsed());
-    span.in_scope(|| tracing::debug!(status = status.as_u16(), elapsed_ms = elapsed_ms(started), "answered"));
+    span.in_scope(|| {
+        tracing::debug!(
+            status = status.as_u16(),
+            elapsed_ms = elapsed_ms(started),
+            "answered"
+        )
+    });
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -67,16 +73,24 @@ fn told(mut response: Response, id: &str) -> Response {
 
 /// Whether somebody has written an error body on purpose: no library here answers in JSON or HTML.
 fn has_own_body(response: &Response) -> bool {
-    let declared = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let declared = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     declared.is_some_and(|declared| !declared.starts_with(b"text/plain"))
 }
 
 fn request_id(headers: &HeaderMap) -> String {
     let is_safe = |id: &&str| {
         (1..=REQUEST_ID_MAX_CHARS).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
-    let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_safe);
+    let given = headers
+        .get(X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(is_safe);
     given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 

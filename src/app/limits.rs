@@ -30,24 +30,34 @@ pub(super) struct Limits {
 
 impl Limits {
     pub fn new(app: &App) -> Self {
-        Self { free: Arc::new(Semaphore::new(app.settings.concurrency_limit)), app: app.clone() }
+        Self {
+            free: Arc::new(Semaphore::new(app.settings.concurrency_limit)),
+            app: app.clone(),
+        }
     }
 }
 
 pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
     if path.is_some_and(|path| VITAL.contains(&path)) {
         return next.run(request).await;
     }
     if !limits.app.store.is_migrated() {
-        return Problem::unavailable("the store is not ready yet, try again shortly").into_response();
+        return Problem::unavailable("the store is not ready yet, try again shortly")
+            .into_response();
     }
     let Ok(_permit) = limits.free.try_acquire() else {
         return Problem::unavailable("the server is busy, try again shortly").into_response();
     };
     let settings = &limits.app.settings;
     if declared_length(&request) > settings.body_limit_bytes {
-        let detail = format!("the body is larger than {} bytes", settings.body_limit_bytes);
+        let detail = format!(
+            "the body is larger than {} bytes",
+            settings.body_limit_bytes
+        );
         tokio::spawn(timeout(LINGER, discard(request.into_body())));
         return Problem::new(&Kind::TOO_LARGE, detail).into_response();
     }
@@ -59,8 +69,13 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
 }
 
 fn declared_length(request: &Request) -> usize {
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    length.and_then(|length| length.parse().ok()).unwrap_or_default()
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    length
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_default()
 }
 
 async fn discard(body: Body) {

@@ -18,7 +18,7 @@ use crate::store::Store;
 
 pub use clock::{Clock, Now};
 pub use edge::RequestId;
-pub use layers::router;
+pub use layers::{layered, router, routes};
 pub use routes::{Access, ROUTES, Route, Verb};
 pub use server::{Tasks, serve, start_work};
 
@@ -37,7 +37,12 @@ pub struct Parts {
 impl App {
     pub fn new(store: Store, clock: Clock, settings: Settings) -> Self {
         let keyring = Keyring::new(store.clone());
-        Self(Arc::new(Parts { store, keyring, clock, settings }))
+        Self(Arc::new(Parts {
+            store,
+            keyring,
+            clock,
+            settings,
+        }))
     }
 }
 

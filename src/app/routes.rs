@@ -42,10 +42,16 @@ use Verb::Get;
 pub const ROUTES: &[Route] = &[
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
-    route(Get, "/openapi.yaml", Public, |m| on(m, operations::openapi_yaml)),
-    route(Get, "/openapi.json", Public, |m| on(m, operations::openapi_json)),
+    route(Get, "/openapi.yaml", Public, |m| {
+        on(m, operations::openapi_yaml)
+    }),
+    route(Get, "/openapi.json", Public, |m| {
+        on(m, operations::openapi_json)
+    }),
     route(Get, "/docs", Public, |m| on(m, operations::docs)),
-    route(Get, "/docs/{*rest}", Public, |m| on(m, operations::docs_file)),
+    route(Get, "/docs/{*rest}", Public, |m| {
+        on(m, operations::docs_file)
+    }),
 ];
 
 const fn route(
@@ -54,7 +60,12 @@ const fn route(
     access: Access,
     handler: fn(MethodFilter) -> MethodRouter<App>,
 ) -> Route {
-    Route { verb, path, access, handler }
+    Route {
+        verb,
+        path,
+        access,
+        handler,
+    }
 }
 
 impl Verb {

@@ -83,7 +83,13 @@ pub async fn serve(
             Ok(())
         }
     };
-    if timeout(app.settings.shutdown_grace.max(Duration::from_secs(1)), tasks.end()).await.is_err() {
+    if timeout(
+        app.settings.shutdown_grace.max(Duration::from_secs(1)),
+        tasks.end(),
+    )
+    .await
+    .is_err()
+    {
         tracing::warn!("background tasks were still running at the end of the grace time");
     }
     served

@@ -52,7 +52,11 @@ macro_rules! extractor {
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
                 let make: fn(&Grant) -> Option<Self> = $make;
                 let grant = grant(parts, state).await?;
-                let made = if grant.allows(Right::$right) { make(&grant) } else { None };
+                let made = if grant.allows(Right::$right) {
+                    make(&grant)
+                } else {
+                    None
+                };
                 made.ok_or_else(|| missing(Right::$right))
             }
         }
@@ -82,7 +86,9 @@ where
     let key = present::presented(&parts.headers)?;
     let now = Clock::from_ref(state).now();
     let Some(grant) = Keyring::from_ref(state).open(&key, now).await? else {
-        return Err(Problem::unauthenticated("the API key is unknown, expired or revoked"));
+        return Err(Problem::unauthenticated(
+            "the API key is unknown, expired or revoked",
+        ));
     };
     tracing::Span::current().record("tenant.id", tracing::field::display(grant.scope().tenant()));
     Ok(grant)

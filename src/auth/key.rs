@@ -39,18 +39,26 @@ pub fn generate() -> Generated {
     let secret = Alphanumeric.sample_string(&mut random, SECRET_CHARS);
     let body = format!("{PREFIX}{id}_{secret}");
     let text = format!("{body}{}", checksum(&body));
-    Generated { hash: hash(&text), text, id }
+    Generated {
+        hash: hash(&text),
+        text,
+        id,
+    }
 }
 
 /// Reads a key; nothing if its shape or checksum is wrong.
 pub fn parse(text: &str) -> Option<Presented> {
     let (id, rest) = text.strip_prefix(PREFIX)?.split_once('_')?;
-    let is_base62 = |part: &str, chars| part.len() == chars && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let is_base62 =
+        |part: &str, chars| part.len() == chars && part.bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_base62(id, ID_CHARS) || !is_base62(rest, SECRET_CHARS + CHECKSUM_CHARS) {
         return None;
     }
     let (body, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
-    (checksum(body) == sum).then(|| Presented { id: id.to_owned(), hash: hash(text) })
+    (checksum(body) == sum).then(|| Presented {
+        id: id.to_owned(),
+        hash: hash(text),
+    })
 }
 
 fn hash(text: &str) -> KeyHash {
@@ -92,7 +100,14 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_key() {
-        for text in ["", "vxr_", "vxr__", "sk-12", "vxr_ééé_x", &"vxr_a_".repeat(50)] {
+        for text in [
+            "",
+            "vxr_",
+            "vxr__",
+            "sk-12",
+            "vxr_ééé_x",
+            &"vxr_a_".repeat(50),
+        ] {
             assert!(parse(text).is_none(), "{text}");
         }
     }

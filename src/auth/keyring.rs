@@ -30,15 +30,26 @@ struct Inner {
 
 impl Keyring {
     pub fn new(store: Store) -> Self {
-        let grants = Cache::builder().max_capacity(MEMORY_KEYS).time_to_live(MEMORY).build();
-        Self(Arc::new(Inner { store, grants, used: Mutex::default() }))
+        let grants = Cache::builder()
+            .max_capacity(MEMORY_KEYS)
+            .time_to_live(MEMORY)
+            .build();
+        Self(Arc::new(Inner {
+            store,
+            grants,
+            used: Mutex::default(),
+        }))
     }
 
     /// What a key opens now. Many requests with one key ask the store once.
     pub async fn open(&self, key: &Presented, now: DateTime<Utc>) -> Result<Option<Grant>> {
         let ask = self.0.store.open(&key.id, &key.hash, now);
-        let grant =
-            self.0.grants.try_get_with_by_ref(&key.hash, ask).await.map_err(|error| (*error).clone())?;
+        let grant = self
+            .0
+            .grants
+            .try_get_with_by_ref(&key.hash, ask)
+            .await
+            .map_err(|error| (*error).clone())?;
         let grant = grant.filter(|grant| !grant.is_expired(now));
         if grant.is_some() {
             self.note_use(&key.id, now);

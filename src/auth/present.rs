@@ -14,20 +14,36 @@ const HOW: &str = "send one as `Authorization: Bearer KEY` or `x-api-key: KEY`";
 
 /// The one key that a request presents, however often.
 pub fn presented(headers: &HeaderMap) -> Result<Presented, Problem> {
-    let authorization = headers.get_all(AUTHORIZATION).iter().map(|value| from_authorization(value.as_bytes()));
-    let plain = headers.get_all(X_API_KEY).iter().map(|value| from_text(value.as_bytes()));
+    let authorization = headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .map(|value| from_authorization(value.as_bytes()));
+    let plain = headers
+        .get_all(X_API_KEY)
+        .iter()
+        .map(|value| from_text(value.as_bytes()));
     let mut keys = authorization.chain(plain);
     let Some(first) = keys.next() else {
-        return Err(Problem::unauthenticated(format!("there is no API key in the request: {HOW}")));
+        return Err(Problem::unauthenticated(format!(
+            "there is no API key in the request: {HOW}"
+        )));
     };
     for other in keys {
         if other != first {
             let message = "two different API keys are presented, send one only".to_owned();
-            let fault = Fault { place: Place::Header, name: "authorization".to_owned(), message };
+            let fault = Fault {
+                place: Place::Header,
+                name: "authorization".to_owned(),
+                message,
+            };
             return Err(Error::Invalid(vec![fault]).into());
         }
     }
-    first.ok_or_else(|| Problem::unauthenticated(format!("what is presented is no API key of this server: {HOW}")))
+    first.ok_or_else(|| {
+        Problem::unauthenticated(format!(
+            "what is presented is no API key of this server: {HOW}"
+        ))
+    })
 }
 
 fn from_authorization(value: &[u8]) -> Option<Presented> {

@@ -51,13 +51,20 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     print_checks(&checks, arguments.json)?;
     let has_failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
-    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if has_failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
     if settings.database_url.is_none() && !settings.data_dir.exists() {
         let folder = settings.data_dir.display();
-        checks.push(warning("store", format!("there is nothing in `{folder}` yet: `voxray serve` makes it")));
+        checks.push(warning(
+            "store",
+            format!("there is nothing in `{folder}` yet: `voxray serve` makes it"),
+        ));
         return;
     }
     let postgres = match open::postgres(settings, Hold::Command).await {
@@ -83,15 +90,23 @@ async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
 
 fn check_server(server: &Server, checks: &mut Vec<Check>) {
     let version = &server.version;
-    let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse::<u32>().ok());
+    let major = version
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
     checks.push(if major.is_some_and(|major| major >= OLDEST_POSTGRES) {
         ok("store", format!("PostgreSQL {version} answers"))
     } else {
-        failed("store", format!("PostgreSQL {version} is too old: {OLDEST_POSTGRES} or later is needed"))
+        failed(
+            "store",
+            format!("PostgreSQL {version} is too old: {OLDEST_POSTGRES} or later is needed"),
+        )
     });
     for (name, value) in &server.settings {
         if value == "off" {
-            let detail = format!("`{name}` is off: what was acknowledged can be lost when the machine stops");
+            let detail = format!(
+                "`{name}` is off: what was acknowledged can be lost when the machine stops"
+            );
             checks.push(warning("durability", detail));
         }
     }
@@ -99,7 +114,10 @@ fn check_server(server: &Server, checks: &mut Vec<Check>) {
         checks.push(ok("durability", "what is acknowledged is on disk"));
     }
     let skew = server.now - Clock::system().now();
-    let detail = format!("the database's clock differs by {} ms", skew.num_milliseconds());
+    let detail = format!(
+        "the database's clock differs by {} ms",
+        skew.num_milliseconds()
+    );
     checks.push(if skew.abs() <= TimeDelta::seconds(SKEW_MAX_SECONDS) {
         ok("clock", detail)
     } else {
@@ -111,12 +129,14 @@ fn check_schema(schema: &Schema) -> Check {
     let Schema { applied, known, .. } = schema;
     match applied.cmp(known) {
         std::cmp::Ordering::Equal => ok("migrations", format!("all {known} are applied")),
-        std::cmp::Ordering::Less => {
-            warning("migrations", format!("{applied} of {known} are applied: `voxray migrate` applies the rest"))
-        }
-        std::cmp::Ordering::Greater => {
-            failed("migrations", format!("{applied} are applied, but this version knows only {known}: update it"))
-        }
+        std::cmp::Ordering::Less => warning(
+            "migrations",
+            format!("{applied} of {known} are applied: `voxray migrate` applies the rest"),
+        ),
+        std::cmp::Ordering::Greater => failed(
+            "migrations",
+            format!("{applied} are applied, but this version knows only {known}: update it"),
+        ),
     }
 }
 
@@ -129,7 +149,13 @@ fn print_checks(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     }
     let rows: Vec<_> = checks
         .iter()
-        .map(|check| vec![check.name.to_owned(), check.verdict.as_str().to_owned(), check.detail.clone()])
+        .map(|check| {
+            vec![
+                check.name.to_owned(),
+                check.verdict.as_str().to_owned(),
+                check.detail.clone(),
+            ]
+        })
         .collect();
     print::table(&["CHECK", "VERDICT", "DETAIL"], &rows)
 }
@@ -145,13 +171,25 @@ impl Verdict {
 }
 
 fn ok(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, verdict: Verdict::Ok, detail: detail.into() }
+    Check {
+        name,
+        verdict: Verdict::Ok,
+        detail: detail.into(),
+    }
 }
 
 fn warning(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, verdict: Verdict::Warning, detail: detail.into() }
+    Check {
+        name,
+        verdict: Verdict::Warning,
+        detail: detail.into(),
+    }
 }
 
 fn failed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, verdict: Verdict::Failed, detail: detail.into() }
+    Check {
+        name,
+        verdict: Verdict::Failed,
+        detail: detail.into(),
+    }
 }

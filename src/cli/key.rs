@@ -22,7 +22,9 @@ pub enum Command {
 
 /// Create a key; it is shown once
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  voxray key create --tenant acme --name dashboard --scopes sessions:read,transcripts:read")]
+#[command(
+    after_help = "Example:\n  voxray key create --tenant acme --name dashboard --scopes sessions:read,transcripts:read"
+)]
 pub struct Create {
     /// The tenant's id or name
     #[arg(long)]
@@ -140,14 +142,20 @@ fn show(key: &key::Generated, json: bool) -> Result<(), Failure> {
     if json {
         print::json(&json!({ "id": key.id, "key": key.text }))?;
     } else {
-        print::line(&format!("id   {}\nkey  {}\nThe key is shown only now.", key.id, key.text))?;
+        print::line(&format!(
+            "id   {}\nkey  {}\nThe key is shown only now.",
+            key.id, key.text
+        ))?;
     }
     Ok(())
 }
 
 async fn revoke(arguments: Revoke) -> Result<(), Failure> {
     let now = Clock::system().now();
-    open::with_store(&arguments.settings, async |store| Ok(api_keys::revoke(store, &arguments.id, now).await?)).await?;
+    open::with_store(&arguments.settings, async |store| {
+        Ok(api_keys::revoke(store, &arguments.id, now).await?)
+    })
+    .await?;
     if arguments.json {
         print::json(&json!({ "id": arguments.id, "revoked": true }))?;
     } else {
@@ -167,10 +175,21 @@ async fn list(arguments: List) -> Result<(), Failure> {
     })
     .await?;
     if arguments.json {
-        return Ok(print::json(&Value::from_iter(keys.iter().map(|key| wire(key, now))))?);
+        return Ok(print::json(&Value::from_iter(
+            keys.iter().map(|key| wire(key, now)),
+        ))?);
     }
     let rows: Vec<_> = keys.iter().map(|key| row(key, now)).collect();
-    let head = ["ID", "TENANT", "NAME", "SCOPES", "STATUS", "CREATED", "EXPIRES", "LAST USED"];
+    let head = [
+        "ID",
+        "TENANT",
+        "NAME",
+        "SCOPES",
+        "STATUS",
+        "CREATED",
+        "EXPIRES",
+        "LAST USED",
+    ];
     Ok(print::table(&head, &rows)?)
 }
 

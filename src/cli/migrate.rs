@@ -17,11 +17,19 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let schema = open::with_store(&arguments.settings, async |store| Ok(store.schema().await?)).await?;
+    let schema = open::with_store(&arguments.settings, async |store| {
+        Ok(store.schema().await?)
+    })
+    .await?;
     if arguments.json {
-        print::json(&json!({ "applied": schema.applied, "known": schema.known, "newest": schema.newest }))?;
+        print::json(
+            &json!({ "applied": schema.applied, "known": schema.known, "newest": schema.newest }),
+        )?;
     } else {
-        print::line(&format!("{} of {} migrations are applied", schema.applied, schema.known))?;
+        print::line(&format!(
+            "{} of {} migrations are applied",
+            schema.applied, schema.known
+        ))?;
     }
     Ok(())
 }

@@ -22,7 +22,11 @@ use crate::store::embedded::EmbeddedError;
 
 /// Observability for voice agents, on one Postgres.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = "Example:\n  voxray serve --listen 0.0.0.0:8787")]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  voxray serve --listen 0.0.0.0:8787"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -74,7 +78,10 @@ struct Failure {
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self {
+            code: 1,
+            message: message.into(),
+        }
     }
 
     fn report(&self) -> ExitCode {
@@ -85,7 +92,10 @@ impl Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
-        Self { code: 2, message: error.to_string() }
+        Self {
+            code: 2,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -98,8 +108,15 @@ impl From<Error> for Failure {
 
 impl From<EmbeddedError> for Failure {
     fn from(error: EmbeddedError) -> Self {
-        let code = if matches!(error, EmbeddedError::InUse { .. }) { 3 } else { 1 };
-        Self { code, message: error.to_string() }
+        let code = if matches!(error, EmbeddedError::InUse { .. }) {
+            3
+        } else {
+            1
+        };
+        Self {
+            code,
+            message: error.to_string(),
+        }
     }
 }
 

@@ -17,11 +17,23 @@ pub struct Postgres {
 
 pub async fn postgres(settings: &Settings, hold: Hold) -> Result<Postgres, Failure> {
     if let Some(url) = &settings.database_url {
-        return Ok(Postgres { options: parse_url(url).map_err(Failure::new)?, embedded: None });
+        return Ok(Postgres {
+            options: parse_url(url).map_err(Failure::new)?,
+            embedded: None,
+        });
     }
     let data_dir = settings.data_dir.clone();
-    let embedded = embedded::open(embedded::Options { data_dir, hold, durable: true, extra: vec![] }).await?;
-    Ok(Postgres { options: embedded.connect_options(), embedded: Some(embedded) })
+    let embedded = embedded::open(embedded::Options {
+        data_dir,
+        hold,
+        durable: true,
+        extra: vec![],
+    })
+    .await?;
+    Ok(Postgres {
+        options: embedded.connect_options(),
+        embedded: Some(embedded),
+    })
 }
 
 /// Runs a command's work on the migrated store, and leaves everything as it was found.

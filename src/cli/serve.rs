@@ -19,7 +19,9 @@ const MIGRATE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Run the server (what `voxray` does without a command)
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  voxray serve\n  DATABASE_URL=postgres://voxray@db/voxray voxray serve --listen 0.0.0.0:8787")]
+#[command(
+    after_help = "Examples:\n  voxray serve\n  DATABASE_URL=postgres://voxray@db/voxray voxray serve --listen 0.0.0.0:8787"
+)]
 pub struct Arguments {
     #[command(flatten)]
     settings: ServerSettings,
@@ -37,7 +39,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let postgres = open::postgres(&settings, Hold::Server).await?;
     let store = Store::connect(postgres.options.clone(), settings.pool_size);
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    let result = serve(listener, App::new(store.clone(), Clock::system(), settings), tasks, stop).await;
+    let result = serve(
+        listener,
+        App::new(store.clone(), Clock::system(), settings),
+        tasks,
+        stop,
+    )
+    .await;
     store.close().await;
     if let Some(embedded) = postgres.embedded {
         embedded.stop().await;
@@ -47,13 +55,25 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Answers from the start on, 503 at first: the store is ready only after its migrations.
-async fn serve(listener: TcpListener, app: App, tasks: Tasks, stop: CancellationToken) -> Result<(), Failure> {
-    let served = tokio::spawn(app::serve(listener, app.clone(), tasks.clone(), stop.clone().cancelled_owned()));
+async fn serve(
+    listener: TcpListener,
+    app: App,
+    tasks: Tasks,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let served = tokio::spawn(app::serve(
+        listener,
+        app.clone(),
+        tasks.clone(),
+        stop.clone().cancelled_owned(),
+    ));
     let prepared = prepare(&app, &tasks, &stop).await;
     if prepared.is_err() {
         stop.cancel();
     }
-    let served = served.await.map_err(|error| Failure::new(format!("the server ended: {error}")))?;
+    let served = served
+        .await
+        .map_err(|error| Failure::new(format!("the server ended: {error}")))?;
     prepared?;
     Ok(served?)
 }
@@ -66,7 +86,8 @@ async fn prepare(app: &App, tasks: &Tasks, stop: &CancellationToken) -> Result<(
             Some(Ok(())) => break,
             Some(Err(Error::Unavailable(cause))) => {
                 tracing::warn!(cause, "the store is not there yet, trying again");
-                stop.run_until_cancelled(tokio::time::sleep(MIGRATE_AGAIN_AFTER)).await;
+                stop.run_until_cancelled(tokio::time::sleep(MIGRATE_AGAIN_AFTER))
+                    .await;
             }
             Some(Err(error)) => return Err(error.into()),
         }
@@ -77,7 +98,9 @@ async fn prepare(app: &App, tasks: &Tasks, stop: &CancellationToken) -> Result<(
 }
 
 async fn start_metrics(settings: &Settings, tasks: &Tasks) -> Result<(), Failure> {
-    let Some(address) = settings.metrics_listen else { return Ok(()) };
+    let Some(address) = settings.metrics_listen else {
+        return Ok(());
+    };
     let listener = bind("metrics_listen", address).await?;
     let handle = telemetry::collect().map_err(|error| Failure::new(format!("metrics: {error}")))?;
     tasks.spawn(|stop| telemetry::serve_metrics(listener, handle, stop));
@@ -85,13 +108,20 @@ async fn start_metrics(settings: &Settings, tasks: &Tasks) -> Result<(), Failure
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    let told = |error| Failure::new(format!("setting `{setting}`: cannot listen on `{address}`: {error}"));
+    let told = |error| {
+        Failure::new(format!(
+            "setting `{setting}`: cannot listen on `{address}`: {error}"
+        ))
+    };
     TcpListener::bind(address).await.map_err(told)
 }
 
 /// Cancelled by Ctrl-C or by a polite `kill`.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {

@@ -4,7 +4,11 @@ use chrono::TimeDelta;
 
 pub fn parse(text: &str) -> Result<TimeDelta, String> {
     let form = || format!("must be a number and `s`, `m`, `h` or `d`, such as `24h`, got `{text}`");
-    let (number, unit) = text.char_indices().next_back().map(|(at, unit)| (&text[..at], unit)).ok_or_else(form)?;
+    let (number, unit) = text
+        .char_indices()
+        .next_back()
+        .map(|(at, unit)| (&text[..at], unit))
+        .ok_or_else(form)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
@@ -14,8 +18,11 @@ pub fn parse(text: &str) -> Result<TimeDelta, String> {
     };
     let number: u32 = number.parse().map_err(|_| form())?;
     // A hundred years: far enough, and within what a time can hold.
-    let span = i64::from(number).checked_mul(seconds).filter(|span| *span <= 36_500 * 86_400);
-    span.map(TimeDelta::seconds).ok_or_else(|| format!("must be at most `36500d`, got `{text}`"))
+    let span = i64::from(number)
+        .checked_mul(seconds)
+        .filter(|span| *span <= 36_500 * 86_400);
+    span.map(TimeDelta::seconds)
+        .ok_or_else(|| format!("must be at most `36500d`, got `{text}`"))
 }
 
 #[cfg(test)]

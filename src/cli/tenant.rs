@@ -52,8 +52,11 @@ pub async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn create(arguments: Create) -> Result<(), Failure> {
-    let tenant =
-        Tenant { id: TenantId(Uuid::new_v4()), name: arguments.name, created_at: Clock::system().now() };
+    let tenant = Tenant {
+        id: TenantId(Uuid::new_v4()),
+        name: arguments.name,
+        created_at: Clock::system().now(),
+    };
     let key = key::generate();
     let stored = NewKey {
         id: key.id,
@@ -64,17 +67,26 @@ async fn create(arguments: Create) -> Result<(), Failure> {
         created_at: tenant.created_at,
         expires_at: None,
     };
-    open::with_store(&arguments.settings, async |store| Ok(tenants::create(store, &tenant, &stored).await?)).await?;
+    open::with_store(&arguments.settings, async |store| {
+        Ok(tenants::create(store, &tenant, &stored).await?)
+    })
+    .await?;
     if arguments.json {
         print::json(&json!({ "tenantId": tenant.id.0, "key": key.text }))?;
     } else {
-        print::line(&format!("tenant  {}\nkey     {}\nThe key is shown only now.", tenant.id, key.text))?;
+        print::line(&format!(
+            "tenant  {}\nkey     {}\nThe key is shown only now.",
+            tenant.id, key.text
+        ))?;
     }
     Ok(())
 }
 
 async fn list(arguments: List) -> Result<(), Failure> {
-    let tenants = open::with_store(&arguments.settings, async |store| Ok(tenants::list(store).await?)).await?;
+    let tenants = open::with_store(&arguments.settings, async |store| {
+        Ok(tenants::list(store).await?)
+    })
+    .await?;
     if arguments.json {
         let items = tenants.iter().map(|tenant| {
             json!({ "id": tenant.id.0, "name": tenant.name, "createdAt": print::time(tenant.created_at) })
@@ -83,7 +95,13 @@ async fn list(arguments: List) -> Result<(), Failure> {
     }
     let rows: Vec<_> = tenants
         .into_iter()
-        .map(|tenant| vec![tenant.id.to_string(), tenant.name, print::time(tenant.created_at)])
+        .map(|tenant| {
+            vec![
+                tenant.id.to_string(),
+                tenant.name,
+                print::time(tenant.created_at),
+            ]
+        })
         .collect();
     Ok(print::table(&["ID", "NAME", "CREATED"], &rows)?)
 }
@@ -92,7 +110,10 @@ async fn list(arguments: List) -> Result<(), Failure> {
 pub(super) fn name(text: &str) -> Result<String, String> {
     let chars = text.chars().count();
     if !(1..=255).contains(&chars) || text.trim() != text || text.chars().any(char::is_control) {
-        return Err("must have 1 to 255 characters, no control characters, and no space at either end".to_owned());
+        return Err(
+            "must have 1 to 255 characters, no control characters, and no space at either end"
+                .to_owned(),
+        );
     }
     if Uuid::try_parse(text).is_ok() {
         return Err("must not look like an id".to_owned());

@@ -16,8 +16,13 @@ pub enum Right {
 }
 
 impl Right {
-    pub const ALL: [Self; 5] =
-        [Self::SessionsRead, Self::TranscriptsRead, Self::IngestWrite, Self::ReviewsWrite, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::SessionsRead,
+        Self::TranscriptsRead,
+        Self::IngestWrite,
+        Self::ReviewsWrite,
+        Self::Admin,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,10 +39,15 @@ impl std::str::FromStr for Right {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|right| right.as_str() == text).ok_or_else(|| {
-            let known = Self::ALL.map(|right| format!("`{}`", right.as_str())).join(", ");
-            format!("must be one of {known}, got `{text}`")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|right| right.as_str() == text)
+            .ok_or_else(|| {
+                let known = Self::ALL
+                    .map(|right| format!("`{}`", right.as_str()))
+                    .join(", ");
+                format!("must be one of {known}, got `{text}`")
+            })
     }
 }
 
@@ -55,7 +65,9 @@ impl Rights {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Right> {
-        Right::ALL.into_iter().filter(move |right| self.contains(*right))
+        Right::ALL
+            .into_iter()
+            .filter(move |right| self.contains(*right))
     }
 
     /// As they are stored and shown.
@@ -66,7 +78,11 @@ impl Rights {
 
 impl FromIterator<Right> for Rights {
     fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
-        Self(rights.into_iter().fold(0, |bits, right| bits | 1 << right as u8))
+        Self(
+            rights
+                .into_iter()
+                .fold(0, |bits, right| bits | 1 << right as u8),
+        )
     }
 }
 

@@ -58,14 +58,26 @@ impl Place {
 
 impl Fault {
     pub fn query(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Query, name: name.into(), message: message.into() }
+        Self {
+            place: Place::Query,
+            name: name.into(),
+            message: message.into(),
+        }
     }
 
     pub fn body(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Body, name: name.into(), message: message.into() }
+        Self {
+            place: Place::Body,
+            name: name.into(),
+            message: message.into(),
+        }
     }
 }
 
 fn list(faults: &[Fault]) -> String {
-    faults.iter().map(|f| format!("{}: {}", f.name, f.message)).collect::<Vec<_>>().join("; ")
+    faults
+        .iter()
+        .map(|f| format!("{}: {}", f.name, f.message))
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -20,12 +20,21 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection {
-            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                Problem::new(&Kind::TOO_LARGE, "the body, decompressed, is larger than this server accepts")
-            }
-            _ => Problem::new(&Kind::INVALID_REQUEST, "the body broke off or does not decompress"),
-        })
+        Bytes::from_request(request, state)
+            .await
+            .map(Self)
+            .map_err(|rejection| match rejection {
+                BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                    Problem::new(
+                        &Kind::TOO_LARGE,
+                        "the body, decompressed, is larger than this server accepts",
+                    )
+                }
+                _ => Problem::new(
+                    &Kind::INVALID_REQUEST,
+                    "the body broke off or does not decompress",
+                ),
+            })
     }
 }
 
@@ -37,7 +46,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(&Kind::UNSUPPORTED_MEDIA_TYPE, "`Content-Type` must be `application/json`"));
+            return Err(Problem::new(
+                &Kind::UNSUPPORTED_MEDIA_TYPE,
+                "`Content-Type` must be `application/json`",
+            ));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
         Ok(Self(parse(&bytes)?))
@@ -52,21 +64,32 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// Whether the body is declared to be JSON of some kind.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let declared = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = declared
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 /// Reads JSON: 400 with line and column where it is none, 422 where it says something else.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Error::Invalid(vec![Fault::body("body", format!("must be JSON: {error}"))]))?;
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        Error::Invalid(vec![Fault::body("body", format!("must be JSON: {error}"))])
+    })?;
     let mut faults = Vec::new();
     refuse_nul(&value, &mut String::new(), &mut faults);
     if !faults.is_empty() {
         return Err(Error::Unprocessable(faults));
     }
-    T::deserialize(value).map_err(|error| Error::Unprocessable(vec![Fault::body("body", error.to_string())]))
+    T::deserialize(value)
+        .map_err(|error| Error::Unprocessable(vec![Fault::body("body", error.to_string())]))
 }
 
 /// No text of ours holds NUL, and Postgres takes none.
@@ -124,6 +147,9 @@ mod tests {
             complaint("[1]"),
             "invalid content: body: invalid type: integer `1`, expected a string"
         );
-        assert_eq!(complaint(r#"["a", "b\u0000"]"#), "invalid content: /1: must not contain NUL");
+        assert_eq!(
+            complaint(r#"["a", "b\u0000"]"#),
+            "invalid content: /1: must not contain NUL"
+        );
     }
 }

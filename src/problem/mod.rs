@@ -68,7 +68,13 @@ const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
 
 impl Problem {
     pub fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
-        Self { status: kind.status, kind, detail: detail.into(), faults: Vec::new(), headers: HeaderMap::new() }
+        Self {
+            status: kind.status,
+            kind,
+            detail: detail.into(),
+            faults: Vec::new(),
+            headers: HeaderMap::new(),
+        }
     }
 
     pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
@@ -95,13 +101,24 @@ impl Problem {
 
     /// The problem that a bare status from a library stands for.
     pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
-        let kind = Kind::ALL.iter().find(|kind| kind.status == status).copied().unwrap_or({
-            if status.is_server_error() { &Kind::INTERNAL } else { &Kind::INVALID_REQUEST }
-        });
+        let kind = Kind::ALL
+            .iter()
+            .find(|kind| kind.status == status)
+            .copied()
+            .unwrap_or({
+                if status.is_server_error() {
+                    &Kind::INTERNAL
+                } else {
+                    &Kind::INVALID_REQUEST
+                }
+            });
         let detail = match status {
             StatusCode::NOT_FOUND => "there is nothing at this path".to_owned(),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allowed = headers.get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("none");
+                let allowed = headers
+                    .get(ALLOW)
+                    .and_then(|allow| allow.to_str().ok())
+                    .unwrap_or("none");
                 format!("this path allows only {}", allowed.replace(',', ", "))
             }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -109,7 +126,10 @@ impl Problem {
             }
             _ => kind.title.to_lowercase(),
         };
-        Self { status, ..Self::new(kind, detail) }
+        Self {
+            status,
+            ..Self::new(kind, detail)
+        }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -150,18 +170,26 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound(what) => Self::new(&Kind::NOT_FOUND, format!("no such {what}")),
             Error::Invalid(faults) => {
-                Self::new(&Kind::INVALID_REQUEST, summary("the request", &faults)).with_faults(faults)
+                Self::new(&Kind::INVALID_REQUEST, summary("the request", &faults))
+                    .with_faults(faults)
             }
             Error::Unprocessable(faults) => {
-                Self::new(&Kind::INVALID_CONTENT, summary("the content", &faults)).with_faults(faults)
+                Self::new(&Kind::INVALID_CONTENT, summary("the content", &faults))
+                    .with_faults(faults)
             }
             Error::Conflict(text) => Self::new(&Kind::CONFLICT, text),
             Error::Throttled { retry_after } => {
                 let seconds = HeaderValue::from(retry_after.as_secs().max(1));
-                Self::new(&Kind::TOO_MANY_REQUESTS, "this tenant has too much waiting, try again later")
-                    .with_header(RETRY_AFTER, seconds.clone())
-                    .with_header(HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(0))
-                    .with_header(HeaderName::from_static("ratelimit-reset"), seconds)
+                Self::new(
+                    &Kind::TOO_MANY_REQUESTS,
+                    "this tenant has too much waiting, try again later",
+                )
+                .with_header(RETRY_AFTER, seconds.clone())
+                .with_header(
+                    HeaderName::from_static("ratelimit-remaining"),
+                    HeaderValue::from(0),
+                )
+                .with_header(HeaderName::from_static("ratelimit-reset"), seconds)
             }
             Error::Unavailable(cause) => {
                 tracing::warn!(cause, "the store is unavailable");
@@ -169,7 +197,10 @@ impl From<Error> for Problem {
             }
             Error::Internal(cause) => {
                 tracing::error!(cause, "a request failed");
-                Self::new(&Kind::INTERNAL, "something went wrong here; the log has it under the request's id")
+                Self::new(
+                    &Kind::INTERNAL,
+                    "something went wrong here; the log has it under the request's id",
+                )
             }
         }
     }
@@ -211,6 +242,10 @@ struct WireFault<'a> {
 
 impl<'a> From<&'a Fault> for WireFault<'a> {
     fn from(fault: &'a Fault) -> Self {
-        Self { r#in: fault.place.as_str(), name: &fault.name, message: &fault.message }
+        Self {
+            r#in: fault.place.as_str(),
+            name: &fault.name,
+            message: &fault.message,
+        }
     }
 }

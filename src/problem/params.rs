@@ -56,7 +56,11 @@ pub struct Params {
 
 impl Params {
     pub fn new(pairs: Vec<(String, String)>) -> Self {
-        Self { pairs, known: Vec::new(), faults: Vec::new() }
+        Self {
+            pairs,
+            known: Vec::new(),
+            faults: Vec::new(),
+        }
     }
 
     /// A text of 1 to 255 characters.
@@ -84,7 +88,8 @@ impl Params {
 
     /// `true` or `false`.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        self.one_of(name, &["true", "false"]).map(|word| word == "true")
+        self.one_of(name, &["true", "false"])
+            .map(|word| word == "true")
     }
 
     /// One of some words.
@@ -100,10 +105,23 @@ impl Params {
         spelling: impl Fn(T) -> &'static str,
     ) -> Option<T> {
         let value = self.take(name)?;
-        let found = values.iter().copied().find(|known| spelling(*known) == value);
+        let found = values
+            .iter()
+            .copied()
+            .find(|known| spelling(*known) == value);
         if found.is_none() {
-            let known: Vec<_> = values.iter().map(|known| format!("`{}`", spelling(*known))).collect();
-            return self.refuse(name, format!("must be one of {}, got `{}`", known.join(", "), shown(&value)));
+            let known: Vec<_> = values
+                .iter()
+                .map(|known| format!("`{}`", spelling(*known)))
+                .collect();
+            return self.refuse(
+                name,
+                format!(
+                    "must be one of {}, got `{}`",
+                    known.join(", "),
+                    shown(&value)
+                ),
+            );
         }
         found
     }
@@ -113,10 +131,16 @@ impl Params {
         let value = self.take(name)?;
         match DateTime::parse_from_rfc3339(&with_plus(&value)) {
             Ok(time) if time.timestamp() >= 0 => Some(time.to_utc()),
-            Ok(_) => self.refuse(name, format!("must not be before 1970, got `{}`", shown(&value))),
+            Ok(_) => self.refuse(
+                name,
+                format!("must not be before 1970, got `{}`", shown(&value)),
+            ),
             Err(_) => self.refuse(
                 name,
-                format!("must be an RFC 3339 time such as `2025-01-31T09:30:00Z`, got `{}`", shown(&value)),
+                format!(
+                    "must be an RFC 3339 time such as `2025-01-31T09:30:00Z`, got `{}`",
+                    shown(&value)
+                ),
             ),
         }
     }
@@ -128,7 +152,9 @@ impl Params {
         read: impl FnOnce(&str) -> std::result::Result<T, String>,
     ) -> Option<T> {
         let text = self.take(name)?;
-        read(&text).map_err(|message| self.refuse::<T>(name, message)).ok()
+        read(&text)
+            .map_err(|message| self.refuse::<T>(name, message))
+            .ok()
     }
 
     /// A fault that only several parameters together show.
@@ -150,12 +176,18 @@ impl Params {
             }
             seen.push(name);
             if !self.known.contains(&name.as_str()) {
-                self.faults.push(Fault::query(shown(name), unknown(name, &self.known)));
+                self.faults
+                    .push(Fault::query(shown(name), unknown(name, &self.known)));
             } else if self.pairs.iter().filter(|(other, _)| other == name).count() > 1 {
-                self.faults.push(Fault::query(name.as_str(), "must be given once only"));
+                self.faults
+                    .push(Fault::query(name.as_str(), "must be given once only"));
             }
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(self.faults))
+        }
     }
 
     fn number<N>(&mut self, name: &'static str, range: RangeInclusive<N>, what: &str) -> Option<N>
@@ -166,15 +198,26 @@ impl Params {
         let (low, high) = (range.start(), range.end());
         match value.parse::<N>() {
             Ok(number) if range.contains(&number) => Some(number),
-            Ok(_) => self.refuse(name, format!("must be between {low} and {high}, got `{}`", shown(&value))),
-            Err(_) => self
-                .refuse(name, format!("must be {what} between {low} and {high}, got `{}`", shown(&value))),
+            Ok(_) => self.refuse(
+                name,
+                format!("must be between {low} and {high}, got `{}`", shown(&value)),
+            ),
+            Err(_) => self.refuse(
+                name,
+                format!(
+                    "must be {what} between {low} and {high}, got `{}`",
+                    shown(&value)
+                ),
+            ),
         }
     }
 
     fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
-        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        self.pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
     }
 
     fn refuse<T>(&mut self, name: &'static str, message: String) -> Option<T> {
@@ -189,7 +232,9 @@ pub(super) fn check_text(text: &str) -> std::result::Result<(), String> {
     if text.is_empty() {
         Err("must not be empty".to_owned())
     } else if chars > TEXT_MAX_CHARS {
-        Err(format!("must have at most {TEXT_MAX_CHARS} characters, got {chars}"))
+        Err(format!(
+            "must have at most {TEXT_MAX_CHARS} characters, got {chars}"
+        ))
     } else if text.contains('\0') {
         Err("must not contain NUL".to_owned())
     } else if text.contains('\u{fffd}') {
@@ -200,12 +245,20 @@ pub(super) fn check_text(text: &str) -> std::result::Result<(), String> {
 }
 
 pub(super) fn fault_in(place: Place, name: &str, message: String) -> Fault {
-    Fault { place, name: name.to_owned(), message }
+    Fault {
+        place,
+        name: name.to_owned(),
+        message,
+    }
 }
 
 /// A `+` in a query string arrives as a space.
 fn with_plus(text: &str) -> String {
-    match text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)) {
+    match text
+        .len()
+        .checked_sub(6)
+        .and_then(|at| text.split_at_checked(at))
+    {
         Some((time, offset)) if offset.starts_with(' ') => format!("{time}+{}", &offset[1..]),
         _ => text.to_owned(),
     }
@@ -246,9 +299,10 @@ mod tests {
 
     fn faults(params: Params) -> Vec<String> {
         match params.finish() {
-            Err(Error::Invalid(faults)) => {
-                faults.into_iter().map(|fault| format!("{} {}", fault.name, fault.message)).collect()
-            }
+            Err(Error::Invalid(faults)) => faults
+                .into_iter()
+                .map(|fault| format!("{} {}", fault.name, fault.message))
+                .collect(),
             other => vec![format!("{other:?}")],
         }
     }
@@ -274,9 +328,17 @@ mod tests {
 
     #[test]
     fn times_come_with_any_offset_and_a_plus_that_became_a_space() {
-        for query in ["at=2025-01-31T11:30:00%2B02:00", "at=2025-01-31T11:30:00+02:00", "at=2025-01-31T09:30:00Z"] {
+        for query in [
+            "at=2025-01-31T11:30:00%2B02:00",
+            "at=2025-01-31T11:30:00+02:00",
+            "at=2025-01-31T09:30:00Z",
+        ] {
             let time = params(query).time("at").map(|time| time.to_rfc3339());
-            assert_eq!(time.as_deref(), Some("2025-01-31T09:30:00+00:00"), "{query}");
+            assert_eq!(
+                time.as_deref(),
+                Some("2025-01-31T09:30:00+00:00"),
+                "{query}"
+            );
         }
     }
 

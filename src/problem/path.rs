@@ -15,7 +15,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let refuse = |name: &str, message: String| Error::Invalid(vec![fault_in(Place::Path, name, message)]);
+        let refuse = |name: &str, message: String| {
+            Error::Invalid(vec![fault_in(Place::Path, name, message)])
+        };
         let raw = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| refuse("path", "must be valid UTF-8".to_owned()))?;

@@ -24,7 +24,12 @@ pub struct NewKey {
 
 impl Store {
     /// What the key with this public id and hash opens; nothing if there is none, or none any more.
-    pub async fn open(&self, id: &str, hash: &KeyHash, now: DateTime<Utc>) -> Result<Option<Grant>> {
+    pub async fn open(
+        &self,
+        id: &str,
+        hash: &KeyHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Grant>> {
         let row = read(&self.pool, || {
             sqlx::query!(
                 "select tenant_id, hash, scopes, expires_at
@@ -36,7 +41,9 @@ impl Store {
             .fetch_optional(&self.pool)
         })
         .await?;
-        let Some(row) = row.filter(|row| same(&row.hash, hash)) else { return Ok(None) };
+        let Some(row) = row.filter(|row| same(&row.hash, hash)) else {
+            return Ok(None);
+        };
         let grant = Grant {
             key_id: id.to_owned(),
             scope: Scope::of(self, TenantId(row.tenant_id)),
@@ -50,7 +57,12 @@ impl Store {
 /// Compares in a time that does not depend on where the two differ.
 fn same(stored: &[u8], presented: &KeyHash) -> bool {
     stored.len() == presented.len()
-        && std::hint::black_box(stored.iter().zip(presented).fold(0, |bits, (a, b)| bits | (a ^ b))) == 0
+        && std::hint::black_box(
+            stored
+                .iter()
+                .zip(presented)
+                .fold(0, |bits, (a, b)| bits | (a ^ b)),
+        ) == 0
 }
 
 pub async fn create(store: &Store, key: &NewKey) -> Result<()> {
@@ -112,7 +124,12 @@ pub async fn find(store: &Store, id: &str) -> Result<ApiKey> {
 }
 
 /// Puts `successor` in the place of key `id`, which works until `grace_end` (or its own end).
-pub async fn rotate(store: &Store, id: &str, successor: &NewKey, grace_end: DateTime<Utc>) -> Result<()> {
+pub async fn rotate(
+    store: &Store,
+    id: &str,
+    successor: &NewKey,
+    grace_end: DateTime<Utc>,
+) -> Result<()> {
     let mut transaction = store.pool.begin().await.map_err(failure)?;
     let replaced = sqlx::query!(
         "update api_keys
@@ -131,7 +148,9 @@ pub async fn rotate(store: &Store, id: &str, successor: &NewKey, grace_end: Date
     .await
     .map_err(failure)?;
     if replaced.rows_affected() == 0 {
-        return Err(Error::Conflict(format!("key `{id}` is revoked, expired, or rotated already")));
+        return Err(Error::Conflict(format!(
+            "key `{id}` is revoked, expired, or rotated already"
+        )));
     }
     insert(&mut transaction, successor).await?;
     transaction.commit().await.map_err(failure)
@@ -149,7 +168,11 @@ pub async fn revoke(store: &Store, id: &str, now: DateTime<Utc>) -> Result<()> {
     .execute(&store.pool)
     .await
     .map_err(failure)?;
-    if revoked.rows_affected() == 0 { Err(Error::NotFound("key")) } else { Ok(()) }
+    if revoked.rows_affected() == 0 {
+        Err(Error::NotFound("key"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Notes when keys were last used: many keys in one statement, and no time goes backwards.
@@ -199,6 +222,11 @@ impl TryFrom<Row> for ApiKey {
 }
 
 fn rights(texts: &[String]) -> Result<Rights> {
-    let unreadable = |message| Error::Internal(format!("unreadable value in api_keys.scopes: {message}"));
-    texts.iter().map(|text| text.parse::<Right>()).collect::<std::result::Result<_, _>>().map_err(unreadable)
+    let unreadable =
+        |message| Error::Internal(format!("unreadable value in api_keys.scopes: {message}"));
+    texts
+        .iter()
+        .map(|text| text.parse::<Right>())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(unreadable)
 }

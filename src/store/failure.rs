@@ -36,9 +36,9 @@ fn is_broken(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
         // admin_shutdown, crash_shutdown, and the class of connection exceptions.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code == "57P01" || code == "57P02" || code.starts_with("08"))
-        }
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code == "57P01" || code == "57P02" || code.starts_with("08")),
         _ => false,
     }
 }

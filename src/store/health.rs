@@ -17,7 +17,11 @@ pub struct Server {
 impl Store {
     /// Whether the database answers at all.
     pub async fn ping(&self) -> Result<()> {
-        read(&self.pool, || sqlx::query_scalar!("select 1").fetch_one(&self.pool)).await.map(|_| ())
+        read(&self.pool, || {
+            sqlx::query_scalar!("select 1").fetch_one(&self.pool)
+        })
+        .await
+        .map(|_| ())
     }
 
     pub async fn server(&self) -> Result<Server> {

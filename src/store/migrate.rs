@@ -22,8 +22,13 @@ impl Store {
     /// Applies what is missing. Servers that start together wait for each other: an advisory lock.
     pub async fn migrate(&self) -> Result<()> {
         // An own connection, since the lock may be waited for longer than the pool's patience.
-        let mut connection = PgConnection::connect_with(&self.options).await.map_err(failure)?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(refused)?;
+        let mut connection = PgConnection::connect_with(&self.options)
+            .await
+            .map_err(failure)?;
+        MIGRATIONS
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(refused)?;
         self.migrated.store(true, Ordering::Release);
         connection.close().await.map_err(failure)
     }
@@ -35,7 +40,10 @@ impl Store {
 
     pub async fn schema(&self) -> Result<Schema> {
         let mut connection = self.pool.acquire().await.map_err(failure)?;
-        let applied = match connection.list_applied_migrations(&MIGRATIONS.table_name).await {
+        let applied = match connection
+            .list_applied_migrations(&MIGRATIONS.table_name)
+            .await
+        {
             Ok(applied) => applied,
             Err(MigrateError::Execute(error)) if is_unknown_table(&error) => Vec::new(),
             Err(error) => return Err(refused(error)),
@@ -49,7 +57,9 @@ impl Store {
 }
 
 fn is_unknown_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42P01"))
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some("42P01"))
 }
 
 fn refused(error: MigrateError) -> Error {

@@ -50,7 +50,11 @@ impl Store {
     pub fn connections(&self) -> [(&'static str, u32, usize); 2] {
         [
             ("oltp", self.pool.size(), self.pool.num_idle()),
-            ("analytics", self.analytics.size(), self.analytics.num_idle()),
+            (
+                "analytics",
+                self.analytics.size(),
+                self.analytics.num_idle(),
+            ),
         ]
     }
 }
@@ -122,7 +126,8 @@ impl Grant {
 
     /// Present only if the key may see what was said.
     pub fn content(&self) -> Option<ContentScope> {
-        self.allows(Right::TranscriptsRead).then_some(ContentScope { _sealed: () })
+        self.allows(Right::TranscriptsRead)
+            .then_some(ContentScope { _sealed: () })
     }
 }
 
@@ -142,6 +147,10 @@ impl Scope {
     }
 
     pub(in crate::store) fn of(store: &Store, tenant: TenantId) -> Self {
-        Self { tenant, pool: store.pool.clone(), analytics: store.analytics.clone() }
+        Self {
+            tenant,
+            pool: store.pool.clone(),
+            analytics: store.analytics.clone(),
+        }
     }
 }

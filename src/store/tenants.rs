@@ -73,6 +73,10 @@ struct Row {
 
 impl From<Row> for Tenant {
     fn from(row: Row) -> Self {
-        Self { id: TenantId(row.id), name: row.name, created_at: row.created_at }
+        Self {
+            id: TenantId(row.id),
+            name: row.name,
+            created_at: row.created_at,
+        }
     }
 }

@@ -14,8 +14,8 @@ use voxray::domain::ids::TenantId;
 use voxray::store::api_keys::{self, NewKey};
 use voxray::store::{Store, parse_url, tenants};
 
-use super::Client;
 use super::cluster::{self, TestDatabase};
+use super::{Client, Proxy, probe};
 
 /// When every test takes place, unless it moves the clock.
 pub fn now() -> DateTime<Utc> {
@@ -37,7 +37,12 @@ impl TestServer {
 
     /// With other settings than the defaults.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::on(Arc::new(cluster::database().await), Clock::fixed(now()), change).await
+        Self::on(
+            Arc::new(cluster::database().await),
+            Clock::fixed(now()),
+            change,
+        )
+        .await
     }
 
     /// Another server process, as it were, on the same store and clock.
@@ -45,10 +50,38 @@ impl TestServer {
         Self::on(self.database.clone(), self.clock.clone(), |_| {}).await
     }
 
-    async fn on(database: Arc<TestDatabase>, clock: Clock, change: impl FnOnce(&mut Settings)) -> Self {
+    async fn on(
+        database: Arc<TestDatabase>,
+        clock: Clock,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let url = database.url();
+        Self::reaching(database, &url, clock, change).await
+    }
+
+    /// Whose connections to the database can be cut.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = cluster::database().await;
+        let proxy = Proxy::before(&database.url()).await;
+        let server = Self::reaching(
+            Arc::new(database),
+            &proxy.url(),
+            Clock::fixed(now()),
+            |_| {},
+        )
+        .await;
+        (server, proxy)
+    }
+
+    async fn reaching(
+        database: Arc<TestDatabase>,
+        url: &str,
+        clock: Clock,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
-        let store = Store::connect(parse_url(&database.url()).expect("a URL"), 4);
+        let store = Store::connect(parse_url(url).expect("a URL"), 4);
         store.migrate().await.expect("migrations");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
@@ -56,8 +89,28 @@ impl TestServer {
         let stop = CancellationToken::new();
         let tasks = Tasks::default();
         app::start_work(&app, &tasks);
-        tokio::spawn(app::serve(listener, app.clone(), tasks, stop.clone().cancelled_owned()));
-        Self { app, clock, base, database, stop }
+        tokio::spawn(app::serve(
+            listener,
+            app.clone(),
+            tasks,
+            stop.clone().cancelled_owned(),
+        ));
+        Self {
+            app,
+            clock,
+            base,
+            database,
+            stop,
+        }
+    }
+
+    /// Serves the probe's routes too, inside the same layers, at another address.
+    pub async fn probe(&self) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = app::layered(app::routes().merge(probe::routes()), self.app.clone());
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Client::new(&base)
     }
 
     pub fn database_url(&self) -> String {
@@ -70,15 +123,32 @@ impl TestServer {
     }
 
     pub async fn tenant(&self, name: &str) -> Tenant<'_> {
-        let tenant =
-            access::Tenant { id: TenantId(Uuid::new_v4()), name: name.to_owned(), created_at: self.clock.now() };
+        let tenant = access::Tenant {
+            id: TenantId(Uuid::new_v4()),
+            name: name.to_owned(),
+            created_at: self.clock.now(),
+        };
         let (first, _) = self.new_key(tenant.id, "admin", None);
-        tenants::create(&self.app.store, &tenant, &first).await.expect("a tenant");
-        Tenant { server: self, id: tenant.id }
+        tenants::create(&self.app.store, &tenant, &first)
+            .await
+            .expect("a tenant");
+        Tenant {
+            server: self,
+            id: tenant.id,
+        }
     }
 
-    fn new_key(&self, tenant: TenantId, scopes: &str, expires_at: Option<DateTime<Utc>>) -> (NewKey, String) {
-        let rights: Result<Rights, _> = scopes.split(',').filter(|s| !s.is_empty()).map(str::parse).collect();
+    fn new_key(
+        &self,
+        tenant: TenantId,
+        scopes: &str,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> (NewKey, String) {
+        let rights: Result<Rights, _> = scopes
+            .split(',')
+            .filter(|s| !s.is_empty())
+            .map(str::parse)
+            .collect();
         let key = key::generate();
         let stored = NewKey {
             id: key.id,
@@ -112,7 +182,9 @@ impl Tenant<'_> {
 
     pub async fn key_until(&self, scopes: &str, expires_at: Option<DateTime<Utc>>) -> String {
         let (stored, text) = self.server.new_key(self.id, scopes, expires_at);
-        api_keys::create(&self.server.app.store, &stored).await.expect("a key");
+        api_keys::create(&self.server.app.store, &stored)
+            .await
+            .expect("a key");
         text
     }
 
