@@ -3,9 +3,11 @@
 //! Every function that touches a tenant's rows takes a [`Scope`] first, and `$1` is the tenant.
 
 pub mod api_keys;
+mod columns;
 pub mod embedded;
 mod failure;
 mod health;
+pub mod ingest;
 mod migrate;
 pub mod scope;
 pub mod tenants;
