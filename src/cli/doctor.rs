@@ -83,8 +83,8 @@ async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
         Err(error) => checks.push(failed("store", error.to_string())),
     }
     store.close().await;
-    if let Some(embedded) = postgres.embedded {
-        embedded.stop().await;
+    if let Err(failure) = open::stop(postgres.embedded).await {
+        checks.push(failed("store", failure.message));
     }
 }
 

@@ -50,8 +50,15 @@ pub async fn with_store<T>(
         Err(error) => Err(error.into()),
     };
     store.close().await;
-    if let Some(embedded) = postgres.embedded {
-        embedded.stop().await;
+    let stopped = stop(postgres.embedded).await;
+    let done = result?;
+    stopped.map(|()| done)
+}
+
+/// To be called once no connection is left.
+pub async fn stop(embedded: Option<Embedded>) -> Result<(), Failure> {
+    match embedded {
+        Some(embedded) => Ok(embedded.stop().await?),
+        None => Ok(()),
     }
-    result
 }

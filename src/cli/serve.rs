@@ -37,6 +37,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     start_metrics(&settings, &tasks).await?;
 
     let postgres = open::postgres(&settings, Hold::Server).await?;
+    if let Some(embedded) = &postgres.embedded {
+        embedded.watch();
+    }
     let store = Store::connect(postgres.options.clone(), settings.pool_size);
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let result = serve(
@@ -47,11 +50,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     )
     .await;
     store.close().await;
-    if let Some(embedded) = postgres.embedded {
-        embedded.stop().await;
-    }
+    let stopped = open::stop(postgres.embedded).await;
+    result?;
+    stopped?;
     tracing::info!("stopped");
-    result
+    Ok(())
 }
 
 /// Answers from the start on, 503 at first: the store is ready only after its migrations.
