@@ -19,9 +19,9 @@ use crate::store::ingest::Writer;
 
 pub use clock::{Clock, Now};
 pub use edge::RequestId;
-pub use layers::router;
+pub use layers::{layered, router, routes};
 pub use routes::{Access, ROUTES, Route, Verb};
-pub use server::{Tasks, serve};
+pub use server::{Tasks, serve, start_work};
 
 /// What every handler may ask for, cheap to clone.
 #[derive(Clone)]

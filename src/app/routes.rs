@@ -61,6 +61,16 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/v1/ingest/calls", Ingestor, |m| on(m, native::calls)),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
+    route(Get, "/openapi.yaml", Public, |m| {
+        on(m, operations::openapi_yaml)
+    }),
+    route(Get, "/openapi.json", Public, |m| {
+        on(m, operations::openapi_json)
+    }),
+    route(Get, "/docs", Public, |m| on(m, operations::docs)),
+    route(Get, "/docs/{*rest}", Public, |m| {
+        on(m, operations::docs_file)
+    }),
 ];
 
 const fn route(

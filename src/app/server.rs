@@ -61,7 +61,6 @@ pub async fn serve(
     tasks: Tasks,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    spawn_house_work(&app, &tasks);
     let stopping = CancellationToken::new();
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -102,7 +101,8 @@ pub async fn serve(
     served
 }
 
-fn spawn_house_work(app: &App, tasks: &Tasks) {
+/// Starts what the server does beside answering. To be called once the store has its schema.
+pub fn start_work(app: &App, tasks: &Tasks) {
     let keyring = app.keyring.clone();
     tasks.every(FLUSH_EVERY, move || {
         let keyring = keyring.clone();

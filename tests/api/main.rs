@@ -1,5 +1,12 @@
 //! The server over real HTTP, on a real Postgres. One binary; a file a subject.
 
+mod access;
 mod auth;
+mod bad_input;
+mod cli;
+mod house;
 mod ingest;
+mod limits;
+mod operations;
+mod store_away;
 mod support;

@@ -17,13 +17,18 @@ pub enum Hold {
     Command,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    #[error("in use")]
+    InUse { folder: PathBuf, holder: String },
+    #[error("set DATABASE_URL: no private Postgres in `{0}` yet")]
+    Missing(PathBuf),
+}
+
 pub struct Embedded(ConnectOptions);
 
-pub async fn open(options: Options) -> Result<Embedded, String> {
-    Err(format!(
-        "set DATABASE_URL: no private Postgres in `{}` yet",
-        options.data_dir.display()
-    ))
+pub async fn open(options: Options) -> Result<Embedded, EmbeddedError> {
+    Err(EmbeddedError::Missing(options.data_dir))
 }
 
 impl Embedded {

@@ -3,7 +3,10 @@
 mod client;
 mod cluster;
 mod contract;
+mod probe;
+mod proxy;
 mod server;
 
 pub use client::{Answer, Client};
+pub use proxy::Proxy;
 pub use server::{Tenant, TestServer, now};
