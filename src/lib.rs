@@ -17,3 +17,12 @@
 
 pub mod domain;
 pub mod store;
+
+pub mod auth;
+
+pub mod api;
+
+pub mod app;
+pub mod config;
+pub mod problem;
+pub mod telemetry;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Not there, or not this tenant's: the same answer for both.
     #[error("no such {0}")]
@@ -15,6 +15,9 @@ pub enum Error {
     /// The body parses but says something impossible. All faults at once.
     #[error("invalid content: {}", list(.0))]
     Unprocessable(Vec<Fault>),
+    /// What is there already stands against it. The text says what.
+    #[error("{0}")]
+    Conflict(String),
     /// The tenant uses more than its share: try again later.
     #[error("too much at once")]
     Throttled { retry_after: Duration },
@@ -55,14 +58,26 @@ impl Place {
 
 impl Fault {
     pub fn query(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Query, name: name.into(), message: message.into() }
+        Self {
+            place: Place::Query,
+            name: name.into(),
+            message: message.into(),
+        }
     }
 
     pub fn body(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Body, name: name.into(), message: message.into() }
+        Self {
+            place: Place::Body,
+            name: name.into(),
+            message: message.into(),
+        }
     }
 }
 
 fn list(faults: &[Fault]) -> String {
-    faults.iter().map(|f| format!("{}: {}", f.name, f.message)).collect::<Vec<_>>().join("; ")
+    faults
+        .iter()
+        .map(|f| format!("{}: {}", f.name, f.message))
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -22,7 +22,10 @@ impl SessionId {
     pub fn from_source(tenant: TenantId, kind: &str, id: &str) -> Self {
         match hyphenated(id) {
             Some(uuid) => Self(uuid),
-            None => Self(Uuid::new_v5(&tenant.0, format!("{kind}\u{0}{id}").as_bytes())),
+            None => Self(Uuid::new_v5(
+                &tenant.0,
+                format!("{kind}\u{0}{id}").as_bytes(),
+            )),
         }
     }
 
@@ -51,7 +54,9 @@ pub fn hyphenated(text: &str) -> Option<Uuid> {
     if text.len() != 36 {
         return None;
     }
-    Uuid::try_parse(text).ok().filter(|u| !u.is_nil() && !u.is_max())
+    Uuid::try_parse(text)
+        .ok()
+        .filter(|u| !u.is_nil() && !u.is_max())
 }
 
 impl std::fmt::Display for SessionId {

@@ -1,7 +1,18 @@
 //! What we talk about: values and pure rules. Knows no wire format but the names of facts, does no
 //! I/O, reads no clock. Imports nothing of ours.
 
+pub mod access;
+pub mod assemble;
+pub mod digest;
 pub mod error;
+pub mod event;
+pub mod fact;
+pub mod fields;
 pub mod ids;
+pub mod items;
+pub mod ledger;
+pub mod page;
+pub mod session;
+pub mod turn;
 
 pub use error::{Error, Fault, Place, Result};

@@ -2,7 +2,18 @@
 //!
 //! Every function that touches a tenant's rows takes a [`Scope`] first, and `$1` is the tenant.
 
+pub mod api_keys;
+mod columns;
 pub mod embedded;
+mod failure;
+mod health;
+pub mod ingest;
+mod migrate;
 pub mod scope;
+pub mod tenants;
 
-pub use scope::{ContentScope, Scope, Store};
+pub use health::Server;
+pub use migrate::{Schema, parse_url};
+pub use scope::{ContentScope, Grant, Scope, Store};
+/// How to reach a database.
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;

@@ -1,13 +1,75 @@
-//! The sealed scope: proof that somebody may see a tenant's rows, and the only way to the pool.
+//! The sealed scope: proof that somebody may see a tenant's rows, and the only way to the pools.
+//!
+//! A `Scope` comes from a checked key ([`Grant`]) or from one of the named constructors at the end of
+//! this file, which `tests/architecture.rs` lists.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use crate::domain::access::{Right, Rights};
 use crate::domain::ids::TenantId;
 
-/// The whole store. Hands out scopes; shows nobody its pool.
+/// How long a request waits for a connection before the store counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Long ranges and exports: few at a time, so that they cannot crowd out short reads.
+const ANALYTICS_CONNECTIONS: u32 = 3;
+
+/// The whole store. Hands out scopes; shows nobody its pools.
 #[derive(Clone)]
 pub struct Store {
     pub(in crate::store) pool: PgPool,
+    pub(in crate::store) analytics: PgPool,
+    pub(in crate::store) options: PgConnectOptions,
+    pub(in crate::store) migrated: Arc<AtomicBool>,
+}
+
+impl Store {
+    /// Connects when first used, and again whenever the database comes back.
+    pub fn connect(options: PgConnectOptions, pool_size: u32) -> Self {
+        // A generic plan spares planning at every call; an analytics range decides its own plan.
+        Self {
+            pool: pool(&options, "force_generic_plan", pool_size),
+            analytics: pool(&options, "force_custom_plan", ANALYTICS_CONNECTIONS),
+            options,
+            migrated: Arc::default(),
+        }
+    }
+
+    /// Closes every connection, after what runs on them has ended.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.analytics.close().await;
+    }
+
+    /// Connections open and idle, for the gauges.
+    pub fn connections(&self) -> [(&'static str, u32, usize); 2] {
+        [
+            ("oltp", self.pool.size(), self.pool.num_idle()),
+            (
+                "analytics",
+                self.analytics.size(),
+                self.analytics.num_idle(),
+            ),
+        ]
+    }
+}
+
+fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> PgPool {
+    let options = options
+        .clone()
+        .application_name("voxray")
+        .options([("plan_cache_mode", plan_cache_mode), ("jit", "off")]);
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A ping before every statement costs a quarter of the rate; `store::read` retries instead.
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
 }
 
 /// Proof that a key was checked: the only way to reach a tenant's data.
@@ -16,22 +78,79 @@ pub struct Store {
 /// fn steal(scope: &voxray::store::Scope) { let _ = &scope.pool; }
 /// ```
 /// ```compile_fail
-/// let forged = voxray::store::Scope { tenant: todo!(), pool: todo!() };
+/// let forged = voxray::store::Scope { tenant: todo!(), pool: todo!(), analytics: todo!() };
 /// ```
 #[derive(Clone)]
 pub struct Scope {
     pub(in crate::store) tenant: TenantId,
     pub(in crate::store) pool: PgPool,
+    pub(in crate::store) analytics: PgPool,
 }
 
 /// Proof that the key may also see what was said: made only from a grant with `transcripts:read`.
+///
+/// ```compile_fail
+/// let forged = voxray::store::ContentScope { _sealed: () };
+/// ```
 #[derive(Clone)]
 pub struct ContentScope {
     _sealed: (),
 }
 
+/// What a valid key opens.
+#[derive(Clone)]
+pub struct Grant {
+    pub(in crate::store) key_id: String,
+    pub(in crate::store) scope: Scope,
+    pub(in crate::store) rights: Rights,
+    pub(in crate::store) expires_at: Option<DateTime<Utc>>,
+}
+
+impl Grant {
+    /// The key's public id.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub fn allows(&self, right: Right) -> bool {
+        self.rights.contains(right)
+    }
+
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Present only if the key may see what was said.
+    pub fn content(&self) -> Option<ContentScope> {
+        self.allows(Right::TranscriptsRead)
+            .then_some(ContentScope { _sealed: () })
+    }
+}
+
 impl Scope {
     pub fn tenant(&self) -> TenantId {
         self.tenant
+    }
+
+    /// For background work on one tenant's rows: nobody asks, the server does.
+    pub fn for_worker(store: &Store, tenant: TenantId) -> Self {
+        Self::of(store, tenant)
+    }
+
+    /// For whoever has the shell of this machine and names a tenant.
+    pub fn for_operator(store: &Store, tenant: TenantId) -> Self {
+        Self::of(store, tenant)
+    }
+
+    pub(in crate::store) fn of(store: &Store, tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            pool: store.pool.clone(),
+            analytics: store.analytics.clone(),
+        }
     }
 }

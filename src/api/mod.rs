@@ -1,0 +1,4 @@
+//! Reading faces: one folder a dialect, one file an endpoint. Names and units here, questions in
+//! `services`.
+
+pub mod operations;

@@ -1,0 +1,113 @@
+//! The outermost layer: gives a request its id, span and metrics, and every error its problem body.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::problem::Problem;
+use crate::telemetry;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_MAX_CHARS: usize = 128;
+/// An answer depends on who asks: caches between must not mix them up.
+const VARY_BY: HeaderValue = HeaderValue::from_static("Authorization, X-API-Key, Cookie");
+
+/// A request's id: the caller's if it is safe to log, else ours.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+pub(super) async fn edge(mut request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request.id = id,
+        http.method = method,
+        http.route = route,
+        tenant.id = tracing::field::Empty,
+        session.id = tracing::field::Empty,
+    );
+    request.extensions_mut().insert(RequestId(id.clone()));
+
+    let in_flight = telemetry::InFlight::enter();
+    let started = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
+    let mut response = span.in_scope(|| told(response, &id));
+
+    let status = response.status();
+    telemetry::answered(route, method, status, started.elapsed());
+    span.in_scope(|| {
+        tracing::debug!(
+            status = status.as_u16(),
+            elapsed_ms = elapsed_ms(started),
+            "answered"
+        )
+    });
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response.headers_mut().append(VARY, VARY_BY);
+    response
+}
+
+/// Writes an error's body with the request's id. A library's bare status becomes a problem too.
+fn told(mut response: Response, id: &str) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        return problem.render_over(response, id);
+    }
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() || has_own_body(&response) {
+        return response;
+    }
+    Problem::from_status(status, response.headers()).render_over(response, id)
+}
+
+/// Whether somebody has written an error body on purpose: no library here answers in JSON or HTML.
+fn has_own_body(response: &Response) -> bool {
+    let declared = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    declared.is_some_and(|declared| !declared.starts_with(b"text/plain"))
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let is_safe = |id: &&str| {
+        (1..=REQUEST_ID_MAX_CHARS).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    };
+    let given = headers
+        .get(X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(is_safe);
+    given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Bounded: anybody can make up a method.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn elapsed_ms(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1000.0
+}

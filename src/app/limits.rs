@@ -1,0 +1,115 @@
+//! Limits on a request: how many at once, how long, how large; and none before the store is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, timeout};
+
+use super::App;
+use crate::problem::{Kind, Problem};
+
+/// Paths that must answer however busy the rest is.
+const VITAL: [&str; 2] = ["/healthz", "/readyz"];
+/// How much of a refused body is read and thrown away, and for how long, so that the answer reaches a
+/// client that is still sending.
+const LINGER_BYTES: usize = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(super) struct Limits {
+    app: App,
+    free: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub fn new(app: &App) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(app.settings.concurrency_limit)),
+            app: app.clone(),
+        }
+    }
+}
+
+pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
+    if path.is_some_and(|path| VITAL.contains(&path)) {
+        return next.run(request).await;
+    }
+    if !limits.app.store.is_migrated() {
+        return Problem::unavailable("the store is not ready yet, try again shortly")
+            .into_response();
+    }
+    let Ok(_permit) = limits.free.try_acquire() else {
+        return Problem::unavailable("the server is busy, try again shortly").into_response();
+    };
+    let settings = &limits.app.settings;
+    if declared_length(&request) > settings.body_limit_bytes {
+        let detail = format!(
+            "the body is larger than {} bytes",
+            settings.body_limit_bytes
+        );
+        tokio::spawn(timeout(LINGER, discard(request.into_body())));
+        return Problem::new(&Kind::TOO_LARGE, detail).into_response();
+    }
+    let (request, arrived) = watch_arrival(request);
+    match timeout(settings.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => too_late(arrived.load(Ordering::Relaxed)),
+    }
+}
+
+fn declared_length(request: &Request) -> usize {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    length
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_default()
+}
+
+async fn discard(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        bytes += chunk.len();
+        if bytes > LINGER_BYTES {
+            return;
+        }
+    }
+}
+
+/// Whose fault a timeout is shows in whether the whole body had arrived.
+fn watch_arrival(request: Request) -> (Request, Arc<AtomicBool>) {
+    let arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    let flag = arrived.clone();
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            return body;
+        }
+        let ended = futures_util::stream::once(async move {
+            flag.store(true, Ordering::Relaxed);
+            Ok(axum::body::Bytes::new())
+        });
+        Body::from_stream(body.into_data_stream().chain(ended))
+    });
+    (request, arrived)
+}
+
+fn too_late(arrived: bool) -> Response {
+    if arrived {
+        Problem::unavailable("the answer took too long, try again or ask for less").into_response()
+    } else {
+        Problem::new(&Kind::REQUEST_TIMEOUT, "the body did not arrive in time").into_response()
+    }
+}

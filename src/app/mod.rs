@@ -1,0 +1,67 @@
+//! The wiring: what handlers share, the one table of routes, and the layers around them.
+
+mod clock;
+mod edge;
+mod layers;
+mod limits;
+mod routes;
+mod server;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::auth::Keyring;
+use crate::config::Settings;
+use crate::store::Store;
+
+pub use clock::{Clock, Now};
+pub use edge::RequestId;
+pub use layers::router;
+pub use routes::{Access, ROUTES, Route, Verb};
+pub use server::{Tasks, serve};
+
+/// What every handler may ask for, cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What the server is made of.
+pub struct Parts {
+    pub store: Store,
+    pub keyring: Keyring,
+    pub clock: Clock,
+    pub settings: Settings,
+}
+
+impl App {
+    pub fn new(store: Store, clock: Clock, settings: Settings) -> Self {
+        let keyring = Keyring::new(store.clone());
+        Self(Arc::new(Parts {
+            store,
+            keyring,
+            clock,
+            settings,
+        }))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl FromRef<App> for Keyring {
+    fn from_ref(app: &App) -> Self {
+        app.keyring.clone()
+    }
+}
+
+impl FromRef<App> for Clock {
+    fn from_ref(app: &App) -> Self {
+        app.clock.clone()
+    }
+}

@@ -1,0 +1,81 @@
+//! Every route of the server, one line each: the only place where routes are registered. Tests read the
+//! table: the contract's against `openapi.yaml`, the tenancy's for who may call what.
+
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::App;
+use crate::api::operations;
+
+/// One operation.
+pub struct Route {
+    pub verb: Verb,
+    /// As axum and OpenAPI spell it: `/v1/things/{thingId}`.
+    pub path: &'static str,
+    pub access: Access,
+    pub(super) handler: fn(MethodFilter) -> MethodRouter<App>,
+}
+
+/// `Get` serves `HEAD` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// Which extractor guards the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    Public,
+    Reader,
+    Transcripts,
+    Ingestor,
+    Reviewer,
+    Admin,
+}
+
+use Access::Public;
+use Verb::Get;
+
+pub const ROUTES: &[Route] = &[
+    route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
+    route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
+];
+
+const fn route(
+    verb: Verb,
+    path: &'static str,
+    access: Access,
+    handler: fn(MethodFilter) -> MethodRouter<App>,
+) -> Route {
+    Route {
+        verb,
+        path,
+        access,
+        handler,
+    }
+}
+
+impl Verb {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    pub(super) fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
+            Self::Patch => MethodFilter::PATCH,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}

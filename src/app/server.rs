@@ -1,0 +1,110 @@
+//! Running the router: accepting, the background tasks, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{App, router};
+use crate::telemetry;
+
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const GAUGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Work beside requests. Each task ends when asked, and is waited for.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task until its own end; it is given the token that asks it to end.
+    pub fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.running.spawn(task(self.stop.clone()));
+    }
+
+    /// Does something again and again, and once more at the end if `last` says so.
+    pub fn every<F>(&self, period: Duration, mut work: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(|stop| async move {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                work().await;
+            }
+            work().await;
+        });
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+/// Serves until `stop`, then lets requests in flight end within the grace, and the tasks after them.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    tasks: Tasks,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    spawn_house_work(&app, &tasks);
+    let stopping = CancellationToken::new();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection kept its delay");
+        }
+    });
+    let signal = stopping.clone();
+    let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
+        stop.await;
+        signal.cancel();
+    });
+    let deadline = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(app.settings.shutdown_grace).await;
+    };
+    let served = tokio::select! {
+        served = server => served,
+        () = deadline => {
+            tracing::warn!("requests were still running at the end of the grace time");
+            Ok(())
+        }
+    };
+    if timeout(
+        app.settings.shutdown_grace.max(Duration::from_secs(1)),
+        tasks.end(),
+    )
+    .await
+    .is_err()
+    {
+        tracing::warn!("background tasks were still running at the end of the grace time");
+    }
+    served
+}
+
+fn spawn_house_work(app: &App, tasks: &Tasks) {
+    let keyring = app.keyring.clone();
+    tasks.every(FLUSH_EVERY, move || {
+        let keyring = keyring.clone();
+        async move { keyring.flush().await }
+    });
+    let store = app.store.clone();
+    tasks.every(GAUGE_EVERY, move || {
+        telemetry::connections(&store.connections());
+        std::future::ready(())
+    });
+}

@@ -1,0 +1,10 @@
+//! Who asks: a key's shape, how it is presented, what it opens, and the extractors by which a handler's
+//! signature is its access policy. Imports `domain`, `store`, `problem`; no SQL, no handler.
+
+mod extract;
+pub mod key;
+mod keyring;
+mod present;
+
+pub use extract::{Admin, Ingestor, Reader, Reviewer, Transcripts};
+pub use keyring::Keyring;

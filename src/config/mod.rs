@@ -1,0 +1,58 @@
+//! Settings: one table, three sources. Flags win over the environment, which wins over the TOML file.
+//! A wrong setting names itself, its source and the accepted form; all wrong ones are told at once.
+
+mod args;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+
+pub use args::{ServerSettings, StoreSettings};
+pub use table::{SETTINGS, Setting};
+
+/// Every setting, read and checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    /// Where the private Postgres and recordings live.
+    pub data_dir: PathBuf,
+    /// An own Postgres; none means the private one.
+    pub database_url: Option<String>,
+    pub metrics_listen: Option<SocketAddr>,
+    pub log_format: LogFormat,
+    pub log_level: String,
+    pub pool_size: u32,
+    pub body_limit_bytes: usize,
+    pub request_timeout: Duration,
+    pub concurrency_limit: usize,
+    pub cors_origins: Vec<HeaderValue>,
+    pub ingest_queue_bytes: usize,
+    pub session_timeout: Duration,
+    pub ring_timeout: Duration,
+    pub shutdown_grace: Duration,
+    pub cache_ttl: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// What is wrong with the settings, a line each.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+impl Default for Settings {
+    /// Every default, as the table says it.
+    fn default() -> Self {
+        match table::Sources::default().read() {
+            Ok(settings) => settings,
+            Err(error) => unreachable!("the table's defaults are wrong: {error}"),
+        }
+    }
+}

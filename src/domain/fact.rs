@@ -1,0 +1,257 @@
+//! Facts: statements as they came. The same set of facts always gives the same state, whatever the
+//! order, the split and the repetition in which they arrived.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::event::{Kind, Source};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    pub source: Source,
+    pub kind: Kind,
+    pub id: String,
+    pub at: DateTime<Utc>,
+    /// Tells two contents under one identity apart.
+    pub hash: i64,
+    pub fields: Map<String, Value>,
+}
+
+/// Under which name a fact is kept, within its session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    pub source: Source,
+    pub kind: Kind,
+    pub id: String,
+}
+
+/// What a fact speaks of, within its session: several facts may speak of one turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entity {
+    pub kind: Kind,
+    pub key: String,
+}
+
+impl Entity {
+    pub fn turn(index: i32) -> Self {
+        Self {
+            kind: Kind::Turn,
+            key: index.to_string(),
+        }
+    }
+}
+
+/// What a fact is to one that is known under the same identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Same,
+    Older,
+    Newer,
+    Conflict,
+}
+
+/// Fields whose members are merged one by one; any other value is taken whole.
+const MERGED_BY_MEMBER: [&str; 7] = [
+    "providers",
+    "models",
+    "usage",
+    "workflow",
+    "metadata",
+    "extracted",
+    "recording",
+];
+
+/// Fields that hold a time, for the earliest and the latest moment a fact speaks of.
+const TIMES: [&str; 4] = ["startedAt", "connectedAt", "answeredAt", "endedAt"];
+
+impl Fact {
+    pub fn identity(&self) -> Identity {
+        Identity {
+            source: self.source,
+            kind: self.kind,
+            id: self.id.clone(),
+        }
+    }
+
+    pub fn entity(&self) -> Entity {
+        let key = match self.kind {
+            Kind::Session => String::new(),
+            Kind::Turn => self.turn_index().to_string(),
+            Kind::ToolCall => match self.fields.get("callId").and_then(Value::as_str) {
+                Some(call_id) => call_id.to_owned(),
+                None => self.own_key(),
+            },
+            _ => self.own_key(),
+        };
+        Entity {
+            kind: self.kind,
+            key,
+        }
+    }
+
+    /// Whether other facts may speak of the same entity.
+    pub fn is_shared(kind: Kind) -> bool {
+        matches!(kind, Kind::Session | Kind::Turn | Kind::ToolCall)
+    }
+
+    fn own_key(&self) -> String {
+        match self.source {
+            Source::Call => format!("call:{}", self.id),
+            Source::Event | Source::Timeout => self.id.clone(),
+        }
+    }
+
+    pub fn turn_index(&self) -> i32 {
+        self.fields
+            .get("index")
+            .and_then(Value::as_f64)
+            .unwrap_or_default() as i32
+    }
+
+    /// The earliest and latest moment this fact speaks of.
+    pub fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let times = TIMES.iter().filter_map(|name| time(&self.fields, name));
+        times.fold((self.at, self.at), |(first, last), time| {
+            (first.min(time), last.max(time))
+        })
+    }
+
+    /// How this fact stands to a known one of the same identity.
+    pub fn standing(&self, known: &Self) -> Standing {
+        if self.hash == known.hash && self.at == known.at {
+            return Standing::Same;
+        }
+        if self.kind == Kind::Span {
+            return if self.span_rank() > known.span_rank() {
+                Standing::Newer
+            } else {
+                Standing::Older
+            };
+        }
+        match self.at.cmp(&known.at) {
+            std::cmp::Ordering::Less => Standing::Older,
+            std::cmp::Ordering::Equal => Standing::Conflict,
+            std::cmp::Ordering::Greater => Standing::Newer,
+        }
+    }
+
+    /// Of two spans under one id the one that ended later wins, then the one that says more.
+    fn span_rank(&self) -> (Option<DateTime<Utc>>, usize, i64) {
+        let attributes = self
+            .fields
+            .get("attributes")
+            .and_then(Value::as_object)
+            .map_or(0, Map::len);
+        (time(&self.fields, "endedAt"), attributes, self.hash)
+    }
+}
+
+/// The order in which facts overrule each other: newest last, ties by the bytes of the id.
+pub fn order(facts: &mut [&Fact]) {
+    facts.sort_by(|a, b| (a.at, &a.id, a.source).cmp(&(b.at, &b.id, b.source)));
+}
+
+/// Each field from the newest fact that gives it: absent says nothing, null takes it back.
+pub fn merge(ordered: &[&Fact]) -> Map<String, Value> {
+    let mut merged = Map::new();
+    for fact in ordered {
+        for (name, value) in &fact.fields {
+            overlay(
+                &mut merged,
+                name,
+                value,
+                MERGED_BY_MEMBER.contains(&name.as_str()),
+            );
+        }
+    }
+    merged
+}
+
+fn overlay(merged: &mut Map<String, Value>, name: &str, value: &Value, by_member: bool) {
+    match value {
+        Value::Null => {
+            merged.remove(name);
+        }
+        Value::Object(members) if by_member => {
+            let slot = merged
+                .entry(name)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if !slot.is_object() {
+                *slot = Value::Object(Map::new());
+            }
+            if let Value::Object(known) = slot {
+                for (member, value) in members {
+                    overlay(known, member, value, false);
+                }
+            }
+        }
+        _ => {
+            merged.insert(name.to_owned(), value.clone());
+        }
+    }
+}
+
+/// A time that has been checked at the door.
+pub fn time(fields: &Map<String, Value>, name: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(fields.get(name)?.as_str()?)
+        .ok()
+        .map(|time| time.to_utc())
+}
+
+/// Takes fields out of a merged map one by one; what is left has no column of its own.
+pub struct Taker(pub Map<String, Value>);
+
+impl Taker {
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        match self.0.remove(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn number(&mut self, name: &str) -> Option<f64> {
+        self.0.remove(name)?.as_f64()
+    }
+
+    pub fn whole(&mut self, name: &str) -> Option<i32> {
+        self.number(name).map(|number| number.round() as i32)
+    }
+
+    pub fn flag(&mut self, name: &str) -> bool {
+        self.maybe_flag(name).unwrap_or_default()
+    }
+
+    pub fn maybe_flag(&mut self, name: &str) -> Option<bool> {
+        self.0.remove(name)?.as_bool()
+    }
+
+    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let time = time(&self.0, name);
+        self.0.remove(name);
+        time
+    }
+
+    pub fn texts(&mut self, name: &str) -> Vec<String> {
+        let Some(Value::Array(items)) = self.0.remove(name) else {
+            return Vec::new();
+        };
+        let mut texts: Vec<String> = Vec::with_capacity(items.len());
+        for item in items {
+            if let Value::String(text) = item
+                && !texts.contains(&text)
+            {
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
+    /// A member of an object that stays where it is.
+    pub fn member(&self, object: &str, name: &str) -> Option<String> {
+        Some(self.0.get(object)?.get(name)?.as_str()?.to_owned())
+    }
+
+    pub fn member_number(&self, object: &str, name: &str) -> Option<f64> {
+        self.0.get(object)?.get(name)?.as_f64()
+    }
+}

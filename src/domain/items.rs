@@ -1,0 +1,187 @@
+//! What happens inside a session besides turns: tool calls, interruptions, errors, evaluations.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::digest::{Measure, Stage};
+use crate::domain::fact;
+use crate::domain::fact::Fact;
+use crate::domain::fact::Taker;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    pub id: String,
+    pub turn: Option<i32>,
+    pub name: Option<String>,
+    pub arguments: Option<Value>,
+    pub result: Option<Value>,
+    pub error: Option<Value>,
+    pub start_ms: Option<i32>,
+    pub end_ms: Option<i32>,
+    pub extra: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interruption {
+    pub id: String,
+    pub turn: Option<i32>,
+    pub at_ms: Option<i32>,
+    pub detection_ms: Option<f64>,
+    pub stop_ms: Option<f64>,
+    pub bleed_through_words: Option<i32>,
+    pub is_false: Option<bool>,
+    pub extra: Map<String, Value>,
+}
+
+/// An error or warning in one of the services behind a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceError {
+    pub id: String,
+    pub at: DateTime<Utc>,
+    pub service: Option<String>,
+    pub level: String,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub details: Option<Value>,
+    pub turn: Option<i32>,
+    pub agent: Option<String>,
+    pub extra: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    pub id: String,
+    pub created_at: DateTime<Utc>,
+    pub reviewer: Option<String>,
+    pub score: Option<f64>,
+    pub verdict: Option<String>,
+    pub labels: Vec<String>,
+    pub notes: Option<String>,
+    pub turn: Option<i32>,
+}
+
+fn merged(facts: &[&Fact]) -> Taker {
+    let mut ordered = facts.to_vec();
+    fact::order(&mut ordered);
+    Taker(fact::merge(&ordered))
+}
+
+impl ToolCall {
+    pub fn derive(id: &str, facts: &[&Fact]) -> Self {
+        let mut fields = merged(facts);
+        fields.0.remove("callId");
+        Self {
+            id: id.to_owned(),
+            turn: fields.whole("turn"),
+            name: fields.text("name"),
+            arguments: fields.0.remove("arguments"),
+            result: fields.0.remove("result"),
+            error: fields.0.remove("error"),
+            start_ms: fields.whole("startMs"),
+            end_ms: fields.whole("endMs"),
+            extra: fields.0,
+        }
+    }
+
+    /// When it ran, where both ends are known.
+    pub fn interval(&self) -> Option<(i32, i32)> {
+        Some((self.start_ms?, self.end_ms?))
+    }
+}
+
+impl Interruption {
+    pub fn derive(id: &str, facts: &[&Fact]) -> Self {
+        let mut fields = merged(facts);
+        Self {
+            id: id.to_owned(),
+            turn: fields.whole("turn"),
+            at_ms: fields.whole("atMs"),
+            detection_ms: fields.number("detectionMs"),
+            stop_ms: fields.number("stopMs"),
+            bleed_through_words: fields.whole("bleedThroughWords"),
+            is_false: fields.maybe_flag("isFalse"),
+            extra: fields.0,
+        }
+    }
+
+    pub fn measures(&self) -> Vec<Measure> {
+        [
+            Measure::of(Stage::Detection, None, None, self.detection_ms),
+            Measure::of(Stage::Stop, None, None, self.stop_ms),
+            Measure::of(
+                Stage::BleedThroughWords,
+                None,
+                None,
+                self.bleed_through_words.map(f64::from),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl ServiceError {
+    pub fn derive(id: &str, facts: &[&Fact]) -> Option<Self> {
+        let at = facts.iter().map(|f| f.at).max()?;
+        let mut fields = merged(facts);
+        Some(Self {
+            id: id.to_owned(),
+            at,
+            service: fields.text("service"),
+            level: fields.text("level").unwrap_or_else(|| "error".to_owned()),
+            code: fields.text("code"),
+            message: fields.text("message"),
+            details: fields.0.remove("details"),
+            turn: fields.whole("turn"),
+            agent: fields.text("agent"),
+            extra: fields.0,
+        })
+    }
+}
+
+impl Evaluation {
+    pub fn derive(id: &str, facts: &[&Fact]) -> Option<Self> {
+        let created_at = facts.iter().map(|f| f.at).max()?;
+        let mut fields = merged(facts);
+        Some(Self {
+            id: id.to_owned(),
+            created_at,
+            reviewer: fields.text("reviewer"),
+            score: fields.number("score"),
+            verdict: fields.text("verdict"),
+            labels: fields.texts("labels"),
+            notes: fields.text("notes"),
+            turn: fields.whole("turn"),
+        })
+    }
+}
+
+/// Time that tools ran, overlaps counted once.
+pub fn covered_ms(intervals: impl Iterator<Item = (i32, i32)>) -> f64 {
+    let mut intervals: Vec<_> = intervals.collect();
+    intervals.sort_unstable();
+    let (mut covered, mut until) = (0i64, i64::MIN);
+    for (start, end) in intervals {
+        let (start, end) = (i64::from(start).max(until), i64::from(end));
+        if end > start {
+            covered += end - start;
+            until = end;
+        }
+    }
+    covered as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parallel_tools_count_once() {
+        assert_eq!(
+            covered_ms([(0, 100), (50, 150), (300, 400), (310, 320)].into_iter()),
+            250.0
+        );
+        assert_eq!(covered_ms(std::iter::empty()), 0.0);
+    }
+}

@@ -1,0 +1,295 @@
+//! The facts of one session, as far as a batch touches them: takes submissions, says what became of
+//! each, and tells which entities speak differently now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Map;
+
+use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
+use crate::domain::fact::{Entity, Fact, Identity, Standing};
+use crate::domain::session::Activity;
+
+/// Where a session's one native report is kept.
+const REPORT_ID: &str = "call";
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entities: BTreeMap<Entity, BTreeMap<Identity, Fact>>,
+    whereabouts: BTreeMap<Identity, Entity>,
+    /// What was known of an entity before it was first touched.
+    before: BTreeMap<Entity, Vec<Fact>>,
+    changed: BTreeSet<Identity>,
+    activity: Option<Activity>,
+}
+
+impl Ledger {
+    /// `known` must hold every fact of every entity that a submission may touch.
+    pub fn new(known: Vec<Fact>, activity: Option<Activity>) -> Self {
+        let mut ledger = Self {
+            activity,
+            ..Self::default()
+        };
+        for fact in known {
+            ledger.insert(fact);
+        }
+        ledger
+    }
+
+    /// Which facts a submission may meet: those under its identities and those of its entities.
+    pub fn reach(submission: &Submission) -> Reach {
+        let mut reach = Reach::default();
+        // Any fact may move what the session derives from the times of all its facts.
+        reach.entities.insert(Entity {
+            kind: Kind::Session,
+            key: String::new(),
+        });
+        match submission {
+            Submission::Event(event) => reach.add(&as_fact(event, Source::Event, event.at)),
+            Submission::Silence(_) => {}
+            Submission::Report(report) => {
+                reach.replaces_report = true;
+                for event in &report.events {
+                    reach.add(&as_fact(event, Source::Call, event.at));
+                }
+            }
+        }
+        reach
+    }
+
+    pub fn submit(&mut self, submission: Submission, now: DateTime<Utc>) -> Outcome {
+        match submission {
+            Submission::Event(event) => self.take(into_fact(event, Source::Event)),
+            Submission::Report(report) => self.replace_report(report, now),
+            Submission::Silence(since) => self.time_out(since),
+        }
+    }
+
+    pub fn activity(&self) -> Option<Activity> {
+        self.activity
+    }
+
+    pub fn facts_of(&self, entity: &Entity) -> Vec<&Fact> {
+        self.entities
+            .get(entity)
+            .map(|facts| facts.values().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn facts_before(&self, entity: &Entity) -> Vec<&Fact> {
+        self.before
+            .get(entity)
+            .map(|facts| facts.iter().collect())
+            .unwrap_or_default()
+    }
+
+    /// The entities that may speak differently now.
+    pub fn touched(&self) -> impl Iterator<Item = &Entity> {
+        self.before.keys()
+    }
+
+    /// Whether anything is to be written at all.
+    pub fn is_unchanged(&self, activity_before: Option<Activity>) -> bool {
+        self.changed.is_empty() && self.activity == activity_before
+    }
+
+    pub fn written(&self) -> impl Iterator<Item = (&Fact, &Entity)> {
+        self.changed.iter().filter_map(|identity| {
+            let entity = self.whereabouts.get(identity)?;
+            Some((self.entities.get(entity)?.get(identity)?, entity))
+        })
+    }
+
+    pub fn removed(&self) -> impl Iterator<Item = &Identity> {
+        self.changed
+            .iter()
+            .filter(|identity| !self.whereabouts.contains_key(identity))
+    }
+
+    fn take(&mut self, fact: Fact) -> Outcome {
+        let identity = fact.identity();
+        let standing = self
+            .known(&identity)
+            .map_or(Standing::Newer, |known| fact.standing(known));
+        if standing == Standing::Conflict {
+            return Outcome::Conflict;
+        }
+        self.hear(&fact);
+        if standing != Standing::Newer {
+            return Outcome::Duplicate;
+        }
+        self.remove(&identity);
+        self.touch(&fact.entity());
+        self.changed.insert(identity);
+        self.insert(fact);
+        Outcome::Accepted
+    }
+
+    /// Whatever was said was said at some time, also if it has been said better since.
+    fn hear(&mut self, fact: &Fact) {
+        if fact.source != Source::Timeout {
+            let activity = Activity::of(fact);
+            self.activity = Some(self.activity.map_or(activity, |known| known.and(activity)));
+        }
+    }
+
+    fn time_out(&mut self, silent_since: DateTime<Utc>) -> Outcome {
+        // Not a session that somebody else removed meanwhile.
+        if self.activity.is_none() {
+            return Outcome::Duplicate;
+        }
+        let event = Event {
+            kind: Kind::Session,
+            id: "timeout".to_owned(),
+            at: silent_since,
+            fields: Map::new(),
+        };
+        self.take(into_fact(event, Source::Timeout))
+    }
+
+    fn replace_report(&mut self, report: Report, now: DateTime<Utc>) -> Outcome {
+        let identity = Identity {
+            source: Source::Call,
+            kind: Kind::Report,
+            id: REPORT_ID.to_owned(),
+        };
+        let known = self.known(&identity).map(|known| (known.at, known.hash));
+        let at = match (report.at, known) {
+            (_, Some((_, hash))) if hash == report.hash => return Outcome::Duplicate,
+            (Some(at), Some((known_at, _))) if at < known_at => {
+                for event in report.events {
+                    self.hear(&into_fact(Event { at, ..event }, Source::Call));
+                }
+                return Outcome::Duplicate;
+            }
+            (Some(at), Some((known_at, _))) if at == known_at => return Outcome::Conflict,
+            (Some(at), _) => at,
+            (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
+            (None, None) => now,
+        };
+        let replaced: Vec<Identity> = self
+            .whereabouts
+            .keys()
+            .filter(|i| i.source == Source::Call)
+            .cloned()
+            .collect();
+        for identity in &replaced {
+            self.remove(identity);
+        }
+        let head = Event {
+            kind: Kind::Report,
+            id: REPORT_ID.to_owned(),
+            at,
+            fields: Map::new(),
+        };
+        self.take(Fact {
+            hash: report.hash,
+            ..into_fact(head, Source::Call)
+        });
+        for event in report.events {
+            self.take(into_fact(Event { at, ..event }, Source::Call));
+        }
+        Outcome::Accepted
+    }
+
+    fn known(&self, identity: &Identity) -> Option<&Fact> {
+        self.entities
+            .get(self.whereabouts.get(identity)?)?
+            .get(identity)
+    }
+
+    fn insert(&mut self, fact: Fact) {
+        let (identity, entity) = (fact.identity(), fact.entity());
+        self.whereabouts.insert(identity.clone(), entity.clone());
+        self.entities
+            .entry(entity)
+            .or_default()
+            .insert(identity, fact);
+    }
+
+    fn remove(&mut self, identity: &Identity) {
+        let Some(entity) = self.whereabouts.get(identity).cloned() else {
+            return;
+        };
+        self.touch(&entity);
+        self.whereabouts.remove(identity);
+        self.changed.insert(identity.clone());
+        if let Some(facts) = self.entities.get_mut(&entity) {
+            facts.remove(identity);
+        }
+    }
+
+    fn touch(&mut self, entity: &Entity) {
+        if !self.before.contains_key(entity) {
+            let known = self
+                .entities
+                .get(entity)
+                .map(|facts| facts.values().cloned().collect());
+            self.before
+                .insert(entity.clone(), known.unwrap_or_default());
+        }
+    }
+}
+
+/// What must be known before a submission can be taken.
+#[derive(Debug, Default)]
+pub struct Reach {
+    pub identities: BTreeSet<Identity>,
+    pub entities: BTreeSet<Entity>,
+    pub replaces_report: bool,
+}
+
+impl Reach {
+    fn add(&mut self, fact: &Fact) {
+        self.identities.insert(fact.identity());
+        self.entities.insert(fact.entity());
+        self.add_turn_of(fact);
+    }
+
+    pub fn and(&mut self, other: Self) {
+        self.identities.extend(other.identities);
+        self.entities.extend(other.entities);
+        self.replaces_report |= other.replaces_report;
+    }
+
+    /// A known fact that a submission may replace: its entity is met too.
+    pub fn meet(&mut self, fact: &Fact) {
+        self.entities.insert(fact.entity());
+        self.add_turn_of(fact);
+    }
+
+    /// How long an answer took may depend on the tools that ran meanwhile.
+    fn add_turn_of(&mut self, fact: &Fact) {
+        if fact.kind == Kind::ToolCall
+            && let Some(turn) = fact.fields.get("turn").and_then(serde_json::Value::as_f64)
+        {
+            self.entities.insert(Entity {
+                kind: Kind::Turn,
+                key: (turn as i32).to_string(),
+            });
+        }
+    }
+}
+
+fn as_fact(event: &Event, source: Source, at: DateTime<Utc>) -> Fact {
+    Fact {
+        source,
+        kind: event.kind,
+        id: event.id.clone(),
+        at,
+        hash: 0,
+        fields: event.fields.clone(),
+    }
+}
+
+fn into_fact(event: Event, source: Source) -> Fact {
+    let hash = crate::domain::event::fields_hash(&event.fields);
+    Fact {
+        source,
+        kind: event.kind,
+        id: event.id,
+        at: event.at,
+        hash,
+        fields: event.fields,
+    }
+}

@@ -1,0 +1,266 @@
+//! A session's own state, derived from the facts that speak of the session as a whole.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::digest::Stage;
+use crate::domain::event::Source;
+use crate::domain::fact;
+use crate::domain::fact::Fact;
+use crate::domain::fact::Taker;
+
+/// The states of a call. The last four are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Queued,
+    Ringing,
+    Active,
+    Completed,
+    Failed,
+    Declined,
+    Missed,
+}
+
+impl Status {
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Ringing,
+        Self::Active,
+        Self::Completed,
+        Self::Failed,
+        Self::Declined,
+        Self::Missed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Ringing => "ringing",
+            Self::Active => "active",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Declined => "declined",
+            Self::Missed => "missed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Ringing | Self::Active)
+    }
+}
+
+/// Why a session ended whose end nobody reported.
+pub const NO_END_SEEN: &str = "no_end_seen";
+
+/// The earliest and latest moment that any fact of a session speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    pub first_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
+}
+
+impl Activity {
+    pub fn of(fact: &Fact) -> Self {
+        let (first_at, last_at) = fact.span();
+        Self { first_at, last_at }
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            first_at: self.first_at.min(other.first_at),
+            last_at: self.last_at.max(other.last_at),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    pub status: Status,
+    pub agent_key: Option<String>,
+    pub agent_version: Option<String>,
+    pub channel: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub answered_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub end_reason: Option<String>,
+    pub ended_by: Option<String>,
+    pub answered_by: Option<String>,
+    pub call_sid: Option<String>,
+    pub stream_id: Option<String>,
+    pub from_number: Option<String>,
+    pub to_number: Option<String>,
+    pub workflow: Workflow,
+    pub campaign: Option<String>,
+    pub language: Option<String>,
+    pub voice: Option<String>,
+    pub summary: Option<String>,
+    pub tags: Vec<String>,
+    pub providers: Providers,
+    /// What the source says the whole session used, where it says so.
+    pub stated_tokens: Option<i64>,
+    pub cost_micro_usd: Option<i64>,
+    pub extra: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workflow {
+    pub id: Option<String>,
+    pub slug: Option<String>,
+    pub name: Option<String>,
+}
+
+/// The session's usual providers: what a measurement without one of its own is counted under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Providers {
+    pub stt: Option<String>,
+    pub llm: Option<String>,
+    pub tts: Option<String>,
+}
+
+impl Providers {
+    pub fn of(&self, stage: Stage) -> Option<&String> {
+        match stage {
+            Stage::Stt => self.stt.as_ref(),
+            Stage::Llm => self.llm.as_ref(),
+            Stage::Tts => self.tts.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    /// The session as the facts about it say. `activity` is that of all facts but time-outs.
+    pub fn derive(facts: &[&Fact], activity: Activity) -> Self {
+        let mut stated: Vec<&Fact> = facts
+            .iter()
+            .copied()
+            .filter(|f| f.source != Source::Timeout)
+            .collect();
+        fact::order(&mut stated);
+        let mut fields = Taker(fact::merge(&stated));
+        let end = End::derive(facts, &stated, fields.time("endedAt"), activity);
+        fields.0.remove("status");
+        let stated_reason = fields.text("endReason");
+        let workflow = Workflow {
+            id: fields.member("workflow", "id"),
+            slug: fields.member("workflow", "slug"),
+            name: fields.member("workflow", "name"),
+        };
+        fields.0.remove("workflow");
+        let providers = Providers {
+            stt: fields.member("providers", "stt"),
+            llm: fields.member("providers", "llm"),
+            tts: fields.member("providers", "tts"),
+        };
+        let prompt = fields.member_number("usage", "promptTokens");
+        let completion = fields.member_number("usage", "completionTokens");
+        let stated_tokens = (prompt.is_some() || completion.is_some())
+            .then(|| (prompt.unwrap_or_default() + completion.unwrap_or_default()) as i64);
+        Self {
+            status: end.status,
+            agent_key: fields.text("agentId"),
+            agent_version: fields.text("agentVersion"),
+            channel: fields.text("channel"),
+            started_at: fields.time("startedAt").unwrap_or(activity.first_at),
+            answered_at: fields.time("answeredAt"),
+            ended_at: end.at,
+            end_reason: if end.timed_out {
+                Some(NO_END_SEEN.to_owned())
+            } else {
+                stated_reason
+            },
+            ended_by: fields.text("endedBy"),
+            answered_by: fields.text("answeredBy"),
+            call_sid: fields.text("callSid"),
+            stream_id: fields.text("streamId"),
+            from_number: fields.text("from"),
+            to_number: fields.text("to"),
+            workflow,
+            campaign: fields.text("campaign"),
+            language: fields.text("language"),
+            voice: fields.text("voice"),
+            summary: fields.text("summary"),
+            tags: fields.texts("tags"),
+            providers,
+            stated_tokens,
+            cost_micro_usd: fields
+                .number("costUsd")
+                .map(|usd| (usd * 1e6).round() as i64),
+            extra: fields.0,
+        }
+    }
+
+    /// Length of the conversation in ms, from the answer where one is known. None while it runs, or
+    /// where the sources' times contradict each other.
+    pub fn duration_ms(&self) -> Option<i64> {
+        let from = self.answered_at.unwrap_or(self.started_at);
+        Some((self.ended_at? - from).num_milliseconds()).filter(|ms| *ms >= 0)
+    }
+}
+
+/// How a session stands: which state, since when it is over.
+struct End {
+    status: Status,
+    at: Option<DateTime<Utc>>,
+    timed_out: bool,
+}
+
+impl End {
+    /// Final states beat others, a failure beats other ends, then the latest word counts. A time-out
+    /// is the weakest: it holds only as long as nothing later is known.
+    fn derive(
+        facts: &[&Fact],
+        stated: &[&Fact],
+        ended_at: Option<DateTime<Utc>>,
+        activity: Activity,
+    ) -> Self {
+        let words = || {
+            stated
+                .iter()
+                .filter_map(|f| Some((Status::parse(f.fields.get("status")?.as_str()?)?, f.at)))
+        };
+        // max_by_key takes the last of equals, and `stated` is in overruling order.
+        let last_final = words()
+            .filter(|(s, _)| s.is_final())
+            .max_by_key(|(s, at)| (*s == Status::Failed, *at));
+        if let Some((status, said_at)) = last_final {
+            return Self {
+                status,
+                at: ended_at.or(Some(said_at)),
+                timed_out: false,
+            };
+        }
+        if ended_at.is_some() {
+            return Self {
+                status: Status::Completed,
+                at: ended_at,
+                timed_out: false,
+            };
+        }
+        let status = words().last().map_or(Status::Active, |(status, _)| status);
+        let silent = facts
+            .iter()
+            .any(|f| f.source == Source::Timeout && f.at >= activity.last_at);
+        if !silent {
+            return Self {
+                status,
+                at: None,
+                timed_out: false,
+            };
+        }
+        let status = if status == Status::Active {
+            Status::Completed
+        } else {
+            Status::Missed
+        };
+        Self {
+            status,
+            at: Some(activity.last_at),
+            timed_out: true,
+        }
+    }
+}

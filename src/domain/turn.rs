@@ -1,0 +1,378 @@
+//! A turn's state: what was said and how long each stage took, first as the facts about the turn
+//! alone say, then with what follows from the turn before it.
+
+use serde_json::{Map, Value};
+
+use crate::domain::digest::{Measure, Stage};
+use crate::domain::fact;
+use crate::domain::fact::Fact;
+use crate::domain::fact::Taker;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    Agent,
+    User,
+}
+
+impl Speaker {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::User => "user",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Agent, Self::User]
+            .into_iter()
+            .find(|speaker| speaker.as_str() == text)
+    }
+}
+
+/// Where a turn's latency comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatencySource {
+    /// The source measured it.
+    Measured,
+    /// From the times of the two turns.
+    Derived,
+    /// The sum of the stages.
+    Summed,
+}
+
+impl LatencySource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Derived => "derived",
+            Self::Summed => "summed",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    pub index: i32,
+    pub speaker: Speaker,
+    pub text: Option<String>,
+    pub start_ms: Option<i32>,
+    pub end_ms: Option<i32>,
+    pub stt_ms: Option<f64>,
+    pub endpointing_ms: Option<f64>,
+    pub llm_ms: Option<f64>,
+    pub llm_total_ms: Option<f64>,
+    pub tts_ms: Option<f64>,
+    pub tts_total_ms: Option<f64>,
+    pub latency_ms: Option<f64>,
+    pub latency_source: Option<LatencySource>,
+    /// An agent turn right behind a user turn.
+    pub answers_user: bool,
+    pub confidence: Option<f64>,
+    pub interrupted: bool,
+    pub failed: bool,
+    pub cancelled: bool,
+    pub extra: Map<String, Value>,
+    pub tokens: i64,
+}
+
+/// What the turn before tells about the one that answers it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predecessor {
+    pub speaker: Speaker,
+    pub end_ms: Option<i32>,
+    pub stt_ms: Option<f64>,
+    pub endpointing_ms: Option<f64>,
+    pub eou_probability: Option<f64>,
+    pub stt_provider: Option<String>,
+    pub stt_model: Option<String>,
+}
+
+/// A turn's place among its session's: by time, those without times last.
+pub type Position = (i32, i32, i32);
+
+impl Turn {
+    /// The turn as the facts about it alone say.
+    pub fn derive(index: i32, facts: &[&Fact]) -> Self {
+        let mut ordered = facts.to_vec();
+        fact::order(&mut ordered);
+        let mut fields = Taker(fact::merge(&ordered));
+        fields.0.remove("index");
+        let speaker = fields
+            .text("speaker")
+            .and_then(|text| Speaker::parse(&text));
+        let llm_ms = last_first_token_ms(&fields.0);
+        let tts_ms = first_byte_ms(&fields.0);
+        let mut turn = Self {
+            index,
+            // A turn that only ever spoke of generating is the agent's.
+            speaker: speaker.unwrap_or(if says_agent(&fields.0) {
+                Speaker::Agent
+            } else {
+                Speaker::User
+            }),
+            text: fields.text("text"),
+            start_ms: fields.whole("startMs"),
+            end_ms: fields.whole("endMs"),
+            stt_ms: fields.number("sttMs"),
+            endpointing_ms: fields.number("endpointingMs"),
+            llm_ms: llm_ms.or(fields.0.get("llmMs").and_then(Value::as_f64)),
+            llm_total_ms: fields.number("llmTotalMs"),
+            tts_ms: tts_ms.or(fields.0.get("ttsMs").and_then(Value::as_f64)),
+            tts_total_ms: fields.number("ttsTotalMs"),
+            latency_ms: fields.number("latencyMs"),
+            latency_source: None,
+            answers_user: false,
+            confidence: fields.number("confidence"),
+            interrupted: fields.flag("interrupted"),
+            failed: fields.flag("failed"),
+            cancelled: fields.flag("cancelled"),
+            tokens: tokens(&fields.0),
+            extra: Map::new(),
+        };
+        fields.0.remove("llmMs");
+        fields.0.remove("ttsMs");
+        turn.extra = fields.0;
+        turn.latency_source = turn.latency_ms.map(|_| LatencySource::Measured);
+        turn
+    }
+
+    pub fn position(&self) -> Position {
+        (
+            self.start_ms.unwrap_or(i32::MAX),
+            self.end_ms.unwrap_or(i32::MAX),
+            self.index,
+        )
+    }
+
+    pub fn as_predecessor(&self) -> Predecessor {
+        Predecessor {
+            speaker: self.speaker,
+            end_ms: self.end_ms,
+            stt_ms: self.stt_ms,
+            endpointing_ms: self.endpointing_ms,
+            eou_probability: self.extra.get("eouProbability").and_then(Value::as_f64),
+            stt_provider: member(&self.extra, "providers", "stt"),
+            stt_model: member(&self.extra, "models", "stt"),
+        }
+    }
+
+    /// Completes a turn by what the one right before it tells: what the user's side was measured at
+    /// belongs to the answer, and the gap between the two is the answer's latency.
+    pub fn resolve(mut self, before: Option<&Predecessor>, tools_ms: f64) -> Self {
+        if self.speaker == Speaker::User {
+            self.latency_ms = None;
+            self.latency_source = None;
+            return self;
+        }
+        let Some(user) = before.filter(|before| before.speaker == Speaker::User) else {
+            return self;
+        };
+        self.answers_user = true;
+        self.stt_ms = self.stt_ms.or(user.stt_ms);
+        self.endpointing_ms = self.endpointing_ms.or(user.endpointing_ms);
+        adopt(
+            &mut self.extra,
+            "eouProbability",
+            user.eou_probability.map(Value::from),
+        );
+        adopt_member(
+            &mut self.extra,
+            "providers",
+            "stt",
+            user.stt_provider.as_deref(),
+        );
+        adopt_member(&mut self.extra, "models", "stt", user.stt_model.as_deref());
+        if self.latency_ms.is_none() && !self.cancelled {
+            (self.latency_ms, self.latency_source) = self.answer_latency(user, tools_ms);
+        }
+        self
+    }
+
+    /// From the times of the two turns, else the sum of the stages. An answer that began before the
+    /// user ended is an overlap and has no latency.
+    fn answer_latency(
+        &self,
+        user: &Predecessor,
+        tools_ms: f64,
+    ) -> (Option<f64>, Option<LatencySource>) {
+        let first_audio_ms = self
+            .extra
+            .get("firstAudioMs")
+            .and_then(Value::as_f64)
+            .or(self.start_ms.map(f64::from));
+        if let (Some(start), Some(end)) = (first_audio_ms, user.end_ms) {
+            let gap_ms = start - f64::from(end);
+            return if gap_ms < 0.0 {
+                (None, None)
+            } else {
+                (Some(gap_ms), Some(LatencySource::Derived))
+            };
+        }
+        let heard = self.stt_ms.is_some() || self.endpointing_ms.is_some();
+        match (self.llm_ms, self.tts_ms) {
+            (Some(llm), Some(tts)) if heard => {
+                let before_llm =
+                    self.stt_ms.unwrap_or_default() + self.endpointing_ms.unwrap_or_default();
+                (
+                    Some(before_llm + llm + tts + tools_ms),
+                    Some(LatencySource::Summed),
+                )
+            }
+            _ => (None, None),
+        }
+    }
+
+    /// What this (resolved) turn adds to its session's statistics. A cancelled generation says
+    /// nothing about how fast a stage is.
+    pub fn measures(&self) -> Vec<Measure> {
+        if self.speaker == Speaker::User || self.cancelled {
+            return Vec::new();
+        }
+        let own = |stage: Stage, name: &str, ms: Option<f64>| {
+            let provider = self
+                .extra
+                .get("providers")
+                .and_then(|p| p.get(name))
+                .and_then(Value::as_str);
+            let model = self
+                .extra
+                .get("models")
+                .and_then(|m| m.get(name))
+                .and_then(Value::as_str);
+            Measure::of(stage, provider, model, ms)
+        };
+        let mut measures: Vec<Measure> = own(Stage::Stt, "stt", self.stt_ms).into_iter().collect();
+        measures.extend(Measure::of(
+            Stage::Endpointing,
+            None,
+            None,
+            self.endpointing_ms,
+        ));
+        let llm_calls = calls(&self.extra, "llmCalls", "firstTokenMs", Stage::Llm);
+        if llm_calls.is_empty() {
+            measures.extend(own(Stage::Llm, "llm", self.llm_ms));
+        }
+        measures.extend(llm_calls);
+        let tts_calls = calls(&self.extra, "ttsCalls", "firstByteMs", Stage::Tts);
+        if tts_calls.is_empty() {
+            measures.extend(own(Stage::Tts, "tts", self.tts_ms));
+        }
+        measures.extend(tts_calls);
+        if self.answers_user {
+            measures.extend(Measure::of(Stage::Turn, None, None, self.latency_ms));
+        }
+        measures
+    }
+}
+
+fn says_agent(fields: &Map<String, Value>) -> bool {
+    [
+        "llmMs",
+        "llmTotalMs",
+        "ttsMs",
+        "ttsTotalMs",
+        "llmCalls",
+        "ttsCalls",
+        "latencyMs",
+        "playedMs",
+    ]
+    .iter()
+    .any(|name| fields.contains_key(*name))
+}
+
+fn member(fields: &Map<String, Value>, object: &str, name: &str) -> Option<String> {
+    Some(fields.get(object)?.get(name)?.as_str()?.to_owned())
+}
+
+fn adopt(fields: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value
+        && !fields.contains_key(name)
+    {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+fn adopt_member(fields: &mut Map<String, Value>, object: &str, name: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    let slot = fields
+        .entry(object)
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(members) = slot {
+        members.entry(name).or_insert_with(|| Value::from(value));
+    }
+}
+
+/// The calls of a stage that count: neither cancelled nor failed, with both times.
+fn counted<'a>(
+    fields: &'a Map<String, Value>,
+    list: &str,
+    first: &'a str,
+) -> impl Iterator<Item = (&'a Value, f64)> {
+    let items = fields
+        .get(list)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    items.iter().filter_map(move |call| {
+        let cancelled = call
+            .get("cancelled")
+            .and_then(Value::as_bool)
+            .unwrap_or_default();
+        let failed = call
+            .get("error")
+            .is_some_and(|error| !error.is_null() && error != &Value::Bool(false));
+        let ms = call.get(first)?.as_f64()? - call.get("startMs")?.as_f64()?;
+        (!cancelled && !failed && ms > 0.0).then_some((call, ms))
+    })
+}
+
+fn calls(fields: &Map<String, Value>, list: &str, first: &str, stage: Stage) -> Vec<Measure> {
+    let named =
+        |call: &Value, name: &str| call.get(name).and_then(Value::as_str).map(str::to_owned);
+    counted(fields, list, first)
+        .filter_map(|(call, ms)| {
+            Measure::of(
+                stage,
+                named(call, "provider").as_deref(),
+                named(call, "model").as_deref(),
+                Some(ms),
+            )
+        })
+        .collect()
+}
+
+/// The generation that produced the speech is the last one; those before it called tools.
+fn last_first_token_ms(fields: &Map<String, Value>) -> Option<f64> {
+    counted(fields, "llmCalls", "firstTokenMs")
+        .last()
+        .map(|(_, ms)| ms)
+}
+
+/// What the caller hears first is the first synthesis.
+fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
+    counted(fields, "ttsCalls", "firstByteMs")
+        .next()
+        .map(|(_, ms)| ms)
+}
+
+/// LLM tokens of a turn: as the turn says, else as its calls say.
+fn tokens(fields: &Map<String, Value>) -> i64 {
+    let of = |value: &Value| {
+        let count = |name: &str| value.get(name).and_then(Value::as_f64);
+        match (count("promptTokens"), count("completionTokens")) {
+            (None, None) => None,
+            (prompt, completion) => {
+                Some(prompt.unwrap_or_default() + completion.unwrap_or_default())
+            }
+        }
+    };
+    if let Some(stated) = fields.get("usage").and_then(of) {
+        return stated as i64;
+    }
+    let calls = fields
+        .get("llmCalls")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    calls.iter().filter_map(of).sum::<f64>() as i64
+}

@@ -1,0 +1,69 @@
+//! What the database's errors mean: away for now, or broken. And the one retry of a read.
+
+use std::future::Future;
+
+use sqlx::{Connection, PgPool};
+
+use crate::domain::{Error, Result};
+
+/// Runs a read, once more if it met a connection that died while idle. Only for statements that may run
+/// twice: the first may have reached the database.
+pub(in crate::store) async fn read<T, F>(pool: &PgPool, run: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    match run().await {
+        Err(error) if is_broken(&error) => {
+            tracing::debug!(%error, "a connection was broken, reading again");
+            sweep(pool).await;
+            run().await.map_err(failure)
+        }
+        done => done.map_err(failure),
+    }
+}
+
+/// For `map_err`: the neutral error. Text that names tables stays in the log.
+pub(in crate::store) fn failure(error: sqlx::Error) -> Error {
+    if is_broken(&error) || is_away(&error) {
+        Error::Unavailable(error.to_string())
+    } else {
+        Error::Internal(error.to_string())
+    }
+}
+
+/// The connection is gone; another may work.
+fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
+        // admin_shutdown, crash_shutdown, and the class of connection exceptions.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code == "57P01" || code == "57P02" || code.starts_with("08")),
+        _ => false,
+    }
+}
+
+/// The database is there or not, but cannot serve this now; trying again later may help.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // cannot_connect_now, read_only (a failover), a deadlock's or a serialization's loser, and
+            // the class of insufficient resources (disk full, too many connections).
+            matches!(&*code, "57P03" | "25006" | "40001" | "40P01") || code.starts_with("53")
+        }),
+        _ => false,
+    }
+}
+
+/// Throws out the connections that died together, so that the retry does not meet the next of them.
+async fn sweep(pool: &PgPool) {
+    let mut alive = Vec::new();
+    while let Some(mut connection) = pool.try_acquire() {
+        if connection.ping().await.is_ok() {
+            alive.push(connection);
+        } else {
+            drop(connection.detach());
+        }
+    }
+}

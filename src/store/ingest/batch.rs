@@ -1,0 +1,298 @@
+//! One group commit: many requests' submissions, one transaction, everything or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::assemble::{Change, Draft, Known, Neighbour};
+use crate::domain::event::{Outcome, Submission};
+use crate::domain::fact::{Entity, Fact};
+use crate::domain::ledger::{Ledger, Reach};
+use crate::domain::session::Activity;
+
+use super::Result;
+use super::load::{self, Key, Place, SessionBefore};
+use super::save::{self, Rows, SessionRow};
+
+/// The submissions about one session, each with the place where its outcome belongs.
+pub struct SessionWork {
+    pub external_id: String,
+    pub submissions: Vec<(usize, Submission)>,
+}
+
+/// Touching more turns than this at once reads the whole session's turns instead of neighbours one by one.
+const MANY_TURNS: usize = 32;
+
+/// Writes a batch in the transaction of this connection; the caller commits. Answers what became of each
+/// submission, by its place.
+pub async fn write(
+    connection: &mut PgConnection,
+    work: &BTreeMap<Key, SessionWork>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(usize, Outcome)>> {
+    let keys: Vec<Key> = work.keys().copied().collect();
+    let before = load::lock_sessions(connection, &keys).await?;
+    let mut known = load_facts(connection, work, &before).await?;
+    let mut outcomes = Vec::new();
+    let mut ledgers = BTreeMap::new();
+    for (key, work) in work {
+        let activity = before.get(key).map(|session| session.activity);
+        let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity);
+        for (place, submission) in &work.submissions {
+            outcomes.push((*place, ledger.submit(submission.clone(), now)));
+        }
+        if !ledger.is_unchanged(activity) {
+            ledgers.insert(*key, ledger);
+        }
+    }
+    let changes = assemble(connection, &ledgers, &before).await?;
+    save(connection, work, &ledgers, &before, &changes, now).await?;
+    Ok(outcomes)
+}
+
+/// The facts that the submissions may meet, of sessions that exist.
+async fn load_facts(
+    connection: &mut PgConnection,
+    work: &BTreeMap<Key, SessionWork>,
+    before: &BTreeMap<Key, SessionBefore>,
+) -> Result<BTreeMap<Key, Vec<Fact>>> {
+    let mut reaches: BTreeMap<Key, Reach> = BTreeMap::new();
+    for (key, work) in work.iter().filter(|(key, _)| before.contains_key(key)) {
+        let reach = reaches.entry(*key).or_default();
+        work.submissions
+            .iter()
+            .for_each(|(_, submission)| reach.and(Ledger::reach(submission)));
+    }
+    let mut facts: BTreeMap<Key, Vec<Fact>> = BTreeMap::new();
+    let identities: Vec<_> = reaches
+        .iter()
+        .flat_map(|(key, reach)| reach.identities.iter().map(|i| (*key, i.clone())))
+        .collect();
+    let reports: Vec<Key> = reaches
+        .iter()
+        .filter(|(_, r)| r.replaces_report)
+        .map(|(key, _)| *key)
+        .collect();
+    let mut met = load::facts_by_identity(connection, &identities).await?;
+    met.extend(load::facts_of_reports(connection, &reports).await?);
+    // A fact that is to be replaced may have spoken of another entity than its successor does.
+    let mut asked: BTreeSet<(Key, Entity)> = BTreeSet::new();
+    loop {
+        for (key, fact) in met.drain(..) {
+            if let Some(reach) = reaches.get_mut(&key) {
+                reach.meet(&fact);
+            }
+            facts.entry(key).or_default().push(fact);
+        }
+        let wanted: Vec<(Key, Entity)> = reaches
+            .iter()
+            .flat_map(|(key, reach)| reach.entities.iter().map(|entity| (*key, entity.clone())))
+            .filter(|wanted| Fact::is_shared(wanted.1.kind) && asked.insert(wanted.clone()))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(facts);
+        }
+        met = load::facts_by_entity(connection, &wanted).await?;
+    }
+}
+
+/// The state of every session whose facts changed.
+async fn assemble(
+    connection: &mut PgConnection,
+    ledgers: &BTreeMap<Key, Ledger>,
+    before: &BTreeMap<Key, SessionBefore>,
+) -> Result<BTreeMap<Key, Change>> {
+    let mut drafts: BTreeMap<Key, Draft> = ledgers
+        .iter()
+        .map(|(key, ledger)| (*key, Draft::of(ledger)))
+        .collect();
+    let around = load_around(connection, &drafts, before).await?;
+    let none = Vec::new();
+    let of = |key: &Key| around.get(key).unwrap_or(&none);
+    let successors: Vec<(Key, Entity)> = drafts
+        .iter()
+        .flat_map(|(key, draft)| {
+            draft
+                .successors(of(key))
+                .into_iter()
+                .map(|index| (*key, Entity::turn(index)))
+        })
+        .collect();
+    let mut facts: BTreeMap<(Key, i32), Vec<Fact>> = BTreeMap::new();
+    for (key, fact) in load::facts_by_entity(connection, &successors).await? {
+        facts
+            .entry((key, fact.turn_index()))
+            .or_default()
+            .push(fact);
+    }
+    for ((key, index), facts) in &facts {
+        if let Some(draft) = drafts.get_mut(key) {
+            draft.add_turn(*index, &facts.iter().collect::<Vec<_>>());
+        }
+    }
+    let mut known = load_known(connection, &drafts, before).await?;
+    let finished = drafts.into_iter().filter_map(|(key, draft)| {
+        let known = known.remove(&key).unwrap_or_default();
+        Some((key, draft.finish(known, of(&key))?))
+    });
+    Ok(finished.collect())
+}
+
+async fn load_around(
+    connection: &mut PgConnection,
+    drafts: &BTreeMap<Key, Draft<'_>>,
+    before: &BTreeMap<Key, SessionBefore>,
+) -> Result<BTreeMap<Key, Vec<Neighbour>>> {
+    let (mut places, mut whole) = (Vec::new(), Vec::new());
+    for (key, draft) in drafts.iter().filter(|(key, _)| before.contains_key(key)) {
+        let touched: Vec<i32> = draft.turn_indexes().collect();
+        if touched.len() > MANY_TURNS {
+            whole.push(*key);
+        } else {
+            places.extend(draft.places().map(|p| Place {
+                key: *key,
+                position: *p,
+                touched: touched.clone(),
+            }));
+        }
+    }
+    let mut around: BTreeMap<Key, Vec<Neighbour>> = BTreeMap::new();
+    let mut found = load::neighbours(connection, &places).await?;
+    found.extend(load::all_turns(connection, &whole).await?);
+    for (key, neighbour) in found {
+        let is_touched = drafts
+            .get(&key)
+            .is_some_and(|d| d.turn_indexes().any(|i| i == neighbour.position.2));
+        if !is_touched {
+            around.entry(key).or_default().push(neighbour);
+        }
+    }
+    Ok(around)
+}
+
+async fn load_known(
+    connection: &mut PgConnection,
+    drafts: &BTreeMap<Key, Draft<'_>>,
+    before: &BTreeMap<Key, SessionBefore>,
+) -> Result<BTreeMap<Key, Known>> {
+    let mut known: BTreeMap<Key, Known> = before
+        .iter()
+        .map(|(key, s)| {
+            (
+                *key,
+                Known {
+                    counters: s.counters,
+                    digest: s.digest.clone(),
+                    ..Known::default()
+                },
+            )
+        })
+        .collect();
+    let existing = || drafts.iter().filter(|(key, _)| before.contains_key(key));
+    let turns: Vec<_> = existing()
+        .flat_map(|(key, d)| d.turn_indexes().map(|index| (*key, index)))
+        .collect();
+    for (key, index, turn) in load::known_turns(connection, &turns).await? {
+        known.entry(key).or_default().turns.insert(index, turn);
+    }
+    let summed: Vec<_> = existing()
+        .flat_map(|(key, d)| d.summable().map(|index| (*key, index)))
+        .collect();
+    for (key, id, turn, interval) in load::tool_intervals(connection, &summed).await? {
+        known
+            .entry(key)
+            .or_default()
+            .tool_calls
+            .push((id, turn, interval));
+    }
+    Ok(known)
+}
+
+async fn save(
+    connection: &mut PgConnection,
+    work: &BTreeMap<Key, SessionWork>,
+    ledgers: &BTreeMap<Key, Ledger>,
+    before: &BTreeMap<Key, SessionBefore>,
+    changes: &BTreeMap<Key, Change>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (mut new, mut old, mut retagged, mut hours) =
+        (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    for (key, change) in changes {
+        let row = || SessionRow {
+            key: *key,
+            external_id: work.get(key).map_or("", |work| &work.external_id),
+            change,
+            activity: ledgers[key].activity().unwrap_or(Activity {
+                first_at: now,
+                last_at: now,
+            }),
+            touched_at: now,
+        };
+        let session = &change.session;
+        hours.insert((key.0, hour_of(session.started_at)));
+        match before.get(key) {
+            None => {
+                new.push(row());
+                if !session.tags.is_empty() {
+                    retagged.push(row());
+                }
+            }
+            Some(before) => {
+                hours.insert((key.0, hour_of(before.started_at)));
+                old.push(row());
+                if before.tags != session.tags
+                    || (!session.tags.is_empty() && before.started_at != session.started_at)
+                {
+                    retagged.push(row());
+                }
+            }
+        }
+    }
+    save::insert_sessions(connection, &new).await?;
+    save_facts(connection, ledgers).await?;
+    let each = || changes.iter().map(|(key, change)| (*key, change));
+    save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
+    save::tool_calls(
+        connection,
+        Rows::of(each().map(|(key, c)| (key, &c.tool_calls))),
+    )
+    .await?;
+    save::interruptions(
+        connection,
+        Rows::of(each().map(|(key, c)| (key, &c.interruptions))),
+    )
+    .await?;
+    save::errors(
+        connection,
+        Rows::of(each().map(|(key, c)| (key, &c.errors))),
+    )
+    .await?;
+    save::evaluations(
+        connection,
+        Rows::of(each().map(|(key, c)| (key, &c.evaluations))),
+    )
+    .await?;
+    save::update_sessions(connection, &old).await?;
+    save::replace_tags(connection, &retagged).await?;
+    save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
+}
+
+async fn save_facts(connection: &mut PgConnection, ledgers: &BTreeMap<Key, Ledger>) -> Result<()> {
+    let removed: Vec<_> = ledgers
+        .iter()
+        .flat_map(|(key, ledger)| ledger.removed().map(|i| (*key, i)))
+        .collect();
+    save::delete_facts(connection, &removed).await?;
+    let written: Vec<_> = ledgers
+        .iter()
+        .flat_map(|(key, l)| l.written().map(|(f, e)| (*key, f, e)))
+        .collect();
+    save::upsert_facts(connection, &written).await
+}
+
+fn hour_of(time: DateTime<Utc>) -> DateTime<Utc> {
+    // Only times at the ends of the calendar cannot be rounded, and the doors refuse those.
+    time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time)
+}

@@ -1,0 +1,304 @@
+//! The one writer: takes submissions from every door, commits what has gathered while the last commit
+//! ran, and answers when it is durable.
+//!
+//! Submissions about one session always go to the same of a few writers, so that writers of one
+//! process never wait for each other's rows; other processes are held off by row locks. The queue is
+//! bounded by bytes, and one tenant may take at most half of it.
+
+mod batch;
+mod load;
+mod queue;
+mod save;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::domain::Error;
+use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::store::failure::failure;
+use crate::store::scope::{Scope, Store};
+
+use batch::SessionWork;
+use load::Key;
+use queue::{Admission, Queue};
+
+/// One more than this only makes writers wait for each other on two cores.
+const WRITERS: usize = 2;
+/// A commit takes up to this many submissions; larger gains nothing.
+const BATCH_MAX: usize = 2000;
+const RACE_RETRIES: usize = 5;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a batch could not be written.
+#[derive(Debug)]
+enum Trouble {
+    /// Another process was faster, or a deadlock was broken up: the same again will do.
+    Race,
+    Error(Error),
+}
+
+type Result<T, E = Trouble> = std::result::Result<T, E>;
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|e| e.code());
+        // serialization_failure, deadlock_detected
+        if code.is_some_and(|code| code == "40001" || code == "40P01") {
+            return Self::Race;
+        }
+        Self::Error(failure(error))
+    }
+}
+
+/// The way in. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: Queue,
+    lanes: Vec<mpsc::UnboundedSender<Job>>,
+}
+
+/// What one request wants of one lane.
+struct Job {
+    work: BTreeMap<Key, SessionWork>,
+    now: DateTime<Utc>,
+    /// Kept until the job is answered: its bytes count as queued.
+    admission: Admission,
+    answer: oneshot::Sender<Result<Vec<(usize, Outcome)>, Error>>,
+}
+
+/// The writers' tasks; they end when every [`Writer`] is gone and the queue is empty.
+pub struct WriterTasks(Vec<JoinHandle<()>>);
+
+impl WriterTasks {
+    /// Waits until everything queued is committed and answered.
+    pub async fn finished(self) {
+        for task in self.0 {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a writer ended early");
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Starts the writers on connections of their own. `queue_bytes` bounds what may wait.
+    pub fn start(store: &Store, queue_bytes: usize) -> (Self, WriterTasks) {
+        let pool = pool(store);
+        let (lanes, tasks) = (0..WRITERS)
+            .map(|_| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                (sender, tokio::spawn(run(pool.clone(), receiver)))
+            })
+            .unzip();
+        (
+            Self {
+                queue: Queue::new(queue_bytes),
+                lanes,
+            },
+            WriterTasks(tasks),
+        )
+    }
+
+    /// Bytes that wait to be committed.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Writes submissions and answers when they are durable, one outcome each in their order.
+    /// `bytes` is what the request weighs.
+    pub async fn submit(
+        &self,
+        scope: &Scope,
+        submissions: Vec<(SessionRef, Submission)>,
+        bytes: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let tenant = scope.tenant();
+        let admission = self.queue.admit(tenant, bytes)?;
+        let mut outcomes = vec![Outcome::Duplicate; submissions.len()];
+        let mut answers = Vec::new();
+        for (lane, work) in self.by_lane(scope, submissions) {
+            let (answer, answered) = oneshot::channel();
+            let job = Job {
+                work,
+                now,
+                admission: admission.clone(),
+                answer,
+            };
+            lane.send(job).map_err(|_| stopping())?;
+            answers.push(answered);
+        }
+        // All lanes are heard before one of them may fail the request: nothing is left half told.
+        let mut failed = None;
+        for answered in answers {
+            match answered.await.unwrap_or_else(|_| Err(stopping())) {
+                Ok(told) => told
+                    .into_iter()
+                    .for_each(|(place, outcome)| outcomes[place] = outcome),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(outcomes), Err)
+    }
+
+    fn by_lane(
+        &self,
+        scope: &Scope,
+        submissions: Vec<(SessionRef, Submission)>,
+    ) -> impl Iterator<Item = (&mpsc::UnboundedSender<Job>, BTreeMap<Key, SessionWork>)> {
+        let mut lanes: Vec<BTreeMap<Key, SessionWork>> =
+            self.lanes.iter().map(|_| BTreeMap::new()).collect();
+        for (place, (session, submission)) in submissions.into_iter().enumerate() {
+            let lane = session.id.0.as_u128() as usize % lanes.len();
+            let work = lanes[lane]
+                .entry((scope.tenant().0, session.id.0))
+                .or_insert_with(|| SessionWork {
+                    external_id: session.external_id,
+                    submissions: Vec::new(),
+                });
+            work.submissions.push((place, submission));
+        }
+        self.lanes
+            .iter()
+            .zip(lanes)
+            .filter(|(_, work)| !work.is_empty())
+    }
+}
+
+fn stopping() -> Error {
+    Error::Unavailable("the server is stopping".to_owned())
+}
+
+/// The writers' connections are set to look up rows by index whatever the statistics say: a batch
+/// always knows the keys it wants.
+fn pool(store: &Store) -> PgPool {
+    let options = store
+        .options
+        .clone()
+        .application_name("voxray writer")
+        .options([
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ]);
+    PgPoolOptions::new()
+        .max_connections(WRITERS as u32)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(first) = jobs.recv().await {
+        let mut batch = vec![first];
+        let mut size = batch[0].size();
+        while size < BATCH_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
+            size += job.size();
+            batch.push(job);
+        }
+        metrics::histogram!("voxray_ingest_batch_submissions").record(size as f64);
+        commit(&pool, batch).await;
+    }
+}
+
+impl Job {
+    fn size(&self) -> usize {
+        self.work.values().map(|work| work.submissions.len()).sum()
+    }
+
+    fn answer(self, answer: Result<Vec<(usize, Outcome)>, Error>) {
+        // Who asked may have gone; what was committed stays.
+        let _ = self.answer.send(answer);
+        drop(self.admission);
+    }
+}
+
+/// Commits a batch whole, else its halves, so that one bad request cannot fail its neighbours.
+async fn commit(pool: &PgPool, batch: Vec<Job>) {
+    let mut pending = vec![batch];
+    while let Some(mut jobs) = pending.pop() {
+        match attempt(pool, &jobs).await {
+            Ok(mut outcomes) => {
+                for job in jobs.into_iter().rev() {
+                    let told = outcomes.pop().unwrap_or_default();
+                    job.answer(Ok(told));
+                }
+            }
+            Err(error @ Error::Unavailable(_)) => jobs
+                .into_iter()
+                .for_each(|job| job.answer(Err(error.clone()))),
+            Err(error) if jobs.len() == 1 => jobs
+                .into_iter()
+                .for_each(|job| job.answer(Err(error.clone()))),
+            Err(_) => {
+                let later = jobs.split_off(jobs.len() / 2);
+                pending.push(later);
+                pending.push(jobs);
+            }
+        }
+    }
+}
+
+/// Outcomes by job, if the batch could be committed.
+async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
+    for _ in 0..RACE_RETRIES {
+        match transaction(pool, jobs).await {
+            Ok(outcomes) => return Ok(outcomes),
+            Err(Trouble::Race) => {
+                tracing::debug!("another writer was faster, trying the batch again")
+            }
+            Err(Trouble::Error(error)) => return Err(error),
+        }
+    }
+    Err(Error::Unavailable(
+        "other writers kept being faster".to_owned(),
+    ))
+}
+
+async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
+    let mut work: BTreeMap<Key, SessionWork> = BTreeMap::new();
+    // Where a submission came from, by its place in the batch.
+    let mut origins: Vec<(usize, usize)> = Vec::new();
+    for (number, job) in jobs.iter().enumerate() {
+        for (key, from) in &job.work {
+            let into = work.entry(*key).or_insert_with(|| SessionWork {
+                external_id: from.external_id.clone(),
+                submissions: Vec::new(),
+            });
+            for (place, submission) in &from.submissions {
+                into.submissions.push((origins.len(), submission.clone()));
+                origins.push((number, *place));
+            }
+        }
+    }
+    let now = jobs
+        .iter()
+        .map(|job| job.now)
+        .max()
+        .unwrap_or(DateTime::UNIX_EPOCH);
+    let mut transaction = pool.begin().await?;
+    let outcomes = batch::write(&mut transaction, &work, now).await?;
+    transaction.commit().await?;
+    let mut by_job: Vec<Vec<(usize, Outcome)>> = jobs.iter().map(|_| Vec::new()).collect();
+    for (place, outcome) in outcomes {
+        let (number, place) = origins[place];
+        by_job[number].push((place, outcome));
+    }
+    Ok(by_job)
+}

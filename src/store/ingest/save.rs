@@ -1,0 +1,506 @@
+//! What a batch writes: one UNNEST statement a table, rows in the order of their keys.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::assemble::Change;
+use crate::domain::assemble::Changed;
+use crate::domain::fact::{Entity, Fact, Identity};
+use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
+use crate::domain::session::{Activity, Session};
+use crate::domain::turn::{LatencySource, Turn};
+use crate::store::columns::column;
+use crate::store::columns::to_text;
+
+use super::Result;
+use super::Trouble;
+use super::load::Key;
+
+/// A session's row as the batch leaves it.
+pub struct SessionRow<'a> {
+    pub key: Key,
+    pub external_id: &'a str,
+    pub change: &'a Change,
+    pub activity: Activity,
+    pub touched_at: DateTime<Utc>,
+}
+
+fn session<'a>(row: &SessionRow<'a>) -> &'a Session {
+    &row.change.session
+}
+
+/// Runs one statement over all columns of sessions: the two ways of writing rows differ in little else.
+macro_rules! over_sessions {
+    ($connection:expr, $rows:expr, $statement:literal) => {{
+        let rows = $rows;
+        sqlx::query!(
+            "with given as (
+                select *
+                  from unnest(
+                       $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                       $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bigint[], $12::text[],
+                       $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
+                       $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
+                       $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[], $32::integer[],
+                       $33::integer[], $34::integer[], $35::integer[], $36::integer[], $37::bigint[], $38::bigint[],
+                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[])
+                    as g (tenant_id, id, external_id, status, agent_key, agent_version, channel,
+                       started_at, answered_at, ended_at, duration_ms, end_reason,
+                       ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
+                       workflow_slug, workflow_name, campaign, language, voice, summary, tags,
+                       stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
+                       tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
+                       digest, first_at, last_at, touched_at)
+            ) " + $statement,
+            &column(rows, |r| r.key.0),
+            &column(rows, |r| r.key.1),
+            &column(rows, |r| r.external_id.to_owned()),
+            &column(rows, |r| session(r).status.as_str().to_owned()),
+            &column(rows, |r| session(r).agent_key.clone()) as _,
+            &column(rows, |r| session(r).agent_version.clone()) as _,
+            &column(rows, |r| session(r).channel.clone()) as _,
+            &column(rows, |r| session(r).started_at),
+            &column(rows, |r| session(r).answered_at) as _,
+            &column(rows, |r| session(r).ended_at) as _,
+            &column(rows, |r| session(r).duration_ms()) as _,
+            &column(rows, |r| session(r).end_reason.clone()) as _,
+            &column(rows, |r| session(r).ended_by.clone()) as _,
+            &column(rows, |r| session(r).answered_by.clone()) as _,
+            &column(rows, |r| session(r).call_sid.clone()) as _,
+            &column(rows, |r| session(r).stream_id.clone()) as _,
+            &column(rows, |r| session(r).from_number.clone()) as _,
+            &column(rows, |r| session(r).to_number.clone()) as _,
+            &column(rows, |r| session(r).workflow.id.clone()) as _,
+            &column(rows, |r| session(r).workflow.slug.clone()) as _,
+            &column(rows, |r| session(r).workflow.name.clone()) as _,
+            &column(rows, |r| session(r).campaign.clone()) as _,
+            &column(rows, |r| session(r).language.clone()) as _,
+            &column(rows, |r| session(r).voice.clone()) as _,
+            &column(rows, |r| session(r).summary.clone()) as _,
+            &column(rows, |r| to_text(&session(r).tags)),
+            &column(rows, |r| session(r).providers.stt.clone()) as _,
+            &column(rows, |r| session(r).providers.llm.clone()) as _,
+            &column(rows, |r| session(r).providers.tts.clone()) as _,
+            &column(rows, |r| session(r).cost_micro_usd) as _,
+            &column(rows, |r| to_text(&session(r).extra)),
+            &column(rows, |r| r.change.counters.turns),
+            &column(rows, |r| r.change.counters.tool_calls),
+            &column(rows, |r| r.change.counters.interruptions),
+            &column(rows, |r| r.change.counters.errors),
+            &column(rows, |r| r.change.counters.evaluations),
+            &column(rows, |r| r.change.counters.turn_tokens),
+            &column(rows, |r| session(r).stated_tokens.unwrap_or(r.change.counters.turn_tokens)),
+            &column(rows, |r| r.change.digest.to_bytes()),
+            &column(rows, |r| r.activity.first_at),
+            &column(rows, |r| r.activity.last_at),
+            &column(rows, |r| r.touched_at),
+        )
+        .execute($connection)
+        .await?
+    }};
+}
+
+/// Inserts sessions that nobody had when the batch looked. Somebody else may have been faster.
+pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let done = over_sessions!(
+        connection,
+        rows,
+        "insert into sessions
+              (tenant_id, id, external_id, status, agent_key, agent_version, channel,
+               started_at, answered_at, ended_at, duration_ms, end_reason,
+               ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
+               workflow_slug, workflow_name, campaign, language, voice, summary, tags,
+               stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
+               tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
+               digest, first_at, last_at, touched_at)
+         select tenant_id, id, external_id, status, agent_key, agent_version, channel,
+               started_at, answered_at, ended_at, duration_ms, end_reason,
+               ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
+               workflow_slug, workflow_name, campaign, language, voice, summary,
+               array(select jsonb_array_elements_text(tags::jsonb)),
+               stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
+               tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
+               digest, first_at, last_at, touched_at
+           from given
+             on conflict (tenant_id, id) do nothing"
+    );
+    if done.rows_affected() < rows.len() as u64 {
+        return Err(Trouble::Race);
+    }
+    Ok(())
+}
+
+/// Writes locked sessions again. What keeps its value costs no index entry.
+pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    over_sessions!(
+        connection,
+        rows,
+        "update sessions s
+            set external_id = g.external_id, status = g.status, agent_key = g.agent_key,
+                agent_version = g.agent_version, channel = g.channel, started_at = g.started_at,
+                answered_at = g.answered_at, ended_at = g.ended_at, duration_ms = g.duration_ms,
+                end_reason = g.end_reason, ended_by = g.ended_by, answered_by = g.answered_by,
+                call_sid = g.call_sid, stream_id = g.stream_id, from_number = g.from_number,
+                to_number = g.to_number, workflow_id = g.workflow_id, workflow_slug = g.workflow_slug,
+                workflow_name = g.workflow_name, campaign = g.campaign, language = g.language,
+                voice = g.voice, summary = g.summary, tags = array(select jsonb_array_elements_text(g.tags::jsonb)),
+                stt_provider = g.stt_provider, llm_provider = g.llm_provider, tts_provider = g.tts_provider,
+                cost_micro_usd = g.cost_micro_usd, extra = g.extra, turn_count = g.turn_count,
+                tool_call_count = g.tool_call_count, interruption_count = g.interruption_count,
+                error_count = g.error_count, evaluation_count = g.evaluation_count,
+                turn_tokens = g.turn_tokens, total_tokens = g.total_tokens, digest = g.digest,
+                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at
+           from given g
+          where s.tenant_id = g.tenant_id and s.id = g.id"
+    );
+    Ok(())
+}
+
+/// Replaces the tags of sessions, which lists by tag read in the order of the sessions' starts.
+pub async fn replace_tags(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "delete from session_tags t
+          using unnest($1::uuid[], $2::uuid[]) as k (tenant_id, session_id)
+          where t.tenant_id = k.tenant_id and t.session_id = k.session_id",
+        &column(rows, |r| r.key.0),
+        &column(rows, |r| r.key.1),
+    )
+    .execute(&mut *connection)
+    .await?;
+    let tags: Vec<_> = rows
+        .iter()
+        .flat_map(|r| r.change.session.tags.iter().map(move |tag| (r, tag)))
+        .collect();
+    sqlx::query!(
+        "insert into session_tags (tenant_id, session_id, tag, started_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])",
+        &column(&tags, |(r, _)| r.key.0),
+        &column(&tags, |(r, _)| r.key.1),
+        &column(&tags, |(_, tag)| (*tag).clone()),
+        &column(&tags, |(r, _)| r.change.session.started_at),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete_facts(connection: &mut PgConnection, gone: &[(Key, &Identity)]) -> Result<()> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "delete from facts f
+          using unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[])
+                as k (tenant_id, session_id, source, kind, id)
+          where f.tenant_id = k.tenant_id and f.session_id = k.session_id
+            and f.source = k.source and f.kind = k.kind and f.id = k.id",
+        &column(gone, |(key, _)| key.0),
+        &column(gone, |(key, _)| key.1),
+        &column(gone, |(_, identity)| identity.source as i16),
+        &column(gone, |(_, identity)| identity.kind as i16),
+        &column(gone, |(_, identity)| identity.id.clone()),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub async fn upsert_facts(
+    connection: &mut PgConnection,
+    facts: &[(Key, &Fact, &Entity)],
+) -> Result<()> {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body)
+         select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
+                              $7::timestamptz[], $8::bigint[], $9::text[])
+             on conflict (tenant_id, session_id, source, kind, id)
+             do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body",
+        &column(facts, |(key, ..)| key.0),
+        &column(facts, |(key, ..)| key.1),
+        &column(facts, |(_, fact, _)| fact.source as i16),
+        &column(facts, |(_, fact, _)| fact.kind as i16),
+        &column(facts, |(_, fact, _)| fact.id.clone()),
+        &column(facts, |(_, fact, entity)| Fact::is_shared(fact.kind).then(|| entity.key.clone())) as _,
+        &column(facts, |(_, fact, _)| fact.at),
+        &column(facts, |(_, fact, _)| fact.hash),
+        &column(facts, |(_, fact, _)| to_text(&fact.fields)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Rows of one table, under their sessions.
+pub struct Rows<'a, K, V> {
+    pub gone: Vec<(Key, &'a K)>,
+    pub written: Vec<(Key, &'a V)>,
+}
+
+impl<'a, K, V> Rows<'a, K, V> {
+    pub fn of(changes: impl Iterator<Item = (Key, &'a Changed<K, V>)>) -> Self {
+        let mut rows = Self {
+            gone: Vec::new(),
+            written: Vec::new(),
+        };
+        for (key, changed) in changes {
+            rows.gone
+                .extend(changed.gone.iter().map(|gone| (key, gone)));
+            rows.written
+                .extend(changed.written.iter().map(|written| (key, written)));
+        }
+        rows
+    }
+}
+
+pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> Result<()> {
+    if !rows.gone.is_empty() {
+        sqlx::query!(
+            "delete from turns t
+              using unnest($1::uuid[], $2::uuid[], $3::integer[]) as k (tenant_id, session_id, index)
+              where t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.index = k.index",
+            &column(&rows.gone, |(key, _)| key.0),
+            &column(&rows.gone, |(key, _)| key.1),
+            &column(&rows.gone, |(_, index)| **index),
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    if rows.written.is_empty() {
+        return Ok(());
+    }
+    let rows = &rows.written;
+    sqlx::query!(
+        "insert into turns
+              (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
+               tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
+               extra, tokens, measures)
+         select *
+           from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
+                $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
+                $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
+                $22::bigint[], $23::bytea[])
+             on conflict (tenant_id, session_id, index)
+             do update set speaker = excluded.speaker, text = excluded.text, start_ms = excluded.start_ms,
+                end_ms = excluded.end_ms, stt_ms = excluded.stt_ms, endpointing_ms = excluded.endpointing_ms,
+                llm_ms = excluded.llm_ms, llm_total_ms = excluded.llm_total_ms, tts_ms = excluded.tts_ms,
+                tts_total_ms = excluded.tts_total_ms, latency_ms = excluded.latency_ms,
+                latency_source = excluded.latency_source, answers_user = excluded.answers_user,
+                confidence = excluded.confidence, interrupted = excluded.interrupted, failed = excluded.failed,
+                cancelled = excluded.cancelled, extra = excluded.extra, tokens = excluded.tokens,
+                measures = excluded.measures",
+        &column(rows, |(key, _)| key.0),
+        &column(rows, |(key, _)| key.1),
+        &column(rows, |(_, t)| t.index),
+        &column(rows, |(_, t)| t.speaker.as_str().to_owned()),
+        &column(rows, |(_, t)| t.text.clone()) as _,
+        &column(rows, |(_, t)| t.start_ms) as _,
+        &column(rows, |(_, t)| t.end_ms) as _,
+        &column(rows, |(_, t)| t.stt_ms) as _,
+        &column(rows, |(_, t)| t.endpointing_ms) as _,
+        &column(rows, |(_, t)| t.llm_ms) as _,
+        &column(rows, |(_, t)| t.llm_total_ms) as _,
+        &column(rows, |(_, t)| t.tts_ms) as _,
+        &column(rows, |(_, t)| t.tts_total_ms) as _,
+        &column(rows, |(_, t)| t.latency_ms) as _,
+        &column(rows, |(_, t)| t.latency_source.map(LatencySource::as_str)) as _,
+        &column(rows, |(_, t)| t.answers_user),
+        &column(rows, |(_, t)| t.confidence) as _,
+        &column(rows, |(_, t)| t.interrupted),
+        &column(rows, |(_, t)| t.failed),
+        &column(rows, |(_, t)| t.cancelled),
+        &column(rows, |(_, t)| to_text(&t.extra)),
+        &column(rows, |(_, t)| t.tokens),
+        &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Deletes rows of a table whose key is (tenant, session, id).
+macro_rules! delete_by_id {
+    ($connection:expr, $gone:expr, $statement:literal) => {
+        if !$gone.is_empty() {
+            sqlx::query!(
+                $statement
+                    + " using unnest($1::uuid[], $2::uuid[], $3::text[]) as k (tenant_id, session_id, id)
+                        where t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.id = k.id",
+                &column(&$gone, |(key, _)| key.0),
+                &column(&$gone, |(key, _)| key.1),
+                &column(&$gone, |(_, id)| (*id).clone()),
+            )
+            .execute(&mut *$connection)
+            .await?;
+        }
+    };
+}
+
+pub async fn tool_calls(
+    connection: &mut PgConnection,
+    rows: Rows<'_, String, ToolCall>,
+) -> Result<()> {
+    delete_by_id!(connection, rows.gone, "delete from tool_calls t");
+    if rows.written.is_empty() {
+        return Ok(());
+    }
+    let rows = &rows.written;
+    sqlx::query!(
+        "insert into tool_calls (tenant_id, session_id, id, turn, name, arguments, result, error, start_ms, end_ms, extra)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[],
+                              $8::text[], $9::integer[], $10::integer[], $11::text[])
+             on conflict (tenant_id, session_id, id)
+             do update set turn = excluded.turn, name = excluded.name, arguments = excluded.arguments,
+                result = excluded.result, error = excluded.error, start_ms = excluded.start_ms,
+                end_ms = excluded.end_ms, extra = excluded.extra",
+        &column(rows, |(key, _)| key.0),
+        &column(rows, |(key, _)| key.1),
+        &column(rows, |(_, t)| t.id.clone()),
+        &column(rows, |(_, t)| t.turn) as _,
+        &column(rows, |(_, t)| t.name.clone()) as _,
+        &column(rows, |(_, t)| t.arguments.as_ref().map(to_text)) as _,
+        &column(rows, |(_, t)| t.result.as_ref().map(to_text)) as _,
+        &column(rows, |(_, t)| t.error.as_ref().map(to_text)) as _,
+        &column(rows, |(_, t)| t.start_ms) as _,
+        &column(rows, |(_, t)| t.end_ms) as _,
+        &column(rows, |(_, t)| to_text(&t.extra)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub async fn interruptions(
+    connection: &mut PgConnection,
+    rows: Rows<'_, String, Interruption>,
+) -> Result<()> {
+    delete_by_id!(connection, rows.gone, "delete from interruptions t");
+    if rows.written.is_empty() {
+        return Ok(());
+    }
+    let rows = &rows.written;
+    sqlx::query!(
+        "insert into interruptions
+              (tenant_id, session_id, id, turn, at_ms, detection_ms, stop_ms, bleed_through_words, is_false, extra)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::float8[], $7::float8[],
+                              $8::integer[], $9::boolean[], $10::text[])
+             on conflict (tenant_id, session_id, id)
+             do update set turn = excluded.turn, at_ms = excluded.at_ms, detection_ms = excluded.detection_ms,
+                stop_ms = excluded.stop_ms, bleed_through_words = excluded.bleed_through_words,
+                is_false = excluded.is_false, extra = excluded.extra",
+        &column(rows, |(key, _)| key.0),
+        &column(rows, |(key, _)| key.1),
+        &column(rows, |(_, i)| i.id.clone()),
+        &column(rows, |(_, i)| i.turn) as _,
+        &column(rows, |(_, i)| i.at_ms) as _,
+        &column(rows, |(_, i)| i.detection_ms) as _,
+        &column(rows, |(_, i)| i.stop_ms) as _,
+        &column(rows, |(_, i)| i.bleed_through_words) as _,
+        &column(rows, |(_, i)| i.is_false) as _,
+        &column(rows, |(_, i)| to_text(&i.extra)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub async fn errors(
+    connection: &mut PgConnection,
+    rows: Rows<'_, String, ServiceError>,
+) -> Result<()> {
+    delete_by_id!(connection, rows.gone, "delete from errors t");
+    if rows.written.is_empty() {
+        return Ok(());
+    }
+    let rows = &rows.written;
+    sqlx::query!(
+        "insert into errors
+              (tenant_id, session_id, id, at, service, level, code, message, details, turn, agent, extra)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
+                              $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[])
+             on conflict (tenant_id, session_id, id)
+             do update set at = excluded.at, service = excluded.service, level = excluded.level, code = excluded.code,
+                message = excluded.message, details = excluded.details, turn = excluded.turn,
+                agent = excluded.agent, extra = excluded.extra",
+        &column(rows, |(key, _)| key.0),
+        &column(rows, |(key, _)| key.1),
+        &column(rows, |(_, e)| e.id.clone()),
+        &column(rows, |(_, e)| e.at),
+        &column(rows, |(_, e)| e.service.clone()) as _,
+        &column(rows, |(_, e)| e.level.clone()),
+        &column(rows, |(_, e)| e.code.clone()) as _,
+        &column(rows, |(_, e)| e.message.clone()) as _,
+        &column(rows, |(_, e)| e.details.as_ref().map(to_text)) as _,
+        &column(rows, |(_, e)| e.turn) as _,
+        &column(rows, |(_, e)| e.agent.clone()) as _,
+        &column(rows, |(_, e)| to_text(&e.extra)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub async fn evaluations(
+    connection: &mut PgConnection,
+    rows: Rows<'_, String, Evaluation>,
+) -> Result<()> {
+    delete_by_id!(connection, rows.gone, "delete from evaluations t");
+    if rows.written.is_empty() {
+        return Ok(());
+    }
+    let rows = &rows.written;
+    sqlx::query!(
+        "insert into evaluations (tenant_id, session_id, id, created_at, reviewer, score, verdict, labels, notes, turn)
+         select tenant_id, session_id, id, created_at, reviewer, score, verdict,
+                array(select jsonb_array_elements_text(labels::jsonb)), notes, turn
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::float8[], $7::text[],
+                       $8::text[], $9::text[], $10::integer[])
+                as e (tenant_id, session_id, id, created_at, reviewer, score, verdict, labels, notes, turn)
+             on conflict (tenant_id, session_id, id)
+             do update set created_at = excluded.created_at, reviewer = excluded.reviewer, score = excluded.score,
+                verdict = excluded.verdict, labels = excluded.labels, notes = excluded.notes, turn = excluded.turn",
+        &column(rows, |(key, _)| key.0),
+        &column(rows, |(key, _)| key.1),
+        &column(rows, |(_, e)| e.id.clone()),
+        &column(rows, |(_, e)| e.created_at),
+        &column(rows, |(_, e)| e.reviewer.clone()) as _,
+        &column(rows, |(_, e)| e.score) as _,
+        &column(rows, |(_, e)| e.verdict.clone()) as _,
+        &column(rows, |(_, e)| to_text(&e.labels)),
+        &column(rows, |(_, e)| e.notes.clone()) as _,
+        &column(rows, |(_, e)| e.turn) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks hours whose sums are to be made again. The last statement of its transaction.
+pub async fn mark_hours(
+    connection: &mut PgConnection,
+    hours: &[(Uuid, DateTime<Utc>)],
+) -> Result<()> {
+    if hours.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into dirty_hour (tenant_id, hour) select * from unnest($1::uuid[], $2::timestamptz[])",
+        &column(hours, |h| h.0),
+        &column(hours, |h| h.1),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! A server of its own for a test, tenants in it, and a client with short assertions.
+
+mod client;
+mod cluster;
+mod contract;
+mod server;
+
+pub use client::{Answer, Client};
+pub use server::{Tenant, TestServer, now};
