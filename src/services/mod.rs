@@ -3,3 +3,4 @@
 
 pub mod ingest;
 pub mod sessions;
+pub mod silence;
