@@ -24,15 +24,26 @@ pub(super) struct Sources {
 
 impl Sources {
     pub fn read(self) -> Result<Settings, SettingsError> {
-        let mut r = Reader { sources: self, faults: Vec::new() };
+        let mut r = Reader {
+            sources: self,
+            faults: Vec::new(),
+        };
         let settings = Settings {
             listen: r.parsed("listen", "an address and port such as `127.0.0.1:8787`"),
-            data_dir: r.value("data_dir").map_or_else(default_data_dir, PathBuf::from),
+            data_dir: r
+                .value("data_dir")
+                .map_or_else(default_data_dir, PathBuf::from),
             database_url: r.database_url(),
             metrics_listen: r.checked(
                 "metrics_listen",
                 "an address and port such as `127.0.0.1:9187`, or `off`",
-                |text| if text == "off" { Some(None) } else { text.parse().ok().map(Some) },
+                |text| {
+                    if text == "off" {
+                        Some(None)
+                    } else {
+                        text.parse().ok().map(Some)
+                    }
+                },
             ),
             log_format: r.checked("log_format", "`human` or `json`", log_format),
             log_level: r.checked(
@@ -55,7 +66,11 @@ impl Sources {
             shutdown_grace: Duration::from_secs(r.number("shutdown_grace_seconds", 0..=3600)),
             cache_ttl: Duration::from_millis(r.number("cache_ttl_ms", 0..=2000)),
         };
-        if r.faults.is_empty() { Ok(settings) } else { Err(SettingsError(r.faults)) }
+        if r.faults.is_empty() {
+            Ok(settings)
+        } else {
+            Err(SettingsError(r.faults))
+        }
     }
 }
 
@@ -97,11 +112,17 @@ impl Reader {
     where
         N: FromStr + PartialOrd + Display,
     {
-        let form = format!("a whole number between {} and {}", range.start(), range.end());
-        self.checked(name, &form, |text| text.parse().ok().filter(|n| range.contains(n)))
+        let form = format!(
+            "a whole number between {} and {}",
+            range.start(),
+            range.end()
+        );
+        self.checked(name, &form, |text| {
+            text.parse().ok().filter(|n| range.contains(n))
+        })
     }
 
-/// Never told back: it may hold a password.
+    /// Never told back: it may hold a password.
     fn database_url(&mut self) -> Option<String> {
         let (_, url, source) = self
             .sources
