@@ -22,6 +22,10 @@ pub mod domain;
 
 pub mod store;
 
+pub mod services;
+
+pub mod ingest;
+
 pub mod problem;
 
 pub mod auth;

@@ -143,3 +143,8 @@ pub fn connections(pools: &[(&'static str, u32, usize)]) {
         gauge!("voxray_store_connections_idle", "pool" => *pool).set(*idle as f64);
     }
 }
+
+/// Bytes of requests that wait to be committed.
+pub fn ingest_queue(bytes: usize) {
+    gauge!("voxray_ingest_queue_bytes").set(bytes as f64);
+}

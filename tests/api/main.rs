@@ -7,6 +7,7 @@ mod auth;
 mod bad_input;
 mod cli;
 mod house;
+mod ingest;
 mod limits;
 mod operations;
 mod store_away;
