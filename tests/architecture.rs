@@ -13,6 +13,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "migrate.rs",
     "health.rs",
     "embedded",
+    "sessions/open.rs",
 ];
 /// Every way to a scope besides a checked key.
 const SCOPE_CONSTRUCTORS: &[&str] = &["for_operator", "for_worker"];
