@@ -6,4 +6,5 @@ mod contract;
 mod server;
 
 pub use client::{Answer, Client};
+pub use cluster::{TestDatabase, database};
 pub use server::{Tenant, TestServer, now};
