@@ -44,6 +44,7 @@ create table sessions (
     interruption_count integer     not null,
     error_count        integer     not null,
     evaluation_count   integer     not null,
+    fact_count         integer     not null,
     turn_tokens        bigint      not null,
     total_tokens       bigint      not null,
     -- Histograms of the session's measurements (domain::digest), what the rollups are made of.

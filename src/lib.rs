@@ -9,14 +9,24 @@
 //! | `samples` | sample calls: real ones reshaped, plausible ones generated | `domain` |
 //! | `store` | where it is kept: the only place that knows SQL | `domain` |
 //! | `services` | what is asked | `domain`, `store` |
-//! | `auth` | who asks | `domain`, `store`, `services`, `problem` |
-//! | `ingest` | writing faces: bytes to domain events | `domain`, `services`, `auth`, `problem` |
-//! | `api` | reading faces: one folder a dialect, one file an endpoint | `domain`, `services`, `auth`, `problem` |
-//! | `app`, `problem`, `telemetry`, `config` | the wiring | everything |
+//! | `problem` | what went wrong, as it is told; extractors that refuse with it | `domain` |
+//! | `auth` | who asks | `domain`, `store`, `problem`, `app` |
+//! | `ingest` | writing faces: bytes to domain events | `domain`, `services`, `auth`, `problem`, `app` |
+//! | `api` | reading faces: one folder a dialect, one file an endpoint | `domain`, `services`, `auth`, `problem`, `app` |
+//! | `app`, `telemetry`, `config` | the wiring | everything |
 //! | `cli` | one file a command | everything |
+//!
+//! `auth` and the faces take from `app` only what a handler is given: `App`, `Clock`, `Now`.
 
 pub mod domain;
+
 pub mod store;
+
+pub mod services;
+
+pub mod ingest;
+
+pub mod problem;
 
 pub mod auth;
 
@@ -24,5 +34,6 @@ pub mod api;
 
 pub mod app;
 pub mod config;
-pub mod problem;
 pub mod telemetry;
+
+pub mod cli;

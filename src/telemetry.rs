@@ -1,9 +1,113 @@
-//! Logs and metrics. Nothing here names a tenant or carries a secret.
+//! Logs and metrics. No metric names a tenant, and nothing here carries a secret.
+//!
+//! Metrics have a listener of their own: whoever holds a tenant's key must not see what all tenants do
+//! together.
 
+use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use metrics::{counter, gauge, histogram};
+use axum::handler::HandlerWithoutStateExt;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Upper edges, in seconds: a cached poll to the request timeout.
+const DURATION_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Starts logging to standard error. Only the first call in a process has an effect.
+pub fn log(format: LogFormat, level: &str) {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match format {
+        LogFormat::Human => builder.try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging was started before");
+    }
+}
+
+/// Collects metrics from here on. The first call in a process decides.
+pub fn collect() -> Result<&'static PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle);
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&DURATION_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    Ok(HANDLE.get_or_init(|| handle))
+}
+
+fn describe() {
+    describe_counter!(
+        "voxray_http_requests_total",
+        "Requests answered, by route, method and status"
+    );
+    describe_histogram!(
+        "voxray_http_request_duration_seconds",
+        "Time to the start of an answer"
+    );
+    describe_gauge!("voxray_http_requests_in_flight", "Requests being answered");
+    describe_gauge!(
+        "voxray_store_connections",
+        "Connections to Postgres, by pool"
+    );
+    describe_gauge!("voxray_store_connections_idle", "Of these, the idle ones");
+}
+
+/// Serves `GET /metrics` until `stop`.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    handle: &'static PrometheusHandle,
+    stop: CancellationToken,
+) {
+    let page = move |uri: Uri| async move { metrics_page(handle, &uri) };
+    let upkeep = async {
+        loop {
+            handle.run_upkeep();
+            tokio::time::sleep(UPKEEP_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = upkeep => {}
+        served = axum::serve(listener, page.into_make_service()) => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the metrics listener ended");
+            }
+        }
+    }
+}
+
+fn metrics_page(handle: &PrometheusHandle, uri: &Uri) -> Response {
+    if uri.path() != "/metrics" {
+        return (StatusCode::NOT_FOUND, "metrics are at /metrics\n").into_response();
+    }
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        handle.render(),
+    )
+        .into_response()
+}
 
 /// Counts a request as running for as long as it lives, also when it is dropped half-way.
 pub struct InFlight(());
@@ -38,4 +142,9 @@ pub fn connections(pools: &[(&'static str, u32, usize)]) {
         gauge!("voxray_store_connections", "pool" => *pool).set(*open);
         gauge!("voxray_store_connections_idle", "pool" => *pool).set(*idle as f64);
     }
+}
+
+/// Bytes of requests that wait to be committed.
+pub fn ingest_queue(bytes: usize) {
+    gauge!("voxray_ingest_queue_bytes").set(bytes as f64);
 }

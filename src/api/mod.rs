@@ -2,3 +2,8 @@
 //! `services`.
 
 pub mod operations;
+
+pub mod format;
+pub mod observability;
+pub mod page;
+pub mod voice_sessions;

@@ -26,26 +26,32 @@ const COMPRESS_ABOVE_BYTES: u64 = 8 * 1024;
 
 /// Everything that the server answers.
 pub fn router(app: App) -> Router {
+    layered(routes(), app)
+}
+
+/// Routes inside the layers. Tests put routes of their own there.
+pub fn layered(routes: Router<App>, app: App) -> Router {
     // Outermost first. Panics are caught inside the edge, so that they become problems with an id.
     let layers = ServiceBuilder::new()
         .layer(from_fn(edge))
         .layer(compression())
-        .layer(cors(&app.settings))
+        .option_layer(cors(&app.settings))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Limits::new(&app), limit))
         .layer(RequestDecompressionLayer::new())
         .layer(DefaultBodyLimit::max(app.settings.body_limit_bytes));
-    table()
+    routes
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(layers)
         .with_state(app)
 }
 
+/// The table's routes.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where routes are registered"
 )]
-fn table() -> Router<App> {
+pub fn routes() -> Router<App> {
     ROUTES.iter().fold(Router::new(), |router, route| {
         router.route(route.path, (route.handler)(route.verb.filter()))
     })
@@ -59,12 +65,13 @@ fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(worth_it)
 }
 
-fn cors(settings: &Settings) -> CorsLayer {
+/// None without origins: the layer would answer every `OPTIONS`.
+fn cors(settings: &Settings) -> Option<CorsLayer> {
     if settings.cors_origins.is_empty() {
-        return CorsLayer::new();
+        return None;
     }
     let header = HeaderName::from_static;
-    CorsLayer::new()
+    let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.clone()))
         .allow_methods([
             Method::GET,
@@ -91,7 +98,8 @@ fn cors(settings: &Settings) -> CorsLayer {
             header("ratelimit-limit"),
             header("ratelimit-remaining"),
             header("ratelimit-reset"),
-        ])
+        ]);
+    Some(layer)
 }
 
 /// A defect here, not the caller's: told without what it was.

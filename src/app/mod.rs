@@ -15,12 +15,13 @@ use axum::extract::FromRef;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::store::Store;
+use crate::store::ingest::Writer;
 
 pub use clock::{Clock, Now};
 pub use edge::RequestId;
-pub use layers::router;
+pub use layers::{layered, router, routes};
 pub use routes::{Access, ROUTES, Route, Verb};
-pub use server::{Tasks, serve};
+pub use server::{Tasks, serve, start_work};
 
 /// What every handler may ask for, cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub store: Store,
     pub keyring: Keyring,
+    pub writer: Writer,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -37,9 +39,11 @@ pub struct Parts {
 impl App {
     pub fn new(store: Store, clock: Clock, settings: Settings) -> Self {
         let keyring = Keyring::new(store.clone());
+        let writer = Writer::start(&store, settings.ingest_queue_bytes);
         Self(Arc::new(Parts {
             store,
             keyring,
+            writer,
             clock,
             settings,
         }))

@@ -4,7 +4,10 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::App;
+use crate::api::observability;
 use crate::api::operations;
+use crate::api::voice_sessions;
+use crate::ingest::native;
 
 /// One operation.
 pub struct Route {
@@ -36,12 +39,38 @@ pub enum Access {
     Admin,
 }
 
-use Access::Public;
-use Verb::Get;
+use Access::{Ingestor, Public, Reader};
+use Verb::{Get, Post};
 
 pub const ROUTES: &[Route] = &[
+    route(Get, "/v1/observability/sessions", Reader, |m| {
+        on(m, observability::list_sessions::handle)
+    }),
+    route(Get, "/v1/observability/sessions/{sessionId}", Reader, |m| {
+        on(m, observability::get_session::handle)
+    }),
+    route(Get, "/api/v1/voice-sessions", Reader, |m| {
+        on(m, voice_sessions::list::handle)
+    }),
+    route(Get, "/api/v1/voice-sessions/{id}", Reader, |m| {
+        on(m, voice_sessions::get::handle)
+    }),
+    route(Post, "/v1/ingest/events", Ingestor, |m| {
+        on(m, native::events)
+    }),
+    route(Post, "/v1/ingest/calls", Ingestor, |m| on(m, native::calls)),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
+    route(Get, "/openapi.yaml", Public, |m| {
+        on(m, operations::openapi_yaml)
+    }),
+    route(Get, "/openapi.json", Public, |m| {
+        on(m, operations::openapi_json)
+    }),
+    route(Get, "/docs", Public, |m| on(m, operations::docs)),
+    route(Get, "/docs/{*rest}", Public, |m| {
+        on(m, operations::docs_file)
+    }),
 ];
 
 const fn route(

@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{App, router};
+use crate::services::silence;
 use crate::telemetry;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
 /// Work beside requests. Each task ends when asked, and is waited for.
@@ -61,7 +63,6 @@ pub async fn serve(
     tasks: Tasks,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    spawn_house_work(&app, &tasks);
     let stopping = CancellationToken::new();
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -93,18 +94,41 @@ pub async fn serve(
     {
         tracing::warn!("background tasks were still running at the end of the grace time");
     }
+    if timeout(app.settings.shutdown_grace, app.writer.idle())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ingest queue was not empty at the end of the grace time");
+    }
     served
 }
 
-fn spawn_house_work(app: &App, tasks: &Tasks) {
+/// Starts what the server does beside answering. To be called once the store has its schema.
+pub fn start_work(app: &App, tasks: &Tasks) {
     let keyring = app.keyring.clone();
     tasks.every(FLUSH_EVERY, move || {
         let keyring = keyring.clone();
         async move { keyring.flush().await }
     });
-    let store = app.store.clone();
+    let gauged = app.clone();
     tasks.every(GAUGE_EVERY, move || {
-        telemetry::connections(&store.connections());
+        telemetry::connections(&gauged.store.connections());
+        telemetry::ingest_queue(gauged.writer.queued_bytes());
         std::future::ready(())
     });
+    let app = app.clone();
+    tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
+}
+
+async fn end_silent(app: App) {
+    let patience = silence::Patience {
+        active: app.settings.session_timeout,
+        unanswered: app.settings.ring_timeout,
+    };
+    let ended = silence::end_silent(&app.store, &app.writer, patience, app.clock.now()).await;
+    match ended {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "ended sessions of which nothing was heard any more"),
+        Err(error) => tracing::warn!(%error, "silent sessions could not be ended"),
+    }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::table::{SETTINGS, Setting, Source, Sources};
+use super::read::{Source, Sources};
+use super::table::{SETTINGS, Setting};
 use super::{Settings, SettingsError};
 
 const CONFIG: &str = "config";

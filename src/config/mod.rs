@@ -2,6 +2,7 @@
 //! A wrong setting names itself, its source and the accepted form; all wrong ones are told at once.
 
 mod args;
+mod read;
 mod table;
 
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ pub struct SettingsError(pub Vec<String>);
 impl Default for Settings {
     /// Every default, as the table says it.
     fn default() -> Self {
-        match table::Sources::default().read() {
+        match read::Sources::default().read() {
             Ok(settings) => settings,
             Err(error) => unreachable!("the table's defaults are wrong: {error}"),
         }

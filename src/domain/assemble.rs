@@ -33,6 +33,7 @@ pub struct Counters {
     pub interruptions: i32,
     pub errors: i32,
     pub evaluations: i32,
+    pub facts: i32,
     pub turn_tokens: i64,
 }
 
@@ -170,6 +171,7 @@ impl<'a> Draft<'a> {
     /// None where the session has no fact at all.
     pub fn finish(self, mut known: Known, around: &[Neighbour]) -> Option<Change> {
         let activity = self.ledger.activity()?;
+        known.counters.facts += self.ledger.more_facts();
         let session_entity = Entity {
             kind: Kind::Session,
             key: String::new(),
@@ -374,7 +376,7 @@ mod tests {
 
     use super::*;
     use crate::domain::event::{Event, Outcome, Report, Submission};
-    use crate::domain::ledger::Reach;
+    use crate::domain::ledger::{Reach, Room};
     use crate::domain::session::Activity;
 
     /// A store in memory: facts, and the state as the changes left it.
@@ -393,7 +395,7 @@ mod tests {
 
     impl Memory {
         fn apply(&mut self, batch: &[Submission]) {
-            let mut ledger = Ledger::new(self.load(batch), self.activity);
+            let mut ledger = Ledger::new(self.load(batch), self.activity, Room::default());
             for submission in batch {
                 assert_ne!(
                     ledger.submit(submission.clone(), DateTime::UNIX_EPOCH),

@@ -87,6 +87,8 @@ pub enum Outcome {
     Duplicate,
     /// Another content under the same id and time.
     Conflict,
+    /// The session holds as much as a session may.
+    Full,
 }
 
 impl Kind {

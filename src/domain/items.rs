@@ -60,6 +60,12 @@ pub struct Evaluation {
     pub turn: Option<i32>,
 }
 
+/// When something happened, where the document that tells of it was written later.
+pub const OCCURRED_AT: &str = "occurredAt";
+
+/// Stands for a withheld error.
+pub const FAILED: &str = "failed";
+
 fn merged(facts: &[&Fact]) -> Taker {
     let mut ordered = facts.to_vec();
     fact::order(&mut ordered);
@@ -81,6 +87,11 @@ impl ToolCall {
             end_ms: fields.whole("endMs"),
             extra: fields.0,
         }
+    }
+
+    /// Whether it ended in an error; known also where the error itself is withheld.
+    pub fn failed(&self) -> bool {
+        self.error.is_some() || self.extra.contains_key(FAILED)
     }
 
     /// When it ran, where both ends are known.
@@ -123,8 +134,9 @@ impl Interruption {
 
 impl ServiceError {
     pub fn derive(id: &str, facts: &[&Fact]) -> Option<Self> {
-        let at = facts.iter().map(|f| f.at).max()?;
+        let said_at = facts.iter().map(|f| f.at).max()?;
         let mut fields = merged(facts);
+        let at = fields.time(OCCURRED_AT).unwrap_or(said_at);
         Some(Self {
             id: id.to_owned(),
             at,
@@ -142,8 +154,9 @@ impl ServiceError {
 
 impl Evaluation {
     pub fn derive(id: &str, facts: &[&Fact]) -> Option<Self> {
-        let created_at = facts.iter().map(|f| f.at).max()?;
+        let said_at = facts.iter().map(|f| f.at).max()?;
         let mut fields = merged(facts);
+        let created_at = fields.time(OCCURRED_AT).unwrap_or(said_at);
         Some(Self {
             id: id.to_owned(),
             created_at,

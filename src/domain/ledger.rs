@@ -10,6 +10,10 @@ use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::session::Activity;
 
+/// A session holds at most so many turns, and so many facts of all kinds.
+pub const TURNS_MAX: i32 = 2_000;
+pub const FACTS_MAX: i32 = 60_000;
+
 /// Where a session's one native report is kept.
 const REPORT_ID: &str = "call";
 
@@ -21,19 +25,46 @@ pub struct Ledger {
     before: BTreeMap<Entity, Vec<Fact>>,
     changed: BTreeSet<Identity>,
     activity: Option<Activity>,
+    /// Facts and turns more (or fewer) than before.
+    more_facts: i32,
+    more_turns: i32,
+    room: Room,
+}
+
+/// How many more a session may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub facts: i32,
+    pub turns: i32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            facts: FACTS_MAX,
+            turns: TURNS_MAX,
+        }
+    }
 }
 
 impl Ledger {
     /// `known` must hold every fact of every entity that a submission may touch.
-    pub fn new(known: Vec<Fact>, activity: Option<Activity>) -> Self {
+    pub fn new(known: Vec<Fact>, activity: Option<Activity>, room: Room) -> Self {
         let mut ledger = Self {
             activity,
+            room,
             ..Self::default()
         };
         for fact in known {
             ledger.insert(fact);
         }
+        (ledger.more_facts, ledger.more_turns) = (0, 0);
         ledger
+    }
+
+    /// How many facts more the session has than before.
+    pub fn more_facts(&self) -> i32 {
+        self.more_facts
     }
 
     /// Which facts a submission may meet: those under its identities and those of its entities.
@@ -114,6 +145,9 @@ impl Ledger {
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
+        if !self.has_room_for(&fact) {
+            return Outcome::Full;
+        }
         self.hear(&fact);
         if standing != Standing::Newer {
             return Outcome::Duplicate;
@@ -167,6 +201,9 @@ impl Ledger {
             (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
             (None, None) => now,
         };
+        if !self.has_room_for_all(&report.events) {
+            return Outcome::Full;
+        }
         let replaced: Vec<Identity> = self
             .whereabouts
             .keys()
@@ -192,6 +229,28 @@ impl Ledger {
         Outcome::Accepted
     }
 
+    /// A fact in place of another, or about a turn that is there, is always welcome.
+    fn has_room_for(&self, fact: &Fact) -> bool {
+        let is_new = !self.whereabouts.contains_key(&fact.identity());
+        let is_new_turn = fact.kind == Kind::Turn && self.facts_of(&fact.entity()).is_empty();
+        (!is_new || self.more_facts < self.room.facts)
+            && (!is_new_turn || self.more_turns < self.room.turns)
+    }
+
+    fn has_room_for_all(&self, events: &[Event]) -> bool {
+        let turns: BTreeSet<Entity> = events
+            .iter()
+            .filter(|event| event.kind == Kind::Turn)
+            .map(|event| as_fact(event, Source::Call, event.at).entity())
+            .collect();
+        let new_turns = turns
+            .iter()
+            .filter(|turn| self.facts_of(turn).is_empty())
+            .count();
+        self.more_facts + events.len() as i32 <= self.room.facts
+            && self.more_turns + new_turns as i32 <= self.room.turns
+    }
+
     fn known(&self, identity: &Identity) -> Option<&Fact> {
         self.entities
             .get(self.whereabouts.get(identity)?)?
@@ -200,11 +259,12 @@ impl Ledger {
 
     fn insert(&mut self, fact: Fact) {
         let (identity, entity) = (fact.identity(), fact.entity());
-        self.whereabouts.insert(identity.clone(), entity.clone());
-        self.entities
-            .entry(entity)
-            .or_default()
-            .insert(identity, fact);
+        let is_turn = entity.kind == Kind::Turn;
+        let known = self.whereabouts.insert(identity.clone(), entity.clone());
+        let facts = self.entities.entry(entity).or_default();
+        self.more_facts += i32::from(known.is_none());
+        self.more_turns += i32::from(is_turn && facts.is_empty());
+        facts.insert(identity, fact);
     }
 
     fn remove(&mut self, identity: &Identity) {
@@ -214,8 +274,10 @@ impl Ledger {
         self.touch(&entity);
         self.whereabouts.remove(identity);
         self.changed.insert(identity.clone());
+        self.more_facts -= 1;
         if let Some(facts) = self.entities.get_mut(&entity) {
             facts.remove(identity);
+            self.more_turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
         }
     }
 

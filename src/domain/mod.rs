@@ -12,6 +12,7 @@ pub mod ids;
 pub mod items;
 pub mod ledger;
 pub mod page;
+pub mod record;
 pub mod session;
 pub mod turn;
 

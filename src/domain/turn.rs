@@ -41,6 +41,12 @@ pub enum LatencySource {
 }
 
 impl LatencySource {
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Measured, Self::Derived, Self::Summed]
+            .into_iter()
+            .find(|source| source.as_str() == text)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Measured => "measured",

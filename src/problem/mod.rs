@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::domain::{Error, Fault};
 
-pub use body::{Json, Payload};
+pub use body::{Json, Payload, is_json};
 pub use params::{Params, Query};
 pub use path::Path;
 

@@ -10,6 +10,7 @@ mod health;
 pub mod ingest;
 mod migrate;
 pub mod scope;
+pub mod sessions;
 pub mod tenants;
 
 pub use health::Server;

@@ -1,5 +1,13 @@
 //! The server over real HTTP, on a real Postgres. One binary; a file a subject.
 
+mod access;
 mod auth;
+mod bad_input;
+mod cli;
 mod harness;
+mod house;
+mod ingest;
+mod limits;
+mod operations;
+mod store_away;
 mod support;

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
 use crate::domain::event::{Outcome, Submission};
 use crate::domain::fact::{Entity, Fact};
-use crate::domain::ledger::{Ledger, Reach};
+use crate::domain::ledger::{FACTS_MAX, Ledger, Reach, Room, TURNS_MAX};
 use crate::domain::session::Activity;
 
 use super::Result;
@@ -38,7 +38,11 @@ pub async fn write(
     let mut ledgers = BTreeMap::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
-        let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity);
+        let room = before.get(key).map_or_else(Room::default, |session| Room {
+            facts: FACTS_MAX - session.counters.facts,
+            turns: TURNS_MAX - session.counters.turns,
+        });
+        let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity, room);
         for (place, submission) in &work.submissions {
             outcomes.push((*place, ledger.submit(submission.clone(), now)));
         }

@@ -38,7 +38,7 @@ pub async fn lock_sessions(
     let rows = sqlx::query!(
         "select s.tenant_id, s.id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
-                s.evaluation_count, s.turn_tokens
+                s.evaluation_count, s.fact_count, s.turn_tokens
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -59,6 +59,7 @@ pub async fn lock_sessions(
                 interruptions: row.interruption_count,
                 errors: row.error_count,
                 evaluations: row.evaluation_count,
+                facts: row.fact_count,
                 turn_tokens: row.turn_tokens,
             },
             digest: Digest::from_bytes(&row.digest)

@@ -17,7 +17,6 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
@@ -33,6 +32,7 @@ const WRITERS: usize = 2;
 /// A commit takes up to this many submissions; larger gains nothing.
 const BATCH_MAX: usize = 2000;
 const RACE_RETRIES: usize = 5;
+const IDLE_POLL: Duration = Duration::from_millis(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a batch could not be written.
@@ -78,37 +78,29 @@ struct Job {
     answer: oneshot::Sender<Result<Vec<(usize, Outcome)>, Error>>,
 }
 
-/// The writers' tasks; they end when every [`Writer`] is gone and the queue is empty.
-pub struct WriterTasks(Vec<JoinHandle<()>>);
-
-impl WriterTasks {
-    /// Waits until everything queued is committed and answered.
-    pub async fn finished(self) {
-        for task in self.0 {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a writer ended early");
-            }
-        }
-    }
-}
-
 impl Writer {
-    /// Starts the writers on connections of their own. `queue_bytes` bounds what may wait.
-    pub fn start(store: &Store, queue_bytes: usize) -> (Self, WriterTasks) {
+    /// Starts the writers on connections of their own; they end with the last clone of this.
+    /// `queue_bytes` bounds what may wait.
+    pub fn start(store: &Store, queue_bytes: usize) -> Self {
         let pool = pool(store);
-        let (lanes, tasks) = (0..WRITERS)
+        let lanes = (0..WRITERS)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                (sender, tokio::spawn(run(pool.clone(), receiver)))
+                tokio::spawn(run(pool.clone(), receiver));
+                sender
             })
-            .unzip();
-        (
-            Self {
-                queue: Queue::new(queue_bytes),
-                lanes,
-            },
-            WriterTasks(tasks),
-        )
+            .collect();
+        Self {
+            queue: Queue::new(queue_bytes),
+            lanes,
+        }
+    }
+
+    /// Waits until everything queued is committed and answered.
+    pub async fn idle(&self) {
+        while self.queue.bytes() > 0 {
+            tokio::time::sleep(IDLE_POLL).await;
+        }
     }
 
     /// Bytes that wait to be committed.

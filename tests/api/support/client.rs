@@ -79,7 +79,10 @@ impl Client {
         let response = with(request).send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.expect("a whole body").to_vec();
-        contract::check(method.as_str(), path, status, &headers, &body);
+        // The probe's routes are the tests' own.
+        if !path.starts_with("/probe") {
+            contract::check(method.as_str(), path, status, &headers, &body);
+        }
         Answer {
             status,
             headers,

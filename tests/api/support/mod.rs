@@ -3,8 +3,11 @@
 mod client;
 mod cluster;
 mod contract;
+mod probe;
+mod proxy;
 mod server;
 
 pub use client::{Answer, Client};
 pub use cluster::{TestDatabase, database};
+pub use proxy::Proxy;
 pub use server::{Tenant, TestServer, now};

@@ -14,8 +14,8 @@ use voxray::domain::ids::TenantId;
 use voxray::store::api_keys::{self, NewKey};
 use voxray::store::{Store, parse_url, tenants};
 
-use super::Client;
 use super::cluster::{self, TestDatabase};
+use super::{Client, Proxy, probe};
 
 /// When every test takes place, unless it moves the clock.
 pub fn now() -> DateTime<Utc> {
@@ -55,18 +55,44 @@ impl TestServer {
         clock: Clock,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        let url = database.url();
+        Self::reaching(database, &url, clock, change).await
+    }
+
+    /// Whose connections to the database can be cut.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = cluster::database().await;
+        let proxy = Proxy::before(&database.url()).await;
+        let server = Self::reaching(
+            Arc::new(database),
+            &proxy.url(),
+            Clock::fixed(now()),
+            |_| {},
+        )
+        .await;
+        (server, proxy)
+    }
+
+    async fn reaching(
+        database: Arc<TestDatabase>,
+        url: &str,
+        clock: Clock,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
-        let store = Store::connect(parse_url(&database.url()).expect("a URL"), 4);
+        let store = Store::connect(parse_url(url).expect("a URL"), 4);
         store.migrate().await.expect("migrations");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let app = App::new(store, clock.clone(), settings);
         let stop = CancellationToken::new();
+        let tasks = Tasks::default();
+        app::start_work(&app, &tasks);
         tokio::spawn(app::serve(
             listener,
             app.clone(),
-            Tasks::default(),
+            tasks,
             stop.clone().cancelled_owned(),
         ));
         Self {
@@ -76,6 +102,15 @@ impl TestServer {
             database,
             stop,
         }
+    }
+
+    /// Serves the probe's routes too, inside the same layers, at another address.
+    pub async fn probe(&self) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = app::layered(app::routes().merge(probe::routes()), self.app.clone());
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Client::new(&base)
     }
 
     pub fn database_url(&self) -> String {

@@ -1,0 +1,4 @@
+//! The observability dialect: camelCase, cursors, `sess_` ids. A file an endpoint.
+
+pub mod get_session;
+pub mod list_sessions;

@@ -1,0 +1,175 @@
+//! A session as the voice-sessions dialect writes it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::format;
+use crate::domain::items::{Evaluation, ToolCall};
+use crate::domain::record::Record;
+use crate::domain::turn::Turn;
+
+#[derive(Serialize)]
+pub struct VoiceSession {
+    id: String,
+    stream_id: Option<String>,
+    call_sid: Option<String>,
+    agent_key: Option<String>,
+    status: &'static str,
+    reviewed: bool,
+    started_at: String,
+    ended_at: Option<String>,
+    duration_seconds: Option<f64>,
+    transcript: Vec<Line>,
+    function_calls: Vec<FunctionCall>,
+    summary: Option<String>,
+    tags: Vec<String>,
+    model: Model,
+    voice: Option<String>,
+    evaluations: Vec<EvaluationBody>,
+    cost_usd: Option<f64>,
+    metadata: Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_withheld: bool,
+}
+
+#[derive(Serialize)]
+struct Line {
+    index: i32,
+    speaker: &'static str,
+    text: Option<String>,
+    start_ms: Option<i32>,
+    end_ms: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct FunctionCall {
+    id: String,
+    name: Option<String>,
+    arguments: Option<Value>,
+    result: Option<Value>,
+    error: Option<Value>,
+    status: &'static str,
+    turn: Option<i32>,
+    start_ms: Option<i32>,
+    duration_ms: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Model {
+    stt: Value,
+    llm: Value,
+    tts: Value,
+}
+
+#[derive(Serialize)]
+struct EvaluationBody {
+    id: String,
+    reviewer: Option<String>,
+    score: Option<f64>,
+    verdict: Option<String>,
+    labels: Vec<String>,
+    notes: Option<String>,
+    turn: Option<i32>,
+    created_at: String,
+}
+
+impl From<Record> for VoiceSession {
+    fn from(record: Record) -> Self {
+        let mut session = record.session;
+        let duration_ms = session.duration_ms();
+        let is_over = session.status.is_final();
+        let model = |name: &str| {
+            session
+                .extra
+                .get("models")
+                .and_then(|m| m.get(name))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let model = Model {
+            stt: model("stt"),
+            llm: model("llm"),
+            tts: model("tts"),
+        };
+        Self {
+            id: record.id.to_string(),
+            stream_id: session.stream_id,
+            call_sid: session.call_sid,
+            agent_key: session.agent_key,
+            status: session.status.as_str(),
+            reviewed: record.counters.evaluations > 0,
+            started_at: format::time(session.started_at),
+            ended_at: session.ended_at.map(format::time),
+            duration_seconds: duration_ms.map(|ms| ms as f64 / 1000.0),
+            transcript: record.turns.into_iter().map(Line::from).collect(),
+            function_calls: record
+                .tool_calls
+                .into_iter()
+                .map(|tool| FunctionCall::of(tool, is_over))
+                .collect(),
+            summary: session.summary,
+            tags: session.tags,
+            model,
+            voice: session.voice,
+            evaluations: record
+                .evaluations
+                .into_iter()
+                .map(EvaluationBody::from)
+                .collect(),
+            cost_usd: session.cost_micro_usd.map(format::usd),
+            metadata: session.extra.remove("metadata").unwrap_or_default(),
+            content_withheld: record.content_withheld,
+        }
+    }
+}
+
+impl From<Turn> for Line {
+    fn from(turn: Turn) -> Self {
+        Self {
+            index: turn.index,
+            speaker: turn.speaker.as_str(),
+            text: turn.text,
+            start_ms: turn.start_ms,
+            end_ms: turn.end_ms,
+        }
+    }
+}
+
+impl FunctionCall {
+    /// A call that has neither result nor end is still running, unless its session is over.
+    fn of(tool: ToolCall, session_is_over: bool) -> Self {
+        let status = if tool.failed() {
+            "error"
+        } else if tool.result.is_some() || tool.end_ms.is_some() || session_is_over {
+            "ok"
+        } else {
+            "pending"
+        };
+        Self {
+            status,
+            duration_ms: tool.interval().map(|(start, end)| end - start),
+            id: tool.id,
+            name: tool.name,
+            arguments: tool.arguments,
+            result: tool.result,
+            error: tool.error,
+            turn: tool.turn,
+            start_ms: tool.start_ms,
+        }
+    }
+}
+
+impl From<Evaluation> for EvaluationBody {
+    fn from(evaluation: Evaluation) -> Self {
+        Self {
+            id: evaluation.id,
+            reviewer: evaluation.reviewer,
+            score: evaluation.score,
+            verdict: evaluation.verdict,
+            labels: evaluation.labels,
+            notes: evaluation.notes,
+            turn: evaluation.turn,
+            created_at: format::time(evaluation.created_at),
+        }
+    }
+}

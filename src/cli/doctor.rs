@@ -1,0 +1,195 @@
+//! `voxray doctor`: checks configuration, store and clock, and says what to do about what is wrong.
+
+use std::process::ExitCode;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::app::Clock;
+use crate::cli::{Failure, open, print};
+use crate::config::{LogFormat, Settings, StoreSettings};
+use crate::store::embedded::Hold;
+use crate::store::{Schema, Server, Store};
+use crate::telemetry;
+
+const OLDEST_POSTGRES: u32 = 14;
+const SKEW_MAX_SECONDS: i64 = 2;
+
+/// Check configuration, store and clock
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  voxray doctor --json\n\nExits with 1 if a check failed.")]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: StoreSettings,
+}
+
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    telemetry::log(LogFormat::Human, "error");
+    let mut checks = Vec::new();
+    match arguments.settings.load() {
+        Ok(settings) => {
+            checks.push(ok("configuration", "every setting is well formed"));
+            check_store(&settings, &mut checks).await;
+        }
+        Err(error) => checks.push(failed("configuration", error.to_string())),
+    }
+    print_checks(&checks, arguments.json)?;
+    let has_failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
+    Ok(if has_failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
+    if settings.database_url.is_none() && !settings.data_dir.exists() {
+        let folder = settings.data_dir.display();
+        checks.push(warning(
+            "store",
+            format!("there is nothing in `{folder}` yet: `voxray serve` makes it"),
+        ));
+        return;
+    }
+    let postgres = match open::postgres(settings, Hold::Command).await {
+        Ok(postgres) => postgres,
+        Err(failure) => return checks.push(failed("store", failure.message)),
+    };
+    let store = Store::connect(postgres.options, 1);
+    match store.server().await {
+        Ok(server) => {
+            check_server(&server, checks);
+            checks.push(match store.schema().await {
+                Ok(schema) => check_schema(&schema),
+                Err(error) => failed("migrations", error.to_string()),
+            });
+        }
+        Err(error) => checks.push(failed("store", error.to_string())),
+    }
+    store.close().await;
+    if let Err(failure) = open::stop(postgres.embedded).await {
+        checks.push(failed("store", failure.message));
+    }
+}
+
+fn check_server(server: &Server, checks: &mut Vec<Check>) {
+    let version = &server.version;
+    let major = version
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    checks.push(if major.is_some_and(|major| major >= OLDEST_POSTGRES) {
+        ok("store", format!("PostgreSQL {version} answers"))
+    } else {
+        failed(
+            "store",
+            format!("PostgreSQL {version} is too old: {OLDEST_POSTGRES} or later is needed"),
+        )
+    });
+    for (name, value) in &server.settings {
+        if value == "off" {
+            let detail = format!(
+                "`{name}` is off: what was acknowledged can be lost when the machine stops"
+            );
+            checks.push(warning("durability", detail));
+        }
+    }
+    if server.settings.iter().all(|(_, value)| value != "off") {
+        checks.push(ok("durability", "what is acknowledged is on disk"));
+    }
+    let skew = server.now - Clock::system().now();
+    let detail = format!(
+        "the database's clock differs by {} ms",
+        skew.num_milliseconds()
+    );
+    checks.push(if skew.abs() <= TimeDelta::seconds(SKEW_MAX_SECONDS) {
+        ok("clock", detail)
+    } else {
+        warning("clock", format!("{detail}: set both by NTP"))
+    });
+}
+
+fn check_schema(schema: &Schema) -> Check {
+    let Schema { applied, known, .. } = schema;
+    match applied.cmp(known) {
+        std::cmp::Ordering::Equal => ok("migrations", format!("all {known} are applied")),
+        std::cmp::Ordering::Less => warning(
+            "migrations",
+            format!("{applied} of {known} are applied: `voxray migrate` applies the rest"),
+        ),
+        std::cmp::Ordering::Greater => failed(
+            "migrations",
+            format!("{applied} are applied, but this version knows only {known}: update it"),
+        ),
+    }
+}
+
+fn print_checks(checks: &[Check], as_json: bool) -> std::io::Result<()> {
+    if as_json {
+        let items = checks.iter().map(|check| {
+            json!({ "check": check.name, "verdict": check.verdict.as_str(), "detail": check.detail })
+        });
+        return print::json(&Value::from_iter(items));
+    }
+    let rows: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            vec![
+                check.name.to_owned(),
+                check.verdict.as_str().to_owned(),
+                check.detail.clone(),
+            ]
+        })
+        .collect();
+    print::table(&["CHECK", "VERDICT", "DETAIL"], &rows)
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+fn ok(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        verdict: Verdict::Ok,
+        detail: detail.into(),
+    }
+}
+
+fn warning(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        verdict: Verdict::Warning,
+        detail: detail.into(),
+    }
+}
+
+fn failed(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        verdict: Verdict::Failed,
+        detail: detail.into(),
+    }
+}

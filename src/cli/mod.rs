@@ -1,0 +1,127 @@
+//! The command line, one file a command. Results go to standard output, everything else to standard
+//! error.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the data directory is in use.
+
+mod doctor;
+mod key;
+mod migrate;
+mod open;
+mod print;
+mod serve;
+mod span;
+mod tenant;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::SettingsError;
+use crate::domain::Error;
+use crate::store::embedded::EmbeddedError;
+
+/// Observability for voice agents, on one Postgres.
+#[derive(Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  voxray serve --listen 0.0.0.0:8787"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Migrate(migrate::Arguments),
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    #[command(subcommand)]
+    Key(key::Command),
+    Doctor(doctor::Arguments),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(format!("the runtime does not start: {error}")).report(),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let done = |()| ExitCode::SUCCESS;
+    match cli.command {
+        None => Box::pin(serve::run(cli.serve)).await.map(done),
+        Some(Command::Serve(arguments)) => Box::pin(serve::run(arguments)).await.map(done),
+        Some(Command::Migrate(arguments)) => migrate::run(arguments).await.map(done),
+        Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
+        Some(Command::Key(command)) => key::run(command).await.map(done),
+        Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
+    }
+}
+
+/// Why a command ends without success.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            code: 1,
+            message: message.into(),
+        }
+    }
+
+    fn report(&self) -> ExitCode {
+        eprintln!("voxray: {}", self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self {
+            code: 2,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    /// Told whole: whoever runs a command may know the cause.
+    fn from(error: Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<EmbeddedError> for Failure {
+    fn from(error: EmbeddedError) -> Self {
+        let code = if matches!(error, EmbeddedError::InUse { .. }) {
+            3
+        } else {
+            1
+        };
+        Self {
+            code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}

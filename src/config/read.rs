@@ -1,0 +1,179 @@
+//! Reading settings: each value once, in the form that the table promises; every fault collected.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Uri};
+use tracing_subscriber::EnvFilter;
+
+use super::table::SETTINGS;
+use super::{LogFormat, Settings, SettingsError};
+use crate::store::embedded::default_data_dir;
+
+/// Where a value came from, as it is told in a complaint.
+pub(super) type Source = String;
+
+/// Values as they were given, the winning source only.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub given: Vec<(&'static str, String, Source)>,
+}
+
+impl Sources {
+    pub fn read(self) -> Result<Settings, SettingsError> {
+        let mut r = Reader {
+            sources: self,
+            faults: Vec::new(),
+        };
+        let settings = Settings {
+            listen: r.parsed("listen", "an address and port such as `127.0.0.1:8787`"),
+            data_dir: r
+                .value("data_dir")
+                .map_or_else(default_data_dir, PathBuf::from),
+            database_url: r.database_url(),
+            metrics_listen: r.checked(
+                "metrics_listen",
+                "an address and port such as `127.0.0.1:9187`, or `off`",
+                |text| {
+                    if text == "off" {
+                        Some(None)
+                    } else {
+                        text.parse().ok().map(Some)
+                    }
+                },
+            ),
+            log_format: r.checked("log_format", "`human` or `json`", log_format),
+            log_level: r.checked(
+                "log_level",
+                "a level such as `info`, or `info,voxray=debug`",
+                |text| EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+            ),
+            pool_size: r.number("pool_size", 1..=1000),
+            body_limit_bytes: r.number("body_limit_bytes", 1024..=1 << 30),
+            request_timeout: Duration::from_secs(r.number("request_timeout_seconds", 1..=3600)),
+            concurrency_limit: r.number("concurrency_limit", 1..=1_000_000),
+            cors_origins: r.checked(
+                "cors_origins",
+                "origins such as `https://dash.example.org`, separated by commas",
+                origins,
+            ),
+            ingest_queue_bytes: r.number("ingest_queue_bytes", 1 << 20..=1 << 34),
+            session_timeout: minutes(r.number("session_timeout_minutes", 1..=100_000)),
+            ring_timeout: minutes(r.number("ring_timeout_minutes", 1..=100_000)),
+            shutdown_grace: Duration::from_secs(r.number("shutdown_grace_seconds", 0..=3600)),
+            cache_ttl: Duration::from_millis(r.number("cache_ttl_ms", 0..=2000)),
+        };
+        if r.faults.is_empty() {
+            Ok(settings)
+        } else {
+            Err(SettingsError(r.faults))
+        }
+    }
+}
+
+struct Reader {
+    sources: Sources,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    /// What was given, if anything.
+    fn value(&self, name: &str) -> Option<String> {
+        let given = self.sources.given.iter().find(|(given, ..)| *given == name);
+        given.map(|(_, value, _)| value.clone())
+    }
+
+    /// What was given, or the default. A wrong value is noted, and the default takes its place until
+    /// all are read.
+    fn checked<T>(&mut self, name: &str, form: &str, read: impl Fn(&str) -> Option<T>) -> T {
+        let given = self.sources.given.iter().find(|(given, ..)| *given == name);
+        if let Some((_, value, source)) = given {
+            match read(value) {
+                Some(value) => return value,
+                None => self.faults.push(format!(
+                    "setting `{name}` from {source}: must be {form}, got `{value}`"
+                )),
+            }
+        }
+        match read(default_of(name)) {
+            Some(default) => default,
+            None => unreachable!("the default of `{name}` must be {form}"),
+        }
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &str, form: &str) -> T {
+        self.checked(name, form, |text| text.parse().ok())
+    }
+
+    fn number<N>(&mut self, name: &str, range: RangeInclusive<N>) -> N
+    where
+        N: FromStr + PartialOrd + Display,
+    {
+        let form = format!(
+            "a whole number between {} and {}",
+            range.start(),
+            range.end()
+        );
+        self.checked(name, &form, |text| {
+            text.parse().ok().filter(|n| range.contains(n))
+        })
+    }
+
+    /// Never told back: it may hold a password.
+    fn database_url(&mut self) -> Option<String> {
+        let (_, url, source) = self
+            .sources
+            .given
+            .iter()
+            .find(|(name, ..)| *name == "database_url")?;
+        match crate::store::parse_url(url) {
+            Ok(_) => return Some(url.clone()),
+            Err(message) => self
+                .faults
+                .push(format!("setting `database_url` from {source}: {message}")),
+        }
+        None
+    }
+}
+
+fn default_of(name: &str) -> &'static str {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name == name)
+        .map_or("", |setting| setting.default)
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "human" => Some(LogFormat::Human),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+fn origins(text: &str) -> Option<Vec<HeaderValue>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(origin)
+        .collect()
+}
+
+/// Scheme, host and perhaps a port: as browsers send it.
+fn origin(text: &str) -> Option<HeaderValue> {
+    let uri: Uri = text.parse().ok()?;
+    let is_origin = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri
+            .authority()
+            .is_some_and(|authority| text.ends_with(authority.as_str()));
+    is_origin
+        .then(|| HeaderValue::from_str(text).ok())
+        .flatten()
+}

@@ -1,0 +1,89 @@
+//! What readers are shown of a session: its state as stored, with or without what was said.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::assemble::Counters;
+use crate::domain::ids::SessionId;
+use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
+use crate::domain::session::{Session, Status};
+use crate::domain::turn::Turn;
+
+/// A line of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Headline {
+    pub id: SessionId,
+    pub agent_key: Option<String>,
+    pub status: Status,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub turns: i32,
+}
+
+/// What lists are ordered by, newest first; no two sessions share it.
+pub type Key = (DateTime<Utc>, SessionId);
+
+impl Headline {
+    pub fn key(&self) -> Key {
+        (self.started_at, self.id)
+    }
+}
+
+/// Which sessions a list shows. Absent means any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    pub agent_key: Option<String>,
+    pub status: Option<Status>,
+    /// Only sessions that somebody has evaluated.
+    pub reviewed: bool,
+    /// Half-open, on the session's start.
+    pub started_after: Option<DateTime<Utc>>,
+    pub started_before: Option<DateTime<Utc>>,
+    pub channel: Option<String>,
+    pub campaign: Option<String>,
+    pub tag: Option<String>,
+    pub call_sid: Option<String>,
+    pub stream_id: Option<String>,
+}
+
+/// A whole session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub id: SessionId,
+    pub external_id: String,
+    pub session: Session,
+    pub counters: Counters,
+    pub total_tokens: i64,
+    /// In the order in which they answer each other.
+    pub turns: Vec<Turn>,
+    pub tool_calls: Vec<ToolCall>,
+    pub interruptions: Vec<Interruption>,
+    pub errors: Vec<ServiceError>,
+    pub evaluations: Vec<Evaluation>,
+    /// Whether what was said has been left out.
+    pub content_withheld: bool,
+}
+
+impl Record {
+    /// From the first attempt to connect to the end, in ms.
+    pub fn total_duration_ms(&self) -> Option<i64> {
+        Some((self.session.ended_at? - self.session.started_at).num_milliseconds())
+            .filter(|ms| *ms >= 0)
+    }
+
+    /// Answers to a user that were measured, in ms.
+    pub fn measured_latencies_ms(&self) -> impl Iterator<Item = f64> {
+        let counted = self
+            .turns
+            .iter()
+            .filter(|turn| turn.answers_user && !turn.cancelled);
+        counted
+            .filter_map(|turn| turn.latency_ms)
+            .filter(|ms| *ms > 0.0)
+    }
+
+    /// The mean over the measured answers; none over nothing.
+    pub fn avg_turn_latency_ms(&self) -> Option<f64> {
+        let count = self.measured_latencies_ms().count();
+        (count > 0).then(|| self.measured_latencies_ms().sum::<f64>() / count as f64)
+    }
+}

@@ -1,0 +1,259 @@
+//! One whole native call: a document that is one report, made of the same items as events.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::Fault;
+use crate::domain::event;
+use crate::domain::event::{Event, Kind, Report, Submission};
+use crate::domain::fields;
+use crate::domain::fields::Findings;
+use crate::domain::ids::TenantId;
+use crate::domain::items::OCCURRED_AT;
+use crate::services::ingest::Item;
+
+use super::body;
+use super::event as native;
+
+/// The lists of a call, what they hold, and how much of it.
+const LISTS: [(&str, Kind, usize); 8] = [
+    ("turns", Kind::Turn, 2_000),
+    ("toolCalls", Kind::ToolCall, 5_000),
+    ("interruptions", Kind::Interruption, 5_000),
+    ("errors", Kind::Error, 5_000),
+    ("spans", Kind::Span, 5_000),
+    ("speech", Kind::Speech, 5_000),
+    ("network", Kind::Network, 5_000),
+    ("evaluations", Kind::Evaluation, 1_000),
+];
+
+/// An item of `POST /v1/ingest/calls`, and how many items it holds itself.
+pub fn item(tenant: TenantId, raw: &[u8], now: DateTime<Utc>) -> (Item, usize) {
+    match body::parse(raw) {
+        Ok(Value::Object(call)) => read(tenant, call, now),
+        Ok(_) => (
+            native::refused(None, vec![Fault::body("", "must be an object")]),
+            1,
+        ),
+        Err(fault) => (native::refused(None, vec![fault]), 1),
+    }
+}
+
+fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (Item, usize) {
+    let hash = event::short_hash(event::canonical_hash(&Value::Object(call.clone())));
+    let mut findings = Findings::default();
+    native::text(&mut call, "id", &mut findings.faults);
+    let at = native::time(&mut call, "at", now, &mut findings.faults);
+    let (session, mut fields) = session(tenant, &mut call, now, &mut findings);
+    let mut events = Vec::new();
+    for (list, kind, max) in LISTS {
+        read_list(
+            call.remove(list),
+            (list, kind, max),
+            now,
+            &mut events,
+            &mut findings,
+        );
+    }
+    let unknown = call.keys().map(|name| fields::Unknown {
+        name: name.clone(),
+        nearest: fields::nearest(
+            name,
+            LISTS
+                .iter()
+                .map(|(list, ..)| *list)
+                .chain(["session", "recording"]),
+        ),
+    });
+    findings.unknown.extend(unknown);
+    complete(&mut fields, &mut events, &mut findings);
+    let held = events.len() + 1;
+    let id = session.as_ref().map(|session| session.external_id.clone());
+    let (Some(session), true) = (session, findings.faults.is_empty()) else {
+        return (native::refused(id, findings.faults), held);
+    };
+    events.push(Event {
+        kind: Kind::Session,
+        id: "session".to_owned(),
+        at: now,
+        fields,
+    });
+    let report = Submission::Report(Report { at, hash, events });
+    (
+        Item {
+            id,
+            content: Ok((session, report)),
+            unknown: findings.unknown,
+        },
+        held,
+    )
+}
+
+fn session(
+    tenant: TenantId,
+    call: &mut Map<String, Value>,
+    now: DateTime<Utc>,
+    findings: &mut Findings,
+) -> (Option<event::SessionRef>, Map<String, Value>) {
+    let mut fields = match call.remove("session") {
+        Some(Value::Object(fields)) => fields,
+        Some(_) => {
+            findings
+                .faults
+                .push(Fault::body("session", "must be an object"));
+            return (None, Map::new());
+        }
+        None => {
+            findings.faults.push(Fault::body("session", "is required"));
+            return (None, Map::new());
+        }
+    };
+    let mut own = Vec::new();
+    let session = native::session(tenant, &mut fields, &mut own);
+    if let Some(recording) = call.remove("recording") {
+        fields.insert("recording".to_owned(), recording);
+    }
+    let found = fields::check(Kind::Session, &fields, now);
+    findings.faults.extend(
+        own.into_iter()
+            .chain(found.faults)
+            .map(|fault| within("session", fault)),
+    );
+    findings
+        .unknown
+        .extend(found.unknown.into_iter().map(|u| fields::Unknown {
+            name: format!("session.{}", u.name),
+            ..u
+        }));
+    (session, fields)
+}
+
+fn read_list(
+    given: Option<Value>,
+    (list, kind, max): (&str, Kind, usize),
+    now: DateTime<Utc>,
+    events: &mut Vec<Event>,
+    findings: &mut Findings,
+) {
+    let items = match given {
+        None | Some(Value::Null) => return,
+        Some(Value::Array(items)) => items,
+        Some(_) => return findings.faults.push(Fault::body(list, "must be a list")),
+    };
+    if items.len() > max {
+        let message = format!(
+            "must have at most {max} items, got {}: send more as events",
+            items.len()
+        );
+        return findings.faults.push(Fault::body(list, message));
+    }
+    for (position, item) in items.into_iter().enumerate() {
+        let place = format!("{list}[{position}]");
+        let Value::Object(mut fields) = item else {
+            findings
+                .faults
+                .push(Fault::body(place, "must be an object"));
+            continue;
+        };
+        let mut own = Vec::new();
+        let given_id = native::text(&mut fields, "id", &mut own);
+        let at = native::time(&mut fields, "at", now, &mut own);
+        if kind == Kind::Turn {
+            fields
+                .entry("index")
+                .or_insert_with(|| Value::from(position));
+        }
+        native::accept_spelling(kind, &mut fields);
+        let found = fields::check(kind, &fields, now);
+        findings.faults.extend(
+            own.into_iter()
+                .chain(found.faults)
+                .map(|fault| within(&place, fault)),
+        );
+        findings
+            .unknown
+            .extend(found.unknown.into_iter().map(|u| fields::Unknown {
+                name: format!("{place}.{}", u.name),
+                ..u
+            }));
+        if let Some(at) = at {
+            fields.insert(OCCURRED_AT.to_owned(), Value::from(at.to_rfc3339()));
+        }
+        let id = match kind {
+            Kind::Span => native::span_identity(&fields),
+            _ => given_id.unwrap_or_else(|| format!("{list}/{position}")),
+        };
+        events.push(Event {
+            kind,
+            id,
+            at: now,
+            fields,
+        });
+    }
+}
+
+/// What a whole call says without words: that it is over, when it ended, when its errors happened.
+fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &mut Findings) {
+    let earliest = ["startedAt", "connectedAt", "answeredAt", "endedAt"]
+        .iter()
+        .filter_map(|name| native::stated(session, name))
+        .chain(
+            events
+                .iter()
+                .filter_map(|event| native::stated(&event.fields, "startedAt")),
+        )
+        .min();
+    let Some(start) = earliest else {
+        if !findings
+            .faults
+            .iter()
+            .any(|fault| fault.name.starts_with("session"))
+        {
+            findings.faults.push(Fault::body(
+                "session.startedAt",
+                "is required where no other time is given",
+            ));
+        }
+        return;
+    };
+    let start = native::stated(session, "startedAt").unwrap_or(start);
+    session
+        .entry("startedAt")
+        .or_insert_with(|| Value::from(start.to_rfc3339()));
+    session
+        .entry("status")
+        .or_insert_with(|| Value::from("completed"));
+    let is_over = !matches!(
+        session.get("status").and_then(Value::as_str),
+        Some("queued" | "ringing" | "active")
+    );
+    let last_ms = events
+        .iter()
+        .filter_map(|event| event.fields.get("endMs")?.as_f64())
+        .fold(0.0, f64::max);
+    if is_over && session.get("endedAt").is_none_or(Value::is_null) {
+        let end = start + TimeDelta::milliseconds(last_ms as i64);
+        session.insert("endedAt".to_owned(), Value::from(end.to_rfc3339()));
+    }
+    let end = native::stated(session, "endedAt").unwrap_or(start);
+    for event in events
+        .iter_mut()
+        .filter(|event| matches!(event.kind, Kind::Error | Kind::Evaluation))
+    {
+        let offset_ms = event.fields.get("atMs").and_then(Value::as_f64);
+        let at = offset_ms.map_or(end, |ms| start + TimeDelta::milliseconds(ms as i64));
+        event
+            .fields
+            .entry(OCCURRED_AT)
+            .or_insert_with(|| Value::from(at.to_rfc3339()));
+    }
+}
+
+fn within(place: &str, fault: Fault) -> Fault {
+    let name = if fault.name.is_empty() {
+        place.to_owned()
+    } else {
+        format!("{place}.{}", fault.name)
+    };
+    Fault { name, ..fault }
+}

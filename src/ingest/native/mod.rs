@@ -1,0 +1,144 @@
+//! The native doors: `POST /v1/ingest/events` and `POST /v1/ingest/calls`, JSON or NDJSON.
+
+mod body;
+mod call;
+mod event;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::app::Now;
+use crate::auth::Ingestor;
+use crate::domain::Fault;
+use crate::problem::Payload;
+use crate::problem::Problem;
+use crate::problem::Query;
+use crate::services::ingest;
+use crate::services::ingest::Item;
+use crate::services::ingest::Receipt;
+
+pub use body::ITEMS_MAX;
+pub use call::item as call_item;
+
+/// `POST /v1/ingest/events`
+pub async fn events(
+    State(app): State<App>,
+    ingestor: Ingestor,
+    Now(now): Now,
+    query: Query,
+    headers: HeaderMap,
+    Payload(bytes): Payload,
+) -> Result<Response, Problem> {
+    query.params().finish()?;
+    let raw = body::split(&headers, &bytes, "events")?;
+    body::refuse_more_than(raw.len(), ITEMS_MAX)?;
+    let tenant = ingestor.scope.tenant();
+    let items = raw
+        .into_iter()
+        .map(|raw| event::item(tenant, raw, now))
+        .collect();
+    answer(ingest::take(&app.writer, &ingestor.scope, items, bytes.len(), now).await?)
+}
+
+/// `POST /v1/ingest/calls`
+pub async fn calls(
+    State(app): State<App>,
+    ingestor: Ingestor,
+    Now(now): Now,
+    query: Query,
+    headers: HeaderMap,
+    Payload(bytes): Payload,
+) -> Result<Response, Problem> {
+    query.params().finish()?;
+    let raw = body::split(&headers, &bytes, "calls")?;
+    let tenant = ingestor.scope.tenant();
+    let items: Vec<(Item, usize)> = raw
+        .into_iter()
+        .map(|raw| call_item(tenant, raw, now))
+        .collect();
+    // One call may be as large as a call may be; several share a request's bound.
+    if items.len() > 1 {
+        body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
+    }
+    let items = items.into_iter().map(|(item, _)| item).collect();
+    answer(ingest::take(&app.writer, &ingestor.scope, items, bytes.len(), now).await?)
+}
+
+#[derive(Serialize)]
+struct Answer {
+    accepted: usize,
+    duplicates: usize,
+    rejected: Vec<Rejected>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warned>,
+}
+
+#[derive(Serialize)]
+struct Rejected {
+    index: usize,
+    id: Option<String>,
+    errors: Vec<Complaint>,
+}
+
+#[derive(Serialize)]
+struct Complaint {
+    r#in: &'static str,
+    name: String,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Warned {
+    index: usize,
+    id: Option<String>,
+    name: String,
+    message: String,
+}
+
+fn answer(receipt: Receipt) -> Result<Response, Problem> {
+    let status = if receipt.rejected.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::MULTI_STATUS
+    };
+    let body = Answer {
+        accepted: receipt.accepted,
+        duplicates: receipt.duplicates,
+        rejected: receipt
+            .rejected
+            .into_iter()
+            .map(|r| Rejected {
+                index: r.index,
+                id: r.id,
+                errors: r.faults.into_iter().map(complaint).collect(),
+            })
+            .collect(),
+        warnings: receipt
+            .warnings
+            .into_iter()
+            .map(|w| Warned {
+                index: w.index,
+                id: w.id,
+                message: match w.unknown.nearest {
+                    Some(nearest) => {
+                        format!("is not known and kept as it is; did you mean `{nearest}`?")
+                    }
+                    None => "is not known and kept as it is".to_owned(),
+                },
+                name: w.unknown.name,
+            })
+            .collect(),
+    };
+    Ok((status, axum::Json(body)).into_response())
+}
+
+fn complaint(fault: Fault) -> Complaint {
+    Complaint {
+        r#in: fault.place.as_str(),
+        name: fault.name,
+        message: fault.message,
+    }
+}

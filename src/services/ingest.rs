@@ -1,0 +1,119 @@
+//! The one funnel: every door hands its items over here, and is told what became of each.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::Fault;
+use crate::domain::Result;
+use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::domain::fields::Unknown;
+use crate::domain::ledger::{FACTS_MAX, TURNS_MAX};
+use crate::store::Scope;
+use crate::store::ingest::Writer;
+
+/// One item of a request, as its door understood it.
+pub struct Item {
+    /// What the source calls it, for the answer.
+    pub id: Option<String>,
+    pub content: std::result::Result<(SessionRef, Submission), Vec<Fault>>,
+    pub unknown: Vec<Unknown>,
+}
+
+/// What became of a request's items.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    pub accepted: usize,
+    pub duplicates: usize,
+    pub rejected: Vec<Rejection>,
+    pub warnings: Vec<Warning>,
+}
+
+#[derive(Debug)]
+pub struct Rejection {
+    pub index: usize,
+    pub id: Option<String>,
+    pub faults: Vec<Fault>,
+}
+
+/// An item was taken, but says something that nobody understands.
+#[derive(Debug)]
+pub struct Warning {
+    pub index: usize,
+    pub id: Option<String>,
+    pub unknown: Unknown,
+}
+
+/// Writes all items that are sound; a bad one never sinks its neighbours. `bytes` is what the request
+/// weighs. Answers when everything accepted is durable.
+pub async fn take(
+    writer: &Writer,
+    scope: &Scope,
+    items: Vec<Item>,
+    bytes: usize,
+    now: DateTime<Utc>,
+) -> Result<Receipt> {
+    let mut receipt = Receipt::default();
+    let (mut submissions, mut places) = (Vec::new(), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        match item.content {
+            Ok(submission) => {
+                submissions.push(submission);
+                places.push((index, item.id.clone()));
+                let warn = |unknown| Warning {
+                    index,
+                    id: item.id.clone(),
+                    unknown,
+                };
+                receipt.warnings.extend(item.unknown.into_iter().map(warn));
+            }
+            Err(faults) => receipt.rejected.push(Rejection {
+                index,
+                id: item.id,
+                faults,
+            }),
+        }
+    }
+    let outcomes = match submissions.is_empty() {
+        true => Vec::new(),
+        false => writer.submit(scope, submissions, bytes, now).await?,
+    };
+    for (outcome, (index, id)) in outcomes.into_iter().zip(places) {
+        match outcome {
+            Outcome::Accepted => receipt.accepted += 1,
+            Outcome::Duplicate => receipt.duplicates += 1,
+            Outcome::Conflict => receipt.reject(index, id, "id", CONFLICT.to_owned()),
+            Outcome::Full => receipt.reject(index, id, "sessionId", full()),
+        }
+    }
+    receipt.rejected.sort_by_key(|rejection| rejection.index);
+    receipt.count();
+    Ok(receipt)
+}
+
+const CONFLICT: &str =
+    "conflicting_duplicate: another content was received under the same id and time";
+
+fn full() -> String {
+    format!("session_full: a session holds at most {TURNS_MAX} turns and {FACTS_MAX} facts")
+}
+
+impl Receipt {
+    fn reject(&mut self, index: usize, id: Option<String>, name: &str, message: String) {
+        self.rejected.push(Rejection {
+            index,
+            id,
+            faults: vec![Fault::body(name, message)],
+        });
+    }
+
+    fn count(&self) {
+        let items = [
+            ("accepted", self.accepted),
+            ("duplicate", self.duplicates),
+            ("rejected", self.rejected.len()),
+        ];
+        for (outcome, count) in items {
+            metrics::counter!("voxray_ingest_items_total", "outcome" => outcome)
+                .increment(count as u64);
+        }
+    }
+}

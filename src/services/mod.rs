@@ -1,0 +1,6 @@
+//! What is asked: combines what the store knows into what the faces tell. No axum, no SQL. Imports
+//! `domain` and `store`.
+
+pub mod ingest;
+pub mod sessions;
+pub mod silence;

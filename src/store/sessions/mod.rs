@@ -1,0 +1,10 @@
+//! Sessions as readers see them: lists in keyset order, whole records by id.
+
+mod list;
+mod open;
+mod record;
+mod withhold;
+
+pub use list::{count, list};
+pub use open::{Silent, silent};
+pub use record::records;

@@ -1,0 +1,52 @@
+//! Sessions that are going on: which of them have been silent for too long. A worker's view, over all
+//! tenants; the partial index on open sessions keeps it small whatever the history.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::Result;
+use crate::domain::event::SessionRef;
+use crate::domain::ids::{SessionId, TenantId};
+use crate::store::failure::read;
+use crate::store::scope::{Scope, Store};
+
+/// Handled in one round.
+const ROUND_MAX: i64 = 500;
+
+/// An open session of which nothing has been heard since `last_at`.
+pub struct Silent {
+    pub scope: Scope,
+    pub session: SessionRef,
+    pub last_at: DateTime<Utc>,
+}
+
+/// Sessions without a fact since `active_before` (or, not yet answered, since `ringing_before`).
+pub async fn silent(
+    store: &Store,
+    active_before: DateTime<Utc>,
+    ringing_before: DateTime<Utc>,
+) -> Result<Vec<Silent>> {
+    let rows = read(&store.analytics, || {
+        sqlx::query!(
+            "select tenant_id, id, external_id, last_at
+               from sessions
+              where status in ('queued', 'ringing', 'active')
+                and touched_at < case when status = 'active' then $1::timestamptz else $2::timestamptz end
+              order by touched_at
+              limit $3",
+            active_before,
+            ringing_before,
+            ROUND_MAX,
+        )
+        .fetch_all(&store.analytics)
+    })
+    .await?;
+    let silent = rows.into_iter().map(|row| Silent {
+        scope: Scope::for_worker(store, TenantId(row.tenant_id)),
+        session: SessionRef {
+            id: SessionId(row.id),
+            external_id: row.external_id,
+        },
+        last_at: row.last_at,
+    });
+    Ok(silent.collect())
+}

@@ -1,0 +1,112 @@
+//! What a reader without the right to content is not told: the fields that may be shown are listed, so
+//! that one nobody thought of stays hidden.
+
+use serde_json::{Map, Value};
+
+use crate::domain::items::FAILED;
+use crate::domain::record::Record;
+
+const SESSION_SHOWN: [&str; 8] = [
+    "connectedAt",
+    "models",
+    "providers",
+    "usage",
+    "carrierStatus",
+    "sipCode",
+    "transport",
+    "configuredEndpointingMs",
+];
+
+const TURN_SHOWN: [&str; 17] = [
+    "finishReason",
+    "retries",
+    "playedMs",
+    "eouProbability",
+    "providers",
+    "models",
+    "usage",
+    "callbackMs",
+    "aggregationMs",
+    "playoutMs",
+    "transportMs",
+    "telephonyMs",
+    "stallMs",
+    "audioMs",
+    "firstAudioMs",
+    "segments",
+    "fallbackFrom",
+];
+
+const INTERRUPTION_SHOWN: [&str; 7] = [
+    "endMs",
+    "decidedAtMs",
+    "audioStoppedMs",
+    "resumedAtMs",
+    "source",
+    "backchannel",
+    "estimated",
+];
+
+const ERROR_SHOWN: [&str; 7] = [
+    "statusCode",
+    "provider",
+    "model",
+    "attempt",
+    "retryAfterMs",
+    "costMs",
+    "atMs",
+];
+
+const TOOL_SHOWN: [&str; 1] = ["async"];
+
+/// Digits of a phone number that are shown to everybody.
+const DIGITS_SHOWN: usize = 2;
+
+/// Takes out of a record what was said, and who said it.
+pub fn withhold(record: &mut Record) {
+    record.content_withheld = true;
+    let session = &mut record.session;
+    session.summary = None;
+    session.from_number = session.from_number.as_deref().map(mask);
+    session.to_number = session.to_number.as_deref().map(mask);
+    show_only(&mut session.extra, &SESSION_SHOWN);
+    for turn in &mut record.turns {
+        turn.text = None;
+        show_only(&mut turn.extra, &TURN_SHOWN);
+    }
+    for tool in &mut record.tool_calls {
+        // That it failed is no content; how it said so is.
+        let failed = tool.error.is_some();
+        (tool.arguments, tool.result, tool.error) = (None, None, None);
+        show_only(&mut tool.extra, &TOOL_SHOWN);
+        if failed {
+            tool.extra.insert(FAILED.to_owned(), Value::Bool(true));
+        }
+    }
+    for interruption in &mut record.interruptions {
+        show_only(&mut interruption.extra, &INTERRUPTION_SHOWN);
+    }
+    for error in &mut record.errors {
+        error.message = error.code.clone();
+        error.details = None;
+        show_only(&mut error.extra, &ERROR_SHOWN);
+    }
+    for evaluation in &mut record.evaluations {
+        evaluation.notes = None;
+    }
+}
+
+fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
+    fields.retain(|name, _| shown.contains(&name.as_str()));
+}
+
+/// All but the last digits of a number, or of an address of another kind.
+fn mask(number: &str) -> String {
+    let characters: Vec<char> = number.chars().collect();
+    let hidden = characters.len().saturating_sub(DIGITS_SHOWN);
+    characters
+        .iter()
+        .enumerate()
+        .map(|(at, c)| if at < hidden { '*' } else { *c })
+        .collect()
+}

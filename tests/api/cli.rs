@@ -1,0 +1,399 @@
+//! The real program, beside a running server on the same database.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::support::{Client, TestServer};
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn code(self, expected: i32) -> Self {
+        assert_eq!(self.code, expected, "{}{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        let ran = self.code(0);
+        serde_json::from_str(&ran.out)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {}", ran.out))
+    }
+}
+
+fn voxray(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxray"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .env("HOME", "/nonexistent");
+    command.kill_on_drop(true);
+    command
+}
+
+async fn run(url: &str, arguments: &[&str]) -> Ran {
+    let output = voxray(url, arguments)
+        .output()
+        .await
+        .expect("the program runs");
+    Ran {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn text(json: &Value) -> &str {
+    json.as_str().expect("a text")
+}
+
+#[tokio::test]
+async fn tenants_and_keys_are_made_while_a_server_runs() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    let tenant = run(&url, &["tenant", "create", "acme", "--json"])
+        .await
+        .json();
+    let probe = server.probe().await;
+    let first = probe.bearer(text(&tenant["key"]));
+    first.get("/probe/admin").await.status(200);
+    first
+        .get("/probe/reader")
+        .await
+        .problem(403, "missing-scope");
+
+    for reference in ["acme", text(&tenant["tenantId"])] {
+        let arguments = [
+            "key",
+            "create",
+            "--tenant",
+            reference,
+            "--name",
+            "n",
+            "--scopes",
+            "sessions:read,ingest:write",
+            "--json",
+        ];
+        let key = run(&url, &arguments).await.json();
+        let client = probe.bearer(text(&key["key"]));
+        client.get("/probe/reader").await.status(200);
+        client.get("/probe/ingestor").await.status(200);
+        client
+            .get("/probe/transcripts")
+            .await
+            .problem(403, "missing-scope");
+    }
+
+    let again = run(&url, &["tenant", "create", "acme"]).await.code(1);
+    assert_eq!(again.err, "voxray: there is a tenant `acme` already\n");
+    let tenants = run(&url, &["tenant", "list", "--json"]).await.json();
+    assert_eq!(tenants[0]["id"], tenant["tenantId"]);
+    assert_eq!(tenants[0]["name"], "acme");
+    let shown = run(&url, &["tenant", "list"]).await.code(0).out;
+    assert!(
+        shown.starts_with("ID ") && shown.contains("acme"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn keys_expire_rotate_and_end() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    run(&url, &["tenant", "create", "acme"]).await.code(0);
+    let create = [
+        "key",
+        "create",
+        "--tenant",
+        "acme",
+        "--name",
+        "dash",
+        "--scopes",
+        "sessions:read",
+        "--expires-in",
+        "90d",
+        "--json",
+    ];
+    let old = run(&url, &create).await.json();
+    let new = run(
+        &url,
+        &["key", "rotate", text(&old["id"]), "--grace", "1h", "--json"],
+    )
+    .await
+    .json();
+    let probe = server.probe().await;
+    for key in [&old, &new] {
+        probe
+            .bearer(text(&key["key"]))
+            .get("/probe/reader")
+            .await
+            .status(200);
+    }
+    run(&url, &["key", "rotate", text(&old["id"])])
+        .await
+        .code(1);
+    run(&url, &["key", "revoke", text(&new["id"])])
+        .await
+        .code(0);
+    run(&url, &["key", "revoke", "nosuchkey000"]).await.code(1);
+    let revoked = Instant::now();
+    while probe
+        .bearer(text(&new["key"]))
+        .get("/probe/reader")
+        .await
+        .status
+        != 401
+    {
+        assert!(revoked.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    let keys = run(&url, &["key", "list", "--tenant", "acme", "--json"])
+        .await
+        .json();
+    let statuses: Vec<_> = keys
+        .as_array()
+        .expect("keys")
+        .iter()
+        .map(|key| text(&key["status"]))
+        .collect();
+    assert_eq!(statuses, ["active", "rotating", "revoked"]);
+    assert_eq!(keys[1]["replacedBy"], new["id"]);
+    assert_eq!(keys[1]["name"], "dash");
+    assert!(
+        keys[2]["expiresAt"].is_string(),
+        "it lives as long as its predecessor"
+    );
+    let listed = keys.to_string();
+    assert!(!listed.contains(text(&old["key"])) && !listed.contains("hash"));
+}
+
+#[tokio::test]
+async fn wrong_arguments_say_what_is_wrong() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &[
+                "key",
+                "create",
+                "--tenant",
+                "t",
+                "--name",
+                "n",
+                "--scopes",
+                "everything",
+            ],
+            "must be one of `sessions:read`",
+        ),
+        (
+            &["key", "create", "--tenant", "t", "--name", "n"],
+            "--scopes",
+        ),
+        (
+            &[
+                "key",
+                "create",
+                "--tenant",
+                "t",
+                "--name",
+                "n",
+                "--scopes",
+                "admin",
+                "--expires-in",
+                "soon",
+            ],
+            "such as `24h`",
+        ),
+        (&["tenant", "create", ""], "1 to 255 characters"),
+        (
+            &["tenant", "create", "3b241101-e2bb-4255-8caf-4136c566a962"],
+            "must not look like an id",
+        ),
+        (
+            &["serve", "--pool-size", "0"],
+            "setting `pool_size` from `--pool-size`: must be a whole number between 1 and 1000",
+        ),
+        (
+            &["--config", "/nonexistent.toml"],
+            "the settings file `/nonexistent.toml` cannot be read",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let ran = run(&url, arguments).await.code(2);
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+    }
+    let missing = run(
+        &url,
+        &[
+            "key", "create", "--tenant", "nobody", "--name", "n", "--scopes", "admin",
+        ],
+    )
+    .await
+    .code(1);
+    assert_eq!(missing.err, "voxray: no such tenant\n");
+}
+
+#[tokio::test]
+async fn every_command_has_help_with_an_example() {
+    let commands: [&[&str]; 11] = [
+        &[],
+        &["serve"],
+        &["migrate"],
+        &["doctor"],
+        &["tenant", "create"],
+        &["tenant", "list"],
+        &["key", "create"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["key", "revoke"],
+        &["serve"],
+    ];
+    for command in commands {
+        let help = run("", &[command, &["--help"]].concat()).await.code(0).out;
+        assert!(
+            help.contains("Example") && help.contains("voxray "),
+            "{help}"
+        );
+    }
+    let help = run("", &["serve", "--help"]).await.code(0).out;
+    for setting in voxray::config::SETTINGS {
+        for part in [
+            setting.env,
+            setting.default,
+            &format!("--{}", setting.name.replace('_', "-")),
+        ] {
+            assert!(help.contains(part), "no {part} in:\n{help}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn migrate_and_doctor_tell_the_state_of_the_store() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    let schema = run(&url, &["migrate", "--json"]).await.json();
+    assert_eq!(schema["applied"], schema["known"]);
+    let checks = run(&url, &["doctor", "--json"]).await.json();
+    let verdict = |name: &str| {
+        let checks = checks.as_array().expect("checks");
+        checks
+            .iter()
+            .find(|check| check["check"] == name)
+            .expect("a check")["verdict"]
+            .clone()
+    };
+    for name in ["configuration", "store", "migrations", "clock"] {
+        assert_eq!(verdict(name), "ok", "{checks:#}");
+    }
+    let away = run("postgres://nobody@127.0.0.1:1/none", &["doctor"])
+        .await
+        .code(1);
+    assert!(away.out.contains("failed"), "{}", away.out);
+    let wrong = run("mysql://x", &["doctor", "--json"]).await.code(1);
+    assert!(
+        wrong.out.contains("must start with `postgres://`"),
+        "{}",
+        wrong.out
+    );
+}
+
+#[tokio::test]
+async fn a_server_answers_until_it_is_asked_to_stop() {
+    let beside = TestServer::start().await;
+    let port = free_port().await;
+    let listen = format!("127.0.0.1:{port}");
+    let serve = [
+        "serve",
+        "--listen",
+        &listen,
+        "--metrics-listen",
+        "off",
+        "--log-format",
+        "json",
+    ];
+    let server = voxray(&beside.database_url(), &serve)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let client = Client::new(&format!("http://{listen}"));
+    until_ready(&client, &listen).await;
+
+    let taken = run(&beside.database_url(), &serve).await.code(1);
+    assert!(
+        taken.err.contains("setting `listen`: cannot listen on"),
+        "{}",
+        taken.err
+    );
+
+    let pid = server.id().expect("a running server").cast_signed();
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("asked to stop");
+    let output = tokio::time::timeout(Duration::from_secs(10), server.wait_with_output()).await;
+    let output = output.expect("it stops").expect("it ran");
+    assert!(output.status.success());
+    let log = String::from_utf8(output.stderr).expect("text");
+    for line in log.lines() {
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(
+            line["level"].is_string() && line["message"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(log.contains("\"stopped\""), "{log}");
+}
+
+#[tokio::test]
+async fn a_server_waits_for_a_store_that_is_away() {
+    let port = free_port().await;
+    let listen = format!("127.0.0.1:{port}");
+    let away = "postgres://nobody@127.0.0.1:1/none";
+    let _server = voxray(away, &["--listen", &listen, "--metrics-listen", "off"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let client = Client::new(&format!("http://{listen}"));
+    until_listening(&listen).await;
+    client.get("/healthz").await.status(200);
+    client.get("/readyz").await.problem(503, "unavailable");
+}
+
+async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+async fn until_listening(address: &str) {
+    let since = Instant::now();
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(
+            since.elapsed() < Duration::from_secs(10),
+            "nothing listens on {address}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn until_ready(client: &Client, address: &str) {
+    until_listening(address).await;
+    let since = Instant::now();
+    while client.get("/readyz").await.status != 200 {
+        assert!(
+            since.elapsed() < Duration::from_secs(10),
+            "the server does not get ready"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

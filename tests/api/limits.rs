@@ -1,0 +1,149 @@
+//! Limits on size, time and number, each answered as a problem.
+
+use std::io::Write;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::Body;
+
+use super::support::TestServer;
+
+const LIMIT: usize = 100_000;
+
+async fn limited() -> TestServer {
+    TestServer::with(|settings| settings.body_limit_bytes = LIMIT).await
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("finished")
+}
+
+fn chunked(chunk: Vec<u8>, chunks: usize) -> Body {
+    Body::wrap_stream(
+        futures_util::stream::iter(0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk.clone())),
+    )
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_before_it_is_read() {
+    let server = limited().await;
+    let probe = server.probe().await;
+    probe
+        .post_bytes("/probe/payload", vec![b'x'; LIMIT])
+        .await
+        .status(200);
+    probe
+        .post_bytes("/probe/payload", vec![b'x'; LIMIT + 1])
+        .await
+        .problem(413, "too-large");
+    // Larger than any buffer between: the answer comes while the client still sends.
+    probe
+        .post_bytes("/probe/payload", vec![b'x'; 30 << 20])
+        .await
+        .problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_stopped_at_the_limit() {
+    let server = limited().await;
+    let probe = server.probe().await;
+    let answer = probe
+        .post_bytes("/probe/payload", chunked(vec![b'x'; 1000], LIMIT / 1000))
+        .await;
+    assert_eq!(answer.status(200).text(), LIMIT.to_string());
+    probe
+        .post_bytes(
+            "/probe/payload",
+            chunked(vec![b'x'; 1000], LIMIT / 1000 + 1),
+        )
+        .await
+        .problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_read_and_bombs_are_stopped() {
+    let server = limited().await;
+    let probe = server.probe().await;
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 19).expect("compressed");
+    let (fits, bomb) = (vec![b'x'; LIMIT], vec![0; 200 << 20]);
+    for (encoding, fits, bomb) in [
+        ("gzip", gzip(&fits), gzip(&bomb)),
+        ("zstd", zstd(&fits), zstd(&bomb)),
+    ] {
+        let client = probe.header("content-encoding", encoding);
+        assert_eq!(
+            client
+                .post_bytes("/probe/payload", fits.clone())
+                .await
+                .status(200)
+                .text(),
+            LIMIT.to_string()
+        );
+        client
+            .post_bytes("/probe/payload", bomb)
+            .await
+            .problem(413, "too-large");
+        client
+            .post_bytes("/probe/payload", fits[..fits.len() / 2].to_vec())
+            .await
+            .problem(400, "invalid-request");
+        client
+            .post_bytes("/probe/payload", "not compressed")
+            .await
+            .problem(400, "invalid-request");
+    }
+    for encoding in ["br", "gzip, gzip", "snappy"] {
+        let answer = probe
+            .header("content-encoding", encoding)
+            .post_bytes("/probe/payload", "x")
+            .await;
+        answer.problem(415, "unsupported-media-type");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_given_up() {
+    let server =
+        TestServer::with(|settings| settings.request_timeout = Duration::from_millis(200)).await;
+    let answer = server
+        .probe()
+        .await
+        .get("/probe/slow")
+        .await
+        .problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let server =
+        TestServer::with(|settings| settings.request_timeout = Duration::from_millis(200)).await;
+    let first = futures_util::stream::once(async { Ok::<_, std::io::Error>("x") });
+    let body = Body::wrap_stream(first.chain(futures_util::stream::pending()));
+    server
+        .probe()
+        .await
+        .post_bytes("/probe/payload", body)
+        .await
+        .problem(408, "request-timeout");
+}
+
+#[tokio::test]
+async fn more_requests_than_the_limit_are_shed_but_health_is_told() {
+    let server = TestServer::with(|settings| settings.concurrency_limit = 1).await;
+    let probe = server.probe().await;
+    let slow = {
+        let probe = probe.clone();
+        tokio::spawn(async move { probe.get("/probe/slow").await.status })
+    };
+    while probe.get("/probe/large").await.status == 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer = probe.get("/probe/large").await.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    probe.get("/healthz").await.status(200);
+    probe.get("/readyz").await.status(200);
+    slow.abort();
+}
