@@ -6,6 +6,7 @@ mod access;
 mod auth;
 mod bad_input;
 mod cli;
+mod harness;
 mod house;
 mod ingest;
 mod limits;
