@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod analytics;
 mod auth;
 mod bad_input;
 mod cli;

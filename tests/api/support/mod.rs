@@ -8,5 +8,6 @@ mod proxy;
 mod server;
 
 pub use client::Client;
+pub use cluster::{TestDatabase, database};
 pub use proxy::Proxy;
 pub use server::{TestServer, now};
