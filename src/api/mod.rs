@@ -1,9 +1,10 @@
 //! Reading faces: one folder a dialect, one file an endpoint. Names and units here, questions in
 //! `services`.
 
-pub mod operations;
-
+pub mod analytics;
 pub mod format;
 pub mod observability;
+pub mod operations;
 pub mod page;
+pub mod polled;
 pub mod voice_sessions;

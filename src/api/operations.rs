@@ -79,6 +79,7 @@ pub async fn docs_file(Path(name): Path<String>, query: Query) -> Result<Respons
     // Without this, the page would ask a validator elsewhere about the contract.
     let config = Config::new(["/openapi.json"])
         .validator_url("none")
+        .use_base_layout()
         .deep_linking(true);
     match serve(&name, Arc::new(config)) {
         Ok(Some(file)) => Ok(docs_response(&file.content_type, file.bytes.into_owned())),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use crate::api::polled::Polled;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::store::Store;
@@ -32,6 +33,7 @@ pub struct Parts {
     pub store: Store,
     pub keyring: Keyring,
     pub writer: Writer,
+    pub polled: Polled,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -39,11 +41,13 @@ pub struct Parts {
 impl App {
     pub fn new(store: Store, clock: Clock, settings: Settings) -> Self {
         let keyring = Keyring::new(store.clone());
+        let polled = Polled::new(settings.cache_ttl);
         let writer = Writer::start(&store, settings.ingest_queue_bytes);
         Self(Arc::new(Parts {
             store,
             keyring,
             writer,
+            polled,
             clock,
             settings,
         }))

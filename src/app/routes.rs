@@ -4,6 +4,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::App;
+use crate::api::analytics;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::voice_sessions;
@@ -54,6 +55,12 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/api/v1/voice-sessions/{id}", Reader, |m| {
         on(m, voice_sessions::get::handle)
+    }),
+    route(Get, "/api/v1/analytics/summary", Reader, |m| {
+        on(m, analytics::summary::handle)
+    }),
+    route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
+        on(m, analytics::active_calls::handle)
     }),
     route(Post, "/v1/ingest/events", Ingestor, |m| {
         on(m, native::events)

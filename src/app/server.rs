@@ -5,17 +5,24 @@ use std::io;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{App, router};
+use super::{App, Clock, router};
+use crate::domain::Result;
 use crate::services::silence;
+use crate::store::Store;
+use crate::store::rollups::Keeper;
 use crate::telemetry;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
+const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
+/// How soon another process takes over from one that died.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
 /// Work beside requests. Each task ends when asked, and is waited for.
@@ -116,6 +123,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
         telemetry::ingest_queue(gauged.writer.queued_bytes());
         std::future::ready(())
     });
+    let (store, clock) = (app.store.clone(), app.clock.clone());
+    tasks.spawn(move |stop| keep_rollups(store, clock, stop));
     let app = app.clone();
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
 }
@@ -130,5 +139,41 @@ async fn end_silent(app: App) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended sessions of which nothing was heard any more"),
         Err(error) => tracing::warn!(%error, "silent sessions could not be ended"),
+    }
+}
+
+/// Keeps the rollups as long as no other process on this store does.
+async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
+    let mut keeper = None;
+    let pause = |duration| stop.run_until_cancelled(tokio::time::sleep(duration));
+    loop {
+        let wait = match keep_round(&store, &mut keeper, clock.now()).await {
+            Ok(true) => Duration::ZERO,
+            Ok(false) if keeper.is_some() => ROLL_UP_EVERY,
+            Ok(false) => CLAIM_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "rollups could not be kept, trying again");
+                keeper = None;
+                CLAIM_EVERY
+            }
+        };
+        if pause(wait).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Answers whether there is more to do at once.
+async fn keep_round(
+    store: &Store,
+    keeper: &mut Option<Keeper>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    if keeper.is_none() {
+        *keeper = Keeper::claim(store).await?;
+    }
+    match keeper {
+        Some(keeper) => keeper.round(now).await,
+        None => Ok(false),
     }
 }

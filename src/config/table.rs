@@ -68,13 +68,13 @@ pub const SETTINGS: &[Setting] = &[
         "127.0.0.1:9187",
         "Address of Prometheus metrics, or `off`",
     ),
-    store(
+    server(
         "log_format",
         "VOXRAY_LOG_FORMAT",
         "human",
         "`human` or `json`",
     ),
-    store(
+    server(
         "log_level",
         "VOXRAY_LOG_LEVEL",
         "info",

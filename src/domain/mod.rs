@@ -2,6 +2,7 @@
 //! I/O, reads no clock. Imports nothing of ours.
 
 pub mod access;
+pub mod analytics;
 pub mod assemble;
 pub mod digest;
 pub mod error;

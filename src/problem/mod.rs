@@ -26,7 +26,7 @@ pub struct Problem {
     kind: &'static Kind,
     detail: String,
     faults: Vec<Fault>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A sort of problem. `type` on the wire is `urn:voxray:problem:<code>`.
@@ -73,7 +73,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             faults: Vec::new(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Problem {
     }
 
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -156,7 +156,7 @@ impl Problem {
             errors: self.faults.iter().map(WireFault::from).collect(),
         };
         let mut response = (self.status, axum::Json(wire)).into_response();
-        response.headers_mut().extend(self.headers.clone());
+        response.headers_mut().extend(self.headers.iter().cloned());
         response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
         response
     }

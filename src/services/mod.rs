@@ -1,6 +1,7 @@
 //! What is asked: combines what the store knows into what the faces tell. No axum, no SQL. Imports
 //! `domain` and `store`.
 
+pub mod analytics;
 pub mod ingest;
 pub mod sessions;
 pub mod silence;

@@ -2,6 +2,7 @@
 //!
 //! Every function that touches a tenant's rows takes a [`Scope`] first, and `$1` is the tenant.
 
+pub mod analytics;
 pub mod api_keys;
 mod columns;
 pub mod embedded;
@@ -9,6 +10,7 @@ mod failure;
 mod health;
 pub mod ingest;
 mod migrate;
+pub mod rollups;
 pub mod scope;
 pub mod sessions;
 pub mod tenants;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::support::{Client, TestServer};
 
@@ -335,9 +335,7 @@ async fn a_server_answers_until_it_is_asked_to_stop() {
         taken.err
     );
 
-    let pid = server.id().expect("a running server").cast_signed();
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("asked to stop");
+    terminate(&server);
     let output = tokio::time::timeout(Duration::from_secs(10), server.wait_with_output()).await;
     let output = output.expect("it stops").expect("it ran");
     assert!(output.status.success());
@@ -366,6 +364,61 @@ async fn a_server_waits_for_a_store_that_is_away() {
     until_listening(&listen).await;
     client.get("/healthz").await.status(200);
     client.get("/readyz").await.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn commands_share_the_private_postgres_of_a_server() {
+    let folder = std::env::temp_dir().join(format!("voxray-cli-{}", uuid::Uuid::new_v4().simple()));
+    let data_dir = folder.to_str().expect("text");
+    let listen = format!("127.0.0.1:{}", free_port().await);
+    let serve = [
+        "serve",
+        "--listen",
+        &listen,
+        "--metrics-listen",
+        "off",
+        "--data-dir",
+        data_dir,
+    ];
+    let mut server = voxray("", &serve)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let client = Client::new(&format!("http://{listen}"));
+    until_ready(&client, &listen).await;
+
+    let create = ["tenant", "create", "acme", "--json", "--data-dir", data_dir];
+    let tenant = run("", &create).await.json();
+    assert!(text(&tenant["key"]).starts_with("vxr_"));
+    client.get("/readyz").await.status(200);
+
+    let other = format!("127.0.0.1:{}", free_port().await);
+    let second = [
+        "serve",
+        "--listen",
+        &other,
+        "--metrics-listen",
+        "off",
+        "--data-dir",
+        data_dir,
+    ];
+    let refused = run("", &second).await.code(3);
+    assert!(refused.err.contains(data_dir), "{}", refused.err);
+
+    terminate(&server);
+    assert!(server.wait().await.expect("it ran").success());
+    // Now the command holds the directory itself.
+    let tenants = run("", &["tenant", "list", "--json", "--data-dir", data_dir])
+        .await
+        .json();
+    assert_eq!(tenants[0]["id"], tenant["tenantId"]);
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+fn terminate(server: &Child) {
+    let pid = server.id().expect("a running server").cast_signed();
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("asked to stop");
 }
 
 async fn free_port() -> u16 {

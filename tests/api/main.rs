@@ -1,9 +1,14 @@
 //! The server over real HTTP, on a real Postgres. One binary; a file a subject.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 mod access;
+mod analytics;
 mod auth;
 mod bad_input;
 mod cli;
+mod crash;
+mod harness;
 mod house;
 mod ingest;
 mod limits;

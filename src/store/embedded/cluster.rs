@@ -18,6 +18,7 @@ pub(super) const NAME: &str = "voxray";
 const PORT: u16 = 5432;
 /// `sun_path` holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 const SOCKET_PATH_MAX_BYTES: usize = 103;
+const UNFINISHED: &str = "postgres.new.";
 const LOG_KEPT_BYTES: u64 = 16 << 20;
 
 /// Where a data directory keeps what.
@@ -172,10 +173,9 @@ async fn initialise(
     programs: &Programs,
     durable: bool,
 ) -> Result<()> {
-    let fresh = folders.base.join("postgres.new");
-    if fresh.exists() {
-        fs::remove_dir_all(&fresh).map_err(EmbeddedError::file("remove", &fresh))?;
-    }
+    clear_unfinished(&folders.base);
+    let name = format!("{UNFINISHED}{}", std::process::id());
+    let fresh = folders.base.join(name);
     account.make_private_folder(&fresh)?;
     let mut command = account.command(&programs.initdb());
     command.arg("--pgdata").arg(&fresh).args([
@@ -208,6 +208,18 @@ async fn initialise(
     ))?;
     let base = fs::File::open(&folders.base).and_then(|folder| folder.sync_all());
     base.map_err(EmbeddedError::file("write", &folders.base))
+}
+
+/// What killed starts left. The `initdb` of one may still be at work in its own folder, which is then
+/// left for the next time.
+fn clear_unfinished(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(folder = %entry.path().display(), %error, "cannot remove an unfinished cluster");
+        }
+    }
 }
 
 /// For a server alone on a small machine, reached only through its socket.

@@ -415,7 +415,7 @@ async fn a_data_directory_with_a_long_name_works() {
 #[tokio::test]
 async fn what_a_killed_initialisation_left_is_cleared() {
     let folder = Folder::new();
-    let left = folder.path().join("postgres.new");
+    let left = folder.path().join("postgres.new.1");
     std::fs::create_dir(&left).unwrap();
     std::fs::write(left.join("PG_VERSION"), "15\n").unwrap();
     folder

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
 use crate::domain::event::{Outcome, Submission};
 use crate::domain::fact::{Entity, Fact};
@@ -294,9 +295,4 @@ async fn save_facts(connection: &mut PgConnection, ledgers: &BTreeMap<Key, Ledge
         .flat_map(|(key, l)| l.written().map(|(f, e)| (*key, f, e)))
         .collect();
     save::upsert_facts(connection, &written).await
-}
-
-fn hour_of(time: DateTime<Utc>) -> DateTime<Utc> {
-    // Only times at the ends of the calendar cannot be rounded, and the doors refuse those.
-    time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time)
 }

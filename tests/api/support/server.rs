@@ -30,6 +30,12 @@ pub struct TestServer {
     stop: CancellationToken,
 }
 
+#[derive(PartialEq)]
+enum Work {
+    Started,
+    None,
+}
+
 impl TestServer {
     pub async fn start() -> Self {
         Self::with(|_| {}).await
@@ -56,7 +62,14 @@ impl TestServer {
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let url = database.url();
-        Self::reaching(database, &url, clock, change).await
+        Self::reaching(database, &url, clock, Work::Started, change).await
+    }
+
+    /// Whose background work the test does itself, when it wants it done.
+    pub async fn without_work() -> Self {
+        let database = Arc::new(cluster::database().await);
+        let url = database.url();
+        Self::reaching(database, &url, Clock::fixed(now()), Work::None, |_| {}).await
     }
 
     /// Whose connections to the database can be cut.
@@ -67,6 +80,7 @@ impl TestServer {
             Arc::new(database),
             &proxy.url(),
             Clock::fixed(now()),
+            Work::Started,
             |_| {},
         )
         .await;
@@ -77,6 +91,7 @@ impl TestServer {
         database: Arc<TestDatabase>,
         url: &str,
         clock: Clock,
+        work: Work,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let mut settings = Settings::default();
@@ -88,7 +103,9 @@ impl TestServer {
         let app = App::new(store, clock.clone(), settings);
         let stop = CancellationToken::new();
         let tasks = Tasks::default();
-        app::start_work(&app, &tasks);
+        if work == Work::Started {
+            app::start_work(&app, &tasks);
+        }
         tokio::spawn(app::serve(
             listener,
             app.clone(),

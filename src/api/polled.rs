@@ -1,0 +1,126 @@
+//! Answers that many browsers ask for again and again: kept for a moment per tenant and question, one
+//! query for all who ask meanwhile, and 304 for those who have the answer already.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use moka::future::Cache;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::domain::Error;
+use crate::domain::ids::TenantId;
+use crate::problem::Problem;
+use crate::store::Scope;
+
+/// Answers kept at once; what is asked most stays.
+const KEPT_MAX: u64 = 10_000;
+
+/// Answers by who asks what. Errors are never kept.
+#[derive(Clone)]
+pub struct Polled {
+    answers: Cache<Key, Answer>,
+    is_on: bool,
+}
+
+/// A tenant and its whole question: bytes of one tenant cannot reach another.
+pub type Key = (TenantId, &'static str, String);
+
+#[derive(Clone)]
+struct Answer {
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+impl Polled {
+    /// An answer is up to `ttl` old; with zero each is fresh.
+    pub fn new(ttl: Duration) -> Self {
+        let answers = Cache::builder()
+            .max_capacity(KEPT_MAX)
+            .time_to_live(ttl)
+            .build();
+        Self {
+            answers,
+            is_on: !ttl.is_zero(),
+        }
+    }
+}
+
+pub fn key(scope: &Scope, endpoint: &'static str, question: &impl std::fmt::Debug) -> Key {
+    (scope.tenant(), endpoint, format!("{question:?}"))
+}
+
+/// Answers from memory or by `load`; `Cache-Control: no-cache` in the request asks for a fresh one.
+pub async fn answer<T: Serialize>(
+    polled: &Polled,
+    headers: &HeaderMap,
+    key: Key,
+    load: impl Future<Output = Result<T, Error>>,
+) -> Result<Response, Problem> {
+    let wants_fresh = headers
+        .get(CACHE_CONTROL)
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"no-cache"));
+    let answer = if polled.is_on && !wants_fresh {
+        let loaded = polled
+            .answers
+            .try_get_with(key, async { Answer::of(&load.await?) })
+            .await;
+        loaded.map_err(|error| Error::clone(&error))?
+    } else {
+        let fresh = Answer::of(&load.await?)?;
+        if polled.is_on {
+            polled.answers.insert(key, fresh.clone()).await;
+        }
+        fresh
+    };
+    Ok(answer.respond(headers))
+}
+
+impl Answer {
+    fn of(value: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
+        let hash: [u8; 32] = Sha256::digest(&body).into();
+        let hex: String = hash[..12]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let etag = HeaderValue::from_str(&format!("\"{hex}\""))
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self {
+            body: body.into(),
+            etag,
+        })
+    }
+
+    fn respond(self, headers: &HeaderMap) -> Response {
+        let common = [
+            (ETAG, self.etag.clone()),
+            (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        ];
+        if is_known(headers, &self.etag) {
+            return (StatusCode::NOT_MODIFIED, common).into_response();
+        }
+        (
+            common,
+            [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            self.body,
+        )
+            .into_response()
+    }
+}
+
+/// Whether the caller says that it has this answer (RFC 9110, weak comparison).
+fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let given = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut tags = given
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
+}

@@ -1,0 +1,157 @@
+//! What ranges of calls add up to: rollups where they are up to date, calls where they are not.
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use uuid::Uuid;
+
+use crate::domain::Result;
+use crate::domain::analytics::{Dimensions, Share, Sums, Window};
+use crate::domain::digest::Digest;
+use crate::domain::session::{Providers, Status};
+use crate::store::columns::unreadable;
+use crate::store::failure::{failure, read};
+use crate::store::scope::Scope;
+
+/// Reads a range, exact at every instant: a change and its mark are seen together or not at all.
+pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {
+    let cover = window.cover();
+    let mut rows = sqlx::query_file_as!(
+        Row,
+        "src/store/analytics/range.sql",
+        scope.tenant.0,
+        window.from,
+        cover.hours_from,
+        cover.days_from,
+        cover.days_to,
+        cover.hours_to,
+        window.to,
+        *dimensions == Dimensions::default(),
+        dimensions.agent_key.as_deref(),
+        dimensions.workflow.as_deref(),
+        dimensions.channel.as_deref(),
+        dimensions.campaign.as_deref(),
+    )
+    .fetch(&scope.analytics);
+    let mut sums = Sums::default();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        row.add_to(&mut sums)?;
+    }
+    Ok(sums)
+}
+
+/// Calls that are being held right now, whenever they started.
+pub async fn active(scope: &Scope, dimensions: &Dimensions) -> Result<i64> {
+    read(&scope.pool, || {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!"
+                 from sessions
+                where tenant_id = $1
+                  and status = 'active'
+                  and status in ('queued', 'ringing', 'active')
+                  and ($2::text is null or agent_key = $2)
+                  and ($3::text is null or workflow_slug = $3 or workflow_id = $3)
+                  and ($4::text is null or channel = $4)
+                  and ($5::text is null or campaign = $5)"#,
+            scope.tenant.0,
+            dimensions.agent_key.as_deref(),
+            dimensions.workflow.as_deref(),
+            dimensions.channel.as_deref(),
+            dimensions.campaign.as_deref(),
+        )
+        .fetch_one(&scope.pool)
+    })
+    .await
+}
+
+struct Row {
+    calls: i64,
+    completed: i64,
+    failed: i64,
+    declined: i64,
+    missed: i64,
+    ended: i64,
+    duration_ms: i64,
+    tokens: i64,
+    priced: i64,
+    cost_micro_usd: i64,
+    digest: Vec<u8>,
+    /// Set where the row is a single call.
+    status: Option<String>,
+    stt_provider: Option<String>,
+    llm_provider: Option<String>,
+    tts_provider: Option<String>,
+}
+
+impl Row {
+    fn add_to(self, sums: &mut Sums) -> Result<()> {
+        let digest = Digest::from_bytes(&self.digest)
+            .ok_or_else(|| unreadable("digest", self.digest.len()))?;
+        match self.status {
+            None => sums.merge(&Sums {
+                calls: self.calls,
+                completed: self.completed,
+                failed: self.failed,
+                declined: self.declined,
+                missed: self.missed,
+                ended: self.ended,
+                duration_ms: self.duration_ms,
+                tokens: self.tokens,
+                priced: self.priced,
+                cost_micro_usd: self.cost_micro_usd,
+                digest,
+            }),
+            Some(status) => sums.add(&Share {
+                status: Status::parse(&status)
+                    .ok_or_else(|| unreadable("sessions.status", &status))?,
+                duration_ms: (self.ended > 0).then_some(self.duration_ms),
+                tokens: self.tokens,
+                cost_micro_usd: (self.priced > 0).then_some(self.cost_micro_usd),
+                providers: Providers {
+                    stt: self.stt_provider,
+                    llm: self.llm_provider,
+                    tts: self.tts_provider,
+                },
+                digest,
+            }),
+        }
+        Ok(())
+    }
+}
+
+/// Sums of a rollup table by its row, for comparing and for adding up.
+pub(in crate::store) struct RollupRow {
+    pub at: DateTime<Utc>,
+    pub dimension_set: Uuid,
+    pub calls: i64,
+    pub completed: i64,
+    pub failed: i64,
+    pub declined: i64,
+    pub missed: i64,
+    pub ended: i64,
+    pub duration_ms: i64,
+    pub tokens: i64,
+    pub priced: i64,
+    pub cost_micro_usd: i64,
+    pub digest: Vec<u8>,
+}
+
+impl RollupRow {
+    pub fn into_sums(self) -> Result<(DateTime<Utc>, Uuid, Sums)> {
+        let digest =
+            Digest::from_bytes(&self.digest).ok_or_else(|| unreadable("rollup digest", self.at))?;
+        let sums = Sums {
+            calls: self.calls,
+            completed: self.completed,
+            failed: self.failed,
+            declined: self.declined,
+            missed: self.missed,
+            ended: self.ended,
+            duration_ms: self.duration_ms,
+            tokens: self.tokens,
+            priced: self.priced,
+            cost_micro_usd: self.cost_micro_usd,
+            digest,
+        };
+        Ok((self.at, self.dimension_set, sums))
+    }
+}

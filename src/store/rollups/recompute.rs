@@ -1,0 +1,308 @@
+//! One day of one tenant: its dirty hours from their calls, then the day from its hours, in one
+//! snapshot. A mark that arrives meanwhile is not seen, so it stays and the hour is taken up again.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::domain::Result;
+use crate::domain::analytics::{Share, Sums, day_of, hour_of};
+use crate::domain::digest::Digest;
+use crate::domain::session::{Providers, Status};
+use crate::store::analytics::RollupRow;
+use crate::store::columns::column;
+use crate::store::columns::to_text;
+use crate::store::columns::unreadable;
+use crate::store::failure::failure;
+use crate::store::scope::Scope;
+
+use super::is_lost_race;
+
+/// All calls, whatever their dimensions.
+pub const ALL: Uuid = Uuid::nil();
+const RACE_RETRIES: usize = 5;
+
+/// Dirty hours by tenant and day.
+pub fn by_day(
+    hours: impl Iterator<Item = (Uuid, DateTime<Utc>)>,
+) -> BTreeMap<(Uuid, DateTime<Utc>), Vec<DateTime<Utc>>> {
+    let mut days: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (tenant, hour) in hours {
+        days.entry((tenant, day_of(hour))).or_default().push(hour);
+    }
+    days
+}
+
+/// Sums up these hours of one day again, and the day.
+pub async fn day(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hours: &[DateTime<Utc>],
+) -> Result<()> {
+    for _ in 0..RACE_RETRIES {
+        match attempt(connection, scope, hours).await {
+            Err(error) if is_lost_race(&error) => {
+                tracing::debug!("a rollup lost a race, trying again")
+            }
+            done => return done,
+        }
+    }
+    // The marks are still there: a later round takes them up.
+    Ok(())
+}
+
+async fn attempt(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hours: &[DateTime<Utc>],
+) -> Result<()> {
+    let Some(first) = hours.first() else {
+        return Ok(());
+    };
+    let mut transaction = connection
+        .begin_with("begin isolation level repeatable read")
+        .await
+        .map_err(failure)?;
+    sqlx::query!(
+        "delete from dirty_hour where tenant_id = $1 and hour = any ($2)",
+        scope.tenant.0,
+        hours
+    )
+    .execute(&mut *transaction)
+    .await
+    .map_err(failure)?;
+    let fresh = sum_hours(&mut transaction, scope, hours).await?;
+    keep_sets(&mut transaction, scope, &fresh.sets).await?;
+    replace_hours(&mut transaction, scope, hours, &fresh.sums).await?;
+    replace_day(&mut transaction, scope, day_of(*first)).await?;
+    transaction.commit().await.map_err(failure)
+}
+
+/// The dimensions that analytics filter by, of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Set {
+    pub agent_key: Option<String>,
+    pub agent_version: Option<String>,
+    pub workflow_id: Option<String>,
+    pub workflow_slug: Option<String>,
+    pub workflow_name: Option<String>,
+    pub channel: Option<String>,
+    pub campaign: Option<String>,
+}
+
+impl Set {
+    /// The same combination has the same id for ever, whoever meets it first.
+    fn id(&self, scope: &Scope) -> Uuid {
+        let parts = [
+            &self.agent_key,
+            &self.agent_version,
+            &self.workflow_id,
+            &self.workflow_slug,
+            &self.workflow_name,
+            &self.channel,
+            &self.campaign,
+        ];
+        Uuid::new_v5(&scope.tenant.0, to_text(&parts).as_bytes())
+    }
+}
+
+/// Sums of hours by (hour, dimension set).
+#[derive(Default)]
+pub struct Fresh {
+    pub sums: BTreeMap<(DateTime<Utc>, Uuid), Sums>,
+    sets: BTreeMap<Set, Uuid>,
+}
+
+/// Hours as their calls add up to, call by call in constant memory.
+pub async fn sum_hours(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hours: &[DateTime<Utc>],
+) -> Result<Fresh> {
+    let ends: Vec<DateTime<Utc>> = hours
+        .iter()
+        .map(|hour| *hour + TimeDelta::hours(1))
+        .collect();
+    let mut rows = sqlx::query!(
+        "select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
+                s.stt_provider, s.llm_provider, s.tts_provider,
+                s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign
+           from unnest($2::timestamptz[], $3::timestamptz[]) as h (since, until)
+           join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until",
+        scope.tenant.0,
+        hours,
+        &ends,
+    )
+    .fetch(connection);
+    let mut fresh = Fresh::default();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        let share = Share {
+            status: Status::parse(&row.status)
+                .ok_or_else(|| unreadable("sessions.status", &row.status))?,
+            duration_ms: row.duration_ms,
+            tokens: row.total_tokens,
+            cost_micro_usd: row.cost_micro_usd,
+            providers: Providers {
+                stt: row.stt_provider,
+                llm: row.llm_provider,
+                tts: row.tts_provider,
+            },
+            digest: Digest::from_bytes(&row.digest)
+                .ok_or_else(|| unreadable("sessions.digest", row.started_at))?,
+        };
+        let set = Set {
+            agent_key: row.agent_key,
+            agent_version: row.agent_version,
+            workflow_id: row.workflow_id,
+            workflow_slug: row.workflow_slug,
+            workflow_name: row.workflow_name,
+            channel: row.channel,
+            campaign: row.campaign,
+        };
+        let hour = hour_of(row.started_at);
+        let id = *fresh
+            .sets
+            .entry(set)
+            .or_insert_with_key(|set| set.id(scope));
+        fresh.sums.entry((hour, id)).or_default().add(&share);
+        fresh.sums.entry((hour, ALL)).or_default().add(&share);
+    }
+    Ok(fresh)
+}
+
+async fn keep_sets(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    sets: &BTreeMap<Set, Uuid>,
+) -> Result<()> {
+    let sets: Vec<(&Set, &Uuid)> = sets.iter().collect();
+    sqlx::query!(
+        "insert into dimension_sets
+              (tenant_id, id, agent_key, agent_version, workflow_id, workflow_slug, workflow_name, channel, campaign)
+         select $1, *
+           from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+             on conflict (tenant_id, id) do nothing",
+        scope.tenant.0,
+        &column(&sets, |(_, id)| **id),
+        &column(&sets, |(set, _)| set.agent_key.clone()) as _,
+        &column(&sets, |(set, _)| set.agent_version.clone()) as _,
+        &column(&sets, |(set, _)| set.workflow_id.clone()) as _,
+        &column(&sets, |(set, _)| set.workflow_slug.clone()) as _,
+        &column(&sets, |(set, _)| set.workflow_name.clone()) as _,
+        &column(&sets, |(set, _)| set.channel.clone()) as _,
+        &column(&sets, |(set, _)| set.campaign.clone()) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+async fn replace_hours(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hours: &[DateTime<Utc>],
+    sums: &BTreeMap<(DateTime<Utc>, Uuid), Sums>,
+) -> Result<()> {
+    sqlx::query!(
+        "delete from rollup_hour where tenant_id = $1 and hour = any ($2)",
+        scope.tenant.0,
+        hours
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(failure)?;
+    let rows: Vec<_> = sums.iter().collect();
+    sqlx::query!(
+        "insert into rollup_hour
+              (tenant_id, hour, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
+               priced, cost_micro_usd, digest)
+         select $1, *
+           from unnest($2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[])",
+        scope.tenant.0,
+        &column(&rows, |(key, _)| key.0),
+        &column(&rows, |(key, _)| key.1),
+        &column(&rows, |(_, s)| s.calls),
+        &column(&rows, |(_, s)| s.completed),
+        &column(&rows, |(_, s)| s.failed),
+        &column(&rows, |(_, s)| s.declined),
+        &column(&rows, |(_, s)| s.missed),
+        &column(&rows, |(_, s)| s.ended),
+        &column(&rows, |(_, s)| s.duration_ms),
+        &column(&rows, |(_, s)| s.tokens),
+        &column(&rows, |(_, s)| s.priced),
+        &column(&rows, |(_, s)| s.cost_micro_usd),
+        &column(&rows, |(_, s)| s.digest.to_bytes()),
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+/// A day is the sum of its hours. It may have dirty hours left; then readers go to its hours.
+async fn replace_day(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    day: DateTime<Utc>,
+) -> Result<()> {
+    let rows = sqlx::query_as!(
+        RollupRow,
+        "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
+                priced, cost_micro_usd, digest
+           from rollup_hour
+          where tenant_id = $1
+            and hour >= $2
+            and hour < $3",
+        scope.tenant.0,
+        day,
+        day + TimeDelta::days(1),
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failure)?;
+    let mut sums: BTreeMap<Uuid, Sums> = BTreeMap::new();
+    for row in rows {
+        let (_, set, hour) = row.into_sums()?;
+        sums.entry(set).or_default().merge(&hour);
+    }
+    sqlx::query!(
+        "delete from rollup_day where tenant_id = $1 and day = $2",
+        scope.tenant.0,
+        day
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(failure)?;
+    let rows: Vec<_> = sums.iter().collect();
+    sqlx::query!(
+        "insert into rollup_day
+              (tenant_id, day, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
+               priced, cost_micro_usd, digest)
+         select $1, $2, *
+           from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+                       $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[])",
+        scope.tenant.0,
+        day,
+        &column(&rows, |(set, _)| **set),
+        &column(&rows, |(_, s)| s.calls),
+        &column(&rows, |(_, s)| s.completed),
+        &column(&rows, |(_, s)| s.failed),
+        &column(&rows, |(_, s)| s.declined),
+        &column(&rows, |(_, s)| s.missed),
+        &column(&rows, |(_, s)| s.ended),
+        &column(&rows, |(_, s)| s.duration_ms),
+        &column(&rows, |(_, s)| s.tokens),
+        &column(&rows, |(_, s)| s.priced),
+        &column(&rows, |(_, s)| s.cost_micro_usd),
+        &column(&rows, |(_, s)| s.digest.to_bytes()),
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Do the rollups say what the calls say? Counted again, in one snapshot.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection;
+
+use crate::domain::Result;
+use crate::domain::analytics::{Sums, day_of};
+use crate::store::analytics::RollupRow;
+use crate::store::failure::failure;
+use crate::store::scope::Scope;
+
+use super::recompute::{Fresh, sum_hours};
+
+/// An hour or day whose rollup says something else than its calls.
+#[derive(Debug, PartialEq)]
+pub struct Difference {
+    pub at: DateTime<Utc>,
+    pub is_day: bool,
+    pub counted_calls: i64,
+    pub rolled_up_calls: i64,
+}
+
+/// Compares all hours and days of a tenant that are not marked dirty with a recount.
+pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
+    let mut connection = scope.analytics.acquire().await.map_err(failure)?;
+    let mut snapshot = connection
+        .begin_with("begin isolation level repeatable read read only")
+        .await
+        .map_err(failure)?;
+    let hours = sqlx::query_scalar!(
+        r#"select hour as "hour!"
+             from (select distinct date_trunc('hour', started_at, 'UTC') as hour from sessions where tenant_id = $1
+                   union
+                   select hour from rollup_hour where tenant_id = $1) hours
+            where hour not in (select d.hour from dirty_hour d where d.tenant_id = $1)
+            order by hour"#,
+        scope.tenant.0,
+    )
+    .fetch_all(&mut *snapshot)
+    .await
+    .map_err(failure)?;
+    let mut differences = Vec::new();
+    for hours in hours.chunk_by(|a, b| day_of(*a) == day_of(*b)) {
+        let day = day_of(hours[0]);
+        let counted = sum_hours(&mut snapshot, scope, hours).await?;
+        let rolled = hour_rows(&mut snapshot, scope, day).await?;
+        let of = |map: &BTreeMap<_, Sums>, hour| -> BTreeMap<_, Sums> {
+            map.iter()
+                .filter(|((at, _), _)| *at == hour)
+                .map(|((_, set), sums)| (*set, sums.clone()))
+                .collect()
+        };
+        for hour in hours {
+            push(
+                &mut differences,
+                *hour,
+                false,
+                &of(&counted.sums, *hour),
+                &of(&rolled, *hour),
+            );
+        }
+        if hours.len() == 24 || is_whole_day_clean(&mut snapshot, scope, day).await? {
+            let rows = day_rows(&mut snapshot, scope, day).await?;
+            push(&mut differences, day, true, &by_day(&counted), &rows);
+        }
+    }
+    snapshot.commit().await.map_err(failure)?;
+    Ok(differences)
+}
+
+/// Marks hours (or a day's hours) to be summed up again.
+pub async fn mark(scope: &Scope, differences: &[Difference]) -> Result<()> {
+    let hours: Vec<DateTime<Utc>> = differences
+        .iter()
+        .flat_map(|d| (0..if d.is_day { 24 } else { 1 }).map(|hour| d.at + TimeDelta::hours(hour)))
+        .collect();
+    sqlx::query!(
+        "insert into dirty_hour (tenant_id, hour) select $1, hour from unnest($2::timestamptz[]) as h (hour)",
+        scope.tenant.0,
+        &hours,
+    )
+    .execute(&scope.analytics)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+type BySet = BTreeMap<uuid::Uuid, Sums>;
+
+fn push(
+    differences: &mut Vec<Difference>,
+    at: DateTime<Utc>,
+    is_day: bool,
+    counted: &BySet,
+    rolled: &BySet,
+) {
+    if counted != rolled {
+        let calls = |sums: &BySet| sums.get(&uuid::Uuid::nil()).map_or(0, |sums| sums.calls);
+        differences.push(Difference {
+            at,
+            is_day,
+            counted_calls: calls(counted),
+            rolled_up_calls: calls(rolled),
+        });
+    }
+}
+
+fn by_day(counted: &Fresh) -> BySet {
+    let mut day = BySet::new();
+    for ((_, set), sums) in &counted.sums {
+        day.entry(*set).or_default().merge(sums);
+    }
+    day
+}
+
+async fn is_whole_day_clean(
+    connection: &mut sqlx::PgConnection,
+    scope: &Scope,
+    day: DateTime<Utc>,
+) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select not exists (select 1 from dirty_hour where tenant_id = $1 and hour >= $2 and hour < $3) as "clean!""#,
+        scope.tenant.0,
+        day,
+        day + TimeDelta::days(1),
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(failure)
+}
+
+async fn hour_rows(
+    connection: &mut sqlx::PgConnection,
+    scope: &Scope,
+    day: DateTime<Utc>,
+) -> Result<BTreeMap<(DateTime<Utc>, uuid::Uuid), Sums>> {
+    let rows = sqlx::query_as!(
+        RollupRow,
+        "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
+                priced, cost_micro_usd, digest
+           from rollup_hour
+          where tenant_id = $1 and hour >= $2 and hour < $3",
+        scope.tenant.0,
+        day,
+        day + TimeDelta::days(1),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    rows.into_iter()
+        .map(|row| row.into_sums().map(|(at, set, sums)| ((at, set), sums)))
+        .collect()
+}
+
+async fn day_rows(
+    connection: &mut sqlx::PgConnection,
+    scope: &Scope,
+    day: DateTime<Utc>,
+) -> Result<BySet> {
+    let rows = sqlx::query_as!(
+        RollupRow,
+        "select day as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
+                priced, cost_micro_usd, digest
+           from rollup_day
+          where tenant_id = $1 and day = $2",
+        scope.tenant.0,
+        day,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    rows.into_iter()
+        .map(|row| row.into_sums().map(|(_, set, sums)| (set, sums)))
+        .collect()
+}
