@@ -7,6 +7,7 @@ mod analytics;
 mod auth;
 mod bad_input;
 mod cli;
+mod contract;
 mod crash;
 mod harness;
 mod house;
