@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod harness;
 mod house;
+mod import;
 mod ingest;
 mod limits;
 mod operations;
