@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod harness;
 mod house;
+mod import;
 mod ingest;
 mod limits;
 mod operations;
