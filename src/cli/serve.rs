@@ -30,6 +30,14 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = arguments.settings.load()?;
     telemetry::log(settings.log_format, &settings.log_level);
+    until_stopped(settings, async |_, _| Ok(())).await
+}
+
+/// Serves until a signal; once the store is ready, `then` is done beside it.
+pub async fn until_stopped(
+    settings: Settings,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
     // Ports first: a taken one is told before anything is started.
     let listener = bind("listen", settings.listen).await?;
@@ -47,6 +55,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         App::new(store.clone(), Clock::system(), settings),
         tasks,
         stop,
+        then,
     )
     .await;
     store.close().await;
@@ -63,6 +72,7 @@ async fn serve(
     app: App,
     tasks: Tasks,
     stop: CancellationToken,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let served = tokio::spawn(app::serve(
         listener,
@@ -70,7 +80,12 @@ async fn serve(
         tasks.clone(),
         stop.clone().cancelled_owned(),
     ));
-    let prepared = prepare(&app, &tasks, &stop).await;
+    let prepared = async {
+        prepare(&app, &tasks, &stop).await?;
+        let then = stop.run_until_cancelled(then(&app, &tasks)).await;
+        then.unwrap_or(Ok(()))
+    };
+    let prepared = prepared.await;
     if prepared.is_err() {
         stop.cancel();
     }
