@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Clock, Tasks};
+use crate::cli::open::Postgres;
 use crate::cli::{Failure, open};
 use crate::config::{ServerSettings, Settings};
 use crate::domain::Error;
@@ -38,13 +39,25 @@ pub async fn until_stopped(
     settings: Settings,
     then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    // The data directory first: that a second server is one too many is told as such.
+    let postgres = open::postgres(&settings, Hold::Server).await?;
+    let served = listen_and_serve(&postgres, settings, then).await;
+    let stopped = open::stop(postgres.embedded).await;
+    served?;
+    stopped?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen_and_serve(
+    postgres: &Postgres,
+    settings: Settings,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
-    // Ports first: a taken one is told before anything is started.
     let listener = bind("listen", settings.listen).await?;
     let tasks = Tasks::default();
     start_metrics(&settings, &tasks).await?;
-
-    let postgres = open::postgres(&settings, Hold::Server).await?;
     if let Some(embedded) = &postgres.embedded {
         embedded.watch();
     }
@@ -59,11 +72,7 @@ pub async fn until_stopped(
     )
     .await;
     store.close().await;
-    let stopped = open::stop(postgres.embedded).await;
-    result?;
-    stopped?;
-    tracing::info!("stopped");
-    Ok(())
+    result
 }
 
 /// Answers from the start on, 503 at first: the store is ready only after its migrations.
