@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the data directory is in use.
 
+mod demo;
 mod doctor;
 mod import;
 mod key;
@@ -39,6 +40,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Demo(demo::Arguments),
     Migrate(migrate::Arguments),
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -65,6 +67,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match cli.command {
         None => Box::pin(serve::run(cli.serve)).await.map(done),
+        Some(Command::Demo(arguments)) => Box::pin(demo::run(arguments)).await.map(done),
         Some(Command::Serve(arguments)) => Box::pin(serve::run(arguments)).await.map(done),
         Some(Command::Migrate(arguments)) => migrate::run(arguments).await.map(done),
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
