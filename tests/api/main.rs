@@ -13,6 +13,7 @@ mod harness;
 mod house;
 mod import;
 mod ingest;
+mod ingest_input;
 mod limits;
 mod operations;
 mod store_away;

@@ -9,6 +9,7 @@ use super::dimensions;
 use crate::api::polled;
 use crate::app::App;
 use crate::auth::Reader;
+use crate::domain::analytics::Period;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analytics;
@@ -21,6 +22,8 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let dimensions = dimensions(&mut params);
+    // All endpoints of this dialect take a period; what is active now has none.
+    params.choice("period", &Period::ALL, Period::as_str);
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "active-calls", &dimensions);
     let load = async move {

@@ -166,12 +166,12 @@ struct ErrorBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Usage {
-    prompt_tokens: Option<f64>,
-    completion_tokens: Option<f64>,
-    cached_tokens: Option<f64>,
-    audio_tokens: Option<f64>,
+    prompt_tokens: Option<i64>,
+    completion_tokens: Option<i64>,
+    cached_tokens: Option<i64>,
+    audio_tokens: Option<i64>,
     stt_seconds: Option<f64>,
-    tts_characters: Option<f64>,
+    tts_characters: Option<i64>,
     total_tokens: i64,
 }
 
@@ -390,13 +390,14 @@ impl Usage {
                     .reduce(|a, b| a + b)
             })
         };
+        let whole = |name: &str| of(name).map(|number| number as i64);
         Self {
-            prompt_tokens: of("promptTokens"),
-            completion_tokens: of("completionTokens"),
-            cached_tokens: of("cachedTokens"),
-            audio_tokens: of("audioTokens"),
+            prompt_tokens: whole("promptTokens"),
+            completion_tokens: whole("completionTokens"),
+            cached_tokens: whole("cachedTokens"),
+            audio_tokens: whole("audioTokens"),
             stt_seconds: of("sttSeconds"),
-            tts_characters: of("ttsCharacters"),
+            tts_characters: whole("ttsCharacters"),
             total_tokens: record.total_tokens,
         }
     }

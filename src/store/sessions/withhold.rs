@@ -96,8 +96,36 @@ pub fn withhold(record: &mut Record) {
     }
 }
 
+/// Objects that are shown, and of them what is known to be no content.
+const MEMBERS_SHOWN: [(&str, &[&str]); 4] = [
+    ("models", &["stt", "llm", "tts"]),
+    ("providers", &["stt", "llm", "tts"]),
+    (
+        "usage",
+        &[
+            "promptTokens",
+            "completionTokens",
+            "cachedTokens",
+            "audioTokens",
+            "sttSeconds",
+            "ttsCharacters",
+        ],
+    ),
+    ("segments", &["startMs", "endMs"]),
+];
+
 fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
     fields.retain(|name, _| shown.contains(&name.as_str()));
+    for (name, members) in MEMBERS_SHOWN {
+        match fields.get_mut(name) {
+            Some(Value::Object(object)) => object.retain(|member, _| members.contains(&member.as_str())),
+            Some(Value::Array(items)) => {
+                let objects = items.iter_mut().filter_map(Value::as_object_mut);
+                objects.for_each(|object| object.retain(|member, _| members.contains(&member.as_str())));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// All but the last digits of a number, or of an address of another kind.

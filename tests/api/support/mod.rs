@@ -7,7 +7,7 @@ mod probe;
 mod proxy;
 mod server;
 
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use cluster::{TestDatabase, database};
 pub use proxy::Proxy;
 pub use server::{TestServer, now};
