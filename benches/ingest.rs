@@ -1,1 +1,375 @@
-fn main() {}
+//! How fast events become durable, over real HTTP, against what the same Postgres does without us.
+//!
+//! `cargo bench --bench ingest` starts a private Postgres (fsync on) and the server as a process of its
+//! own, and prints rates and their ratios of this one run. `VOXRAY_BENCH_SECONDS` sets the length of
+//! each part (default 5).
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use voxray::store::embedded::{Embedded, Hold, Options, open};
+
+const CLIENTS: usize = 64;
+
+#[tokio::main]
+async fn main() {
+    let folder = std::env::temp_dir().join(format!("voxray-bench-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let postgres = open(Options {
+        data_dir: folder.clone(),
+        hold: Hold::Server,
+        durable: true,
+        extra: vec![],
+    })
+    .await
+    .expect("Postgres");
+    let url = url(&postgres.connect_options());
+    let server = Server::start(&url).await;
+    let seconds = std::env::var("VOXRAY_BENCH_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(5);
+    let length = Duration::from_secs(seconds);
+
+    let single = single_inserts(&postgres, length).await;
+    let copied = copy(&postgres, length).await;
+    println!(
+        "{:<44} {:>10} {:>8} {:>8}",
+        format!("{CLIENTS} clients, {seconds} s each"),
+        "rows/s",
+        "/insert",
+        "/copy"
+    );
+    let row = |name: &str, rate: f64| {
+        println!(
+            "{name:<44} {rate:>10.0} {:>8.2} {:>8.3}",
+            rate / single,
+            rate / copied
+        )
+    };
+    row("single-row INSERT, autocommit", single);
+    row("COPY, 1,000 rows each, 2 connections", copied);
+    for size in [1, 10, 100, 1_000] {
+        row(
+            &format!("turn events, {size} a request, new sessions"),
+            server.load(length, size, Shape::NewSessions).await,
+        );
+    }
+    row(
+        "turn events, 1 a request, 64 long sessions",
+        server.load(length, 1, Shape::LongSessions).await,
+    );
+    let (first, last) = server.one_long_call().await;
+    println!(
+        "one call of 2,000 turns, event by event: first 200 {first:.0}/s, last 200 {last:.0}/s, time last/first {:.2}",
+        first / last
+    );
+    println!(
+        "resident memory of the server: {} MiB",
+        server.resident_mib()
+    );
+    drop(server);
+    postgres.stop().await.expect("stopped");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn url(options: &PgConnectOptions) -> String {
+    let socket = options
+        .get_socket()
+        .map(|s| s.display().to_string())
+        .unwrap_or_default();
+    let port = options.get_port();
+    format!(
+        "postgres://{}@localhost:{port}/{}?host={socket}",
+        options.get_username(),
+        options.get_database().unwrap_or("voxray")
+    )
+}
+
+struct Server {
+    process: Child,
+    address: String,
+    key: String,
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Each request tells of a session of its own.
+    NewSessions,
+    /// Each client goes on with its one session.
+    LongSessions,
+}
+
+impl Server {
+    async fn start(url: &str) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a port")
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let process = voxray(
+            url,
+            &[
+                "serve",
+                "--listen",
+                &address,
+                "--metrics-listen",
+                "off",
+                "--log-level",
+                "warn",
+            ],
+        )
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the server");
+        while TcpStream::connect(&address).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        output(url, &["migrate"]).await;
+        output(url, &["tenant", "create", "bench", "--json"]).await;
+        let key = output(
+            url,
+            &[
+                "key",
+                "create",
+                "--tenant",
+                "bench",
+                "--name",
+                "b",
+                "--scopes",
+                "ingest:write",
+                "--json",
+            ],
+        )
+        .await;
+        let key: Value = serde_json::from_str(&key).expect("JSON");
+        Self {
+            process,
+            address,
+            key: key["key"].as_str().expect("a key").to_owned(),
+        }
+    }
+
+    /// Events made durable per second by all clients together.
+    async fn load(&self, length: Duration, size: usize, shape: Shape) -> f64 {
+        let events = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (address, key, events) =
+                    (self.address.clone(), self.key.clone(), events.clone());
+                tokio::spawn(async move {
+                    let mut connection = TcpStream::connect(&address).await.expect("a connection");
+                    let mut session = uuid::Uuid::new_v4();
+                    for n in 0.. {
+                        if started.elapsed() > length {
+                            break;
+                        }
+                        let first = match shape {
+                            Shape::NewSessions => 0,
+                            Shape::LongSessions => n % 2_000,
+                        };
+                        if first == 0 {
+                            session = uuid::Uuid::new_v4();
+                        }
+                        post(&mut connection, &key, &turns(session, first, size)).await;
+                        events.fetch_add(size as u64, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.expect("a client");
+        }
+        events.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+    }
+
+    /// Rates of the first and the last 200 turns of one call.
+    async fn one_long_call(&self) -> (f64, f64) {
+        let mut connection = TcpStream::connect(&self.address)
+            .await
+            .expect("a connection");
+        let session = uuid::Uuid::new_v4();
+        let mut rates = Vec::new();
+        for block in 0..10 {
+            let started = Instant::now();
+            for index in block * 200..(block + 1) * 200 {
+                post(&mut connection, &self.key, &turns(session, index, 1)).await;
+            }
+            rates.push(200.0 / started.elapsed().as_secs_f64());
+        }
+        (rates[0], rates[9])
+    }
+
+    fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!(
+            "/proc/{}/status",
+            self.process.id().unwrap_or_default()
+        ))
+        .unwrap_or_default();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap_or_default();
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .unwrap_or_default()
+            / 1024
+    }
+}
+
+fn voxray(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxray"));
+    command.args(arguments).env_clear().env("DATABASE_URL", url);
+    command
+}
+
+async fn output(url: &str, arguments: &[&str]) -> String {
+    let output = voxray(url, arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .expect("the program");
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn turns(session: uuid::Uuid, first: usize, count: usize) -> Vec<u8> {
+    let turn = |index: usize| {
+        let start = index * 4_000;
+        json!({"id": index.to_string(), "type": "turn", "sessionId": session, "at": "2026-01-11T10:00:00Z", "index": index,
+            "speaker": if index.is_multiple_of(2) { "user" } else { "agent" }, "text": "I would like a table for two, please",
+            "startMs": start, "endMs": start + 3_000, "sttMs": 120 + index % 50, "llmMs": 400 + index % 90, "ttsMs": 150})
+    };
+    json!({"events": (first..first + count).map(turn).collect::<Vec<_>>()})
+        .to_string()
+        .into_bytes()
+}
+
+/// One request on a kept connection, with as little work on this side as possible: both share the cores.
+async fn post(connection: &mut TcpStream, key: &str, body: &[u8]) {
+    let head = format!(
+        "POST /v1/ingest/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut request = head.into_bytes();
+    request.extend_from_slice(body);
+    connection.write_all(&request).await.expect("sent");
+    let mut answer = Vec::with_capacity(1024);
+    loop {
+        let read = connection.read_buf(&mut answer).await.expect("an answer");
+        assert!(read > 0, "the connection was closed");
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        let Some((head, rest)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        assert!(head.starts_with("http/1.1 200"), "{text}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .and_then(|l| l.parse::<usize>().ok());
+        if rest.len() >= length.expect("a length") {
+            return;
+        }
+    }
+}
+
+async fn pool(postgres: &Embedded, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .connect_with(postgres.connect_options())
+        .await
+        .expect("a pool")
+}
+
+/// A table as a fact would need at the least: a key, and what was said.
+async fn plain_table(pool: &PgPool) {
+    sqlx::query("drop table if exists plain")
+        .execute(pool)
+        .await
+        .expect("dropped");
+    sqlx::query("create table plain (tenant uuid, session uuid, id bigint generated always as identity, at timestamptz, body text, primary key (tenant, session, id))")
+        .execute(pool)
+        .await
+        .expect("created");
+}
+
+const BODY: &str = r#"{"index":1,"speaker":"user","text":"I would like a table for two, please","startMs":4000,"endMs":7000,"sttMs":121,"llmMs":401,"ttsMs":150}"#;
+
+async fn single_inserts(postgres: &Embedded, length: Duration) -> f64 {
+    let pool = pool(postgres, 50).await;
+    plain_table(&pool).await;
+    let started = Instant::now();
+    let inserters: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let mut rows = 0u64;
+                while started.elapsed() < length {
+                    sqlx::query(
+                        "insert into plain (tenant, session, at, body) values ($1, $2, now(), $3)",
+                    )
+                    .bind(uuid::Uuid::nil())
+                    .bind(uuid::Uuid::new_v4())
+                    .bind(BODY)
+                    .execute(&pool)
+                    .await
+                    .expect("inserted");
+                    rows += 1;
+                }
+                rows
+            })
+        })
+        .collect();
+    let mut rows = 0;
+    for inserter in inserters {
+        rows += inserter.await.expect("an inserter");
+    }
+    rows as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn copy(postgres: &Embedded, length: Duration) -> f64 {
+    let pool = pool(postgres, 2).await;
+    plain_table(&pool).await;
+    let started = Instant::now();
+    let copiers: Vec<_> = (0..2)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let mut rows = 0u64;
+                while started.elapsed() < length {
+                    let lines: String = (0..1_000)
+                        .map(|_| {
+                            format!(
+                                "{}\t{}\t2026-01-11 10:00:00Z\t{BODY}\n",
+                                uuid::Uuid::nil(),
+                                uuid::Uuid::new_v4()
+                            )
+                        })
+                        .collect();
+                    let mut connection = pool.acquire().await.expect("a connection");
+                    let mut sink = connection
+                        .copy_in_raw("copy plain (tenant, session, at, body) from stdin")
+                        .await
+                        .expect("copy");
+                    sink.send(lines.into_bytes()).await.expect("sent");
+                    rows += sink.finish().await.expect("copied");
+                }
+                rows
+            })
+        })
+        .collect();
+    let mut rows = 0;
+    for copier in copiers {
+        rows += copier.await.expect("a copier");
+    }
+    rows as f64 / started.elapsed().as_secs_f64()
+}

@@ -53,8 +53,7 @@ create table sessions (
     first_at           timestamptz not null,
     last_at            timestamptz not null,
     -- When the last fact arrived.
-    touched_at         timestamptz not null,
-    primary key (tenant_id, id)
+    touched_at         timestamptz not null
 ) with (fillfactor = 80);
 
 create index sessions_by_start     on sessions (tenant_id, started_at desc, id desc);
@@ -66,6 +65,10 @@ create index sessions_by_call_sid  on sessions (tenant_id, call_sid, started_at 
 create index sessions_by_stream_id on sessions (tenant_id, stream_id, started_at desc, id desc) where stream_id is not null;
 -- Few rows whatever the history: what is going on right now.
 create index sessions_open         on sessions (tenant_id, started_at) where status in ('queued', 'ringing', 'active');
+
+-- Added last: of two indexes that look equally good, as on a table that is still empty, Postgres takes the
+-- younger, and a look-up by key must not end up reading all of a tenant's sessions.
+alter table sessions add primary key (tenant_id, id);
 
 create table session_tags (
     tenant_id  uuid        not null,
@@ -122,12 +125,14 @@ create table turns (
     tokens          bigint  not null,
     -- What this turn adds to the session's digest.
     measures        bytea   not null,
-    primary key (tenant_id, session_id, index),
     foreign key (tenant_id, session_id) references sessions (tenant_id, id) on delete cascade
 );
 
 -- The order in which turns answer each other. A turn without times comes after those with.
 create index turns_in_order on turns (tenant_id, session_id, coalesce(start_ms, 2147483647), coalesce(end_ms, 2147483647), index);
+
+-- Last, as above.
+alter table turns add primary key (tenant_id, session_id, index);
 
 create table tool_calls (
     tenant_id  uuid    not null,

@@ -1,0 +1,4 @@
+//! Sample calls: what fills a demo and a benchmark. Pure; imports `domain` only.
+
+pub mod format;
+pub mod real;
