@@ -2,7 +2,7 @@
 
 mod client;
 mod cluster;
-mod contract;
+pub mod contract;
 mod probe;
 mod proxy;
 mod server;
