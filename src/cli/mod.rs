@@ -4,7 +4,9 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the data directory is in use.
 
 mod doctor;
+mod import;
 mod key;
+mod load;
 mod migrate;
 mod open;
 mod print;
@@ -42,6 +44,7 @@ enum Command {
     Tenant(tenant::Command),
     #[command(subcommand)]
     Key(key::Command),
+    Import(import::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -66,6 +69,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Migrate(arguments)) => migrate::run(arguments).await.map(done),
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
         Some(Command::Key(command)) => key::run(command).await.map(done),
+        Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
     }
 }

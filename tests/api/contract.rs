@@ -1,294 +1,277 @@
-//! `openapi.yaml` itself: sound, complete, closed.
+//! `openapi.yaml` itself: whole, true to the router and to the code's own lists, and enforced.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod enforced;
+mod fields;
+mod live;
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-use super::support::contract::{document, faults, resolve};
+use serde_json::Value;
+use voxray::app::{Access, ROUTES, Verb};
+use voxray::domain::access::Right;
+use voxray::problem::Kind;
 
-/// Fields of answers that are there only when they say something.
-const SOMETIMES: [&str; 5] = [
-    "contentWithheld",
-    "content_withheld",
-    "errors",
-    "turn",
-    "warnings",
-];
+use super::support::contract::{Node, document, faults};
 
-pub struct Operation {
-    pub verb: String,
-    pub path: &'static str,
-    pub node: &'static Value,
+struct Operation {
+    verb: String,
+    path: String,
+    node: Node,
 }
 
-pub fn operations() -> Vec<Operation> {
-    let paths = document()["paths"].as_object().expect("paths");
-    let of_path = |(path, item): (&'static String, &'static Value)| {
-        let verbs = item.as_object().expect("operations");
-        verbs.iter().map(move |(verb, node)| Operation {
-            verb: verb.to_uppercase(),
-            path,
-            node,
+impl Operation {
+    fn text(&self, name: &str) -> &'static str {
+        self.node.value()[name].as_str().unwrap_or_default()
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = Node> {
+        let list = self.node.child("parameters");
+        list.into_iter().flat_map(|list| {
+            let count = list.value().as_array().map_or(0, Vec::len);
+            (0..count).filter_map(move |n| list.child(&n.to_string()))
         })
-    };
-    paths.iter().flat_map(of_path).collect()
+    }
+
+    fn is_public(&self) -> bool {
+        self.text("x-voxray-scope") == "public"
+    }
 }
 
-/// Visits every value of the document with its place.
-fn walk(node: &'static Value, place: &str, visit: &mut impl FnMut(&str, &'static Value)) {
-    visit(place, node);
-    match node {
+fn operations() -> Vec<Operation> {
+    let paths = Node::at("/paths").expect("paths");
+    let of_path = |(path, item): (&String, Node)| {
+        item.members()
+            .map(|(verb, node)| Operation {
+                verb: verb.to_uppercase(),
+                path: path.clone(),
+                node,
+            })
+            .collect::<Vec<_>>()
+    };
+    paths.members().flat_map(of_path).collect()
+}
+
+#[test]
+fn document_and_router_have_the_same_operations_and_scopes() {
+    let scope = |access| match access {
+        Access::Public => "public",
+        Access::Reader => Right::SessionsRead.as_str(),
+        Access::Transcripts => Right::TranscriptsRead.as_str(),
+        Access::Ingestor => Right::IngestWrite.as_str(),
+        Access::Reviewer => Right::ReviewsWrite.as_str(),
+        Access::Admin => Right::Admin.as_str(),
+    };
+    let routed: BTreeSet<_> = ROUTES
+        .iter()
+        .map(|route| {
+            let path = route.path.replace("{*", "{");
+            (route.verb.as_str().to_owned(), path, scope(route.access))
+        })
+        .collect();
+    let described = operations().into_iter().map(|operation| {
+        let scope = operation.text("x-voxray-scope");
+        (operation.verb, operation.path, scope)
+    });
+    assert_eq!(described.collect::<BTreeSet<_>>(), routed);
+}
+
+#[test]
+fn every_operation_says_what_it_is() {
+    let mut ids = BTreeSet::new();
+    let tags: Vec<&Value> = document()["tags"]
+        .as_array()
+        .map(|tags| tags.iter().map(|tag| &tag["name"]).collect())
+        .expect("tags");
+    for operation in operations() {
+        let place = format!("{} {}", operation.verb, operation.path);
+        for name in ["operationId", "summary", "description", "x-voxray-scope"] {
+            assert!(!operation.text(name).is_empty(), "{place} has no {name}");
+        }
+        assert!(
+            ids.insert(operation.text("operationId")),
+            "{place}: its id is another's"
+        );
+        assert!(
+            tags.contains(&&operation.node.value()["tags"][0]),
+            "{place}: its tag"
+        );
+        let needs_none = operation.node.value()["security"] == serde_json::json!([]);
+        assert_eq!(needs_none, operation.is_public(), "{place}: security");
+        let mut in_path = BTreeSet::new();
+        for parameter in operation.parameters() {
+            let value = parameter.value();
+            let described = value["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty());
+            assert!(described && value["schema"].is_object(), "{place}: {value}");
+            if value["in"] == "path" {
+                assert_eq!(value["required"], true, "{place}: {value}");
+                in_path.insert(format!(
+                    "{{{}}}",
+                    value["name"].as_str().unwrap_or_default()
+                ));
+            }
+        }
+        let segments = operation
+            .path
+            .split('/')
+            .filter(|part| part.starts_with('{'));
+        assert_eq!(in_path, segments.map(str::to_owned).collect(), "{place}");
+    }
+}
+
+#[test]
+fn every_operation_names_its_problems() {
+    for operation in operations() {
+        let place = format!("{} {}", operation.verb, operation.path);
+        let responses = operation.node.child("responses").expect("responses");
+        let mut needed = vec!["400", "500"];
+        if !operation.is_public() {
+            needed.extend(["401", "403"]);
+        }
+        if operation.path != "/healthz" {
+            needed.push("503");
+        }
+        if operation.path.contains('{') {
+            needed.push("404");
+        }
+        if operation.verb == Verb::Post.as_str() {
+            needed.extend(["408", "413", "415", "422"]);
+        }
+        for (status, response) in responses.members() {
+            assert!(
+                response.value()["description"].is_string(),
+                "{place}: {status}"
+            );
+            assert!(
+                response
+                    .child("headers")
+                    .and_then(|all| all.child("x-request-id"))
+                    .is_some(),
+                "{place}: {status}"
+            );
+            if status.as_str() >= "400" {
+                let problem = response
+                    .child("content")
+                    .and_then(|all| all.child("application/problem+json"));
+                let example = &problem.expect("a problem").value()["example"];
+                assert_eq!(example["status"].to_string(), *status, "{place}");
+            }
+            needed.retain(|needed| needed != status);
+        }
+        assert!(needed.is_empty(), "{place} lacks {needed:?}");
+    }
+}
+
+#[test]
+fn problems_are_those_of_the_code() {
+    let code = |kind: &Kind| format!("urn:voxray:problem:{}", kind.code);
+    let types: Vec<String> = Kind::ALL.iter().map(|kind| code(kind)).collect();
+    let schema = &document()["components"]["schemas"]["Problem"];
+    assert_eq!(schema["properties"]["type"]["enum"], Value::from(types));
+    let responses = Node::at("/components/responses").expect("responses");
+    for (name, response) in responses.members() {
+        let example = &response.value()["content"]["application/problem+json"]["example"];
+        if example.is_null() {
+            continue;
+        }
+        let kind = Kind::ALL
+            .iter()
+            .find(|kind| example["type"] == code(kind))
+            .expect("a kind of problem");
+        assert_eq!(example["title"], kind.title, "{name}");
+        assert_eq!(example["status"], kind.status.as_u16(), "{name}");
+    }
+}
+
+#[test]
+fn references_lead_somewhere_and_components_are_used() {
+    let mut used = BTreeSet::new();
+    visit("", document(), &mut |pointer, value| {
+        let mapped = value["discriminator"]["mapping"].as_object().cloned();
+        let targets = mapped
+            .into_iter()
+            .flat_map(|map| map.into_iter().map(|(_, to)| to));
+        for target in targets.chain([value["$ref"].clone()]) {
+            let Some(target) = target.as_str().and_then(|target| target.strip_prefix('#')) else {
+                continue;
+            };
+            assert!(
+                document().pointer(target).is_some(),
+                "{pointer} points to {target}"
+            );
+            used.insert(target.to_owned());
+        }
+    });
+    for kind in ["schemas", "parameters", "headers", "responses", "examples"] {
+        for name in document()["components"][kind]
+            .as_object()
+            .expect("components")
+            .keys()
+        {
+            let pointer = format!("/components/{kind}/{name}");
+            assert!(used.contains(&pointer), "nothing uses {pointer}");
+        }
+    }
+}
+
+#[test]
+fn examples_are_valid() {
+    let mut count = 0;
+    visit("", document(), &mut |pointer, value| {
+        if !value["schema"].is_object() {
+            return;
+        }
+        let schema = format!("{pointer}/schema");
+        let mut examples: Vec<Value> = value.get("example").cloned().into_iter().collect();
+        let several = Node::at(&format!("{pointer}/examples"));
+        let several = several.iter().flat_map(Node::members);
+        examples.extend(several.map(|(_, example)| example.value()["value"].clone()));
+        for example in examples {
+            let faults = faults(&schema, &example);
+            assert!(faults.is_empty(), "{pointer}: {faults:?} in {example}");
+            count += 1;
+        }
+    });
+    assert!(count > 30, "{count} examples were found");
+}
+
+#[test]
+fn lines_of_examples_are_valid() {
+    for (path, schema) in [("events", "Event"), ("calls", "Call")] {
+        let body = &document()["paths"][format!("/v1/ingest/{path}")]["post"]["requestBody"];
+        let example = body["content"]["application/x-ndjson"]["example"]
+            .as_str()
+            .expect("lines");
+        for line in example.lines() {
+            let item: Value = serde_json::from_str(line).expect("a line of JSON");
+            let faults = faults(&format!("/components/schemas/{schema}"), &item);
+            assert!(faults.is_empty(), "{faults:?} in {line}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document()["openapi"], "3.1.0");
+}
+
+/// Every object of the document with its pointer.
+fn visit(pointer: &str, value: &Value, look: &mut impl FnMut(&str, &Value)) {
+    match value {
         Value::Object(members) => {
+            look(pointer, value);
             for (name, member) in members {
-                walk(member, &format!("{place}/{name}"), visit);
+                let name = name.replace('~', "~0").replace('/', "~1");
+                visit(&format!("{pointer}/{name}"), member, look);
             }
         }
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                walk(item, &format!("{place}/{index}"), visit);
+            for (n, item) in items.iter().enumerate() {
+                visit(&format!("{pointer}/{n}"), item, look);
             }
         }
         _ => {}
-    }
-}
-
-fn is_text(node: &Value) -> bool {
-    node.as_str().is_some_and(|text| !text.trim().is_empty())
-}
-
-#[test]
-fn every_operation_says_what_it_is_and_who_may_call_it() {
-    assert_eq!(document()["openapi"], "3.1.0");
-    assert!(is_text(&document()["info"]["title"]) && is_text(&document()["info"]["version"]));
-    let tags = document()["tags"].as_array().expect("tags");
-    let mut ids = BTreeSet::new();
-    for Operation { verb, path, node } in operations() {
-        let name = format!("{verb} {path}");
-        let id = node["operationId"].as_str().expect(&name);
-        assert!(ids.insert(id), "{name}: another operation is `{id}` too");
-        for field in ["summary", "description", "x-voxray-scope"] {
-            assert!(is_text(&node[field]), "{name}: no {field}");
-        }
-        for tag in node["tags"].as_array().expect(&name) {
-            assert!(
-                tags.iter().any(|known| known["name"] == *tag),
-                "{name}: {tag}"
-            );
-        }
-        let is_public = node["x-voxray-scope"] == "none";
-        assert_eq!(
-            node.get("security") == Some(&json!([])),
-            is_public,
-            "{name}"
-        );
-        for (status, needs) in [
-            ("400", true),
-            ("401", !is_public),
-            ("403", !is_public),
-            ("500", true),
-        ] {
-            assert_eq!(
-                node["responses"].get(status).is_some(),
-                needs,
-                "{name}: {status}"
-            );
-        }
-    }
-    let schemes = document()["components"]["securitySchemes"]
-        .as_object()
-        .expect("schemes");
-    let ways = document()["security"].as_array().expect("security");
-    assert_eq!(ways.len(), 4);
-    assert!(
-        ways.iter()
-            .flat_map(|way| way.as_object().expect("a way").keys())
-            .all(|way| schemes.contains_key(way))
-    );
-}
-
-#[test]
-fn every_parameter_has_a_type_and_a_description_and_every_template_its_parameters() {
-    for Operation { verb, path, node } in operations() {
-        let given = node["parameters"].as_array().into_iter().flatten();
-        let parameters: Vec<_> = given.map(resolve).collect();
-        let mut names = BTreeSet::new();
-        for parameter in &parameters {
-            let name = format!("{verb} {path} {}", parameter["name"]);
-            assert!(names.insert(parameter["name"].as_str()), "{name}: twice");
-            assert!(is_text(&parameter["description"]), "{name}: no description");
-            let schema = resolve(&parameter["schema"]);
-            assert_eq!(
-                schema["type"].as_array().is_none(),
-                is_text(&schema["type"]),
-                "{name}"
-            );
-            let is_in_path = parameter["in"] == "path";
-            assert_eq!(parameter["required"] == true, is_in_path, "{name}");
-            if schema["type"] == "integer" {
-                for bound in ["minimum", "maximum", "default"] {
-                    assert!(schema[bound].is_i64(), "{name}: no {bound}");
-                }
-            }
-        }
-        for part in path.split('/').filter_map(|part| part.strip_prefix('{')) {
-            let part = part.trim_end_matches('}');
-            assert!(
-                parameters
-                    .iter()
-                    .any(|p| p["in"] == "path" && p["name"] == part),
-                "{verb} {path}: `{part}` is not described"
-            );
-        }
-    }
-}
-
-#[test]
-fn every_answer_has_an_id_and_every_error_is_a_problem() {
-    for Operation { verb, path, node } in operations() {
-        for (status, response) in node["responses"].as_object().expect("responses") {
-            let name = format!("{verb} {path} {status}");
-            let response = resolve(response);
-            assert!(is_text(&response["description"]), "{name}: no description");
-            for header in ["x-request-id", "Vary"] {
-                assert!(
-                    resolve(&response["headers"][header])["required"] == true,
-                    "{name}: {header}"
-                );
-            }
-            let content = response["content"].as_object();
-            let types: Vec<_> = content
-                .into_iter()
-                .flat_map(|content| content.keys())
-                .collect();
-            if status.as_str() >= "400" {
-                assert_eq!(types, ["application/problem+json"], "{name}");
-            } else {
-                assert_eq!(types.is_empty(), status == "304", "{name}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_reference_leads_somewhere_and_no_component_is_left_over() {
-    let mut used = BTreeSet::new();
-    walk(document(), "", &mut |_, node| {
-        if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-            resolve(node);
-            used.insert(reference.to_owned());
-        }
-        let mapped = node["discriminator"]["mapping"].as_object();
-        for target in mapped
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, target)| target.as_str())
-        {
-            assert!(
-                used.contains(target) || document().pointer(&target[1..]).is_some(),
-                "{target}"
-            );
-        }
-    });
-    for kind in ["schemas", "headers", "parameters", "responses", "examples"] {
-        for name in document()["components"][kind]
-            .as_object()
-            .expect(kind)
-            .keys()
-        {
-            let reference = format!("#/components/{kind}/{name}");
-            // A wrong method has no operation that could refer to it.
-            let is_used = used.contains(&reference) || name == "MethodNotAllowed";
-            assert!(is_used, "nothing refers to `{reference}`");
-        }
-    }
-}
-
-#[test]
-fn every_example_is_what_its_schema_says() {
-    let mut checked = 0;
-    let mut check = |schema: &'static Value, value: &Value, place: &str| {
-        assert_eq!(faults(schema, value), [""; 0], "{place}");
-        checked += 1;
-    };
-    walk(document(), "", &mut |place, node| {
-        let Some(schema) = node.get("schema") else {
-            return;
-        };
-        if let Some(example) = node.get("example") {
-            check(schema, example, place);
-        }
-        for (name, example) in node["examples"].as_object().into_iter().flatten() {
-            check(
-                schema,
-                &resolve(example)["value"],
-                &format!("{place}/{name}"),
-            );
-        }
-    });
-    assert!(checked > 30, "only {checked} examples");
-}
-
-#[test]
-fn every_field_of_an_answer_is_described_and_every_answer_is_closed() {
-    let mut seen = BTreeMap::new();
-    for operation in operations() {
-        for response in operation.node["responses"]
-            .as_object()
-            .expect("responses")
-            .values()
-        {
-            for media in resolve(response)["content"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(_, media)| media)
-            {
-                if let Some(schema) = media
-                    .get("schema")
-                    .filter(|_| operation.path != "/openapi.json")
-                {
-                    closed(schema, operation.path, &mut seen);
-                }
-            }
-        }
-    }
-    assert!(seen.len() > 30, "only {} objects", seen.len());
-}
-
-/// Objects that require fields hold no others; all that are not of the few are required.
-fn closed(node: &'static Value, place: &str, seen: &mut BTreeMap<usize, ()>) {
-    if let Some(target) = node.get("$ref").map(|_| resolve(node)) {
-        return closed(target, place, seen);
-    }
-    if seen.insert(std::ptr::from_ref(node).addr(), ()).is_some() {
-        return;
-    }
-    let required: BTreeSet<_> = node["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    for (name, property) in node["properties"].as_object().into_iter().flatten() {
-        let place = format!("{place}.{name}");
-        let narrows = node.get("type").is_none();
-        let is_described =
-            is_text(&property["description"]) || is_text(&resolve(property)["description"]);
-        assert!(narrows || is_described, "{place}: no description");
-        let is_open = required.is_empty();
-        assert!(
-            is_open || required.contains(name.as_str()) || SOMETIMES.contains(&name.as_str()),
-            "{place}: not required"
-        );
-        closed(property, &place, seen);
-    }
-    if !required.is_empty() && node.get("type").is_some() {
-        assert_eq!(node["additionalProperties"], false, "{place}: is open");
-    }
-    if let Some(items) = node.get("items") {
-        closed(items, &format!("{place}[]"), seen);
-    }
-    for part in node["allOf"].as_array().into_iter().flatten() {
-        closed(part, place, seen);
     }
 }

@@ -1,256 +1,277 @@
-//! Every answer that a test sees passes here: it must be one that `openapi.yaml` describes, to the
-//! header and the field.
+//! Every answer that a test sees passes here: it must be one that `openapi.yaml` describes.
 
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use jsonschema::Validator;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use serde_json::Value;
+use reqwest::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use serde_json::{Map, Value, json};
+
+const PROBLEM: &str = "/components/schemas/Problem";
+/// What is answered where there is no such path: just that, or that the server is not ready for any.
+const ANYWHERE: [u16; 2] = [404, 503];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_saphyr::from_str(include_str!("../../../openapi.yaml")).expect("openapi.yaml is YAML")
 });
 
-/// What a path that is none may answer, and by which of the document's responses.
-const NO_PATH: [(u16, &str); 3] = [(404, "NotFound"), (413, "TooLarge"), (503, "Unavailable")];
-const NO_METHOD: [(u16, &str); 3] = [
-    (405, "MethodNotAllowed"),
-    (413, "TooLarge"),
-    (503, "Unavailable"),
-];
-
-/// How many faults of one answer are shown.
-const FAULTS_SHOWN: usize = 10;
-
 pub fn document() -> &'static Value {
     &DOCUMENT
+}
+
+/// A place in the document: its JSON pointer, references followed.
+#[derive(Clone, Debug)]
+pub struct Node(String);
+
+impl Node {
+    pub fn at(pointer: &str) -> Option<Self> {
+        let mut pointer = pointer.to_owned();
+        while let Some(target) = document().pointer(&pointer)?.get("$ref") {
+            pointer = target.as_str()?.strip_prefix('#')?.to_owned();
+        }
+        Some(Self(pointer))
+    }
+
+    pub fn child(&self, name: &str) -> Option<Self> {
+        Self::at(&self.pointer_to(name))
+    }
+
+    pub fn pointer_to(&self, name: &str) -> String {
+        format!("{}/{}", self.0, name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    pub fn value(&self) -> &'static Value {
+        document().pointer(&self.0).unwrap_or(&Value::Null)
+    }
+
+    /// Its members; none if it is no object.
+    pub fn members(&self) -> impl Iterator<Item = (&'static String, Self)> {
+        let members: Option<&'static Map<String, Value>> = self.value().as_object();
+        members.into_iter().flatten().map(|(name, _)| {
+            let child = self.child(name);
+            (name, child.expect("a reference that leads somewhere"))
+        })
+    }
+}
+
+/// What is wrong with a value, by the schema at a pointer. Empty if nothing is.
+pub fn faults(schema: &str, value: &Value) -> Vec<String> {
+    let errors = validator(schema);
+    let errors = errors.iter_errors(value);
+    errors
+        .map(|error| format!("`{}`: {error}", error.instance_path()))
+        .collect()
+}
+
+/// Compiled once for all tests.
+fn validator(pointer: &str) -> Arc<Validator> {
+    static COMPILED: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> =
+        LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let compile = || {
+        let schema = document().pointer(pointer).expect("a schema");
+        // All references lead to the components.
+        let whole = json!({ "allOf": [schema], "components": document()["components"] });
+        let validator = jsonschema::draft202012::options()
+            .should_validate_formats(true)
+            .build(&whole);
+        Arc::new(validator.unwrap_or_else(|error| panic!("{pointer} is no schema: {error}")))
+    };
+    compiled
+        .entry(pointer.to_owned())
+        .or_insert_with(compile)
+        .clone()
 }
 
 /// Fails the test whose request got an answer that the document does not describe.
 #[track_caller]
 pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) {
-    // Answered by a layer in front of all operations.
-    if method == "OPTIONS" && headers.contains_key("access-control-allow-methods") {
+    let is_preflight = method == "OPTIONS" && headers.contains_key("access-control-allow-methods");
+    if is_preflight {
         return;
     }
-    if let Err(faults) = verify(method, path, status, headers, body) {
-        panic!(
-            "`{method} {path}` answered {status} as openapi.yaml does not say:\n  {}\n{}",
-            faults.join("\n  "),
-            String::from_utf8_lossy(body)
-        );
-    }
-}
-
-/// What an answer has that the document does not describe, and the other way round.
-pub fn verify(
-    method: &str,
-    path: &str,
-    status: u16,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<(), Vec<String>> {
-    let path = path.split(['?', '#']).next().unwrap_or(path);
-    let is_head = method == "HEAD";
-    let verb = if is_head { "GET" } else { method };
-    let response = response(verb, path, status).map_err(|fault| vec![fault])?;
-    let mut faults = header_faults(response, headers);
-    faults.extend(body_faults(response, headers, body, is_head));
-    faults.truncate(FAULTS_SHOWN);
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
-}
-
-/// What is wrong with a value, each fault with its place. Empty if nothing is.
-pub fn faults(schema: &'static Value, value: &Value) -> Vec<String> {
-    let validator = validator(schema);
-    validator
-        .iter_errors(value)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            let place = if place.is_empty() { "/" } else { &place };
-            format!("{place}: {error}")
-        })
-        .collect()
-}
-
-/// Follows references into the document.
-pub fn resolve(node: &'static Value) -> &'static Value {
-    let mut node = node;
-    while let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-        let pointer = reference.strip_prefix('#').unwrap_or(reference);
-        node = document()
-            .pointer(pointer)
-            .unwrap_or_else(|| panic!("`{reference}` leads nowhere"));
-    }
-    node
-}
-
-fn response(verb: &str, path: &str, status: u16) -> Result<&'static Value, String> {
-    let outside = |known: &[(u16, &str)], what: &str| {
-        let found = known.iter().find(|(known, _)| *known == status);
-        let (_, name) = found.ok_or_else(|| format!("{what}, so the status cannot be {status}"))?;
-        Ok(&document()["components"]["responses"][name])
+    let answer = Answer {
+        is_head: method == "HEAD",
+        status,
+        headers,
+        body: unpacked(headers, body),
     };
-    let Some(item) = path_item(path) else {
-        return outside(&NO_PATH, "there is no such path");
-    };
-    let Some(operation) = item.get(verb.to_ascii_lowercase()) else {
-        return outside(&NO_METHOD, "the path has no such method");
-    };
-    let responses = &operation["responses"];
-    let known = || {
-        let statuses = responses.as_object().into_iter().flatten();
-        statuses
-            .map(|(status, _)| status.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let response = responses.get(status.to_string());
-    response
-        .map(resolve)
-        .ok_or_else(|| format!("the operation has only the statuses {}", known()))
+    let verb = if answer.is_head { "GET" } else { method };
+    let faults = answer.faults(verb, path.split('?').next().unwrap_or(path));
+    assert!(
+        faults.is_empty(),
+        "openapi.yaml does not describe what `{method} {path}` answered, {status}:\n  {}\n{}",
+        faults.join("\n  "),
+        String::from_utf8_lossy(&answer.body)
+    );
 }
 
-/// Literal segments go before parameters, as in the router.
-fn path_item(path: &str) -> Option<&'static Value> {
-    let items = document()["paths"].as_object()?.iter();
-    items
-        .filter_map(|(template, item)| Some((literals(template, item, path)?, item)))
-        .max_by_key(|(literals, _)| *literals)
-        .map(|(_, item)| item)
-}
-
-/// How many segments are the template's own, where the path fits it.
-fn literals(template: &str, item: &Value, path: &str) -> Option<usize> {
-    let wanted: Vec<&str> = template.split('/').collect();
-    let given: Vec<&str> = if takes_slashes(item) {
-        path.splitn(wanted.len(), '/').collect()
-    } else {
-        path.split('/').collect()
+/// The operation at a path, literal segments before parameters; and whether there is such a path at all.
+pub fn operation(verb: &str, path: &str) -> (Option<Node>, bool) {
+    let paths = Node::at("/paths").expect("paths");
+    let matching = paths
+        .members()
+        .filter_map(|(template, node)| Some((literals_in_match(template, path)?, node)));
+    let Some((_, item)) = matching.max_by_key(|(literals, _)| *literals) else {
+        return (None, false);
     };
-    let fits = |(wanted, given): (&&str, &&str)| {
-        wanted == given || wanted.starts_with('{') && !given.is_empty()
+    (item.child(&verb.to_ascii_lowercase()), true)
+}
+
+/// How many segments are the template's own, if the path fits it.
+fn literals_in_match(template: &str, path: &str) -> Option<usize> {
+    let (template, path): (Vec<_>, Vec<_>) =
+        (template.split('/').collect(), path.split('/').collect());
+    let fits = |(segment, given): (&&str, &&str)| {
+        segment == given || segment.starts_with('{') && !given.is_empty()
     };
-    (wanted.len() == given.len() && wanted.iter().zip(&given).all(fits))
-        .then(|| wanted.iter().zip(&given).filter(|(w, g)| w == g).count())
+    let is_match = template.len() == path.len() && template.iter().zip(&path).all(fits);
+    is_match.then(|| template.iter().zip(&path).filter(|(a, b)| a == b).count())
 }
 
-/// Whether the last parameter is the whole rest of the path.
-fn takes_slashes(item: &Value) -> bool {
-    let parameters = item["get"]["parameters"].as_array();
-    let mut parameters = parameters.into_iter().flatten();
-    parameters.any(|parameter| parameter["x-voxray-slashes"] == true)
-}
-
-fn header_faults(response: &'static Value, headers: &HeaderMap) -> Vec<String> {
-    let described = response["headers"].as_object().into_iter().flatten();
-    let mut found = Vec::new();
-    for (name, header) in described {
-        let header = resolve(header);
-        let values: Vec<_> = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .collect();
-        if values.is_empty() {
-            if header["required"] == true {
-                found.push(format!("header `{name}`: is missing"));
-            }
-            continue;
-        }
-        let text = values.join(", ");
-        let schema = &header["schema"];
-        let value = match (&resolve(schema)["type"], text.parse::<i64>()) {
-            (Value::String(kind), Ok(number)) if kind == "integer" => Value::from(number),
-            _ => Value::from(text),
-        };
-        let of_header = |fault: String| format!("header `{name}`: {fault}");
-        found.extend(faults(schema, &value).into_iter().map(of_header));
-    }
-    found
-}
-
-fn body_faults(
-    response: &'static Value,
-    headers: &HeaderMap,
-    body: &[u8],
+struct Answer<'a> {
     is_head: bool,
-) -> Vec<String> {
-    let Some(content) = response.get("content").and_then(Value::as_object) else {
-        return match body.is_empty() {
-            true => Vec::new(),
-            false => vec!["there is a body where none is described".to_owned()],
+    status: u16,
+    headers: &'a HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer<'_> {
+    fn faults(&self, verb: &str, path: &str) -> Vec<String> {
+        let is_error = self.status >= 400;
+        let mut faults = if is_error {
+            self.problem_faults()
+        } else {
+            Vec::new()
         };
-    };
-    let declared = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = declared
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    let Some(media) = content.get(media_type) else {
-        let known: Vec<_> = content.keys().map(String::as_str).collect();
-        return vec![format!(
-            "the content type is `{media_type}`, not {}",
-            known.join(" or ")
-        )];
-    };
-    let Some(schema) = media.get("schema").filter(|_| !is_head) else {
-        return Vec::new();
-    };
-    let body = plain(headers, body);
-    let value = if media_type.ends_with("json") {
-        serde_json::from_slice(&body).map_err(|error| format!("the body is no JSON: {error}"))
-    } else {
-        String::from_utf8(body)
-            .map(Value::from)
-            .map_err(|error| format!("the body is no text: {error}"))
-    };
-    match value {
-        Ok(value) => faults(schema, &value),
-        Err(fault) => vec![fault],
+        match operation(verb, path) {
+            (Some(operation), _) => match operation
+                .child("responses")
+                .and_then(|all| all.child(&self.status.to_string()))
+            {
+                Some(response) => faults.extend(self.response_faults(&response)),
+                None => faults.push("the operation has no such status".to_owned()),
+            },
+            (None, true) if self.status == 405 && self.headers.contains_key(ALLOW) => {}
+            (None, false) if ANYWHERE.contains(&self.status) => {}
+            (None, has_path) => faults.push(format!(
+                "there is no such operation; the path is {}",
+                if has_path { "there" } else { "not there" }
+            )),
+        }
+        faults
+    }
+
+    /// Whatever went wrong, it is told in one way.
+    fn problem_faults(&self) -> Vec<String> {
+        if self.is_head {
+            return Vec::new();
+        }
+        if self.media_type() != "application/problem+json" {
+            return vec![format!(
+                "an error is a problem, not `{}`",
+                self.media_type()
+            )];
+        }
+        let problem: Value = match serde_json::from_slice(&self.body) {
+            Ok(problem) => problem,
+            Err(error) => return vec![format!("the problem is no JSON: {error}")],
+        };
+        let mut faults = faults(PROBLEM, &problem);
+        if problem["status"] != self.status {
+            faults.push(format!("the problem's status is {}", problem["status"]));
+        }
+        if problem["requestId"] != self.header("x-request-id").unwrap_or_default() {
+            faults.push(format!(
+                "the problem's request id is {}",
+                problem["requestId"]
+            ));
+        }
+        faults
+    }
+
+    fn response_faults(&self, response: &Node) -> Vec<String> {
+        let mut faults = self.header_faults(response);
+        match response.child("content") {
+            Some(content) => faults.extend(self.content_faults(&content)),
+            None if self.body.is_empty() => {}
+            None => faults.push("there is a body where none is described".to_owned()),
+        }
+        faults
+    }
+
+    fn header_faults(&self, response: &Node) -> Vec<String> {
+        let mut faults = Vec::new();
+        let described = response.child("headers");
+        for (name, header) in described.iter().flat_map(Node::members) {
+            match self.header(name) {
+                Some(text) => {
+                    let number = text.parse::<u64>().ok().map(Value::from);
+                    let schema = header.pointer_to("schema");
+                    // A header is text; whether it may be read as a number is up to its schema.
+                    let as_text = self::faults(&schema, &Value::from(text));
+                    let fits =
+                        number.is_some_and(|number| self::faults(&schema, &number).is_empty());
+                    if !fits {
+                        faults.extend(
+                            as_text
+                                .iter()
+                                .map(|fault| format!("header {name}: {fault}")),
+                        );
+                    }
+                }
+                None if header.value()["required"] == true => {
+                    faults.push(format!("the header {name} is missing"));
+                }
+                None => {}
+            }
+        }
+        faults
+    }
+
+    fn content_faults(&self, content: &Node) -> Vec<String> {
+        let declared = self.media_type();
+        let range = declared.split('/').next().unwrap_or_default();
+        let keys = [declared.to_owned(), format!("{range}/*"), "*/*".to_owned()];
+        let Some(media) = keys.iter().find_map(|key| content.child(key)) else {
+            return vec![format!("it has no content of type `{declared}`")];
+        };
+        let schema = media.pointer_to("schema");
+        if self.is_head || document().pointer(&schema).is_none() {
+            return Vec::new();
+        }
+        let body = if declared.ends_with("json") {
+            serde_json::from_slice(&self.body).map_err(|error| format!("no JSON: {error}"))
+        } else {
+            let text = String::from_utf8(self.body.clone());
+            text.map(Value::from)
+                .map_err(|error| format!("no text: {error}"))
+        };
+        body.map_or_else(|fault| vec![fault], |body| faults(&schema, &body))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Without its parameters.
+    fn media_type(&self) -> &str {
+        let declared = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        declared.split(';').next().unwrap_or_default().trim()
     }
 }
 
-fn plain(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
+fn unpacked(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     if headers
         .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding == "gzip")
+        .is_none_or(|encoding| encoding != "gzip")
+        || body.is_empty()
     {
-        let mut reader = flate2::read::GzDecoder::new(body);
-        reader.read_to_end(&mut plain).expect("a gzip body");
-    } else {
-        plain.extend_from_slice(body);
+        return body.to_vec();
     }
-    plain
-}
-
-/// Each schema is compiled once for all tests. The document never moves: a schema's address names it.
-fn validator(schema: &'static Value) -> Arc<Validator> {
-    static COMPILED: LazyLock<Mutex<HashMap<usize, Arc<Validator>>>> =
-        LazyLock::new(Mutex::default);
-    let compile = || {
-        // References lead to the components, from wherever they stand.
-        let whole = serde_json::json!({
-            "allOf": [schema],
-            "components": document()["components"],
-        });
-        let validator = jsonschema::draft202012::options()
-            .should_validate_formats(true)
-            .build(&whole);
-        Arc::new(validator.unwrap_or_else(|error| panic!("no schema: {error}\n{schema}")))
-    };
-    let address = std::ptr::from_ref(schema).addr();
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    compiled.entry(address).or_insert_with(compile).clone()
+    let mut unpacked = Vec::new();
+    let mut reader = flate2::read::GzDecoder::new(body);
+    reader.read_to_end(&mut unpacked).expect("gzip");
+    unpacked
 }
