@@ -26,6 +26,8 @@ RUN apt-get update \
     && useradd --system --uid 10001 --user-group --no-create-home voxray \
     && install --directory --owner voxray --group voxray --mode 700 /var/lib/voxray
 COPY --from=build /usr/local/bin/voxray /usr/local/bin/voxray
+# The binary holds sample calls, and they go nowhere without their notices.
+COPY src/samples/data/NOTICE.md src/samples/data/LICENSE-Apache-2.0.txt /usr/share/doc/voxray/
 USER voxray
 # Inside a container the loopback address reaches nobody.
 ENV VOXRAY_LISTEN=0.0.0.0:8787 \

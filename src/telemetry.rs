@@ -66,6 +66,19 @@ fn describe() {
         "voxray_http_request_duration_seconds",
         "Time to the start of an answer"
     );
+    describe_counter!(
+        "voxray_ingest_items_total",
+        "Ingested items by what became of them"
+    );
+    describe_gauge!(
+        "voxray_ingest_queue_bytes",
+        metrics::Unit::Bytes,
+        "Bytes of requests that wait to be committed"
+    );
+    describe_counter!(
+        "voxray_ingest_commits_total",
+        "Commits of the ingest writers; items over commits is the size of a batch"
+    );
     describe_gauge!("voxray_http_requests_in_flight", "Requests being answered");
     describe_gauge!(
         "voxray_store_connections",

@@ -14,6 +14,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "health.rs",
     "embedded",
     "sessions/open.rs",
+    "rollups/mod.rs",
 ];
 /// Every way to a scope besides a checked key.
 const SCOPE_CONSTRUCTORS: &[&str] = &["for_operator", "for_worker"];

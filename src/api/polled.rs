@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 use crate::domain::Error;
 use crate::domain::ids::TenantId;
 use crate::problem::Problem;
-use crate::store::Scope;
 
 /// Answers kept at once; what is asked most stays.
 const KEPT_MAX: u64 = 10_000;
@@ -50,8 +49,8 @@ impl Polled {
     }
 }
 
-pub fn key(scope: &Scope, endpoint: &'static str, question: &impl std::fmt::Debug) -> Key {
-    (scope.tenant(), endpoint, format!("{question:?}"))
+pub fn key(tenant: TenantId, endpoint: &'static str, question: &impl std::fmt::Debug) -> Key {
+    (tenant, endpoint, format!("{question:?}"))
 }
 
 /// Answers from memory or by `load`; `Cache-Control: no-cache` in the request asks for a fresh one.

@@ -68,7 +68,7 @@ fn told(mut response: Response, id: &str) -> Response {
     if !status.is_client_error() && !status.is_server_error() || has_own_body(&response) {
         return response;
     }
-    Problem::from_status(status, response.headers()).render_over(response, id)
+    Problem::from_status(status).render_over(response, id)
 }
 
 /// Whether somebody has written an error body on purpose: no library here answers in JSON or HTML.

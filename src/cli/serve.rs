@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Clock, Tasks};
+use crate::cli::open::Postgres;
 use crate::cli::{Failure, open};
 use crate::config::{ServerSettings, Settings};
 use crate::domain::Error;
@@ -30,13 +31,33 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = arguments.settings.load()?;
     telemetry::log(settings.log_format, &settings.log_level);
+    until_stopped(settings, async |_, _| Ok(())).await
+}
+
+/// Serves until a signal; once the store is ready, `then` is done beside it.
+pub async fn until_stopped(
+    settings: Settings,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // The data directory first: that a second server is one too many is told as such.
+    let postgres = open::postgres(&settings, Hold::Server).await?;
+    let served = listen_and_serve(&postgres, settings, then).await;
+    let stopped = open::stop(postgres.embedded).await;
+    served?;
+    stopped?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen_and_serve(
+    postgres: &Postgres,
+    settings: Settings,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
-    // Ports first: a taken one is told before anything is started.
     let listener = bind("listen", settings.listen).await?;
     let tasks = Tasks::default();
     start_metrics(&settings, &tasks).await?;
-
-    let postgres = open::postgres(&settings, Hold::Server).await?;
     if let Some(embedded) = &postgres.embedded {
         embedded.watch();
     }
@@ -47,14 +68,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         App::new(store.clone(), Clock::system(), settings),
         tasks,
         stop,
+        then,
     )
     .await;
     store.close().await;
-    let stopped = open::stop(postgres.embedded).await;
-    result?;
-    stopped?;
-    tracing::info!("stopped");
-    Ok(())
+    result
 }
 
 /// Answers from the start on, 503 at first: the store is ready only after its migrations.
@@ -63,6 +81,7 @@ async fn serve(
     app: App,
     tasks: Tasks,
     stop: CancellationToken,
+    then: impl AsyncFnOnce(&App, &Tasks) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let served = tokio::spawn(app::serve(
         listener,
@@ -70,7 +89,12 @@ async fn serve(
         tasks.clone(),
         stop.clone().cancelled_owned(),
     ));
-    let prepared = prepare(&app, &tasks, &stop).await;
+    let prepared = async {
+        prepare(&app, &tasks, &stop).await?;
+        let then = stop.run_until_cancelled(then(&app, &tasks)).await;
+        then.unwrap_or(Ok(()))
+    };
+    let prepared = prepared.await;
     if prepared.is_err() {
         stop.cancel();
     }

@@ -544,6 +544,12 @@ mod tests {
         value.as_object().cloned().unwrap()
     }
 
+    fn put(item: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            item[name] = value.into();
+        }
+    }
+
     /// Fields of a random item, of a few kinds, about few enough things that they meet.
     fn item() -> impl Strategy<Value = (Kind, Value)> {
         let ms = prop::option::of((0..12u32).prop_map(|n| n * 500));
@@ -559,11 +565,13 @@ mod tests {
         );
         let turn = turn.prop_map(|(index, agent, start, end, stt, llm, flags)| {
             let mut turn = json!({"index": index});
-            agent.map(|agent| turn["speaker"] = json!(if agent { "agent" } else { "user" }));
-            start.map(|ms| turn["startMs"] = json!(ms));
-            end.map(|ms| turn["endMs"] = json!(ms));
-            stt.map(|ms| turn["sttMs"] = json!(ms));
-            llm.map(|ms| (turn["llmMs"], turn["ttsMs"]) = (json!(ms), json!(ms)));
+            let speaker = agent.map(|agent| if agent { "agent" } else { "user" });
+            put(&mut turn, "speaker", speaker);
+            put(&mut turn, "startMs", start);
+            put(&mut turn, "endMs", end);
+            put(&mut turn, "sttMs", stt);
+            put(&mut turn, "llmMs", llm);
+            put(&mut turn, "ttsMs", llm);
             for (bit, name, value) in [
                 (1, "latencyMs", json!(700)),
                 (2, "cancelled", json!(true)),
@@ -580,9 +588,9 @@ mod tests {
         let tool = (0..3u8, prop::option::of(0..5i32), ms.clone(), ms).prop_map(
             |(call, turn, start, end)| {
                 let mut tool = json!({"callId": call.to_string(), "name": "look_up"});
-                turn.map(|turn| tool["turn"] = json!(turn));
-                start.map(|ms| tool["startMs"] = json!(ms));
-                end.map(|ms| tool["endMs"] = json!(ms));
+                put(&mut tool, "turn", turn);
+                put(&mut tool, "startMs", start);
+                put(&mut tool, "endMs", end);
                 (Kind::ToolCall, tool)
             },
         );

@@ -318,11 +318,13 @@ pub struct Findings {
     pub unknown: Vec<Unknown>,
 }
 
-/// A field that is kept as it came but not understood.
+/// A field that nobody understands.
 #[derive(Debug, PartialEq)]
 pub struct Unknown {
     pub name: String,
     pub nearest: Option<&'static str>,
+    /// Whether it is stored as it came; a part of a document that nobody knows has no place to be.
+    pub is_kept: bool,
 }
 
 /// Checks the fields of one item. `now` bounds how far ahead its times may be.
@@ -360,6 +362,7 @@ fn check_object(
             None => findings.unknown.push(Unknown {
                 name: path,
                 nearest: nearest(name, fields.iter().map(|f| f.name)),
+                is_kept: true,
             }),
         }
     }

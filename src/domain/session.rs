@@ -241,7 +241,9 @@ impl End {
                 timed_out: false,
             };
         }
-        let status = words().last().map_or(Status::Active, |(status, _)| status);
+        let status = words()
+            .next_back()
+            .map_or(Status::Active, |(status, _)| status);
         let silent = facts
             .iter()
             .any(|f| f.source == Source::Timeout && f.at >= activity.last_at);

@@ -8,8 +8,8 @@ mod body;
 mod params;
 mod path;
 
-use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -100,7 +100,7 @@ impl Problem {
     }
 
     /// The problem that a bare status from a library stands for.
-    pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
+    pub fn from_status(status: StatusCode) -> Self {
         let kind = Kind::ALL
             .iter()
             .find(|kind| kind.status == status)
@@ -115,11 +115,7 @@ impl Problem {
         let detail = match status {
             StatusCode::NOT_FOUND => "there is nothing at this path".to_owned(),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allowed = headers
-                    .get(ALLOW)
-                    .and_then(|allow| allow.to_str().ok())
-                    .unwrap_or("none");
-                format!("this path allows only {}", allowed.replace(',', ", "))
+                "this path has no such method; the `Allow` header lists those it has".to_owned()
             }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 "`Content-Encoding` must be `gzip`, `zstd` or absent".to_owned()

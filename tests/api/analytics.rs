@@ -243,7 +243,7 @@ async fn rollups_say_what_a_recount_says() {
 
 async fn drain(store: &Store, now: chrono::DateTime<chrono::Utc>) {
     assert!(
-        rollups::drain(store, now).await.unwrap(),
+        rollups::drain(store, now).await.expect("a store"),
         "no other process keeps this database's rollups"
     );
 }

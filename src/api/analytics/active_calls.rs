@@ -22,7 +22,7 @@ pub async fn handle(
     let mut params = query.params();
     let dimensions = dimensions(&mut params);
     params.finish()?;
-    let key = polled::key(&reader.scope, "active-calls", &dimensions);
+    let key = polled::key(reader.scope.tenant(), "active-calls", &dimensions);
     let load = async move {
         Ok(Body {
             count: analytics::active_calls(&reader.scope, &dimensions).await?,

@@ -38,7 +38,7 @@ pub async fn handle(
         );
     }
     params.finish()?;
-    let key = polled::key(&reader.scope, "summary", &(&range, &dimensions));
+    let key = polled::key(reader.scope.tenant(), "summary", &(&range, &dimensions));
     let load = async move {
         // Checked above; without faults there is a window.
         let window = window.unwrap_or(Window { from: now, to: now });

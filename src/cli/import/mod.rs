@@ -3,7 +3,7 @@
 mod lines;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveTime, Utc};
 use serde_json::{Value, json};
@@ -131,12 +131,7 @@ struct Import<'a> {
 impl Import<'_> {
     /// Imports a file behind its first `done` lines; `keep` is told how many lines are committed. Answers
     /// whether it came to its end.
-    async fn file(
-        &mut self,
-        path: &PathBuf,
-        done: u64,
-        keep: impl Fn(u64),
-    ) -> Result<bool, Failure> {
+    async fn file(&mut self, path: &Path, done: u64, keep: impl Fn(u64)) -> Result<bool, Failure> {
         let mut reader = Reader::open(path)
             .map_err(|error| Failure::new(format!("`{}`: {error}", path.display())))?;
         let stop = tokio::signal::ctrl_c();
@@ -172,14 +167,14 @@ impl Import<'_> {
         Ok(true)
     }
 
-    async fn commit(&mut self, path: &std::path::Path, reader: &Reader) -> Result<(), Failure> {
+    async fn commit(&mut self, path: &Path, reader: &Reader) -> Result<(), Failure> {
         for refused in self.loader.flush().await? {
             self.tell(path, reader, &refused);
         }
         Ok(())
     }
 
-    fn tell(&mut self, path: &std::path::Path, reader: &Reader, refused: &Refused) {
+    fn tell(&mut self, path: &Path, reader: &Reader, refused: &Refused) {
         self.told += 1;
         match self.told {
             ..=TOLD_MAX => reader.say(&format!(

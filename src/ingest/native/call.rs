@@ -64,6 +64,7 @@ fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (
                 .map(|(list, ..)| *list)
                 .chain(["session", "recording"]),
         ),
+        is_kept: false,
     });
     findings.unknown.extend(unknown);
     complete(&mut fields, &mut events, &mut findings);

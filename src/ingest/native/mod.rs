@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::app::Now;
 use crate::auth::Ingestor;
 use crate::domain::Fault;
+use crate::domain::fields::Unknown;
 use crate::problem::Payload;
 use crate::problem::Problem;
 use crate::problem::Query;
@@ -122,17 +123,24 @@ fn answer(receipt: Receipt) -> Result<Response, Problem> {
             .map(|w| Warned {
                 index: w.index,
                 id: w.id,
-                message: match w.unknown.nearest {
-                    Some(nearest) => {
-                        format!("is not known and kept as it is; did you mean `{nearest}`?")
-                    }
-                    None => "is not known and kept as it is".to_owned(),
-                },
+                message: unknown(&w.unknown),
                 name: w.unknown.name,
             })
             .collect(),
     };
     Ok((status, axum::Json(body)).into_response())
+}
+
+fn unknown(unknown: &Unknown) -> String {
+    let fate = if unknown.is_kept {
+        "is not known and kept as it is"
+    } else {
+        "is not known and left out"
+    };
+    match unknown.nearest {
+        Some(nearest) => format!("{fate}; did you mean `{nearest}`?"),
+        None => fate.to_owned(),
+    }
 }
 
 fn complaint(fault: Fault) -> Complaint {

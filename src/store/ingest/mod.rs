@@ -204,7 +204,7 @@ async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
             size += job.size();
             batch.push(job);
         }
-        metrics::histogram!("voxray_ingest_batch_submissions").record(size as f64);
+        metrics::counter!("voxray_ingest_commits_total").increment(1);
         commit(&pool, batch).await;
     }
 }
