@@ -1,5 +1,6 @@
 //! `openapi.yaml` itself: whole, true to the router and to the code's own lists, and enforced.
 
+mod content;
 mod enforced;
 mod fields;
 mod live;
@@ -104,6 +105,15 @@ fn every_operation_says_what_it_is() {
                 .as_str()
                 .is_some_and(|text| !text.is_empty());
             assert!(described && value["schema"].is_object(), "{place}: {value}");
+            let schema = parameter.child("schema").expect("a schema");
+            if schema.value()["type"] == "integer" {
+                for bound in ["minimum", "maximum", "default"] {
+                    assert!(
+                        schema.value()[bound].is_i64(),
+                        "{place}: {value} has no {bound}"
+                    );
+                }
+            }
             if value["in"] == "path" {
                 assert_eq!(value["required"], true, "{place}: {value}");
                 in_path.insert(format!(
@@ -181,6 +191,78 @@ fn problems_are_those_of_the_code() {
             .expect("a kind of problem");
         assert_eq!(example["title"], kind.title, "{name}");
         assert_eq!(example["status"], kind.status.as_u16(), "{name}");
+    }
+}
+
+/// Members of answers that are there only when they say something.
+const SOMETIMES: [&str; 5] = [
+    "contentWithheld",
+    "content_withheld",
+    "errors",
+    "turn",
+    "warnings",
+];
+
+#[test]
+fn answers_are_closed_and_say_what_each_member_is() {
+    let mut seen = BTreeSet::new();
+    for operation in operations() {
+        let responses = operation.node.child("responses").expect("responses");
+        for (status, response) in responses.members() {
+            let media = response.child("content");
+            for (_, media) in media.iter().flat_map(Node::members) {
+                // The contract itself is not described by itself.
+                if let Some(schema) = media.child("schema")
+                    && operation.path != "/openapi.json"
+                {
+                    closed(&schema, &format!("{} {status}", operation.path), &mut seen);
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 100, "{} schemas were seen", seen.len());
+}
+
+/// An object that needs members has no others, and needs all of them but for a few.
+fn closed(node: &Node, place: &str, seen: &mut BTreeSet<String>) {
+    if !seen.insert(node.pointer_to("")) {
+        return;
+    }
+    let value = node.value();
+    let required: Vec<&str> = value["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !required.is_empty() {
+        assert_eq!(value["additionalProperties"], false, "{place} is open");
+    }
+    let properties = node.child("properties");
+    for (name, property) in properties.iter().flat_map(Node::members) {
+        let place = format!("{place}.{name}");
+        let is_needed = required.is_empty() || required.contains(&name.as_str());
+        assert!(
+            is_needed || SOMETIMES.contains(&name.as_str()),
+            "{place} is not required"
+        );
+        // What only narrows another schema leaves it to that to describe.
+        let written = &value["properties"][name]["description"];
+        assert!(
+            value["type"].is_null()
+                || written.is_string()
+                || property.value()["description"].is_string(),
+            "{place} has no description"
+        );
+        closed(&property, &place, seen);
+    }
+    let parts = node.child("allOf");
+    let parts = parts.iter().flat_map(|all| {
+        let count = all.value().as_array().map_or(0, Vec::len);
+        (0..count).filter_map(|n| all.child(&n.to_string()))
+    });
+    for part in node.child("items").into_iter().chain(parts) {
+        closed(&part, place, seen);
     }
 }
 

@@ -4,13 +4,18 @@ use std::panic::catch_unwind;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
+use voxray::problem::Kind;
 
-use crate::support::contract::check;
+use crate::support::contract::{check, document, faults};
 
 const LIST: &str = "/v1/observability/sessions";
 
 fn headers(media_type: &'static str, more: &[(&'static str, &'static str)]) -> HeaderMap {
-    let common = [("content-type", media_type), ("x-request-id", "r1")];
+    let common = [
+        ("content-type", media_type),
+        ("x-request-id", "r1"),
+        ("vary", "Authorization, X-API-Key, Cookie"),
+    ];
     let all = common.iter().chain(more);
     all.map(|(name, value)| {
         (
@@ -46,8 +51,10 @@ fn list_with(pointer: &str, value: Value) -> Value {
 }
 
 fn problem(status: u16) -> Value {
+    let kind = Kind::ALL.iter().find(|kind| kind.status.as_u16() == status);
+    let code = kind.map_or("none", |kind| kind.code);
     json!({
-        "type": "urn:voxray:problem:not-found", "title": "Not found", "status": status, "detail": "none", "requestId": "r1"
+        "type": format!("urn:voxray:problem:{code}"), "title": "Not found", "status": status, "detail": "none", "requestId": "r1"
     })
 }
 
@@ -103,6 +110,12 @@ fn bodies_of_another_shape_are_caught() {
         "`/data/0/startedAt`",
     );
     caught(
+        list_with("/data/0/startedAt", json!("2025-06-11T10:00:00.000Z")),
+        "`/data/0/startedAt`",
+    );
+    caught(list_with("/hasMore", json!(true)), "`/nextCursor`");
+    caught(list_with("/nextCursor", json!("AQ")), "`/nextCursor`");
+    caught(
         list_with("/data/0/startedAt", Value::Null),
         "`/data/0/startedAt`",
     );
@@ -115,6 +128,8 @@ fn other_statuses_types_and_headers_are_caught() {
     let without_id = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))]
         .into_iter()
         .collect();
+    let mut without_vary = json.clone();
+    without_vary.remove("vary");
     let text = headers("text/plain", &[]);
     let odd_link = headers("application/json", &[("link", "elsewhere")]);
     let (ok, no) = (list(), problem(404));
@@ -131,6 +146,22 @@ fn other_statuses_types_and_headers_are_caught() {
             &problems,
             &no,
             "the problem's status is 404",
+        ),
+        (
+            "GET",
+            LIST,
+            400,
+            &problems,
+            &no,
+            "the problem's type is \"urn:voxray:problem:not-found\"",
+        ),
+        (
+            "GET",
+            LIST,
+            200,
+            &without_vary,
+            &ok,
+            "the header Vary is missing",
         ),
         ("GET", LIST, 400, &json, &no, "an error is a problem"),
         (
@@ -179,5 +210,18 @@ fn other_statuses_types_and_headers_are_caught() {
     ] {
         let complaint = complaint(method, path, status, headers, body);
         assert!(complaint.contains(expected), "{expected}: {complaint}");
+    }
+}
+
+#[test]
+fn content_beside_the_mark_that_it_is_withheld_is_caught() {
+    let schema = "/components/schemas/SessionDetail";
+    let mut leak = document()["components"]["examples"]["SessionDetail"]["value"].clone();
+    assert!(faults(schema, &leak).is_empty());
+    leak["contentWithheld"] = json!(true);
+    let found = faults(schema, &leak).join("\n");
+    for place in ["/summary", "/extracted", "/from", "/turns/0/text"] {
+        assert!(!leak.pointer(place).is_none_or(Value::is_null), "{place}");
+        assert!(found.contains(&format!("`{place}`")), "{place}: {found}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use jsonschema::Validator;
 use reqwest::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
+use voxray::problem::Kind;
 
 const PROBLEM: &str = "/components/schemas/Problem";
 /// What is answered where there is no such path: just that, or that the server is not ready for any.
@@ -182,6 +183,13 @@ impl Answer<'_> {
         if problem["status"] != self.status {
             faults.push(format!("the problem's status is {}", problem["status"]));
         }
+        let kind = Kind::ALL
+            .iter()
+            .find(|kind| kind.status.as_u16() == self.status);
+        let code = kind.map_or("none", |kind| kind.code);
+        if problem["type"] != format!("urn:voxray:problem:{code}") {
+            faults.push(format!("the problem's type is {}", problem["type"]));
+        }
         if problem["requestId"] != self.header("x-request-id").unwrap_or_default() {
             faults.push(format!(
                 "the problem's request id is {}",
@@ -251,13 +259,19 @@ impl Answer<'_> {
         body.map_or_else(|fault| vec![fault], |body| faults(&schema, &body))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// All values of a header, joined.
+    fn header(&self, name: &str) -> Option<String> {
+        let values = self.headers.get_all(name).iter();
+        let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
     }
 
     /// Without its parameters.
     fn media_type(&self) -> &str {
-        let declared = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let declared = self.headers.get(CONTENT_TYPE);
+        let declared = declared
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         declared.split(';').next().unwrap_or_default().trim()
     }
 }
