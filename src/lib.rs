@@ -20,6 +20,8 @@
 
 pub mod domain;
 
+pub mod samples;
+
 pub mod store;
 
 pub mod services;
