@@ -222,3 +222,37 @@ pub fn time(start: DateTime<Utc>, ms: i64) -> Value {
         .to_rfc3339_opts(SecondsFormat::Millis, true)
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::ids::TenantId;
+    use crate::ingest::native;
+    use crate::samples::generate::{Detail, Plan, calls, live};
+
+    use super::*;
+
+    #[test]
+    fn the_door_takes_every_call_and_knows_every_field() {
+        let now: DateTime<Utc> = "2026-01-19T00:00:00Z".parse().unwrap();
+        let tenant = TenantId(Uuid::from_u128(1));
+        for detail in [Detail::Full, Detail::Lean] {
+            let plan = Plan {
+                seed: 5,
+                calls_per_day: 150.0,
+                detail,
+            };
+            let finished = calls(&plan, now - TimeDelta::days(10), now);
+            for document in finished.chain(live(&plan, now)) {
+                let (item, _) = native::call_item(tenant, document.to_string().as_bytes(), now);
+                assert!(item.unknown.is_empty(), "{:?}", item.unknown);
+                assert!(
+                    item.content.is_ok(),
+                    "{:?}\n{document:#}",
+                    item.content.err()
+                );
+                assert_eq!(document["session"]["tags"][0], TAG);
+                assert_eq!(document["session"]["metadata"]["generated"], true);
+            }
+        }
+    }
+}
