@@ -118,10 +118,14 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
     fields.retain(|name, _| shown.contains(&name.as_str()));
     for (name, members) in MEMBERS_SHOWN {
         match fields.get_mut(name) {
-            Some(Value::Object(object)) => object.retain(|member, _| members.contains(&member.as_str())),
+            Some(Value::Object(object)) => {
+                object.retain(|member, _| members.contains(&member.as_str()))
+            }
             Some(Value::Array(items)) => {
                 let objects = items.iter_mut().filter_map(Value::as_object_mut);
-                objects.for_each(|object| object.retain(|member, _| members.contains(&member.as_str())));
+                objects.for_each(|object| {
+                    object.retain(|member, _| members.contains(&member.as_str()))
+                });
             }
             _ => {}
         }
