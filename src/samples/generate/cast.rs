@@ -14,7 +14,7 @@ pub struct Agent {
     pub campaigns: &'static [&'static str],
     /// With how many of ten calls come through each.
     pub channels: &'static [(&'static str, u32)],
-    /// In a range that is kept for fiction.
+    /// Area code 555 is nobody's.
     pub number: &'static str,
     /// Of a hundred calls.
     pub share: u32,
