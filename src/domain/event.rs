@@ -119,16 +119,16 @@ impl Source {
     }
 }
 
-/// The SHA-256 of a value in its canonical form: keys sorted, no white space.
-pub fn canonical_hash(value: &Value) -> [u8; 32] {
-    // serde_json's map is sorted by key, so that its text is canonical.
-    Sha256::digest(value.to_string().as_bytes()).into()
+/// The SHA-256 of an object in its canonical form: keys sorted, no white space.
+pub fn canonical_hash(object: &Map<String, Value>) -> [u8; 32] {
+    // serde_json's map is sorted by key, so that its text is canonical; writing it cannot fail.
+    let text = serde_json::to_string(object).unwrap_or_default();
+    Sha256::digest(text.as_bytes()).into()
 }
 
 /// Tells two contents apart.
 pub fn fields_hash(fields: &Map<String, Value>) -> i64 {
-    let text = serde_json::to_string(fields).unwrap_or_default();
-    short_hash(Sha256::digest(text.as_bytes()).into())
+    short_hash(canonical_hash(fields))
 }
 
 /// The first eight bytes of a hash, as the store keeps it.

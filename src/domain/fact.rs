@@ -33,6 +33,24 @@ pub struct Entity {
 }
 
 impl Entity {
+    /// What a statement speaks of.
+    pub fn of(source: Source, kind: Kind, id: &str, fields: &Map<String, Value>) -> Self {
+        let own_key = || match source {
+            Source::Call => format!("call:{id}"),
+            Source::Event | Source::Timeout => id.to_owned(),
+        };
+        let key = match kind {
+            Kind::Session => String::new(),
+            Kind::Turn => turn_index(fields).to_string(),
+            Kind::ToolCall => match fields.get("callId").and_then(Value::as_str) {
+                Some(call_id) => call_id.to_owned(),
+                None => own_key(),
+            },
+            _ => own_key(),
+        };
+        Self { kind, key }
+    }
+
     pub fn turn(index: i32) -> Self {
         Self {
             kind: Kind::Turn,
@@ -74,19 +92,7 @@ impl Fact {
     }
 
     pub fn entity(&self) -> Entity {
-        let key = match self.kind {
-            Kind::Session => String::new(),
-            Kind::Turn => self.turn_index().to_string(),
-            Kind::ToolCall => match self.fields.get("callId").and_then(Value::as_str) {
-                Some(call_id) => call_id.to_owned(),
-                None => self.own_key(),
-            },
-            _ => self.own_key(),
-        };
-        Entity {
-            kind: self.kind,
-            key,
-        }
+        Entity::of(self.source, self.kind, &self.id, &self.fields)
     }
 
     /// Whether other facts may speak of the same entity.
@@ -94,18 +100,8 @@ impl Fact {
         matches!(kind, Kind::Session | Kind::Turn | Kind::ToolCall)
     }
 
-    fn own_key(&self) -> String {
-        match self.source {
-            Source::Call => format!("call:{}", self.id),
-            Source::Event | Source::Timeout => self.id.clone(),
-        }
-    }
-
     pub fn turn_index(&self) -> i32 {
-        self.fields
-            .get("index")
-            .and_then(Value::as_f64)
-            .unwrap_or_default() as i32
+        turn_index(&self.fields)
     }
 
     /// The earliest and latest moment this fact speaks of.
@@ -144,6 +140,13 @@ impl Fact {
             .map_or(0, Map::len);
         (time(&self.fields, "endedAt"), attributes, self.hash)
     }
+}
+
+fn turn_index(fields: &Map<String, Value>) -> i32 {
+    fields
+        .get("index")
+        .and_then(Value::as_f64)
+        .unwrap_or_default() as i32
 }
 
 /// The order in which facts overrule each other: newest last, ties by the bytes of the id.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
@@ -76,12 +76,12 @@ impl Ledger {
             key: String::new(),
         });
         match submission {
-            Submission::Event(event) => reach.add(&as_fact(event, Source::Event, event.at)),
+            Submission::Event(event) => reach.add(event, Source::Event),
             Submission::Silence(_) => {}
             Submission::Report(report) => {
                 reach.replaces_report = true;
                 for event in &report.events {
-                    reach.add(&as_fact(event, Source::Call, event.at));
+                    reach.add(event, Source::Call);
                 }
             }
         }
@@ -241,7 +241,7 @@ impl Ledger {
         let turns: BTreeSet<Entity> = events
             .iter()
             .filter(|event| event.kind == Kind::Turn)
-            .map(|event| as_fact(event, Source::Call, event.at).entity())
+            .map(|event| Entity::of(Source::Call, event.kind, &event.id, &event.fields))
             .collect();
         let new_turns = turns
             .iter()
@@ -302,10 +302,15 @@ pub struct Reach {
 }
 
 impl Reach {
-    fn add(&mut self, fact: &Fact) {
-        self.identities.insert(fact.identity());
-        self.entities.insert(fact.entity());
-        self.add_turn_of(fact);
+    fn add(&mut self, event: &Event, source: Source) {
+        self.identities.insert(Identity {
+            source,
+            kind: event.kind,
+            id: event.id.clone(),
+        });
+        self.entities
+            .insert(Entity::of(source, event.kind, &event.id, &event.fields));
+        self.add_turn_of(event.kind, &event.fields);
     }
 
     pub fn and(&mut self, other: Self) {
@@ -317,30 +322,19 @@ impl Reach {
     /// A known fact that a submission may replace: its entity is met too.
     pub fn meet(&mut self, fact: &Fact) {
         self.entities.insert(fact.entity());
-        self.add_turn_of(fact);
+        self.add_turn_of(fact.kind, &fact.fields);
     }
 
     /// How long an answer took may depend on the tools that ran meanwhile.
-    fn add_turn_of(&mut self, fact: &Fact) {
-        if fact.kind == Kind::ToolCall
-            && let Some(turn) = fact.fields.get("turn").and_then(serde_json::Value::as_f64)
+    fn add_turn_of(&mut self, kind: Kind, fields: &Map<String, Value>) {
+        if kind == Kind::ToolCall
+            && let Some(turn) = fields.get("turn").and_then(Value::as_f64)
         {
             self.entities.insert(Entity {
                 kind: Kind::Turn,
                 key: (turn as i32).to_string(),
             });
         }
-    }
-}
-
-fn as_fact(event: &Event, source: Source, at: DateTime<Utc>) -> Fact {
-    Fact {
-        source,
-        kind: event.kind,
-        id: event.id.clone(),
-        at,
-        hash: 0,
-        fields: event.fields.clone(),
     }
 }
 

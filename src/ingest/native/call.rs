@@ -40,7 +40,7 @@ pub fn item(tenant: TenantId, raw: &[u8], now: DateTime<Utc>) -> (Item, usize) {
 }
 
 fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (Item, usize) {
-    let hash = event::short_hash(event::canonical_hash(&Value::Object(call.clone())));
+    let hash = event::short_hash(event::canonical_hash(&call));
     let mut findings = Findings::default();
     native::text(&mut call, "id", &mut findings.faults);
     let at = native::time(&mut call, "at", now, &mut findings.faults);

@@ -31,7 +31,11 @@ pub fn refused(id: Option<String>, faults: Vec<Fault>) -> Item {
 
 fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) -> Item {
     let mut faults = Vec::new();
-    let hash = event::canonical_hash(&Value::Object(fields.clone()));
+    // Before anything is taken out: who gives no id is known by the whole.
+    let whole = fields
+        .get("id")
+        .is_none_or(Value::is_null)
+        .then(|| event::canonical_hash(&fields));
     let kind = kind(fields.remove("type"), &mut faults);
     let id = text(&mut fields, "id", &mut faults);
     let session = session(tenant, &mut fields, &mut faults);
@@ -55,7 +59,10 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
     };
     let identity = match kind {
         Kind::Span => span_identity(&fields),
-        _ => id.clone().unwrap_or_else(|| hex(&hash)),
+        _ => id
+            .clone()
+            .or(whole.map(|hash| hex(&hash)))
+            .unwrap_or_default(),
     };
     let event = Event {
         kind,

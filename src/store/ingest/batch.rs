@@ -17,9 +17,9 @@ use super::load::{self, Key, Place, SessionBefore};
 use super::save::{self, Rows, SessionRow};
 
 /// The submissions about one session, each with the place where its outcome belongs.
-pub struct SessionWork {
-    pub external_id: String,
-    pub submissions: Vec<(usize, Submission)>,
+pub struct SessionWork<'a> {
+    pub external_id: &'a str,
+    pub submissions: Vec<(usize, &'a Submission)>,
 }
 
 /// Touching more turns than this at once reads the whole session's turns instead of neighbours one by one.
@@ -29,7 +29,7 @@ const MANY_TURNS: usize = 32;
 /// submission, by its place.
 pub async fn write(
     connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork>,
+    work: &BTreeMap<Key, SessionWork<'_>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(usize, Outcome)>> {
     let keys: Vec<Key> = work.keys().copied().collect();
@@ -45,7 +45,7 @@ pub async fn write(
         });
         let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity, room);
         for (place, submission) in &work.submissions {
-            outcomes.push((*place, ledger.submit(submission.clone(), now)));
+            outcomes.push((*place, ledger.submit((*submission).clone(), now)));
         }
         if !ledger.is_unchanged(activity) {
             ledgers.insert(*key, ledger);
@@ -59,7 +59,7 @@ pub async fn write(
 /// The facts that the submissions may meet, of sessions that exist.
 async fn load_facts(
     connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork>,
+    work: &BTreeMap<Key, SessionWork<'_>>,
     before: &BTreeMap<Key, SessionBefore>,
 ) -> Result<BTreeMap<Key, Vec<Fact>>> {
     let mut reaches: BTreeMap<Key, Reach> = BTreeMap::new();
@@ -216,7 +216,7 @@ async fn load_known(
 
 async fn save(
     connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork>,
+    work: &BTreeMap<Key, SessionWork<'_>>,
     ledgers: &BTreeMap<Key, Ledger>,
     before: &BTreeMap<Key, SessionBefore>,
     changes: &BTreeMap<Key, Change>,
@@ -227,7 +227,7 @@ async fn save(
     for (key, change) in changes {
         let row = || SessionRow {
             key: *key,
-            external_id: work.get(key).map_or("", |work| &work.external_id),
+            external_id: work.get(key).map_or("", |work| work.external_id),
             change,
             activity: ledgers[key].activity().unwrap_or(Activity {
                 first_at: now,

@@ -69,9 +69,12 @@ pub struct Writer {
     lanes: Vec<mpsc::UnboundedSender<Job>>,
 }
 
+/// What one request says of the sessions of one lane, each with the places where outcomes belong.
+type Share = BTreeMap<Key, (String, Vec<(usize, Submission)>)>;
+
 /// What one request wants of one lane.
 struct Job {
-    work: BTreeMap<Key, SessionWork>,
+    work: Share,
     now: DateTime<Utc>,
     /// Kept until the job is answered: its bytes count as queued.
     admission: Admission,
@@ -149,18 +152,14 @@ impl Writer {
         &self,
         scope: &Scope,
         submissions: Vec<(SessionRef, Submission)>,
-    ) -> impl Iterator<Item = (&mpsc::UnboundedSender<Job>, BTreeMap<Key, SessionWork>)> {
-        let mut lanes: Vec<BTreeMap<Key, SessionWork>> =
-            self.lanes.iter().map(|_| BTreeMap::new()).collect();
+    ) -> impl Iterator<Item = (&mpsc::UnboundedSender<Job>, Share)> {
+        let mut lanes: Vec<Share> = self.lanes.iter().map(|_| BTreeMap::new()).collect();
         for (place, (session, submission)) in submissions.into_iter().enumerate() {
             let lane = session.id.0.as_u128() as usize % lanes.len();
             let work = lanes[lane]
                 .entry((scope.tenant().0, session.id.0))
-                .or_insert_with(|| SessionWork {
-                    external_id: session.external_id,
-                    submissions: Vec::new(),
-                });
-            work.submissions.push((place, submission));
+                .or_insert_with(|| (session.external_id, Vec::new()));
+            work.1.push((place, submission));
         }
         self.lanes
             .iter()
@@ -211,7 +210,10 @@ async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
 
 impl Job {
     fn size(&self) -> usize {
-        self.work.values().map(|work| work.submissions.len()).sum()
+        self.work
+            .values()
+            .map(|(_, submissions)| submissions.len())
+            .sum()
     }
 
     fn answer(self, answer: Result<Vec<(usize, Outcome)>, Error>) {
@@ -264,17 +266,17 @@ async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)
 }
 
 async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
-    let mut work: BTreeMap<Key, SessionWork> = BTreeMap::new();
+    let mut work: BTreeMap<Key, SessionWork<'_>> = BTreeMap::new();
     // Where a submission came from, by its place in the batch.
     let mut origins: Vec<(usize, usize)> = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
-        for (key, from) in &job.work {
+        for (key, (external_id, submissions)) in &job.work {
             let into = work.entry(*key).or_insert_with(|| SessionWork {
-                external_id: from.external_id.clone(),
+                external_id,
                 submissions: Vec::new(),
             });
-            for (place, submission) in &from.submissions {
-                into.submissions.push((origins.len(), submission.clone()));
+            for (place, submission) in submissions {
+                into.submissions.push((origins.len(), submission));
                 origins.push((number, *place));
             }
         }
