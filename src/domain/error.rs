@@ -18,9 +18,9 @@ pub enum Error {
     /// What is there already stands against it. The text says what.
     #[error("{0}")]
     Conflict(String),
-    /// The tenant uses more than its share: try again later.
+    /// The tenant uses more than its share, so many bytes waiting: try again later.
     #[error("too much at once")]
-    Throttled { retry_after: Duration },
+    Throttled { limit: u64, retry_after: Duration },
     /// The store cannot be reached or is full: try again later.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

@@ -174,13 +174,17 @@ impl From<Error> for Problem {
                     .with_faults(faults)
             }
             Error::Conflict(text) => Self::new(&Kind::CONFLICT, text),
-            Error::Throttled { retry_after } => {
+            Error::Throttled { limit, retry_after } => {
                 let seconds = HeaderValue::from(retry_after.as_secs().max(1));
                 Self::new(
                     &Kind::TOO_MANY_REQUESTS,
                     "this tenant has too much waiting, try again later",
                 )
                 .with_header(RETRY_AFTER, seconds.clone())
+                .with_header(
+                    HeaderName::from_static("ratelimit-limit"),
+                    HeaderValue::from(limit),
+                )
                 .with_header(
                     HeaderName::from_static("ratelimit-remaining"),
                     HeaderValue::from(0),

@@ -86,6 +86,7 @@ async fn a_caller_who_should_wait_is_told_how_long() {
         .problem(429, "too-many-requests");
     assert_eq!(answer.header("retry-after"), "7");
     assert_eq!(answer.header("ratelimit-reset"), "7");
+    assert_eq!(answer.header("ratelimit-limit"), "16");
     assert_eq!(answer.header("ratelimit-remaining"), "0");
     probe
         .get("/probe/fail/conflict")

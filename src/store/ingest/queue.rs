@@ -57,6 +57,7 @@ impl Queue {
         }
         if of_tenant > 0 && of_tenant + bytes > self.limit / 2 {
             return Err(Error::Throttled {
+                limit: (self.limit / 2) as u64,
                 retry_after: RETRY_AFTER,
             });
         }

@@ -89,6 +89,7 @@ async fn thing(Json(thing): Json<Thing>) -> Json<Value> {
 async fn fail(Path(how): Path<String>) -> Shown {
     Err(match how.as_str() {
         "throttled" => Error::Throttled {
+            limit: 16,
             retry_after: Duration::from_secs(7),
         },
         "conflict" => Error::Conflict("the name is taken".to_owned()),
