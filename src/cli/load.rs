@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::Error;
 use crate::domain::Result;
-use crate::ingest::native::call_item;
+use crate::ingest::native::{call_item, unknown};
 use crate::services::ingest;
 use crate::services::ingest::{Item, Rejection};
 use crate::store::Scope;
@@ -13,6 +13,8 @@ use crate::store::ingest::Writer;
 /// A batch is sent when it holds so many items (turns, tool calls …), or bytes.
 const BATCH_ITEMS: usize = 4_000;
 const BATCH_BYTES: usize = 4 << 20;
+/// Warnings that are kept to be told; the rest is counted.
+const WARNINGS_MAX: usize = 20;
 
 pub struct Loader<'a> {
     writer: &'a Writer,
@@ -24,6 +26,8 @@ pub struct Loader<'a> {
     held: usize,
     bytes: usize,
     pub tally: Tally,
+    /// The first of what calls said that nobody understands.
+    pub warnings: Vec<Told>,
 }
 
 /// A line of a file; or the running number of a made-up call.
@@ -34,10 +38,12 @@ pub struct Tally {
     pub accepted: usize,
     pub duplicates: usize,
     pub rejected: usize,
+    /// Parts of calls that nobody understands.
+    pub unknown: usize,
 }
 
-/// An item that was not taken, and where it came from.
-pub struct Refused {
+/// Why an item was not taken, or what is odd about it, and where it came from.
+pub struct Told {
     pub origin: Origin,
     pub reasons: String,
 }
@@ -54,6 +60,7 @@ impl<'a> Loader<'a> {
             held: 0,
             bytes: 0,
             tally: Tally::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -68,7 +75,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Commits what has gathered, and tells what was refused.
-    pub async fn flush(&mut self) -> Result<Vec<Refused>> {
+    pub async fn flush(&mut self) -> Result<Vec<Told>> {
         let items = std::mem::take(&mut self.items);
         let origins = std::mem::take(&mut self.origins);
         let bytes = std::mem::take(&mut self.bytes);
@@ -80,14 +87,21 @@ impl<'a> Loader<'a> {
         self.tally.accepted += receipt.accepted;
         self.tally.duplicates += receipt.duplicates;
         self.tally.rejected += receipt.rejected.len();
-        let refused = receipt.rejected.into_iter().map(|rejection| {
-            let origin = origins.get(rejection.index).copied();
-            Ok(Refused {
+        self.tally.unknown += receipt.warnings.len();
+        let told = |index: usize, reasons: String| {
+            let origin = origins.get(index).copied();
+            Ok(Told {
                 origin: origin.ok_or_else(|| Error::Internal("an answer to no item".to_owned()))?,
-                reasons: reasons(&rejection),
+                reasons,
             })
-        });
-        refused.collect()
+        };
+        let left = WARNINGS_MAX.saturating_sub(self.warnings.len());
+        for warning in receipt.warnings.iter().take(left) {
+            let reasons = format!("{} {}", warning.unknown.name, unknown(&warning.unknown));
+            self.warnings.push(told(warning.index, reasons)?);
+        }
+        let refused = receipt.rejected.iter();
+        refused.map(|r| told(r.index, reasons(r))).collect()
     }
 }
 

@@ -144,7 +144,8 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure
 }
 
 /// Cancelled by Ctrl-C or by a polite `kill`.
-fn stop_on_signal() -> Result<CancellationToken, Failure> {
+/// Is cancelled by the first interrupt or request to terminate.
+pub fn stop_on_signal() -> Result<CancellationToken, Failure> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,

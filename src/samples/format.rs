@@ -8,6 +8,18 @@ use sha2::{Digest, Sha256};
 /// Marks sessions that come from real calls, beside a tag that names their source.
 pub const REAL_TAG: &str = "real-sample";
 
+/// What a turn says in fields of its own.
+const TURN_FIELDS: [&str; 8] = [
+    "index",
+    "speaker",
+    "start_ms",
+    "end_ms",
+    "text",
+    "stt_text",
+    "confidence",
+    "words",
+];
+
 /// Whether a line is of this format, rather than a native call.
 pub fn is_sample_call(line: &Value) -> bool {
     line.get("call_id").is_some() && line.get("turns").is_some()
@@ -20,11 +32,18 @@ pub fn call_id(line: &Value) -> Option<&str> {
         .filter(|id| !id.is_empty())
 }
 
-/// When the call says it started.
-pub fn stated_start(line: &Value) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(line.get("started_at")?.as_str()?)
-        .ok()
-        .map(|time| time.to_utc())
+/// When the call says it started, if it does.
+pub fn stated_start(line: &Value) -> Result<Option<DateTime<Utc>>, String> {
+    let given = match line.get("started_at") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(given) => given,
+    };
+    let time = given
+        .as_str()
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    time.map(|time| Some(time.to_utc())).ok_or_else(|| {
+        format!("`started_at` must be an RFC 3339 time such as `2026-01-17T10:30:00Z` or null, got `{given}`")
+    })
 }
 
 /// Where a call without a start is placed: within the day before `base`, always at the same distance.
@@ -34,7 +53,8 @@ pub fn placed_start(call_id: &str, base: DateTime<Utc>) -> DateTime<Utc> {
     base - TimeDelta::seconds(i64::from(second))
 }
 
-/// A line as a native call that started at `start`.
+/// A line as a native call that started at `start`. Where that is not what the line says, the session's
+/// `metadata.placedAt` marks it as a placement of ours.
 pub fn to_native(line: &Value, start: DateTime<Utc>) -> Result<Value, String> {
     let call_id = call_id(line).ok_or("`call_id` must be a text")?;
     let duration_ms = line
@@ -51,16 +71,18 @@ pub fn to_native(line: &Value, start: DateTime<Utc>) -> Result<Value, String> {
         .enumerate()
         .map(|(n, t)| turn(t).map_err(|e| format!("turn {n}: {e}")));
     let source = line.get("source").and_then(Value::as_str);
+    let tags: Vec<&str> = [REAL_TAG].into_iter().chain(source).collect();
+    let recorded_at = stated_start(line)?;
     let mut session = json!({
         "sessionId": call_id,
         "status": "completed",
         "startedAt": written(start),
         "endedAt": written(start + TimeDelta::milliseconds(duration_ms)),
-        "tags": [REAL_TAG],
+        "tags": tags,
         "metadata": {"source": source, "task": line.get("task"), "labels": line.get("labels"), "recordedAt": line.get("started_at")},
     });
-    if let (Some(source), Some(tags)) = (source, session["tags"].as_array_mut()) {
-        tags.push(Value::from(source));
+    if recorded_at != Some(start) {
+        session["metadata"]["placedAt"] = Value::from(written(start));
     }
     let labels = line.get("labels").unwrap_or(&Value::Null);
     put(&mut session, "agentId", line.get("agent"));
@@ -105,21 +127,33 @@ fn turn(turn: &Value) -> Result<Value, String> {
     if let Some(words) = turn.get("words").and_then(Value::as_array) {
         native["words"] = words.iter().map(word).collect();
     }
-    let mut metadata = Map::new();
-    for (name, from) in [
-        ("dialogActs", "dialog_acts"),
-        ("emotion", "emotion"),
-        ("channel", "channel"),
-    ] {
-        let given = turn
-            .get(from)
-            .filter(|value| !value.is_null() && *value != &json!([]));
-        metadata.extend(given.map(|value| (name.to_owned(), value.clone())));
-    }
+    let metadata = what_else(turn);
     if !metadata.is_empty() {
         native["metadata"] = Value::Object(metadata);
     }
     Ok(native)
+}
+
+/// What a turn says that is no field of a native one: dialog acts, emotion, channel, a source's own clock.
+fn what_else(turn: &Value) -> Map<String, Value> {
+    let given = turn.as_object().into_iter().flatten();
+    given
+        .filter(|(name, value)| {
+            !TURN_FIELDS.contains(&name.as_str()) && !value.is_null() && **value != json!([])
+        })
+        .map(|(name, value)| (camel_case(name), value.clone()))
+        .collect()
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut text, word| {
+        let mut chars = word.chars();
+        text.extend(chars.next().map(|first| first.to_ascii_uppercase()));
+        text.push_str(chars.as_str());
+        text
+    })
 }
 
 fn word(word: &Value) -> Value {
@@ -159,7 +193,14 @@ fn tool_calls(labels: &Value) -> Vec<Value> {
                     .filter(|call| call.get("name") == event.get("tool"))
                 {
                     put(call, "endMs", at_ms);
-                    call["result"] = json!({"status": event.get("response_status")});
+                    if let Some(status) = event.get("response_status").and_then(Value::as_str) {
+                        let told = if status == "success" {
+                            "result"
+                        } else {
+                            "error"
+                        };
+                        call[told] = json!({"status": status});
+                    }
                 }
             }
             _ => {}
@@ -196,6 +237,10 @@ mod tests {
                 "words": [{"word": "um", "startMs": 10, "endMs": 20}]})
         );
         assert_eq!(native["session"].get("agentId"), None);
+        assert_eq!(
+            native["session"]["metadata"]["placedAt"],
+            native["session"]["startedAt"]
+        );
         assert_eq!(native["session"]["tags"], json!(["real-sample", "s"]));
         assert!(
             start > DateTime::UNIX_EPOCH + TimeDelta::days(1)
@@ -211,6 +256,8 @@ mod tests {
             fault(json!({"call_id": "c", "turns": []})),
             "`duration_ms` must be a whole number, 0 or more"
         );
+        let late = json!({"call_id": "c", "duration_ms": 1, "turns": [], "started_at": "soon"});
+        assert!(fault(late).starts_with("`started_at` must be an RFC 3339 time"));
         let turnless =
             json!({"call_id": "c", "duration_ms": 1, "turns": [{"index": 0, "speaker": "user"}]});
         assert_eq!(fault(turnless), "turn 0: `start_ms` must be a whole number");

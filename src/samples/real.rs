@@ -49,6 +49,12 @@ mod tests {
 
     use super::*;
 
+    fn call(id: &str) -> Value {
+        let calls = demo_calls("2026-05-01T12:00:00Z".parse().unwrap()).unwrap();
+        let is_it = |call: &&Value| call["session"]["sessionId"] == id;
+        calls.iter().find(is_it).unwrap().clone()
+    }
+
     #[test]
     fn every_period_shows_something_and_every_call_is_over() {
         let now: DateTime<Utc> = "2026-05-01T12:00:00Z".parse().unwrap();
@@ -85,15 +91,30 @@ mod tests {
 
     #[test]
     fn the_voice_agent_run_keeps_its_tools() {
-        let calls = demo_calls("2026-05-01T12:00:00Z".parse().unwrap()).unwrap();
-        let run = calls
-            .iter()
-            .find(|call| call["session"]["sessionId"] == "eva-1.1.2-2026-03-01")
-            .unwrap();
+        let run = call("eva-1.1.2-2026-03-01");
         let tools = run["toolCalls"].as_array().unwrap();
         assert_eq!(tools.len(), 5);
         assert_eq!(tools[0]["name"], "get_reservation");
         assert_eq!(tools[0]["arguments"]["last_name"], "Rodriguez");
         assert_eq!(run["session"]["models"]["llm"], "gpt-5.2");
+    }
+
+    #[test]
+    fn what_is_odd_about_a_call_stays() {
+        let call = call("hvb-0126ffdce48049a9");
+        let turns = call["turns"].as_array().unwrap();
+        assert_eq!(turns.iter().filter(|turn| turn["text"] == "").count(), 3);
+        let starts: Vec<_> = turns.iter().filter_map(|t| t["startMs"].as_i64()).collect();
+        assert_eq!(
+            (starts[18], starts[19]),
+            (41_219, 40_989),
+            "out of order at the source"
+        );
+        assert_eq!(turns[1]["metadata"]["dialogActs"][0], "gridspace_greeting");
+        assert!(turns[1]["metadata"]["sourceStartMs"].is_i64());
+        let metadata = &call["session"]["metadata"];
+        assert_eq!(metadata["recordedAt"], "2020-03-15T22:08:27.452Z");
+        assert_eq!(metadata["placedAt"], call["session"]["startedAt"]);
+        assert_eq!(call["session"]["agentId"], "hvb-36");
     }
 }

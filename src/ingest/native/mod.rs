@@ -131,7 +131,8 @@ fn answer(receipt: Receipt) -> Result<Response, Problem> {
     Ok((status, axum::Json(body)).into_response())
 }
 
-fn unknown(unknown: &Unknown) -> String {
+/// What became of a part that nobody understands.
+pub fn unknown(unknown: &Unknown) -> String {
     let fate = if unknown.is_kept {
         "is not known and kept as it is"
     } else {
