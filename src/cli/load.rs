@@ -83,7 +83,8 @@ impl<'a> Loader<'a> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
-        let receipt = ingest::take(self.writer, self.scope, items, bytes, self.now).await?;
+        let admission = self.writer.admit(self.scope, bytes)?;
+        let receipt = ingest::take(self.writer, self.scope, items, admission, self.now).await?;
         self.tally.accepted += receipt.accepted;
         self.tally.duplicates += receipt.duplicates;
         self.tally.rejected += receipt.rejected.len();

@@ -8,7 +8,7 @@ use crate::domain::event::{Outcome, SessionRef, Submission};
 use crate::domain::fields::Unknown;
 use crate::domain::ledger::{FACTS_MAX, TURNS_MAX};
 use crate::store::Scope;
-use crate::store::ingest::Writer;
+use crate::store::ingest::{Admission, Writer};
 
 /// One item of a request, as its door understood it.
 pub struct Item {
@@ -42,13 +42,12 @@ pub struct Warning {
     pub unknown: Unknown,
 }
 
-/// Writes all items that are sound; a bad one never sinks its neighbours. `bytes` is what the request
-/// weighs. Answers when everything accepted is durable.
+/// Writes all items that are sound; a bad one never sinks its neighbours. Answers when everything accepted is durable.
 pub async fn take(
     writer: &Writer,
     scope: &Scope,
     items: Vec<Item>,
-    bytes: usize,
+    admission: Admission,
     now: DateTime<Utc>,
 ) -> Result<Receipt> {
     let mut receipt = Receipt::default();
@@ -74,7 +73,7 @@ pub async fn take(
     }
     let outcomes = match submissions.is_empty() {
         true => Vec::new(),
-        false => writer.submit(scope, submissions, bytes, now).await?,
+        false => writer.submit(scope, submissions, admission, now).await?,
     };
     for (outcome, (index, id)) in outcomes.into_iter().zip(places) {
         match outcome {

@@ -29,7 +29,10 @@ pub async fn end_silent(
     let count = silent.len();
     for one in silent {
         let submission = (one.session, Submission::Silence(one.last_at));
-        writer.submit(&one.scope, vec![submission], 0, now).await?;
+        let admission = writer.admit(&one.scope, 0)?;
+        writer
+            .submit(&one.scope, vec![submission], admission, now)
+            .await?;
     }
     Ok(count)
 }

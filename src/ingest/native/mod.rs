@@ -34,6 +34,7 @@ pub async fn events(
     Payload(bytes): Payload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
+    let admission = app.writer.admit(&ingestor.scope, bytes.len())?;
     let raw = body::split(&headers, &bytes, "events")?;
     body::refuse_more_than(raw.len(), ITEMS_MAX)?;
     let tenant = ingestor.scope.tenant();
@@ -41,7 +42,7 @@ pub async fn events(
         .into_iter()
         .map(|raw| event::item(tenant, raw, now))
         .collect();
-    answer(ingest::take(&app.writer, &ingestor.scope, items, bytes.len(), now).await?)
+    answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
 }
 
 /// `POST /v1/ingest/calls`
@@ -54,6 +55,7 @@ pub async fn calls(
     Payload(bytes): Payload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
+    let admission = app.writer.admit(&ingestor.scope, bytes.len())?;
     let raw = body::split(&headers, &bytes, "calls")?;
     let tenant = ingestor.scope.tenant();
     let items: Vec<(Item, usize)> = raw
@@ -65,7 +67,7 @@ pub async fn calls(
         body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
     }
     let items = items.into_iter().map(|(item, _)| item).collect();
-    answer(ingest::take(&app.writer, &ingestor.scope, items, bytes.len(), now).await?)
+    answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
 }
 
 #[derive(Serialize)]

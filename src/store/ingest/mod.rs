@@ -25,7 +25,9 @@ use crate::store::scope::{Scope, Store};
 
 use batch::SessionWork;
 use load::Key;
-use queue::{Admission, Queue};
+use queue::Queue;
+
+pub use queue::Admission;
 
 /// One more than this only makes writers wait for each other on two cores.
 const WRITERS: usize = 2;
@@ -111,17 +113,20 @@ impl Writer {
         self.queue.bytes()
     }
 
+    /// Lets a request of so many bytes in, or says that it must wait. Asked before the request is taken
+    /// apart, which needs several times its size.
+    pub fn admit(&self, scope: &Scope, bytes: usize) -> Result<Admission, Error> {
+        self.queue.admit(scope.tenant(), bytes)
+    }
+
     /// Writes submissions and answers when they are durable, one outcome each in their order.
-    /// `bytes` is what the request weighs.
     pub async fn submit(
         &self,
         scope: &Scope,
         submissions: Vec<(SessionRef, Submission)>,
-        bytes: usize,
+        admission: Admission,
         now: DateTime<Utc>,
     ) -> Result<Vec<Outcome>, Error> {
-        let tenant = scope.tenant();
-        let admission = self.queue.admit(tenant, bytes)?;
         let mut outcomes = vec![Outcome::Duplicate; submissions.len()];
         let mut answers = Vec::new();
         for (lane, work) in self.by_lane(scope, submissions) {
