@@ -253,6 +253,22 @@ async fn a_call_says_all_its_faults_with_their_places() {
         answer["rejected"][0]["errors"][0]["name"],
         "session.startedAt"
     );
+    let nulls = json!({"session": {"sessionId": "f", "startedAt": null, "answeredAt": "2025-06-11T10:00:00Z", "status": null, "endedAt": null}});
+    acme.ingestor()
+        .await
+        .post("/v1/ingest/calls", &nulls)
+        .await
+        .status(200);
+    let detail = acme
+        .reader()
+        .await
+        .get("/v1/observability/sessions/f")
+        .await
+        .json();
+    assert_eq!(
+        (&detail["startedAt"], &detail["status"]),
+        (&json!("2025-06-11T10:00:00Z"), &json!("completed"))
+    );
     let misspelt =
         json!({"session": {"sessionId": "e", "startedAt": "2025-06-11T10:00:00Z"}, "turnz": []});
     let answer = acme

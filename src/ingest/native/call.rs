@@ -109,6 +109,8 @@ fn session(
             return (None, Map::new());
         }
     };
+    // In a whole document, nothing said and null are the same.
+    fields.retain(|_, value| !value.is_null());
     let mut own = Vec::new();
     let session = native::session(tenant, &mut fields, &mut own);
     if let Some(recording) = call.remove("recording") {
