@@ -10,6 +10,7 @@ mod cli;
 mod contract;
 mod crash;
 mod demo;
+mod documented;
 mod harness;
 mod house;
 mod import;
