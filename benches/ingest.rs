@@ -4,34 +4,25 @@
 //! own, and prints rates and their ratios of this one run. `VOXRAY_BENCH_SECONDS` sets the length of
 //! each part (default 5).
 
-use std::process::Stdio;
+#[expect(dead_code, reason = "each benchmark uses its part")]
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::json;
+use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use voxray::store::embedded::{Embedded, Hold, Options, open};
+
+use support::{Postgres, exchange};
 
 const CLIENTS: usize = 64;
 
 #[tokio::main]
 async fn main() {
-    let folder = std::env::temp_dir().join(format!("voxray-bench-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a folder");
-    let postgres = open(Options {
-        data_dir: folder.clone(),
-        hold: Hold::Server,
-        durable: true,
-        extra: vec![],
-    })
-    .await
-    .expect("Postgres");
-    let url = url(&postgres.connect_options());
-    let server = Server::start(&url).await;
+    let postgres = Postgres::start().await;
+    let server = Server::start(&postgres.url).await;
     let seconds = std::env::var("VOXRAY_BENCH_SECONDS")
         .ok()
         .and_then(|s| s.parse().ok())
@@ -73,29 +64,14 @@ async fn main() {
     );
     println!(
         "resident memory of the server: {} MiB",
-        server.resident_mib()
+        server.server.resident_mib()
     );
     drop(server);
-    postgres.stop().await.expect("stopped");
-    let _ = std::fs::remove_dir_all(&folder);
-}
-
-fn url(options: &PgConnectOptions) -> String {
-    let socket = options
-        .get_socket()
-        .map(|s| s.display().to_string())
-        .unwrap_or_default();
-    let port = options.get_port();
-    format!(
-        "postgres://{}@localhost:{port}/{}?host={socket}",
-        options.get_username(),
-        options.get_database().unwrap_or("voxray")
-    )
+    postgres.stop().await;
 }
 
 struct Server {
-    process: Child,
-    address: String,
+    server: support::Server,
     key: String,
 }
 
@@ -109,52 +85,10 @@ enum Shape {
 
 impl Server {
     async fn start(url: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a port")
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        let process = voxray(
-            url,
-            &[
-                "serve",
-                "--listen",
-                &address,
-                "--metrics-listen",
-                "off",
-                "--log-level",
-                "warn",
-            ],
-        )
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the server");
-        while TcpStream::connect(&address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        output(url, &["migrate"]).await;
-        output(url, &["tenant", "create", "bench", "--json"]).await;
-        let key = output(
-            url,
-            &[
-                "key",
-                "create",
-                "--tenant",
-                "bench",
-                "--name",
-                "b",
-                "--scopes",
-                "ingest:write",
-                "--json",
-            ],
-        )
-        .await;
-        let key: Value = serde_json::from_str(&key).expect("JSON");
-        Self {
-            process,
-            address,
-            key: key["key"].as_str().expect("a key").to_owned(),
-        }
+        let server = support::Server::start(url).await;
+        let tenant = support::tenant(url, "bench").await;
+        let key = support::key(url, &tenant, "ingest:write").await;
+        Self { server, key }
     }
 
     /// Events made durable per second by all clients together.
@@ -163,8 +97,11 @@ impl Server {
         let started = Instant::now();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                let (address, key, events) =
-                    (self.address.clone(), self.key.clone(), events.clone());
+                let (address, key, events) = (
+                    self.server.address.clone(),
+                    self.key.clone(),
+                    events.clone(),
+                );
                 tokio::spawn(async move {
                     let mut connection = TcpStream::connect(&address).await.expect("a connection");
                     let mut session = uuid::Uuid::new_v4();
@@ -193,7 +130,7 @@ impl Server {
 
     /// Rates of the first and the last 200 turns of one call.
     async fn one_long_call(&self) -> (f64, f64) {
-        let mut connection = TcpStream::connect(&self.address)
+        let mut connection = TcpStream::connect(&self.server.address)
             .await
             .expect("a connection");
         let session = uuid::Uuid::new_v4();
@@ -207,39 +144,6 @@ impl Server {
         }
         (rates[0], rates[9])
     }
-
-    fn resident_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!(
-            "/proc/{}/status",
-            self.process.id().unwrap_or_default()
-        ))
-        .unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .unwrap_or_default()
-            / 1024
-    }
-}
-
-fn voxray(url: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_voxray"));
-    command.args(arguments).env_clear().env("DATABASE_URL", url);
-    command
-}
-
-async fn output(url: &str, arguments: &[&str]) -> String {
-    let output = voxray(url, arguments)
-        .stderr(Stdio::inherit())
-        .output()
-        .await
-        .expect("the program");
-    assert!(output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stdout).expect("text")
 }
 
 fn turns(session: uuid::Uuid, first: usize, count: usize) -> Vec<u8> {
@@ -262,32 +166,8 @@ async fn post(connection: &mut TcpStream, key: &str, body: &[u8]) {
     );
     let mut request = head.into_bytes();
     request.extend_from_slice(body);
-    connection.write_all(&request).await.expect("sent");
-    let mut answer = Vec::with_capacity(1024);
-    loop {
-        let read = connection.read_buf(&mut answer).await.expect("an answer");
-        assert!(read > 0, "the connection was closed");
-        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-        let Some((head, rest)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        assert!(head.starts_with("http/1.1 200"), "{text}");
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .and_then(|l| l.parse::<usize>().ok());
-        if rest.len() >= length.expect("a length") {
-            return;
-        }
-    }
-}
-
-async fn pool(postgres: &Embedded, connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .connect_with(postgres.connect_options())
-        .await
-        .expect("a pool")
+    let (status, answer) = exchange(connection, &request).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
 }
 
 /// A table as a fact would need at the least: a key, and what was said.
@@ -304,8 +184,8 @@ async fn plain_table(pool: &PgPool) {
 
 const BODY: &str = r#"{"index":1,"speaker":"user","text":"I would like a table for two, please","startMs":4000,"endMs":7000,"sttMs":121,"llmMs":401,"ttsMs":150}"#;
 
-async fn single_inserts(postgres: &Embedded, length: Duration) -> f64 {
-    let pool = pool(postgres, 50).await;
+async fn single_inserts(postgres: &Postgres, length: Duration) -> f64 {
+    let pool = postgres.pool(50).await;
     plain_table(&pool).await;
     let started = Instant::now();
     let inserters: Vec<_> = (0..CLIENTS)
@@ -336,8 +216,8 @@ async fn single_inserts(postgres: &Embedded, length: Duration) -> f64 {
     rows as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn copy(postgres: &Embedded, length: Duration) -> f64 {
-    let pool = pool(postgres, 2).await;
+async fn copy(postgres: &Postgres, length: Duration) -> f64 {
+    let pool = postgres.pool(2).await;
     plain_table(&pool).await;
     let started = Instant::now();
     let copiers: Vec<_> = (0..2)

@@ -1,0 +1,313 @@
+//! A large store in little time: some generated calls through the product's own import, and copies of
+//! them in SQL, each moved in time and under new ids.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use sqlx::postgres::PgPool;
+use tokio::net::TcpStream;
+use uuid::Uuid;
+use voxray::app::Clock;
+use voxray::samples::generate::{self, Detail, Plan};
+
+use crate::support::{self, Postgres, Server, exchange};
+
+/// Of ten copies, how many each tenant gets. The first is the one asked.
+const SHARES: [u64; 5] = [6, 1, 1, 1, 1];
+const DAYS: f64 = 90.0;
+/// Calls made by the generator; all others are copies of them.
+const TEMPLATE_CALLS: f64 = 2_000.0;
+/// Copies made in one transaction.
+const COPIES_AT_ONCE: u64 = 10;
+/// Tables that readers read, by the column that names the session.
+const TABLES: [(&str, &str); 7] = [
+    ("sessions", "id"),
+    ("turns", "session_id"),
+    ("tool_calls", "session_id"),
+    ("interruptions", "session_id"),
+    ("errors", "session_id"),
+    ("evaluations", "session_id"),
+    ("session_tags", "session_id"),
+];
+
+pub struct Store {
+    pool: PgPool,
+    tenants: Vec<Uuid>,
+    pub key: String,
+    template_calls: u64,
+    copies: u64,
+    now: DateTime<Utc>,
+}
+
+/// An endpoint and what it asks the database.
+pub struct Read {
+    pub name: &'static str,
+    pub paths: Vec<String>,
+    pub statements: String,
+}
+
+impl Store {
+    /// The template, a day of calls of its own tenant.
+    pub async fn create(postgres: &Postgres) -> Self {
+        let pool = postgres.pool(2).await;
+        let template = support::tenant(&postgres.url, "template").await;
+        let mut tenants: Vec<Uuid> = vec![template.parse().expect("an id")];
+        for share in 0..SHARES.len() {
+            let tenant = support::tenant(&postgres.url, &format!("tenant-{share}")).await;
+            tenants.push(tenant.parse().expect("an id"));
+        }
+        let key = support::key(
+            &postgres.url,
+            &tenants[1].to_string(),
+            "sessions:read,transcripts:read",
+        )
+        .await;
+        let now = Clock::system().now();
+        let file = postgres.folder.join("template.jsonl");
+        let mut lines = std::io::BufWriter::new(std::fs::File::create(&file).expect("a file"));
+        let plan = Plan {
+            seed: 7,
+            calls_per_day: TEMPLATE_CALLS,
+            detail: Detail::Lean,
+        };
+        let mut template_calls = 0;
+        for call in generate::calls(&plan, now - TimeDelta::days(1), now - generate::CALL_MAX) {
+            writeln!(lines, "{call}").expect("written");
+            template_calls += 1;
+        }
+        lines.flush().expect("written");
+        let file = file.display().to_string();
+        support::output(&postgres.url, &["import", "--tenant", "template", &file]).await;
+        Self {
+            pool,
+            tenants,
+            key,
+            template_calls,
+            copies: 0,
+            now,
+        }
+    }
+
+    /// Copies until there are so many calls, and waits until they are rolled up.
+    pub async fn grow(&mut self, calls: u64) {
+        let wanted = calls.div_ceil(self.template_calls);
+        eprintln!("growing to {calls} calls");
+        while self.copies < wanted {
+            let until = (self.copies + COPIES_AT_ONCE).min(wanted);
+            self.copy(self.copies..until).await;
+            self.copies = until;
+        }
+        let marks = "insert into dirty_hour (tenant_id, hour)
+                     select distinct tenant_id, date_trunc('hour', started_at, 'UTC') from sessions";
+        sqlx::query(marks)
+            .execute(&self.pool)
+            .await
+            .expect("marked");
+        sqlx::query("vacuum analyze")
+            .execute(&self.pool)
+            .await
+            .expect("vacuumed");
+        let left = "select count(*) from dirty_hour where hour < now() - interval '2 hours'";
+        while sqlx::query_scalar::<_, i64>(left)
+            .fetch_one(&self.pool)
+            .await
+            .expect("a count")
+            > 0
+        {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        sqlx::query("vacuum analyze")
+            .execute(&self.pool)
+            .await
+            .expect("vacuumed");
+        sqlx::query("checkpoint")
+            .execute(&self.pool)
+            .await
+            .expect("written");
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the columns are those of our own tables"
+    )]
+    async fn copy(&self, copies: std::ops::Range<u64>) {
+        let mut transaction = self.pool.begin().await.expect("a transaction");
+        // Rows that are copied whole need no check of their references.
+        sqlx::query("set local session_replication_role = replica")
+            .execute(&mut *transaction)
+            .await
+            .expect("set");
+        let numbers: Vec<i64> = copies.clone().map(|copy| copy as i64).collect();
+        let tenants: Vec<Uuid> = copies
+            .clone()
+            .map(|copy| self.tenants[1 + share_of(copy)])
+            .collect();
+        let back: Vec<f64> = copies.map(|copy| DAYS * 86_400.0 * spread(copy)).collect();
+        for (table, session) in TABLES {
+            let columns: Vec<(String, String)> = sqlx::query_as(
+                "select column_name::text, data_type::text from information_schema.columns
+                  where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER' order by ordinal_position",
+            )
+            .bind(table)
+            .fetch_all(&mut *transaction)
+            .await
+            .expect("columns");
+            let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            let values = columns
+                .iter()
+                .map(|(name, kind)| match (name.as_str(), kind.as_str()) {
+                    ("tenant_id", _) => "c.tenant".to_owned(),
+                    (name, _) if name == session => format!("md5(t.{name}::text || c.n)::uuid"),
+                    (name, "timestamp with time zone") => {
+                        format!("t.{name} - c.back * interval '1 second'")
+                    }
+                    (name, _) => format!("t.{name}"),
+                });
+            let statement = format!(
+                "insert into {table} ({}) select {} from {table} t, unnest($1::bigint[], $2::uuid[], $3::float8[]) as c (n, tenant, back) where t.tenant_id = $4",
+                names.join(", "),
+                values.collect::<Vec<_>>().join(", "),
+            );
+            sqlx::query(sqlx::AssertSqlSafe(statement))
+                .bind(&numbers)
+                .bind(&tenants)
+                .bind(&back)
+                .bind(self.tenants[0])
+                .execute(&mut *transaction)
+                .await
+                .expect("copied");
+        }
+        transaction.commit().await.expect("committed");
+    }
+
+    /// The n-th range of about 90 days with ragged edges.
+    pub fn ragged(&self, n: i64) -> (String, String) {
+        let to = self.now - TimeDelta::milliseconds(7_003 * n + 1_234);
+        let from = to - TimeDelta::days(90) + TimeDelta::milliseconds(11_113 * n + 567);
+        let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        (text(from), text(to))
+    }
+
+    pub fn export_path(&self) -> String {
+        // A quarter of the tenant's calls.
+        let after = self.now - TimeDelta::days(22);
+        let after = after.to_rfc3339_opts(SecondsFormat::Secs, true);
+        format!("/api/v1/voice-sessions/export?format=jsonl&started_after={after}")
+    }
+
+    pub async fn etag(&self, server: &Server, path: &str) -> String {
+        let mut connection = TcpStream::connect(&server.address)
+            .await
+            .expect("a connection");
+        let (_, answer) = exchange(&mut connection, &support::get(path, &self.key, "")).await;
+        let head = String::from_utf8_lossy(&answer).into_owned();
+        let line = head.lines().find_map(|line| line.strip_prefix("etag: "));
+        line.expect("an ETag").to_owned()
+    }
+
+    pub fn reads(&self) -> Vec<Read> {
+        let tenant = self.tenants[1];
+        let list = "select id, agent_key, status, started_at, ended_at, turn_count from sessions";
+        let middle = (self.now - TimeDelta::days(40)).to_rfc3339_opts(SecondsFormat::Secs, true);
+        vec![
+            Read {
+                name: "observability sessions, first page of 20",
+                paths: vec!["/v1/observability/sessions?limit=20".to_owned()],
+                statements: format!(
+                    "{list} where tenant_id = '{tenant}' order by started_at desc, id desc limit 21;"
+                ),
+            },
+            Read {
+                name: "observability sessions, status and range",
+                paths: vec![format!(
+                    "/v1/observability/sessions?status=failed&startedBefore={middle}"
+                )],
+                statements: format!(
+                    "{list} where tenant_id = '{tenant}' and status = 'failed' and started_at < '{middle}' order by started_at desc, id desc limit 21;"
+                ),
+            },
+            Read {
+                name: "summary of 30 days, not cached",
+                paths: vec!["/api/v1/analytics/summary?period=30d".to_owned()],
+                statements: self.summary(),
+            },
+            Read {
+                name: "active calls, not cached",
+                paths: vec!["/api/v1/analytics/active-calls".to_owned()],
+                statements: active(tenant),
+            },
+        ]
+    }
+
+    /// What the summary asks, with its values in place.
+    fn summary(&self) -> String {
+        let (to, day, hour) = (self.now, TimeDelta::days(1), TimeDelta::hours(1));
+        let from = to - TimeDelta::days(30);
+        let floor = |time: DateTime<Utc>, step: TimeDelta| {
+            chrono::DurationRound::duration_trunc(time, step).expect("a time of these years")
+        };
+        let times = [
+            from,
+            floor(from, hour) + hour,
+            floor(from, day) + day,
+            floor(to, day),
+            floor(to, hour),
+            to,
+        ];
+        let mut statement: String = include_str!("../../src/store/analytics/range.sql")
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("--"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        for n in (8..=12).rev() {
+            let value = if n == 8 { "true" } else { "null::text" };
+            statement = statement.replace(&format!("${n}"), value);
+        }
+        for (at, time) in times.iter().enumerate() {
+            let value = format!("'{}'::timestamptz", time.to_rfc3339());
+            statement = statement.replace(&format!("${}", at + 2), &value);
+        }
+        let tenant = self.tenants[1];
+        let statement = statement.replace("$1", &format!("'{tenant}'::uuid"));
+        format!("{};\n{}", statement.trim_end(), active(tenant))
+    }
+}
+
+fn active(tenant: Uuid) -> String {
+    format!(
+        "select count(*) from sessions where tenant_id = '{tenant}' and status = 'active' and status in ('queued', 'ringing', 'active');"
+    )
+}
+
+fn share_of(copy: u64) -> usize {
+    let mut left = copy % SHARES.iter().sum::<u64>();
+    for (tenant, share) in SHARES.iter().enumerate() {
+        if left < *share {
+            return tenant;
+        }
+        left -= share;
+    }
+    0
+}
+
+/// Where in the range a copy lies, evenly for every tenant and whatever the number of copies.
+fn spread(copy: u64) -> f64 {
+    // The golden ratio spreads any number of points evenly.
+    ((copy + 1) as f64 * 0.618_033_988_749_895).fract()
+}
+
+/// One of PostgreSQL's programs.
+pub fn program(name: &str) -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found: Vec<PathBuf> = folders
+        .map(|folder| folder.path().join("bin").join(name))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| PathBuf::from(name))
+}

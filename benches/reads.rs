@@ -1,0 +1,308 @@
+//! How fast a large store answers, over real HTTP, against what the same Postgres and an empty handler
+//! do without us.
+//!
+//! `cargo bench --bench reads` starts a private Postgres, fills it with generated calls within 90 days,
+//! multiplied in SQL, one tenant with 60 % of them, and prints a table of ratios of this one run.
+//! `VOXRAY_BENCH_CALLS` sets how many (default 1,000,000), `VOXRAY_BENCH_SECONDS` the length of each
+//! part (default 5).
+
+mod fill;
+mod support;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use fill::Store;
+use support::{Postgres, Server, exchange, free_address};
+
+const CLIENTS: usize = 8;
+const POLLERS: usize = 64;
+/// Set in the process that is nothing but an empty handler.
+const EMPTY: &str = "VOXRAY_BENCH_EMPTY";
+
+#[tokio::main]
+async fn main() {
+    if let Ok(address) = std::env::var(EMPTY) {
+        return serve_nothing(&address).await;
+    }
+    let seconds = number("VOXRAY_BENCH_SECONDS", 5);
+    let calls = number("VOXRAY_BENCH_CALLS", 1_000_000);
+    let length = Duration::from_secs(seconds);
+    let postgres = Postgres::start().await;
+    let server = Server::start(&postgres.url).await;
+    let mut store = Store::create(&postgres).await;
+
+    store.grow(calls / 10).await;
+    let small = summary_times(&server, &store).await;
+    store.grow(calls).await;
+    let large = summary_times(&server, &store).await;
+    println!("{calls} calls in 90 days, the tenant asked has 60 % of them; {seconds} s each\n");
+    println!(
+        "summary?period=30d: {:.2} ms at {} calls, {:.2} ms at {calls}: {:.2} times",
+        small.median_ms(),
+        calls / 10,
+        large.median_ms(),
+        large.median_ms() / small.median_ms()
+    );
+    let ragged = ragged_times(&server, &store).await;
+    println!(
+        "ragged range over 90 days: p50 {:.2} ms, p95 {:.2} ms",
+        ragged.at_ms(0.5),
+        ragged.at_ms(0.95)
+    );
+    reads(&postgres, &server, &store, length).await;
+    polls(&server, &store, length).await;
+    export(&server, &store).await;
+    println!(
+        "memory of the server at its peak: {} MiB",
+        server.resident_mib()
+    );
+    drop(server);
+    postgres.stop().await;
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Times of single requests, sorted.
+struct Times(Vec<Duration>);
+
+impl Times {
+    async fn of(server: &Server, requests: impl Iterator<Item = Vec<u8>>) -> Self {
+        let mut connection = TcpStream::connect(&server.address)
+            .await
+            .expect("a connection");
+        let mut times = Vec::new();
+        for request in requests {
+            let started = Instant::now();
+            let (status, answer) = exchange(&mut connection, &request).await;
+            times.push(started.elapsed());
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+        }
+        times.sort_unstable();
+        Self(times)
+    }
+
+    fn at_ms(&self, rank: f64) -> f64 {
+        let at = ((self.0.len() - 1) as f64 * rank).round() as usize;
+        self.0[at].as_secs_f64() * 1000.0
+    }
+
+    fn median_ms(&self) -> f64 {
+        self.at_ms(0.5)
+    }
+}
+
+const FRESH: &str = "cache-control: no-cache\r\n";
+
+async fn summary_times(server: &Server, store: &Store) -> Times {
+    let request = support::get("/api/v1/analytics/summary?period=30d", &store.key, FRESH);
+    Times::of(server, std::iter::repeat_n(request, 200)).await
+}
+
+async fn ragged_times(server: &Server, store: &Store) -> Times {
+    let requests = (0..200).map(|n| {
+        let (from, to) = store.ragged(n);
+        let path = format!("/api/v1/analytics/summary?started_after={from}&started_before={to}");
+        support::get(&path, &store.key, FRESH)
+    });
+    Times::of(server, requests).await
+}
+
+/// Reads that no cache answers, against their statements through pgbench on as many connections.
+async fn reads(postgres: &Postgres, server: &Server, store: &Store, length: Duration) {
+    println!(
+        "\n{:<52} {:>10} {:>12} {:>6}",
+        format!("{CLIENTS} clients"),
+        "answers/s",
+        "pgbench/s",
+        "ratio"
+    );
+    for read in store.reads() {
+        let plain = pgbench(postgres, &read.statements, length).await;
+        let requests: Vec<_> = read
+            .paths
+            .iter()
+            .map(|path| support::get(path, &store.key, FRESH))
+            .collect();
+        let ours = rate(&server.address, &requests, CLIENTS, length, 200).await;
+        println!(
+            "{:<52} {ours:>10.0} {plain:>12.0} {:>6.2}",
+            read.name,
+            ours / plain
+        );
+    }
+}
+
+/// Polls that the cache answers, against a handler that answers nothing.
+async fn polls(server: &Server, store: &Store, length: Duration) {
+    let address = free_address();
+    let mut empty = Command::new(std::env::current_exe().expect("this program"))
+        .env(EMPTY, &address)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("an empty handler");
+    while TcpStream::connect(&address).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!(
+        "\n{:<52} {:>10} {:>12} {:>6}",
+        format!("{POLLERS} pollers of one tenant"),
+        "answers/s",
+        "empty/s",
+        "ratio"
+    );
+    let path = "/api/v1/analytics/summary?period=30d";
+    let nothing = [support::get(path, &store.key, "")];
+    let plain = rate(&address, &nothing, POLLERS, length, 200).await;
+    let ours = rate(&server.address, &nothing, POLLERS, length, 200).await;
+    println!(
+        "{:<52} {ours:>10.0} {plain:>12.0} {:>6.2}",
+        "summary, 200",
+        ours / plain
+    );
+    let etag = store.etag(server, path).await;
+    let known = [support::get(
+        path,
+        &store.key,
+        &format!("if-none-match: {etag}\r\n"),
+    )];
+    let ours = rate(&server.address, &known, POLLERS, length, 304).await;
+    println!(
+        "{:<52} {ours:>10.0} {plain:>12.0} {:>6.2}",
+        "summary, 304",
+        ours / plain
+    );
+    empty.kill().await.expect("ended");
+}
+
+/// Answers per second over kept connections.
+async fn rate(
+    address: &str,
+    requests: &[Vec<u8>],
+    clients: usize,
+    length: Duration,
+    expected: u16,
+) -> f64 {
+    let started = Instant::now();
+    let clients: Vec<_> = (0..clients)
+        .map(|client| {
+            let (address, requests) = (address.to_owned(), requests.to_vec());
+            tokio::spawn(async move {
+                let mut connection = TcpStream::connect(&address).await.expect("a connection");
+                let mut count = 0;
+                while started.elapsed() < length {
+                    let request = &requests[(client * 31 + count) % requests.len()];
+                    let (status, answer) = exchange(&mut connection, request).await;
+                    // An answer that changed meanwhile is told whole.
+                    assert!(
+                        status == expected || status == 200,
+                        "{}",
+                        String::from_utf8_lossy(&answer)
+                    );
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut count = 0;
+    for client in clients {
+        count += client.await.expect("a client");
+    }
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+/// How often per second pgbench gets through a script of prepared statements.
+async fn pgbench(postgres: &Postgres, statements: &str, length: Duration) -> f64 {
+    let script = postgres.folder.join("bench.sql");
+    std::fs::write(&script, statements).expect("a script");
+    let options = postgres.embedded.connect_options();
+    let socket = options
+        .get_socket()
+        .expect("a socket")
+        .display()
+        .to_string();
+    let output = Command::new(fill::program("pgbench"))
+        .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
+        .arg(format!("--client={CLIENTS}"))
+        .arg(format!("--time={}", length.as_secs()))
+        .arg(format!("--file={}", script.display()))
+        .args(["--host", &socket, "--port", &options.get_port().to_string()])
+        .args(["--username", options.get_username()])
+        .arg(options.get_database().unwrap_or("voxray"))
+        .env(
+            "PGOPTIONS",
+            "-c plan_cache_mode=force_generic_plan -c jit=off",
+        )
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .expect("pgbench");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    let rate = line.and_then(|line| line.split(' ').next()?.parse().ok());
+    rate.expect("a rate")
+}
+
+/// The largest export, and what lists cost meanwhile.
+async fn export(server: &Server, store: &Store) {
+    let list = || {
+        let request = support::get("/v1/observability/sessions?limit=20", &store.key, FRESH);
+        Times::of(server, std::iter::repeat_n(request, 300))
+    };
+    let alone = list().await;
+    let before_mib = server.resident_mib();
+    let mut connection = TcpStream::connect(&server.address)
+        .await
+        .expect("a connection");
+    let request = support::get(&store.export_path(), &store.key, "connection: close\r\n");
+    let started = Instant::now();
+    tokio::io::AsyncWriteExt::write_all(&mut connection, &request)
+        .await
+        .expect("sent");
+    let reading = tokio::spawn(async move {
+        let mut buffer = vec![0; 1 << 20];
+        let mut bytes = 0u64;
+        loop {
+            match connection.read(&mut buffer).await.expect("an answer") {
+                0 => return (bytes, started.elapsed()),
+                read => bytes += read as u64,
+            }
+        }
+    });
+    let beside = list().await;
+    let was_running = !reading.is_finished();
+    let (bytes, took) = reading.await.expect("an export");
+    println!(
+        "\nexport: {:.0} MiB in {:.1} s; memory peak {before_mib} MiB before, {} MiB after; list p95 {:.2} ms alone, {:.2} ms beside it ({:.2} times{})",
+        bytes as f64 / f64::from(1 << 20),
+        took.as_secs_f64(),
+        server.resident_mib(),
+        alone.at_ms(0.95),
+        beside.at_ms(0.95),
+        beside.at_ms(0.95) / alone.at_ms(0.95),
+        if was_running {
+            ""
+        } else {
+            "; it ended before the lists did"
+        },
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is another server")]
+async fn serve_nothing(address: &str) {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .expect("the address");
+    let router = Router::new().route("/{*rest}", get(|| async {}));
+    axum::serve(listener, router).await.expect("served");
+}
