@@ -3,7 +3,6 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +11,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::decompression::RequestDecompressionLayer;
 
 use super::edge::{X_REQUEST_ID, edge};
 use super::limits::{Limits, limit};
@@ -37,9 +35,7 @@ pub fn layered(routes: Router<App>, app: App) -> Router {
         .layer(compression())
         .option_layer(cors(&app.settings))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Limits::new(&app), limit))
-        .layer(RequestDecompressionLayer::new())
-        .layer(DefaultBodyLimit::max(app.settings.body_limit_bytes));
+        .layer(from_fn_with_state(Limits::new(&app), limit));
     routes
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(layers)

@@ -10,18 +10,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
-use tokio::time::{Duration, timeout};
+use tokio::time::timeout;
 
 use super::App;
-use crate::problem::{Kind, Problem};
+use crate::problem::{BodyLimit, Kind, Problem, throw_away};
 
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
-/// How much of a refused body is read and thrown away, and for how long, so that the answer reaches a
-/// client that is still sending.
-const LINGER_BYTES: usize = 64 << 20;
-const LINGER: Duration = Duration::from_secs(5);
-
 #[derive(Clone)]
 pub(super) struct Limits {
     app: App,
@@ -58,10 +53,13 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
             "the body is larger than {} bytes",
             settings.body_limit_bytes
         );
-        tokio::spawn(timeout(LINGER, discard(request.into_body())));
+        tokio::spawn(throw_away(request.into_body().into_data_stream()));
         return Problem::new(&Kind::TOO_LARGE, detail).into_response();
     }
-    let (request, arrived) = watch_arrival(request);
+    let (mut request, arrived) = watch_arrival(request);
+    request
+        .extensions_mut()
+        .insert(BodyLimit(settings.body_limit_bytes));
     match timeout(settings.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_late(arrived.load(Ordering::Relaxed)),
@@ -76,17 +74,6 @@ fn declared_length(request: &Request) -> usize {
     length
         .and_then(|length| length.parse().ok())
         .unwrap_or_default()
-}
-
-async fn discard(body: Body) {
-    let mut chunks = body.into_data_stream();
-    let mut bytes = 0;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        bytes += chunk.len();
-        if bytes > LINGER_BYTES {
-            return;
-        }
-    }
 }
 
 /// Whose fault a timeout is shows in whether the whole body had arrived.

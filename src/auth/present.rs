@@ -21,6 +21,8 @@ pub fn presented(headers: &HeaderMap) -> Result<Presented, Problem> {
     let plain = headers
         .get_all(X_API_KEY)
         .iter()
+        // Some proxies and clients send the header without a key in it.
+        .filter(|value| !value.is_empty())
         .map(|value| from_text(value.as_bytes()));
     let mut keys = authorization.chain(plain);
     let Some(first) = keys.next() else {

@@ -318,11 +318,19 @@ pub struct Findings {
     pub unknown: Vec<Unknown>,
 }
 
+/// Of one item, so many unknown fields are told, and so many faults: one is enough to start mending, and
+/// the answer must not grow with what a sender can make up.
+pub const UNKNOWN_TOLD_MAX: usize = 20;
+pub const FAULTS_TOLD_MAX: usize = 100;
+/// A longer name is no slip of the pen.
+const SLIP_MAX_CHARS: usize = 64;
+
 /// A field that nobody understands.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Unknown {
     pub name: String,
-    pub nearest: Option<&'static str>,
+    /// What it stands among.
+    pub known: Known,
     /// Whether it is stored as it came; a part of a document that nobody knows has no place to be.
     pub is_kept: bool,
 }
@@ -359,11 +367,12 @@ fn check_object(
         match fields.iter().find(|field| field.name == name) {
             _ if value.is_null() => {}
             Some(field) => check_value(&field.rule, value, &path, now, findings),
-            None => findings.unknown.push(Unknown {
+            None if findings.unknown.len() < UNKNOWN_TOLD_MAX => findings.unknown.push(Unknown {
                 name: path,
-                nearest: nearest(name, fields.iter().map(|f| f.name)),
+                known: Known::Fields(fields),
                 is_kept: true,
             }),
+            None => {}
         }
     }
 }
@@ -426,6 +435,9 @@ fn check_list(
         ));
     }
     for (n, item) in items.iter().enumerate() {
+        if findings.faults.len() >= FAULTS_TOLD_MAX {
+            break;
+        }
         let path = format!("{path}[{n}]");
         match item {
             Value::Object(object) => {
@@ -482,14 +494,39 @@ pub fn time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     Ok(time)
 }
 
-/// The known name that was probably meant.
-pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+/// The names that a field may have where it stands.
+#[derive(Clone, Copy)]
+pub enum Known {
+    Fields(&'static [Field]),
+    Names(&'static [&'static str]),
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known")
+    }
+}
+
+impl Unknown {
+    /// The known name that was probably meant. Costs time: only for what is told.
+    pub fn nearest(&self) -> Option<&'static str> {
+        let name = self.name.rsplit('.').next().unwrap_or_default();
+        if name.chars().count() > SLIP_MAX_CHARS {
+            return None;
+        }
+        match self.known {
+            Known::Fields(fields) => nearest(name, fields.iter().map(|field| field.name)),
+            Known::Names(names) => nearest(name, names.iter().copied()),
+        }
+    }
+}
+
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let name = name.to_lowercase();
     known
         .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
+            let distance = strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
+            (distance, candidate)
         })
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min_by_key(|(distance, _)| *distance)

@@ -1,7 +1,5 @@
-//! Bodies: read within the limit, then JSON with every complaint placed.
+//! JSON bodies, with every complaint placed.
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -10,33 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Kind, Problem};
+use super::{Kind, Payload, Problem};
 use crate::domain::{Error, Fault};
-
-/// A whole body, decompressed, at most as large as the limit.
-pub struct Payload(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Payload {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|rejection| match rejection {
-                BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                    Problem::new(
-                        &Kind::TOO_LARGE,
-                        "the body, decompressed, is larger than this server accepts",
-                    )
-                }
-                _ => Problem::new(
-                    &Kind::INVALID_REQUEST,
-                    "the body broke off or does not decompress",
-                ),
-            })
-    }
-}
 
 /// A JSON value: in, refused with its place where it is wrong; out, as it is.
 pub struct Json<T>(pub T);

@@ -7,6 +7,7 @@
 mod body;
 mod params;
 mod path;
+mod payload;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -15,9 +16,10 @@ use serde::Serialize;
 
 use crate::domain::{Error, Fault};
 
-pub use body::{Json, Payload, is_json};
+pub use body::{Json, is_json};
 pub use params::{Params, Query};
 pub use path::Path;
+pub use payload::{BodyLimit, Payload, Upload, throw_away};
 
 /// What went wrong with a request, as it is told to whoever sent it.
 #[derive(Clone, Debug)]

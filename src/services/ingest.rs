@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::Fault;
 use crate::domain::Result;
 use crate::domain::event::{Outcome, SessionRef, Submission};
-use crate::domain::fields::Unknown;
+use crate::domain::fields::{FAULTS_TOLD_MAX, UNKNOWN_TOLD_MAX, Unknown};
 use crate::domain::ledger::{FACTS_MAX, TURNS_MAX};
 use crate::store::Scope;
 use crate::store::ingest::{Admission, Writer};
@@ -62,13 +62,17 @@ pub async fn take(
                     id: item.id.clone(),
                     unknown,
                 };
-                receipt.warnings.extend(item.unknown.into_iter().map(warn));
+                let told = item.unknown.into_iter().take(UNKNOWN_TOLD_MAX);
+                receipt.warnings.extend(told.map(warn));
             }
-            Err(faults) => receipt.rejected.push(Rejection {
-                index,
-                id: item.id,
-                faults,
-            }),
+            Err(mut faults) => {
+                faults.truncate(FAULTS_TOLD_MAX);
+                receipt.rejected.push(Rejection {
+                    index,
+                    id: item.id,
+                    faults,
+                });
+            }
         }
     }
     let outcomes = match submissions.is_empty() {

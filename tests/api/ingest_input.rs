@@ -509,3 +509,30 @@ async fn a_neighbours_session_is_as_absent_as_one_that_never_was() {
         json!([])
     );
 }
+
+#[tokio::test]
+async fn what_nobody_understands_is_told_within_bounds() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut event: serde_json::Map<String, Value> =
+        (0..50_000).map(|n| (format!("f{n}"), json!(1))).collect();
+    event.insert("type".to_owned(), json!("session"));
+    event.insert("sessionId".to_owned(), json!("many"));
+    event.insert("at".to_owned(), json!("2025-06-11T10:00:00Z"));
+    let ingestor = acme.ingestor().await;
+    let sent = json!({ "events": [event] });
+    let answer = ingestor.post("/v1/ingest/events", &sent).await.status(200);
+    let json = answer.json();
+    assert_eq!(json["accepted"], 1);
+    assert_eq!(json["warnings"].as_array().map(Vec::len), Some(20));
+
+    let words: Vec<Value> = (0..5_000).map(|_| json!({ "startMs": -1 })).collect();
+    let call = json!({
+        "session": { "sessionId": "wrong", "startedAt": "2025-06-11T10:00:00Z" },
+        "turns": [{ "speaker": "user", "words": words }]
+    });
+    let answer = ingestor.post("/v1/ingest/calls", &call).await.status(207);
+    let json = answer.json();
+    let told = json["rejected"][0]["errors"].as_array().map(Vec::len);
+    assert_eq!(told, Some(100));
+}

@@ -94,6 +94,20 @@ async fn compressed_bodies_are_read_and_bombs_are_stopped() {
             .await
             .problem(400, "invalid-request");
     }
+    // Files packed one by one and put together are one body; what is no file is told.
+    for (encoding, first, second) in [
+        ("gzip", gzip(b"one "), gzip(b"two")),
+        ("X-GZip", gzip(b"one "), gzip(b"two")),
+        ("ZSTD", zstd(b"one "), zstd(b"two")),
+    ] {
+        let client = probe.header("content-encoding", encoding);
+        let both = [first.clone(), second].concat();
+        let answer = client.post_bytes("/probe/payload", both).await.status(200);
+        assert_eq!(answer.text(), "7", "{encoding}");
+        let junk = [first, b"junk at the end".to_vec()].concat();
+        let answer = client.post_bytes("/probe/payload", junk).await;
+        answer.problem(400, "invalid-request");
+    }
     for encoding in ["br", "gzip, gzip", "snappy"] {
         let answer = probe
             .header("content-encoding", encoding)

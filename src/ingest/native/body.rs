@@ -36,6 +36,8 @@ pub fn split<'a>(
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
+    // Some editors put a byte order mark before the text.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if NDJSON.contains(&essence.as_str()) {
         return Ok(lines(bytes));
     }

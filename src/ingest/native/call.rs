@@ -27,6 +27,22 @@ const LISTS: [(&str, Kind, usize); 8] = [
     ("evaluations", Kind::Evaluation, 1_000),
 ];
 
+/// All that a call may have.
+const PARTS: [&str; 12] = [
+    "at",
+    "errors",
+    "evaluations",
+    "id",
+    "interruptions",
+    "network",
+    "recording",
+    "session",
+    "spans",
+    "speech",
+    "toolCalls",
+    "turns",
+];
+
 /// An item of `POST /v1/ingest/calls`, and how many items it holds itself.
 pub fn item(tenant: TenantId, raw: &[u8], now: DateTime<Utc>) -> (Item, usize) {
     match body::parse(raw) {
@@ -57,15 +73,10 @@ fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (
     }
     let unknown = call.keys().map(|name| fields::Unknown {
         name: name.clone(),
-        nearest: fields::nearest(
-            name,
-            LISTS
-                .iter()
-                .map(|(list, ..)| *list)
-                .chain(["session", "recording"]),
-        ),
+        known: fields::Known::Names(&PARTS),
         is_kept: false,
     });
+    let unknown = unknown.take(fields::UNKNOWN_TOLD_MAX);
     findings.unknown.extend(unknown);
     complete(&mut fields, &mut events, &mut findings);
     let held = events.len() + 1;

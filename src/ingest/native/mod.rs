@@ -4,6 +4,7 @@ mod body;
 mod call;
 mod event;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,11 +13,12 @@ use serde::Serialize;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Ingestor;
+use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
-use crate::problem::Payload;
 use crate::problem::Problem;
 use crate::problem::Query;
+use crate::problem::Upload;
 use crate::services::ingest;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
@@ -31,17 +33,19 @@ pub async fn events(
     Now(now): Now,
     query: Query,
     headers: HeaderMap,
-    Payload(bytes): Payload,
+    upload: Upload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let admission = app.writer.admit(&ingestor.scope, bytes.len())?;
-    let raw = body::split(&headers, &bytes, "events")?;
-    body::refuse_more_than(raw.len(), ITEMS_MAX)?;
+    let admission = app.writer.admit(&ingestor.scope, 0)?;
+    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
     let tenant = ingestor.scope.tenant();
-    let items = raw
-        .into_iter()
-        .map(|raw| event::item(tenant, raw, now))
-        .collect();
+    let items = beside(bytes, move |bytes| {
+        let raw = body::split(&headers, bytes, "events")?;
+        body::refuse_more_than(raw.len(), ITEMS_MAX)?;
+        let items = raw.into_iter().map(|raw| event::item(tenant, raw, now));
+        Ok(items.collect())
+    });
+    let items = items.await?;
     answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
 }
 
@@ -52,22 +56,41 @@ pub async fn calls(
     Now(now): Now,
     query: Query,
     headers: HeaderMap,
-    Payload(bytes): Payload,
+    upload: Upload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let admission = app.writer.admit(&ingestor.scope, bytes.len())?;
-    let raw = body::split(&headers, &bytes, "calls")?;
+    let admission = app.writer.admit(&ingestor.scope, 0)?;
+    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
     let tenant = ingestor.scope.tenant();
-    let items: Vec<(Item, usize)> = raw
-        .into_iter()
-        .map(|raw| call_item(tenant, raw, now))
-        .collect();
-    // One call may be as large as a call may be; several share a request's bound.
-    if items.len() > 1 {
-        body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
-    }
-    let items = items.into_iter().map(|(item, _)| item).collect();
+    let items = beside(bytes, move |bytes| {
+        let raw = body::split(&headers, bytes, "calls")?;
+        let items: Vec<(Item, usize)> = raw
+            .into_iter()
+            .map(|raw| call_item(tenant, raw, now))
+            .collect();
+        // One call may be as large as a call may be; several share a request's bound.
+        if items.len() > 1 {
+            body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
+        }
+        Ok(items.into_iter().map(|(item, _)| item).collect())
+    });
+    let items = items.await?;
     answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
+}
+
+/// Bodies up to this size are taken apart at once: handing them over would cost more.
+const AT_ONCE_BYTES: usize = 128 * 1024;
+
+/// Takes a body apart, a large one beside the threads that answer requests.
+async fn beside<T: Send + 'static>(
+    bytes: Bytes,
+    work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes.len() <= AT_ONCE_BYTES {
+        return work(&bytes);
+    }
+    let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
+    done.map_err(|error| Error::Internal(error.to_string()))?
 }
 
 #[derive(Serialize)]
@@ -140,7 +163,7 @@ pub fn unknown(unknown: &Unknown) -> String {
     } else {
         "is not known and left out"
     };
-    match unknown.nearest {
+    match unknown.nearest() {
         Some(nearest) => format!("{fate}; did you mean `{nearest}`?"),
         None => fate.to_owned(),
     }

@@ -1,6 +1,7 @@
 //! How much may wait to be written: bytes in all, and one tenant's share of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,16 +24,17 @@ struct State {
     by_tenant: HashMap<TenantId, usize>,
 }
 
-/// Bytes that count as waiting until the last clone is dropped.
+/// Bytes of one request that count as waiting until the last clone is dropped.
 #[derive(Clone)]
 pub struct Admission {
-    _held: Arc<Held>,
+    held: Arc<Held>,
 }
 
 struct Held {
     queue: Queue,
     tenant: TenantId,
-    bytes: usize,
+    /// Changed only while the queue's state is locked.
+    bytes: AtomicUsize,
 }
 
 impl Queue {
@@ -47,30 +49,18 @@ impl Queue {
         self.lock().bytes
     }
 
-    /// A tenant alone is let in whatever it brings, since the door bounds one request; past its half it
-    /// is throttled, and past the whole everybody is asked to wait.
+    /// Lets a request in, of which so many bytes are known.
     pub fn admit(&self, tenant: TenantId, bytes: usize) -> Result<Admission> {
-        let mut state = self.lock();
-        let of_tenant = state.by_tenant.get(&tenant).copied().unwrap_or_default();
-        if state.bytes > 0 && state.bytes + bytes > self.limit {
-            return Err(Error::Unavailable("the ingest queue is full".to_owned()));
-        }
-        if of_tenant > 0 && of_tenant + bytes > self.limit / 2 {
-            return Err(Error::Throttled {
-                limit: (self.limit / 2) as u64,
-                retry_after: RETRY_AFTER,
-            });
-        }
-        state.bytes += bytes;
-        *state.by_tenant.entry(tenant).or_default() += bytes;
-        drop(state);
-        Ok(Admission {
-            _held: Arc::new(Held {
-                queue: self.clone(),
-                tenant,
-                bytes,
-            }),
-        })
+        let held = Held {
+            queue: self.clone(),
+            tenant,
+            bytes: AtomicUsize::new(0),
+        };
+        let admission = Admission {
+            held: Arc::new(held),
+        };
+        admission.grow(bytes)?;
+        Ok(admission)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -79,12 +69,37 @@ impl Queue {
     }
 }
 
+impl Admission {
+    /// So many bytes more. A request alone is let in whatever it brings, since the door bounds one
+    /// request; past its half a tenant is throttled, and past the whole everybody is asked to wait.
+    pub fn grow(&self, bytes: usize) -> Result<()> {
+        let Held { queue, tenant, .. } = &*self.held;
+        let mut state = queue.lock();
+        let own = self.held.bytes.load(Ordering::Relaxed);
+        let of_tenant = state.by_tenant.get(tenant).copied().unwrap_or_default();
+        if state.bytes > own && state.bytes + bytes > queue.limit {
+            return Err(Error::Unavailable("the ingest queue is full".to_owned()));
+        }
+        if of_tenant > own && of_tenant + bytes > queue.limit / 2 {
+            return Err(Error::Throttled {
+                limit: (queue.limit / 2) as u64,
+                retry_after: RETRY_AFTER,
+            });
+        }
+        state.bytes += bytes;
+        *state.by_tenant.entry(*tenant).or_default() += bytes;
+        self.held.bytes.store(own + bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
+        let own = self.bytes.load(Ordering::Relaxed);
         let mut state = self.queue.lock();
-        state.bytes = state.bytes.saturating_sub(self.bytes);
+        state.bytes = state.bytes.saturating_sub(own);
         if let Some(bytes) = state.by_tenant.get_mut(&self.tenant) {
-            *bytes = bytes.saturating_sub(self.bytes);
+            *bytes = bytes.saturating_sub(own);
             if *bytes == 0 {
                 state.by_tenant.remove(&self.tenant);
             }
@@ -112,9 +127,9 @@ mod tests {
         assert!(matches!(queue.admit(other, 20), Err(Error::Unavailable(_))));
         drop((first, second));
         assert_eq!(queue.bytes(), 0);
-        assert!(
-            queue.admit(greedy, 1000).is_ok(),
-            "alone, whatever one request may bring"
-        );
+        let alone = queue.admit(greedy, 1000);
+        let alone = alone.expect("alone, whatever one request may bring");
+        assert!(alone.grow(1000).is_ok(), "and however it arrives");
+        assert!(matches!(queue.admit(other, 1), Err(Error::Unavailable(_))));
     }
 }

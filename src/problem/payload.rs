@@ -1,0 +1,232 @@
+//! Request bodies: decompressed while they arrive, counted before they are kept, at most as large as
+//! the limit.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+
+use super::{Kind, Problem};
+use crate::domain::Error;
+
+/// Largest body, decompressed, in bytes. The layers put it into every request.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(pub usize);
+
+/// A whole body, decompressed.
+pub struct Payload(pub Bytes);
+
+/// A body that has not been read yet.
+pub struct Upload {
+    body: Body,
+    coding: Coding,
+    declared: Option<usize>,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Coding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+const CHUNK: usize = 64 * 1024;
+/// A frame may ask its reader to keep so many bytes in memory: 2^23, as the format recommends.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+impl<S: Send + Sync> FromRequest<S> for Upload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let limit = request.extensions().get::<BodyLimit>();
+        let limit = limit.map_or(0, |limit| limit.0);
+        let coding = coding(request.headers())?;
+        let declared = request.headers().get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        Ok(Self {
+            coding,
+            declared: declared.filter(|_| coding == Coding::Identity),
+            limit,
+            body: request.into_body(),
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Payload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let upload = Upload::from_request(request, state).await?;
+        upload.read(|_| Ok(())).await.map(Self)
+    }
+}
+
+impl Upload {
+    /// Reads it all. `count` is told of bytes before they are kept, and may refuse them.
+    pub async fn read(
+        self,
+        mut count: impl FnMut(usize) -> Result<(), Error>,
+    ) -> Result<Bytes, Problem> {
+        let mut held = Held {
+            bytes: Vec::new(),
+            counted: 0,
+            limit: self.limit,
+        };
+        let mut chunks = self.body.into_data_stream();
+        if self.coding == Coding::Identity {
+            let read = held.fill(&mut chunks, self.declared, &mut count).await;
+            if let Err(refused) = read {
+                tokio::spawn(throw_away(chunks));
+                return Err(refused);
+            }
+            return Ok(held.bytes.into());
+        }
+        let mut plain = decoder(self.coding, chunks);
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match plain.read(&mut chunk).await.map_err(|_| broken())? {
+                0 => return Ok(held.bytes.into()),
+                read => held.keep(&chunk[..read], &mut count)?,
+            }
+        }
+    }
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    counted: usize,
+    limit: usize,
+}
+
+impl Held {
+    async fn fill(
+        &mut self,
+        chunks: &mut BodyDataStream,
+        declared: Option<usize>,
+        count: &mut impl FnMut(usize) -> Result<(), Error>,
+    ) -> Result<(), Problem> {
+        if let Some(declared) = declared {
+            self.count(declared, count)?;
+            self.bytes.reserve_exact(declared);
+        }
+        while let Some(chunk) = chunks.next().await {
+            self.keep(&chunk.map_err(|_| broken())?, count)?;
+        }
+        Ok(())
+    }
+
+    fn keep(
+        &mut self,
+        chunk: &[u8],
+        count: &mut impl FnMut(usize) -> Result<(), Error>,
+    ) -> Result<(), Problem> {
+        let uncounted = (self.bytes.len() + chunk.len()).saturating_sub(self.counted);
+        if uncounted > 0 {
+            self.count(uncounted, count)?;
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        more: usize,
+        count: &mut impl FnMut(usize) -> Result<(), Error>,
+    ) -> Result<(), Problem> {
+        if self.counted.saturating_add(more) > self.limit {
+            return Err(Problem::new(
+                &Kind::TOO_LARGE,
+                format!(
+                    "the body, decompressed, is larger than {} bytes",
+                    self.limit
+                ),
+            ));
+        }
+        count(more)?;
+        self.counted += more;
+        Ok(())
+    }
+}
+
+/// How much of a refused body is read and thrown away, and for how long, so that the answer reaches a
+/// client that is still sending.
+const LINGER_BYTES: usize = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Reads the rest of a refused body, within reason.
+pub async fn throw_away(mut chunks: BodyDataStream) {
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes += chunk.len();
+            if bytes > LINGER_BYTES {
+                return;
+            }
+        }
+    };
+    // Nobody waits for it.
+    let _ = tokio::time::timeout(LINGER, all).await;
+}
+
+/// What a body is packed in (RFC 9110: names in any case; `x-gzip` is `gzip`).
+fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
+    let mut found = Coding::Identity;
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let text = value.to_str().unwrap_or("?").to_ascii_lowercase();
+        for name in text.split(',').map(str::trim) {
+            let next = match name {
+                "" | "identity" => continue,
+                "gzip" | "x-gzip" => Coding::Gzip,
+                "zstd" => Coding::Zstd,
+                _ => return Err(unknown_coding()),
+            };
+            if found != Coding::Identity {
+                return Err(unknown_coding());
+            }
+            found = next;
+        }
+    }
+    Ok(found)
+}
+
+fn unknown_coding() -> Problem {
+    Problem::new(
+        &Kind::UNSUPPORTED_MEDIA_TYPE,
+        "`Content-Encoding` must be `gzip`, `zstd` or absent, and given once",
+    )
+}
+
+fn decoder(coding: Coding, chunks: BodyDataStream) -> Pin<Box<dyn AsyncRead + Send>> {
+    let packed = StreamReader::new(chunks.map_err(io::Error::other));
+    // A body may be several packed files, one behind the other.
+    match coding {
+        Coding::Zstd => {
+            let window = DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX);
+            let mut decoder = ZstdDecoder::with_params(packed, &[window]);
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }
+        Coding::Gzip | Coding::Identity => {
+            let mut decoder = GzipDecoder::new(packed);
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }
+    }
+}
+
+fn broken() -> Problem {
+    Problem::new(
+        &Kind::INVALID_REQUEST,
+        "the body broke off or does not decompress",
+    )
+}
