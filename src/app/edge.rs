@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -17,6 +17,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const REQUEST_ID_MAX_CHARS: usize = 128;
 /// An answer depends on who asks: caches between must not mix them up.
 const VARY_BY: HeaderValue = HeaderValue::from_static("Authorization, X-API-Key, Cookie");
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// A request's id: the caller's if it is safe to log, else ours.
 #[derive(Clone, Debug)]
@@ -56,6 +57,10 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response.headers_mut().append(VARY, VARY_BY);
+    // Whatever says nothing else is one tenant's, and may change at once.
+    if !response.headers().contains_key(CACHE_CONTROL) {
+        response.headers_mut().insert(CACHE_CONTROL, PRIVATE);
+    }
     response
 }
 

@@ -8,6 +8,8 @@ use crate::telemetry;
 
 /// A short command does one thing at a time.
 const COMMAND_CONNECTIONS: u32 = 2;
+/// Writers, analytics, listeners and workers of the server, some commands, and what Postgres keeps for itself.
+const OTHER_CONNECTIONS: u32 = 50;
 
 /// How to reach the store, and the private Postgres if that is it.
 pub struct Postgres {
@@ -23,11 +25,13 @@ pub async fn postgres(settings: &Settings, hold: Hold) -> Result<Postgres, Failu
         });
     }
     let data_dir = settings.data_dir.clone();
+    // For this server's pools, and for commands beside it.
+    let connections = settings.pool_size + OTHER_CONNECTIONS;
     let embedded = embedded::open(embedded::Options {
         data_dir,
         hold,
         durable: true,
-        extra: vec![],
+        extra: vec![("max_connections".to_owned(), connections.to_string())],
     })
     .await?;
     Ok(Postgres {

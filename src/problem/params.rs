@@ -25,6 +25,8 @@ use crate::domain::{Error, Fault, Place, Result};
 
 /// Longest text that a parameter may carry, in characters.
 pub const TEXT_MAX_CHARS: usize = 255;
+/// No endpoint has so many: more are not worth telling apart.
+const PAIRS_MAX: usize = 64;
 
 /// A request's query string, not looked at yet. Every handler takes one, if only to refuse what it
 /// does not know: `query.params().finish()?`.
@@ -169,6 +171,10 @@ impl Params {
 
     /// Tells all faults, those of unknown and repeated parameters included.
     pub fn finish(mut self) -> Result<()> {
+        if self.pairs.len() > PAIRS_MAX {
+            let message = format!("must have at most {PAIRS_MAX} parameters");
+            return Err(Error::Invalid(vec![Fault::query("query", message)]));
+        }
         let mut seen: Vec<&str> = Vec::new();
         for (name, _) in &self.pairs {
             if seen.contains(&name.as_str()) {

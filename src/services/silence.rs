@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::event::Submission;
 use crate::store::Store;
@@ -25,14 +26,25 @@ pub async fn end_silent(
     patience: Patience,
     now: DateTime<Utc>,
 ) -> Result<usize> {
-    let silent = sessions::silent(store, now - patience.active, now - patience.unanswered).await?;
-    let count = silent.len();
-    for one in silent {
-        let submission = (one.session, Submission::Silence(one.last_at));
-        let admission = writer.admit(&one.scope, 0)?;
-        writer
-            .submit(&one.scope, vec![submission], admission, now)
-            .await?;
+    let (active_before, ringing_before) = (now - patience.active, now - patience.unanswered);
+    let (mut count, mut place) = (0, sessions::START);
+    loop {
+        let silent = sessions::silent(store, active_before, ringing_before, place).await?;
+        let Some(last) = silent.last() else {
+            return Ok(count);
+        };
+        place = last.place;
+        for one in silent {
+            let submission = (one.session, Submission::Silence(one.last_at));
+            // A tenant that sends too much has its turn in the next round.
+            let admission = match writer.admit(&one.scope, 0) {
+                Err(Error::Throttled { .. }) => continue,
+                admission => admission?,
+            };
+            writer
+                .submit(&one.scope, vec![submission], admission, now)
+                .await?;
+            count += 1;
+        }
     }
-    Ok(count)
 }

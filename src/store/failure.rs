@@ -24,11 +24,27 @@ where
 
 /// For `map_err`: the neutral error. Text that names tables stays in the log.
 pub(in crate::store) fn failure(error: sqlx::Error) -> Error {
-    if is_broken(&error) || is_away(&error) {
+    if lost_race(&error) {
+        Error::Unavailable(format!("{LOST_RACE}{error}"))
+    } else if is_broken(&error) || is_away(&error) {
         Error::Unavailable(error.to_string())
     } else {
         Error::Internal(error.to_string())
     }
+}
+
+/// How the text of a lost race begins, whatever language the database speaks.
+const LOST_RACE: &str = "lost a race: ";
+
+/// A transaction that lost against another: the same again will do.
+pub(in crate::store) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(cause) if cause.starts_with(LOST_RACE))
+}
+
+fn lost_race(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // serialization_failure, deadlock_detected
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }
 
 /// The connection is gone; another may work.
@@ -48,9 +64,10 @@ fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // cannot_connect_now, read_only (a failover), a deadlock's or a serialization's loser, and
+            // cannot_connect_now, read_only (a failover), statements and locks that took too long, and
             // the class of insufficient resources (disk full, too many connections).
-            matches!(&*code, "57P03" | "25006" | "40001" | "40P01") || code.starts_with("53")
+            matches!(&*code, "57P03" | "25006" | "57014" | "55P03" | "25P03")
+                || code.starts_with("53")
         }),
         _ => false,
     }

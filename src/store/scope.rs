@@ -60,10 +60,14 @@ impl Store {
 }
 
 fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> PgPool {
-    let options = options
-        .clone()
-        .application_name("voxray")
-        .options([("plan_cache_mode", plan_cache_mode), ("jit", "off")]);
+    // A statement whose asker has gone must not go on for ever, nor one that waits for a lost process.
+    let options = options.clone().application_name("voxray").options([
+        ("plan_cache_mode", plan_cache_mode),
+        ("jit", "off"),
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+    ]);
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -116,10 +116,13 @@ pub fn session(
         faults.push(Fault::body("sessionId", message));
         return None;
     }
-    Some(SessionRef {
-        id: SessionId::from_reference(tenant, &external_id),
-        external_id,
-    })
+    let id = SessionId::from_reference(tenant, &external_id);
+    if id.0.is_nil() || id.0.is_max() {
+        let message = format!("must not be a nil id, got `{external_id}`");
+        faults.push(Fault::body("sessionId", message));
+        return None;
+    }
+    Some(SessionRef { id, external_id })
 }
 
 /// An id: text, not empty, not long, without NUL.

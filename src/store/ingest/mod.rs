@@ -11,12 +11,15 @@ mod queue;
 mod save;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
@@ -36,6 +39,8 @@ const BATCH_MAX: usize = 2000;
 const RACE_RETRIES: usize = 5;
 const IDLE_POLL: Duration = Duration::from_millis(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than any statement may take: then the database, or the way there, is lost.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a batch could not be written.
 #[derive(Debug)]
@@ -56,8 +61,8 @@ impl From<Error> for Trouble {
 impl From<sqlx::Error> for Trouble {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|e| e.code());
-        // serialization_failure, deadlock_detected
-        if code.is_some_and(|code| code == "40001" || code == "40P01") {
+        // serialization_failure, deadlock_detected, lock_not_available
+        if code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03")) {
             return Self::Race;
         }
         Self::Error(failure(error))
@@ -190,9 +195,13 @@ fn pool(store: &Store) -> PgPool {
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
+            ("statement_timeout", "30s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "30s"),
         ]);
     PgPoolOptions::new()
-        .max_connections(WRITERS as u32)
+        // One more each, for when the other is lost and not yet known to be.
+        .max_connections(2 * WRITERS as u32)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .connect_lazy_with(options)
@@ -209,7 +218,11 @@ async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
             batch.push(job);
         }
         metrics::counter!("voxray_ingest_commits_total").increment(1);
-        commit(&pool, batch).await;
+        // A defect that one batch brings to light must not end the lane: its askers are told to come again.
+        let committed = AssertUnwindSafe(commit(&pool, batch)).catch_unwind();
+        if committed.await.is_err() {
+            tracing::error!("a batch could not be written because of a defect");
+        }
     }
 }
 
@@ -257,7 +270,9 @@ async fn commit(pool: &PgPool, batch: Vec<Job>) {
 /// Outcomes by job, if the batch could be committed.
 async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
     for _ in 0..RACE_RETRIES {
-        match transaction(pool, jobs).await {
+        let lost = || Trouble::Error(Error::Unavailable("the commit took too long".to_owned()));
+        let written = timeout(COMMIT_TIMEOUT, transaction(pool, jobs)).await;
+        match written.unwrap_or_else(|_| Err(lost())) {
             Ok(outcomes) => return Ok(outcomes),
             Err(Trouble::Race) => {
                 tracing::debug!("another writer was faster, trying the batch again")

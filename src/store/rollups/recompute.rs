@@ -16,10 +16,8 @@ use crate::store::analytics::RollupRow;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 use crate::store::columns::unreadable;
-use crate::store::failure::failure;
+use crate::store::failure::{failure, is_lost};
 use crate::store::scope::Scope;
-
-use super::is_lost_race;
 
 /// All calls, whatever their dimensions.
 pub const ALL: Uuid = Uuid::nil();
@@ -44,7 +42,7 @@ pub async fn day(
 ) -> Result<()> {
     for _ in 0..RACE_RETRIES {
         match attempt(connection, scope, hours).await {
-            Err(error) if is_lost_race(&error) => {
+            Err(error) if is_lost(&error) => {
                 tracing::debug!("a rollup lost a race, trying again")
             }
             done => return done,

@@ -6,5 +6,5 @@ mod record;
 mod withhold;
 
 pub use list::{count, list};
-pub use open::{Silent, silent};
+pub use open::{START, Silent, silent};
 pub use record::records;

@@ -2,6 +2,7 @@
 //! tenants; the partial index on open sessions keeps it small whatever the history.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::event::SessionRef;
@@ -9,33 +10,45 @@ use crate::domain::ids::{SessionId, TenantId};
 use crate::store::failure::read;
 use crate::store::scope::{Scope, Store};
 
-/// Handled in one round.
-const ROUND_MAX: i64 = 500;
+/// Sessions that are told at once.
+const PAGE: i64 = 500;
 
 /// An open session of which nothing has been heard since `last_at`.
 pub struct Silent {
     pub scope: Scope,
     pub session: SessionRef,
     pub last_at: DateTime<Utc>,
+    /// Where the next page starts.
+    pub place: Place,
 }
 
-/// Sessions without a fact since `active_before` (or, not yet answered, since `ringing_before`).
+/// What the pages are ordered by.
+pub type Place = (DateTime<Utc>, Uuid);
+
+/// Before all sessions.
+pub const START: Place = (DateTime::UNIX_EPOCH, Uuid::nil());
+
+/// The first page behind a place of the sessions without a fact since `active_before` (or, not yet answered, since `ringing_before`).
 pub async fn silent(
     store: &Store,
     active_before: DateTime<Utc>,
     ringing_before: DateTime<Utc>,
+    after: Place,
 ) -> Result<Vec<Silent>> {
     let rows = read(&store.analytics, || {
         sqlx::query!(
-            "select tenant_id, id, external_id, last_at
+            "select tenant_id, id, external_id, last_at, touched_at
                from sessions
               where status in ('queued', 'ringing', 'active')
                 and touched_at < case when status = 'active' then $1::timestamptz else $2::timestamptz end
-              order by touched_at
-              limit $3",
+                and (touched_at, id) > ($3, $4)
+              order by touched_at, id
+              limit $5",
             active_before,
             ringing_before,
-            ROUND_MAX,
+            after.0,
+            after.1,
+            PAGE,
         )
         .fetch_all(&store.analytics)
     })
@@ -47,6 +60,7 @@ pub async fn silent(
             external_id: row.external_id,
         },
         last_at: row.last_at,
+        place: (row.touched_at, row.id),
     });
     Ok(silent.collect())
 }
