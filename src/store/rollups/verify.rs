@@ -139,7 +139,7 @@ async fn hour_rows(
     let rows = sqlx::query_as!(
         RollupRow,
         "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-                priced, cost_micro_usd, digest
+                priced, cost_micro_usd, last_started_at, digest
            from rollup_hour
           where tenant_id = $1 and hour >= $2 and hour < $3",
         scope.tenant.0,
@@ -162,7 +162,7 @@ async fn day_rows(
     let rows = sqlx::query_as!(
         RollupRow,
         "select day as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-                priced, cost_micro_usd, digest
+                priced, cost_micro_usd, last_started_at, digest
            from rollup_day
           where tenant_id = $1 and day = $2",
         scope.tenant.0,
