@@ -16,8 +16,10 @@ use crate::domain::Error;
 use crate::domain::ids::TenantId;
 use crate::problem::Problem;
 
-/// Answers kept at once; what is asked most stays.
-const KEPT_MAX: u64 = 10_000;
+/// Bytes of answers kept at once; what is asked most stays.
+const KEPT_MAX_BYTES: u64 = 64 << 20;
+/// What an answer takes besides its question and its body, roughly.
+const OVERHEAD_BYTES: usize = 512;
 
 /// Answers by who asks what. Errors are never kept.
 #[derive(Clone)]
@@ -47,7 +49,11 @@ impl Polled {
     /// An answer is up to `ttl` old; with zero each is fresh.
     pub fn new(ttl: Duration) -> Self {
         let answers = Cache::builder()
-            .max_capacity(KEPT_MAX)
+            .weigher(|key: &Key, answer: &Answer| {
+                let bytes = key.2.len() + answer.body.len() + OVERHEAD_BYTES;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .max_capacity(KEPT_MAX_BYTES)
             .time_to_live(ttl)
             .build();
         Self {

@@ -190,10 +190,10 @@ impl Sums {
         self.declined += other.declined;
         self.missed += other.missed;
         self.ended += other.ended;
-        self.duration_ms += other.duration_ms;
-        self.tokens += other.tokens;
+        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
+        self.tokens = self.tokens.saturating_add(other.tokens);
         self.priced += other.priced;
-        self.cost_micro_usd += other.cost_micro_usd;
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(other.cost_micro_usd);
         self.last_started_at = self.last_started_at.max(other.last_started_at);
         self.digest.merge(&other.digest);
     }
@@ -208,10 +208,14 @@ impl Sums {
             Status::Queued | Status::Ringing | Status::Active => {}
         }
         self.ended += i64::from(call.duration_ms.is_some());
-        self.duration_ms += call.duration_ms.unwrap_or_default();
-        self.tokens += call.tokens;
+        self.duration_ms = self
+            .duration_ms
+            .saturating_add(call.duration_ms.unwrap_or_default());
+        self.tokens = self.tokens.saturating_add(call.tokens);
         self.priced += i64::from(call.cost_micro_usd.is_some());
-        self.cost_micro_usd += call.cost_micro_usd.unwrap_or_default();
+        self.cost_micro_usd = self
+            .cost_micro_usd
+            .saturating_add(call.cost_micro_usd.unwrap_or_default());
         self.last_started_at = self.last_started_at.max(Some(call.started_at));
         self.digest
             .merge_session(&call.digest, |stage| call.providers.of(stage).cloned());

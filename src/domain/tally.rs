@@ -84,7 +84,7 @@ impl Tally {
         self.declined += other.declined;
         self.missed += other.missed;
         self.ended += other.ended;
-        self.duration_ms += other.duration_ms;
+        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
     }
 
     pub fn success_rate(&self) -> Option<f64> {

@@ -40,6 +40,9 @@ pub async fn errors(
                          from sessions s
                         where s.tenant_id = $1
                           and s.id = e.session_id
+                          -- Says nothing new, but lets an index on the start narrow the calls.
+                          and s.started_at >= $2
+                          and s.started_at < $3
                           and ($7::text is null or s.agent_key = $7)
                           and ($8::text is null or s.workflow_slug = $8 or s.workflow_id = $8)
                           and ($9::text is null or s.channel = $9)

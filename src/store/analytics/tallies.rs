@@ -14,7 +14,7 @@ use crate::store::failure::failure;
 use crate::store::failure::read;
 use crate::store::scope::Scope;
 
-/// Counts by the beginnings of buckets; buckets without a call are not among them.
+/// Counts by the beginnings of buckets, without durations; buckets without a call are not among them.
 pub async fn volume(
     scope: &Scope,
     window: Window,
@@ -33,8 +33,7 @@ pub async fn volume(
             (dimensions.is_all(), dimensions),
             r#"select date_trunc($13, at, 'UTC') as "bucket!", sum(calls)::bigint as "calls!",
                       sum(completed)::bigint as "completed!", sum(failed)::bigint as "failed!",
-                      sum(declined)::bigint as "declined!", sum(missed)::bigint as "missed!",
-                      sum(ended)::bigint as "ended!", sum(duration_ms)::bigint as "duration_ms!"
+                      sum(declined)::bigint as "declined!", sum(missed)::bigint as "missed!"
                  from told
                 group by 1"#,
             interval.as_str()
@@ -60,7 +59,7 @@ pub async fn workflows(
                   sum(calls)::bigint as "calls!", sum(completed)::bigint as "completed!",
                   sum(failed)::bigint as "failed!", sum(declined)::bigint as "declined!",
                   sum(missed)::bigint as "missed!", sum(ended)::bigint as "ended!",
-                  sum(duration_ms)::bigint as "duration_ms!"
+                  least(sum(duration_ms), 9223372036854775807)::bigint as "duration_ms!"
              from told
             where coalesce(workflow_id, workflow_slug, workflow_name) is not null
             group by 1, 2, 3"#
@@ -94,8 +93,6 @@ struct BucketRow {
     failed: i64,
     declined: i64,
     missed: i64,
-    ended: i64,
-    duration_ms: i64,
 }
 
 impl BucketRow {
@@ -106,8 +103,7 @@ impl BucketRow {
             failed: self.failed,
             declined: self.declined,
             missed: self.missed,
-            ended: self.ended,
-            duration_ms: self.duration_ms,
+            ..Tally::default()
         };
         (self.bucket, tally)
     }
