@@ -26,11 +26,11 @@ pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Res
         scope,
         (window, window.cover()),
         (dimensions.is_all(), dimensions),
-        r#"select calls as "calls!", completed as "completed!", failed as "failed!", declined as "declined!",
+        r#"calls as "calls!", completed as "completed!", failed as "failed!", declined as "declined!",
                   missed as "missed!", ended as "ended!", duration_ms as "duration_ms!", tokens as "tokens!",
                   priced as "priced!", cost_micro_usd as "cost_micro_usd!", last_started_at as "last_started_at!",
-                  digest as "digest!", is_call as "is_call!", stt_provider, llm_provider, tts_provider
-             from told"#
+                  digest as "digest!", is_call as "is_call!", stt_provider, llm_provider, tts_provider"#,
+        ""
     )
     .fetch(&scope.analytics);
     let mut sums = Sums::default();

@@ -1,14 +1,14 @@
 //! The one rule by which a range of calls is read: whole days and hours from the rollups, ragged edges
 //! and hours that are marked dirty from the calls themselves, in one snapshot.
 
-/// Runs a statement whose end, given as a literal, selects from `told`: the rows that a range of calls
-/// (a [`Window`](crate::domain::analytics::Window) and the
-/// [`Cover`](crate::domain::analytics::Cover) of it) is told by. A row is a day, an hour, or a single
-/// call (`is_call`), `at` its beginning. Parameters of the end count from `$13`.
+/// Selects columns (a literal) of `told`, and goes on with `rest` (a literal: `where`, `group by`). `told`
+/// has the rows that a range of calls is told by, given as a [`Window`](crate::domain::analytics::Window)
+/// and the [`Cover`](crate::domain::analytics::Cover) of it. A row is a day, an hour, or a single call
+/// (`is_call`), `at` its beginning. Further parameters count from `$13`.
 ///
 /// With `all` the sums of all calls are read; without, those of every combination that fits.
 macro_rules! over_range {
-    ($row:ty, $scope:expr, ($window:expr, $cover:expr), ($all:expr, $dimensions:expr), $end:literal $(, $argument:expr)*) => {
+    ($row:ty, $scope:expr, ($window:expr, $cover:expr), ($all:expr, $dimensions:expr), $columns:literal, $rest:literal $(, $argument:expr)*) => {
         sqlx::query_as!(
             $row,
             "with dirty as materialized (
@@ -79,7 +79,7 @@ macro_rules! over_range {
                    and ($10::text is null or s.workflow_slug = $10 or s.workflow_id = $10)
                    and ($11::text is null or s.channel = $11)
                    and ($12::text is null or s.campaign = $12)
-            ) " + $end,
+            ) select " + $columns + " from told " + $rest,
             $scope.tenant.0,
             $window.from,
             $cover.hours_from,

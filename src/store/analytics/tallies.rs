@@ -31,11 +31,10 @@ pub async fn volume(
             scope,
             (window, cover),
             (dimensions.is_all(), dimensions),
-            r#"select date_trunc($13, at, 'UTC') as "bucket!", sum(calls)::bigint as "calls!",
+            r#"date_trunc($13, at, 'UTC') as "bucket!", sum(calls)::bigint as "calls!",
                       sum(completed)::bigint as "completed!", sum(failed)::bigint as "failed!",
-                      sum(declined)::bigint as "declined!", sum(missed)::bigint as "missed!"
-                 from told
-                group by 1"#,
+                      sum(declined)::bigint as "declined!", sum(missed)::bigint as "missed!""#,
+            "group by 1",
             interval.as_str()
         )
         .fetch_all(&scope.analytics)
@@ -55,14 +54,12 @@ pub async fn workflows(
         scope,
         (window, window.cover()),
         (false, dimensions),
-        r#"select workflow_id, workflow_slug, workflow_name, max(last_started_at) as "last_started_at!",
+        r#"workflow_id, workflow_slug, workflow_name, max(last_started_at) as "last_started_at!",
                   sum(calls)::bigint as "calls!", sum(completed)::bigint as "completed!",
                   sum(failed)::bigint as "failed!", sum(declined)::bigint as "declined!",
                   sum(missed)::bigint as "missed!", sum(ended)::bigint as "ended!",
-                  least(sum(duration_ms), 9223372036854775807)::bigint as "duration_ms!"
-             from told
-            where coalesce(workflow_id, workflow_slug, workflow_name) is not null
-            group by 1, 2, 3"#
+                  least(sum(duration_ms), 9223372036854775807)::bigint as "duration_ms!""#,
+        "where coalesce(workflow_id, workflow_slug, workflow_name) is not null group by 1, 2, 3"
     )
     .fetch(&scope.analytics);
     let mut workflows = Workflows::default();

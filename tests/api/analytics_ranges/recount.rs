@@ -256,10 +256,14 @@ fn workflows(calls: &[&Session]) -> Vec<Value> {
     found.into_iter().map(|(_, value)| value).collect()
 }
 
+/// By type in order, then by name, the nameless last.
+type Place = (u8, bool, String);
+/// Calls, and milliseconds.
+type Measured = (BTreeSet<Uuid>, Vec<f64>);
+
 fn providers(said: &Value, state: &State, calls: &[&Session], question: &Question) {
     let by_id: BTreeMap<Uuid, &Session> = calls.iter().map(|call| (call.id, *call)).collect();
-    // By type in order, then by name, the nameless last.
-    let mut measured: BTreeMap<(u8, bool, String), (BTreeSet<Uuid>, Vec<f64>)> = BTreeMap::new();
+    let mut measured: BTreeMap<Place, Measured> = BTreeMap::new();
     for turn in state
         .turns
         .iter()
