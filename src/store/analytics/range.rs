@@ -33,6 +33,11 @@ macro_rules! over_range {
                    and ($10::text is null or workflow_slug = $10 or workflow_id = $10)
                    and ($11::text is null or channel = $11)
                    and ($12::text is null or campaign = $12)
+            ), hours as materialized (
+                -- Before and behind the whole days. As rows of a table, so that each is a range of the index.
+                select $3::timestamptz as since, $4::timestamptz as until
+                union all
+                select $5::timestamptz, $6::timestamptz
             ), raw as materialized (
                 select $2::timestamptz as since, $3::timestamptz as until
                 union all
@@ -53,9 +58,11 @@ macro_rules! over_range {
                        r.calls, r.completed, r.failed, r.declined, r.missed, r.ended, r.duration_ms, r.tokens, r.priced,
                        r.cost_micro_usd, r.last_started_at, r.digest, null::text, null::text, null::text
                   from sets
-                  join rollup_hour r on r.tenant_id = $1 and r.dimension_set = sets.id
-                 where (r.hour >= $3 and r.hour < $4 or r.hour >= $5 and r.hour < $6)
-                   and r.hour not in (select hour from dirty)
+                 cross join hours
+                  join rollup_hour r
+                    on r.tenant_id = $1 and r.dimension_set = sets.id
+                   and r.hour >= hours.since and r.hour < hours.until
+                 where r.hour not in (select hour from dirty)
                 union all
                 select r.hour, false, sets.workflow_id, sets.workflow_slug, sets.workflow_name,
                        r.calls, r.completed, r.failed, r.declined, r.missed, r.ended, r.duration_ms, r.tokens, r.priced,
@@ -79,6 +86,9 @@ macro_rules! over_range {
                    and ($10::text is null or s.workflow_slug = $10 or s.workflow_id = $10)
                    and ($11::text is null or s.channel = $11)
                    and ($12::text is null or s.campaign = $12)
+                   -- Always so, and in no index: without it, where few columns are asked for, all of an index that
+                   -- happens to hold them is read instead of the few calls by their start.
+                   and s.turn_count >= 0
             ) select " + $columns + " from told " + $rest,
             $scope.tenant.0,
             $window.from,
