@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use moka::future::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -16,8 +16,10 @@ use crate::domain::Error;
 use crate::domain::ids::TenantId;
 use crate::problem::Problem;
 
-/// Answers kept at once; what is asked most stays.
-const KEPT_MAX: u64 = 10_000;
+/// Bytes of answers kept at once; what is asked most stays.
+const KEPT_MAX_BYTES: u64 = 64 << 20;
+/// What an answer takes besides its question and its body, roughly.
+const OVERHEAD_BYTES: usize = 512;
 
 /// Answers by who asks what. Errors are never kept.
 #[derive(Clone)]
@@ -33,13 +35,25 @@ pub type Key = (TenantId, &'static str, String);
 struct Answer {
     body: Bytes,
     etag: HeaderValue,
+    /// Where the next page is.
+    link: Option<(HeaderName, HeaderValue)>,
+}
+
+/// A page of a list, and the header that leads to the next.
+pub struct Page<T> {
+    pub body: T,
+    pub link: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Polled {
     /// An answer is up to `ttl` old; with zero each is fresh.
     pub fn new(ttl: Duration) -> Self {
         let answers = Cache::builder()
-            .max_capacity(KEPT_MAX)
+            .weigher(|key: &Key, answer: &Answer| {
+                let bytes = key.2.len() + answer.body.len() + OVERHEAD_BYTES;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .max_capacity(KEPT_MAX_BYTES)
             .time_to_live(ttl)
             .build();
         Self {
@@ -60,17 +74,31 @@ pub async fn answer<T: Serialize>(
     key: Key,
     load: impl Future<Output = Result<T, Error>>,
 ) -> Result<Response, Problem> {
+    let load = async {
+        let body = load.await?;
+        Ok(Page { body, link: None })
+    };
+    answer_page(polled, headers, key, load).await
+}
+
+/// The same for a page of a list.
+pub async fn answer_page<T: Serialize>(
+    polled: &Polled,
+    headers: &HeaderMap,
+    key: Key,
+    load: impl Future<Output = Result<Page<T>, Error>>,
+) -> Result<Response, Problem> {
     let wants_fresh = headers
         .get(CACHE_CONTROL)
         .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"no-cache"));
     let answer = if polled.is_on && !wants_fresh {
         let loaded = polled
             .answers
-            .try_get_with(key, async { Answer::of(&load.await?) })
+            .try_get_with(key, async { Answer::of(load.await?) })
             .await;
         loaded.map_err(|error| Error::clone(&error))?
     } else {
-        let fresh = Answer::of(&load.await?)?;
+        let fresh = Answer::of(load.await?)?;
         if polled.is_on {
             polled.answers.insert(key, fresh.clone()).await;
         }
@@ -80,8 +108,9 @@ pub async fn answer<T: Serialize>(
 }
 
 impl Answer {
-    fn of(value: &impl Serialize) -> Result<Self, Error> {
-        let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
+    fn of(page: Page<impl Serialize>) -> Result<Self, Error> {
+        let body =
+            serde_json::to_vec(&page.body).map_err(|error| Error::Internal(error.to_string()))?;
         let hash: [u8; 32] = Sha256::digest(&body).into();
         let hex: String = hash[..12]
             .iter()
@@ -92,6 +121,7 @@ impl Answer {
         Ok(Self {
             body: body.into(),
             etag,
+            link: page.link,
         })
     }
 
@@ -100,6 +130,7 @@ impl Answer {
             (ETAG, self.etag.clone()),
             (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         ];
+        let common = AppendHeaders(common.into_iter().chain(self.link));
         if is_known(headers, &self.etag) {
             return (StatusCode::NOT_MODIFIED, common).into_response();
         }

@@ -59,6 +59,18 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)
     }),
+    route(Get, "/api/v1/analytics/call-volume", Reader, |m| {
+        on(m, analytics::call_volume::handle)
+    }),
+    route(Get, "/api/v1/analytics/workflow-stats", Reader, |m| {
+        on(m, analytics::workflow_stats::handle)
+    }),
+    route(Get, "/api/v1/analytics/provider-latency", Reader, |m| {
+        on(m, analytics::provider_latency::handle)
+    }),
+    route(Get, "/api/v1/analytics/errors", Reader, |m| {
+        on(m, analytics::errors::handle)
+    }),
     route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
         on(m, analytics::active_calls::handle)
     }),

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::app::Clock;
-use crate::cli::{Failure, open, print};
+use crate::cli::{Failure, open, print, recount};
 use crate::config::{LogFormat, Settings, StoreSettings};
 use crate::store::embedded::Hold;
 use crate::store::{Schema, Server, Store};
@@ -17,11 +17,22 @@ const SKEW_MAX_SECONDS: i64 = 2;
 
 /// Check configuration, store and clock
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  voxray doctor --json\n\nExits with 1 if a check failed.")]
+#[command(
+    after_help = "Examples:\n  voxray doctor --json\n  voxray doctor --recount --repair\n\nExits with 1 if a check failed."
+)]
 pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Also count all calls again, and say which hours and days the analytics sum up wrongly
+    #[arg(long)]
+    recount: bool,
+    /// Have what was summed up wrongly summed up again
+    #[arg(long, requires = "recount")]
+    repair: bool,
+    /// Recount only this tenant, by name or id
+    #[arg(long, requires = "recount")]
+    tenant: Option<String>,
     #[command(flatten)]
     settings: StoreSettings,
 }
@@ -30,6 +41,8 @@ struct Check {
     name: &'static str,
     verdict: Verdict,
     detail: String,
+    /// More of it, for programs.
+    more: Map<String, Value>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.settings.load() {
         Ok(settings) => {
             checks.push(ok("configuration", "every setting is well formed"));
-            check_store(&settings, &mut checks).await;
+            check_store(&arguments, &settings, &mut checks).await;
         }
         Err(error) => checks.push(failed("configuration", error.to_string())),
     }
@@ -58,7 +71,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
+async fn check_store(arguments: &Arguments, settings: &Settings, checks: &mut Vec<Check>) {
     if settings.database_url.is_none() && !settings.data_dir.exists() {
         let folder = settings.data_dir.display();
         checks.push(warning(
@@ -75,10 +88,15 @@ async fn check_store(settings: &Settings, checks: &mut Vec<Check>) {
     match store.server().await {
         Ok(server) => {
             check_server(&server, checks);
-            checks.push(match store.schema().await {
-                Ok(schema) => check_schema(&schema),
-                Err(error) => failed("migrations", error.to_string()),
-            });
+            match store.schema().await {
+                Ok(schema) => {
+                    checks.push(check_schema(&schema));
+                    if arguments.recount {
+                        check_rollups(arguments, &store, &schema, checks).await;
+                    }
+                }
+                Err(error) => checks.push(failed("migrations", error.to_string())),
+            }
         }
         Err(error) => checks.push(failed("store", error.to_string())),
     }
@@ -125,6 +143,39 @@ fn check_server(server: &Server, checks: &mut Vec<Check>) {
     });
 }
 
+async fn check_rollups(
+    arguments: &Arguments,
+    store: &Store,
+    schema: &Schema,
+    checks: &mut Vec<Check>,
+) {
+    if schema.applied != schema.known {
+        return checks.push(failed("recount", "needs all migrations: `voxray migrate`"));
+    }
+    let tenants = match recount::tenants(store, arguments.tenant.as_deref()).await {
+        Ok(tenants) => tenants,
+        Err(error) => return checks.push(failed("recount", error.to_string())),
+    };
+    let now = Clock::system().now();
+    for tenant in tenants {
+        checks.push(
+            match recount::recount(store, &tenant, arguments.repair, now).await {
+                Ok(found) => Check {
+                    name: "recount",
+                    verdict: if found.is_right() {
+                        Verdict::Ok
+                    } else {
+                        Verdict::Failed
+                    },
+                    detail: found.told(&tenant.name),
+                    more: found.to_json(&tenant),
+                },
+                Err(error) => failed("recount", format!("tenant `{}`: {error}", tenant.name)),
+            },
+        );
+    }
+}
+
 fn check_schema(schema: &Schema) -> Check {
     let Schema { applied, known, .. } = schema;
     match applied.cmp(known) {
@@ -143,7 +194,11 @@ fn check_schema(schema: &Schema) -> Check {
 fn print_checks(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     if as_json {
         let items = checks.iter().map(|check| {
-            json!({ "check": check.name, "verdict": check.verdict.as_str(), "detail": check.detail })
+            let mut item = check.more.clone();
+            item.insert("check".to_owned(), json!(check.name));
+            item.insert("verdict".to_owned(), json!(check.verdict.as_str()));
+            item.insert("detail".to_owned(), json!(check.detail));
+            Value::Object(item)
         });
         return print::json(&Value::from_iter(items));
     }
@@ -175,6 +230,7 @@ fn ok(name: &'static str, detail: impl Into<String>) -> Check {
         name,
         verdict: Verdict::Ok,
         detail: detail.into(),
+        more: Map::new(),
     }
 }
 
@@ -183,6 +239,7 @@ fn warning(name: &'static str, detail: impl Into<String>) -> Check {
         name,
         verdict: Verdict::Warning,
         detail: detail.into(),
+        more: Map::new(),
     }
 }
 
@@ -191,5 +248,6 @@ fn failed(name: &'static str, detail: impl Into<String>) -> Check {
         name,
         verdict: Verdict::Failed,
         detail: detail.into(),
+        more: Map::new(),
     }
 }

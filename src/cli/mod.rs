@@ -11,6 +11,7 @@ mod load;
 mod migrate;
 mod open;
 mod print;
+mod recount;
 mod serve;
 mod span;
 mod tenant;

@@ -61,6 +61,16 @@ impl Window {
         (from < to).then_some(Self { from, to })
     }
 
+    /// The range as ragged edges and whole hours.
+    pub fn cover_by_hour(self) -> Cover {
+        let cover = self.cover();
+        Cover {
+            days_from: cover.hours_to,
+            days_to: cover.hours_to,
+            ..cover
+        }
+    }
+
     /// The range as ragged edges, whole hours and whole days.
     pub fn cover(self) -> Cover {
         let (first_hour, last_hour) = (
@@ -113,7 +123,7 @@ pub fn day_of(time: DateTime<Utc>) -> DateTime<Utc> {
     floor(time, TimeDelta::days(1))
 }
 
-fn floor(time: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
+pub(super) fn floor(time: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
     // Only times at the ends of the calendar cannot be rounded, and the doors refuse those.
     time.duration_trunc(step).unwrap_or(time)
 }
@@ -133,6 +143,13 @@ pub struct Dimensions {
     pub campaign: Option<String>,
 }
 
+impl Dimensions {
+    /// Whether nothing is left out.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a range of calls adds up to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sums {
@@ -148,12 +165,15 @@ pub struct Sums {
     /// Calls with a cost, and their costs.
     pub priced: i64,
     pub cost_micro_usd: i64,
+    /// The start of the latest call; none over nothing.
+    pub last_started_at: Option<DateTime<Utc>>,
     pub digest: Digest,
 }
 
 /// What one call adds.
 #[derive(Clone, Debug)]
 pub struct Share {
+    pub started_at: DateTime<Utc>,
     pub status: Status,
     pub duration_ms: Option<i64>,
     pub tokens: i64,
@@ -170,10 +190,11 @@ impl Sums {
         self.declined += other.declined;
         self.missed += other.missed;
         self.ended += other.ended;
-        self.duration_ms += other.duration_ms;
-        self.tokens += other.tokens;
+        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
+        self.tokens = self.tokens.saturating_add(other.tokens);
         self.priced += other.priced;
-        self.cost_micro_usd += other.cost_micro_usd;
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(other.cost_micro_usd);
+        self.last_started_at = self.last_started_at.max(other.last_started_at);
         self.digest.merge(&other.digest);
     }
 
@@ -187,28 +208,42 @@ impl Sums {
             Status::Queued | Status::Ringing | Status::Active => {}
         }
         self.ended += i64::from(call.duration_ms.is_some());
-        self.duration_ms += call.duration_ms.unwrap_or_default();
-        self.tokens += call.tokens;
+        self.duration_ms = self
+            .duration_ms
+            .saturating_add(call.duration_ms.unwrap_or_default());
+        self.tokens = self.tokens.saturating_add(call.tokens);
         self.priced += i64::from(call.cost_micro_usd.is_some());
-        self.cost_micro_usd += call.cost_micro_usd.unwrap_or_default();
+        self.cost_micro_usd = self
+            .cost_micro_usd
+            .saturating_add(call.cost_micro_usd.unwrap_or_default());
+        self.last_started_at = self.last_started_at.max(Some(call.started_at));
         self.digest
             .merge_session(&call.digest, |stage| call.providers.of(stage).cloned());
     }
 
-    /// Completed of those that ended one way or the other, in percent; none over nothing.
     pub fn success_rate(&self) -> Option<f64> {
-        let decided = self.completed + self.failed;
-        (decided > 0).then(|| self.completed as f64 / decided as f64 * 100.0)
+        success_rate(self.completed, self.failed)
     }
 
     pub fn avg_duration_seconds(&self) -> Option<f64> {
-        (self.ended > 0).then(|| self.duration_ms as f64 / 1000.0 / self.ended as f64)
+        avg_duration_seconds(self.duration_ms, self.ended)
     }
 
     /// What is known of the cost; none where no call is priced.
     pub fn total_cost_micro_usd(&self) -> Option<i64> {
         (self.priced > 0).then_some(self.cost_micro_usd)
     }
+}
+
+/// Completed of those that ended one way or the other, in percent; none over nothing.
+pub fn success_rate(completed: i64, failed: i64) -> Option<f64> {
+    let decided = completed + failed;
+    (decided > 0).then(|| completed as f64 / decided as f64 * 100.0)
+}
+
+/// None over nothing.
+pub fn avg_duration_seconds(duration_ms: i64, ended: i64) -> Option<f64> {
+    (ended > 0).then(|| duration_ms as f64 / 1000.0 / ended as f64)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod page;
 pub mod record;
 pub mod session;
+pub mod tally;
 pub mod turn;
 
 pub use error::{Error, Fault, Place, Result};

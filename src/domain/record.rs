@@ -63,6 +63,23 @@ pub struct Record {
     pub content_withheld: bool,
 }
 
+/// Which errors a list shows. Absent means any.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ErrorFilter {
+    pub service: Option<&'static str>,
+    pub level: Option<&'static str>,
+}
+
+/// An error with the call that it happened in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallError {
+    pub call: SessionId,
+    /// Its place among the errors of its call by time, from 0.
+    pub place: i64,
+    /// Its agent is the call's where it names none.
+    pub error: ServiceError,
+}
+
 impl Record {
     /// From the first attempt to connect to the end, in ms.
     pub fn total_duration_ms(&self) -> Option<i64> {

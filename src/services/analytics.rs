@@ -1,7 +1,17 @@
 //! What dashboards poll: sums over a range of calls, and what is going on right now.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
 use crate::domain::Result;
 use crate::domain::analytics::{Dimensions, Sums, Window};
+use crate::domain::digest::{Entry, Stage};
+use crate::domain::page::{Limit, Slice};
+use crate::domain::record::{CallError, ErrorFilter};
+use crate::domain::session::Workflow;
+use crate::domain::tally::{Interval, Tally};
+use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::analytics;
 
@@ -20,4 +30,62 @@ pub async fn summary(scope: &Scope, window: Window, dimensions: &Dimensions) -> 
 
 pub async fn active_calls(scope: &Scope, dimensions: &Dimensions) -> Result<i64> {
     analytics::active(scope, dimensions).await
+}
+
+/// Every bucket with a part in the range, ascending, with what started in that part.
+pub async fn call_volume(
+    scope: &Scope,
+    window: Window,
+    interval: Interval,
+    dimensions: &Dimensions,
+) -> Result<Vec<(DateTime<Utc>, Tally)>> {
+    let counted: BTreeMap<_, _> = analytics::volume(scope, window, interval, dimensions).await?;
+    let of = |bucket| counted.get(&bucket).copied().unwrap_or_default();
+    let buckets = interval.buckets(window);
+    Ok(buckets.map(|bucket| (bucket, of(bucket))).collect())
+}
+
+/// The workflows with the most calls.
+pub async fn workflow_stats(
+    scope: &Scope,
+    window: Window,
+    dimensions: &Dimensions,
+    limit: usize,
+) -> Result<Vec<(Workflow, Tally)>> {
+    let workflows = analytics::workflows(scope, window, dimensions).await?;
+    Ok(workflows.top(limit))
+}
+
+/// Measurements by stage and provider, in the order of speech; what names no provider comes last.
+pub async fn provider_latency(
+    scope: &Scope,
+    window: Window,
+    dimensions: &Dimensions,
+) -> Result<Vec<Entry>> {
+    let sums = analytics::sums(scope, window, dimensions).await?;
+    let of_stage = |stage| {
+        let entries = sums.digest.entries().iter();
+        let (unnamed, named): (Vec<&Entry>, Vec<&Entry>) = entries
+            .filter(|entry| entry.stage == stage)
+            .partition(|entry| entry.provider.is_empty());
+        named
+            .into_iter()
+            .chain(unnamed)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let stages = [Stage::Stt, Stage::Llm, Stage::Tts];
+    Ok(stages.into_iter().flat_map(of_stage).collect())
+}
+
+/// One page of errors, and how many there are in all.
+pub async fn errors(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    window: Window,
+    dimensions: &Dimensions,
+    filter: &ErrorFilter,
+    page: (i64, Limit),
+) -> Result<(Slice<CallError>, i64)> {
+    analytics::errors(scope, content, window, dimensions, filter, page).await
 }

@@ -21,6 +21,15 @@ fn call(id: &str, started_at: &str, status: &str, ms: i64) -> Value {
     })
 }
 
+/// Those that take a range.
+const ENDPOINTS: [&str; 5] = [
+    "summary",
+    "call-volume",
+    "workflow-stats",
+    "provider-latency",
+    "errors",
+];
+
 async fn summary(client: &Client, query: &str) -> Value {
     client
         .header("cache-control", "no-cache")
@@ -130,9 +139,231 @@ async fn an_unchanged_answer_is_a_304_and_a_tenant_sees_only_its_own() {
 }
 
 #[tokio::test]
+async fn every_endpoint_may_be_polled() {
+    let server = TestServer::start().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let ingestor = acme.ingestor().await;
+    let mut one = call("a", "2025-06-11T08:00:00Z", "failed", 100);
+    one["errors"] = json!([{"service": "llm", "message": "it broke"}]);
+    ingestor.post("/v1/ingest/calls", &one).await.status(200);
+    let (reader, stranger) = (acme.reader().await, other.reader().await);
+    for endpoint in ENDPOINTS {
+        let path = format!("/api/v1/analytics/{endpoint}");
+        let first = reader.get(&path).await.status(200);
+        assert_eq!(first.header("cache-control"), "private, no-cache");
+        let theirs = stranger.get(&path).await.status(200);
+        assert_ne!(first.json(), theirs.json(), "{endpoint}");
+        let again = reader.header("if-none-match", &first.header("etag"));
+        assert!(again.get(&path).await.status(304).body.is_empty());
+        let other_filter = format!("{path}?agent_key=nobody");
+        again.get(&other_filter).await.status(200);
+    }
+}
+
+#[tokio::test]
+async fn call_volume_has_every_bucket() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls = [
+        call("a", "2025-06-01T23:59:59Z", "completed", 100),
+        call("b", "2025-06-02T00:00:00Z", "failed", 101),
+        call("c", "2025-06-02T02:30:00Z", "missed", 100),
+        call("d", "2025-06-02T02:30:01Z", "active", 100),
+    ];
+    let body = json!({ "calls": calls });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    let reader = acme.reader().await;
+    let volume = async |query: &str| {
+        let path = format!("/api/v1/analytics/call-volume?{query}");
+        reader.get(&path).await.status(200).json()
+    };
+    let bucket = |at: &str, [total, completed, failed, missed]: [i64; 4]| {
+        json!({"timestamp": format!("2025-06-{at}:00:00Z"), "total": total, "completed": completed, "failed": failed,
+            "declined": 0, "missed": missed})
+    };
+    let range = "started_after=2025-06-01T23:30:00Z&started_before=2025-06-02T02:30:01Z";
+    assert_eq!(
+        volume(range).await,
+        json!({"interval": "hour", "data": [
+            bucket("01T23", [1, 1, 0, 0]), bucket("02T00", [1, 0, 1, 0]), bucket("02T01", [0, 0, 0, 0]), bucket("02T02", [1, 0, 0, 1])]})
+    );
+    assert_eq!(
+        volume(&format!("interval=day&{range}")).await["data"],
+        json!([bucket("01T00", [1, 1, 0, 0]), bucket("02T00", [2, 0, 1, 1])])
+    );
+    // 2025-06-02 is a Monday.
+    let week = volume(&format!("interval=week&{range}&agent_key=agent-0")).await;
+    let monday = json!({"timestamp": "2025-05-26T00:00:00Z", "total": 1, "completed": 1, "failed": 0, "declined": 0, "missed": 0});
+    assert_eq!(week["data"], json!([monday, bucket("02T00", [1, 0, 0, 1])]));
+
+    // 400 days of hours are told, 500 days of days too, 500 days of hours not.
+    let from = "started_after=2024-01-01T00:00:00Z";
+    let many = volume(&format!("{from}&started_before=2025-02-04T00:00:00Z")).await;
+    assert_eq!(many["data"].as_array().map(Vec::len), Some(9_600));
+    let far = format!("{from}&started_before=2025-05-15T00:00:00Z");
+    let days = volume(&format!("interval=day&{far}")).await;
+    assert_eq!(days["data"].as_array().map(Vec::len), Some(500));
+    for query in [
+        far.as_str(),
+        "interval=day&started_after=1970-01-01T00:00:00Z&started_before=9999-12-31T23:59:59Z",
+    ] {
+        let path = format!("/api/v1/analytics/call-volume?{query}");
+        let faults = reader
+            .get(&path)
+            .await
+            .problem(400, "invalid-request")
+            .faults();
+        assert!(
+            faults[0].starts_with("interval makes ") && faults[0].contains("at most 10000"),
+            "{faults:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_workflow_has_its_newest_name_and_the_limit_holds() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let named = |id: &str, at: &str, workflow: Value| {
+        let mut call = call(id, &format!("2025-06-11T{at}:00Z"), "completed", 100);
+        call["session"]["workflow"] = workflow;
+        call
+    };
+    let calls = [
+        named(
+            "a",
+            "08:10",
+            json!({"id": "w", "name": "Zebra", "slug": "zebra"}),
+        ),
+        named("b", "08:50", json!({"id": "w", "name": "Aardvark"})),
+        named("c", "08:20", json!({"id": "w"})),
+        named("d", "08:30", json!({"name": "Lonely"})),
+        named("e", "08:30", Value::Null),
+    ];
+    let body = json!({ "calls": calls });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    let reader = acme.reader().await.header("cache-control", "no-cache");
+    let names = |answer: &Value| -> Vec<Value> {
+        let items = answer.as_array().expect("items").iter();
+        items
+            .map(|item| {
+                json!([
+                    item["workflow_id"],
+                    item["workflow_name"],
+                    item["workflow_slug"],
+                    item["total_calls"]
+                ])
+            })
+            .collect()
+    };
+    // From the calls, then from their sums.
+    for _ in 0..2 {
+        let path = "/api/v1/analytics/workflow-stats";
+        let all = reader.get(path).await.status(200).json();
+        let expected = [
+            json!(["w", "Aardvark", "zebra", 3]),
+            json!([null, "Lonely", null, 1]),
+        ];
+        assert_eq!(names(&all), expected);
+        let first = reader.get(&format!("{path}?limit=1")).await.status(200);
+        assert_eq!(names(&first.json()), expected[..1]);
+        // Of the calls in the range.
+        let early = reader
+            .get(&format!("{path}?started_before=2025-06-11T08:25:00Z"))
+            .await;
+        assert_eq!(names(&early.json()), [json!(["w", "Zebra", "zebra", 2])]);
+        drain(&server.app.store, server.clock.now()).await;
+    }
+    for limit in ["0", "51"] {
+        let path = format!("/api/v1/analytics/workflow-stats?limit={limit}");
+        reader.get(&path).await.problem(400, "invalid-request");
+    }
+}
+
+#[tokio::test]
+async fn providers_are_told_apart_and_the_nameless_come_last() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut nameless = call("a", "2025-06-11T08:00:00Z", "completed", 50);
+    nameless["session"]["providers"] = Value::Null;
+    let mut other = call("b", "2025-06-11T08:00:00Z", "completed", 100);
+    other["turns"][1]["providers"] = json!({"llm": "groq"});
+    let calls = [
+        nameless,
+        other,
+        call("c", "2025-06-11T09:00:00Z", "completed", 200),
+    ];
+    let body = json!({ "calls": calls });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    let answer = acme
+        .reader()
+        .await
+        .get("/api/v1/analytics/provider-latency")
+        .await;
+    let found: Vec<Value> = answer
+        .status(200)
+        .json()
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| {
+            json!([
+                item["provider_type"],
+                item["provider_name"],
+                item["avg_latency_ms"],
+                item["call_count"],
+                item["measurements"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        json!(found),
+        json!([
+            ["stt", "deepgram", 150.0, 2, 2],
+            ["stt", null, 50.0, 1, 1],
+            ["llm", "groq", 200.0, 1, 1],
+            ["llm", "openai", 400.0, 1, 1],
+            ["llm", null, 100.0, 1, 1],
+            ["tts", "cartesia", 150.0, 2, 2],
+            ["tts", null, 50.0, 1, 1]
+        ])
+    );
+}
+
+#[tokio::test]
 async fn wrong_ranges_are_told() {
     let server = TestServer::start().await;
     let reader = server.tenant("acme").await.reader().await;
+    for endpoint in ENDPOINTS {
+        for (query, fault) in [
+            ("period=2h", "period must be one of"),
+            (
+                "started_after=2025-06-11T12:00:00Z",
+                "started_after must be before",
+            ),
+            (
+                "started_before=1969-12-31T00:00:00Z",
+                "started_before must not be before 1970",
+            ),
+            ("channel=fax", "channel must be one of"),
+            ("workflow=", "workflow must not be empty"),
+            (
+                "wrkflow=x",
+                "wrkflow is no parameter here; the nearest is `workflow`",
+            ),
+        ] {
+            let path = format!("/api/v1/analytics/{endpoint}?{query}");
+            let answer = reader.get(&path).await.problem(400, "invalid-request");
+            let faults = answer.faults();
+            assert!(
+                faults.iter().any(|told| told.starts_with(fault)),
+                "{path}: {faults:?}"
+            );
+        }
+    }
     for (query, fault) in [
         ("?period=2h", "period must be one of"),
         (

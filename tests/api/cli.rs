@@ -3,7 +3,8 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
 
 use super::support::{Client, TestServer};
@@ -448,5 +449,93 @@ async fn until_ready(client: &Client, address: &str) {
             "the server does not get ready"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_counts_again_and_repairs_beside_a_server() {
+    // One server whose rollups nobody keeps, and one that keeps its own.
+    for server in [TestServer::without_work().await, TestServer::start().await] {
+        let url = server.database_url();
+        let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+        for tenant in [&acme, &other] {
+            let session = |n| json!({"sessionId": format!("call-{n}"), "startedAt": "2025-06-01T08:30:00Z", "status": "completed"});
+            let calls: Vec<Value> = (0..5).map(|n| json!({ "session": session(n) })).collect();
+            let body = json!({ "calls": calls });
+            let ingestor = tenant.ingestor().await;
+            ingestor.post("/v1/ingest/calls", &body).await.status(200);
+        }
+        let repair = ["doctor", "--recount", "--repair", "--json"];
+        // Marks that are open are no difference, and are waited for.
+        drained(&url).await;
+        let recount = |ran: &Value, tenant: &str| -> Value {
+            let checks = ran.as_array().expect("checks").iter();
+            let mut of = checks.filter(|check| check["tenant"] == tenant);
+            of.next().expect("a recount").clone()
+        };
+        let fine = run(&url, &["doctor", "--recount", "--json"]).await.json();
+        assert_eq!(recount(&fine, "acme")["differences"], json!([]));
+
+        let mut connection = PgConnection::connect(&url).await.expect("a database");
+        for spoil in [
+            "update rollup_hour set calls = calls + 1 where tenant_id = $1",
+            "update rollup_day set calls = 7 where tenant_id = $1",
+            "insert into rollup_day select tenant_id, day + interval '4 days', dimension_set, calls, completed, failed, declined, missed,
+                    ended, duration_ms, tokens, priced, cost_micro_usd, digest, last_started_at from rollup_day where tenant_id = $1",
+        ] {
+            let done = sqlx::query(spoil).bind(acme.id.0).execute(&mut connection);
+            assert!(done.await.expect("done").rows_affected() > 0);
+        }
+        let told = run(&url, &["doctor", "--recount"]).await.code(1).out;
+        assert!(
+            told.contains("the hour of 2025-06-01T08:00:00Z says 6 calls, counted 5"),
+            "{told}"
+        );
+        let only_other = run(&url, &["doctor", "--recount", "--tenant", "other"]).await;
+        only_other.code(0);
+        let wrong = run(&url, &["doctor", "--recount", "--json"]).await.code(1);
+        let wrong: Value = serde_json::from_str(&wrong.out).expect("JSON");
+        assert_eq!(
+            recount(&wrong, "acme")["differences"],
+            json!([
+                {"at": "2025-06-01T08:00:00Z", "unit": "hour", "rolledUpCalls": 6, "countedCalls": 5},
+                {"at": "2025-06-01T00:00:00Z", "unit": "day", "rolledUpCalls": 7, "countedCalls": 5},
+                {"at": "2025-06-05T00:00:00Z", "unit": "day", "rolledUpCalls": 7, "countedCalls": 0},
+            ])
+        );
+        assert_eq!(recount(&wrong, "other")["differences"], json!([]));
+
+        let repaired = run(&url, &repair).await.json();
+        assert_eq!(recount(&repaired, "acme")["repaired"], true, "{repaired}");
+        let fine = run(&url, &repair).await.json();
+        assert_eq!(recount(&fine, "acme")["differences"], json!([]));
+        run(&url, &["doctor", "--recount", "--tenant", "nobody"])
+            .await
+            .code(1);
+        run(&url, &["doctor", "--repair"]).await.code(2);
+    }
+}
+
+/// Waits until no hour is marked, summing up what nobody else does.
+async fn drained(url: &str) {
+    let store = voxray::store::Store::connect(voxray::store::parse_url(url).expect("a URL"), 2);
+    let mut connection = PgConnection::connect(url).await.expect("a database");
+    let begun = Instant::now();
+    loop {
+        voxray::store::rollups::drain(&store, super::support::now())
+            .await
+            .expect("a store");
+        let marks: i64 = sqlx::query_scalar("select count(*) from dirty_hour")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count");
+        if marks == 0 {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{marks} marks are left"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -4,6 +4,9 @@
 
 mod access;
 mod analytics;
+mod analytics_errors;
+mod analytics_ranges;
+mod analytics_seed;
 mod auth;
 mod bad_input;
 mod cli;

@@ -1,7 +1,12 @@
 //! The analytics dialect: snake_case, ranges by name or by bounds. A file an endpoint.
 
 pub mod active_calls;
+pub mod call_volume;
+pub mod errors;
+pub mod provider_latency;
+mod range;
 pub mod summary;
+pub mod workflow_stats;
 
 use crate::domain::analytics::Dimensions;
 use crate::domain::fields::CHANNELS;

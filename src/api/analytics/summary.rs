@@ -3,18 +3,16 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::range::Range;
 use super::{dimensions, tenth};
 use crate::api::format;
 use crate::api::polled;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
-use crate::domain::analytics::{Period, Window};
 use crate::domain::digest::Stage;
-use crate::problem::Params;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analytics;
@@ -29,48 +27,14 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let dimensions = dimensions(&mut params);
-    let range = Range::read(&mut params);
-    let window = range.window(now);
-    if window.is_none() {
-        params.fault(
-            "started_after",
-            "must be before `started_before`, or before now where that is not given",
-        );
-    }
+    let (range, window) = Range::read(&mut params, now);
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "summary", &(&range, &dimensions));
     let load = async move {
-        // Checked above; without faults there is a window.
-        let window = window.unwrap_or(Window { from: now, to: now });
-        Ok(Body::from(
-            analytics::summary(&reader.scope, window, &dimensions).await?,
-        ))
+        let summary = analytics::summary(&reader.scope, window, &dimensions).await?;
+        Ok(Body::from(summary))
     };
     polled::answer(&app.polled, &headers, key, load).await
-}
-
-/// The range as it was asked for: the same request a second later is the same question.
-#[derive(Debug)]
-struct Range {
-    period: Period,
-    after: Option<DateTime<Utc>>,
-    before: Option<DateTime<Utc>>,
-}
-
-impl Range {
-    fn read(params: &mut Params) -> Self {
-        Self {
-            period: params
-                .choice("period", &Period::ALL, Period::as_str)
-                .unwrap_or(Period::Day),
-            after: params.time("started_after"),
-            before: params.time("started_before"),
-        }
-    }
-
-    fn window(&self, now: DateTime<Utc>) -> Option<Window> {
-        Window::of(self.period, self.after, self.before, now)
-    }
 }
 
 #[derive(Serialize)]

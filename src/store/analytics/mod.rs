@@ -1,35 +1,36 @@
 //! What ranges of calls add up to: rollups where they are up to date, calls where they are not.
 
+mod errors;
+mod range;
+mod tallies;
+
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use uuid::Uuid;
 
 use crate::domain::Result;
-use crate::domain::analytics::{Dimensions, Share, Sums, Window};
+use crate::domain::analytics::{Dimensions, Sums, Window};
 use crate::domain::digest::Digest;
-use crate::domain::session::{Providers, Status};
+use crate::domain::session::Providers;
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, read};
 use crate::store::scope::Scope;
 
+pub use errors::errors;
+pub use tallies::{volume, workflows};
+
 /// Reads a range, exact at every instant: a change and its mark are seen together or not at all.
 pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {
-    let cover = window.cover();
-    let mut rows = sqlx::query_file_as!(
+    let mut rows = range::over_range!(
         Row,
-        "src/store/analytics/range.sql",
-        scope.tenant.0,
-        window.from,
-        cover.hours_from,
-        cover.days_from,
-        cover.days_to,
-        cover.hours_to,
-        window.to,
-        *dimensions == Dimensions::default(),
-        dimensions.agent_key.as_deref(),
-        dimensions.workflow.as_deref(),
-        dimensions.channel.as_deref(),
-        dimensions.campaign.as_deref(),
+        scope,
+        (window, window.cover()),
+        (dimensions.is_all(), dimensions),
+        r#"calls as "calls!", completed as "completed!", failed as "failed!", declined as "declined!",
+                  missed as "missed!", ended as "ended!", duration_ms as "duration_ms!", tokens as "tokens!",
+                  priced as "priced!", cost_micro_usd as "cost_micro_usd!", last_started_at as "last_started_at!",
+                  digest as "digest!", is_call as "is_call!", stt_provider, llm_provider, tts_provider"#,
+        ""
     )
     .fetch(&scope.analytics);
     let mut sums = Sums::default();
@@ -74,9 +75,9 @@ struct Row {
     tokens: i64,
     priced: i64,
     cost_micro_usd: i64,
+    last_started_at: DateTime<Utc>,
     digest: Vec<u8>,
-    /// Set where the row is a single call.
-    status: Option<String>,
+    is_call: bool,
     stt_provider: Option<String>,
     llm_provider: Option<String>,
     tts_provider: Option<String>,
@@ -86,33 +87,32 @@ impl Row {
     fn add_to(self, sums: &mut Sums) -> Result<()> {
         let digest = Digest::from_bytes(&self.digest)
             .ok_or_else(|| unreadable("digest", self.digest.len()))?;
-        match self.status {
-            None => sums.merge(&Sums {
-                calls: self.calls,
-                completed: self.completed,
-                failed: self.failed,
-                declined: self.declined,
-                missed: self.missed,
-                ended: self.ended,
-                duration_ms: self.duration_ms,
-                tokens: self.tokens,
-                priced: self.priced,
-                cost_micro_usd: self.cost_micro_usd,
-                digest,
-            }),
-            Some(status) => sums.add(&Share {
-                status: Status::parse(&status)
-                    .ok_or_else(|| unreadable("sessions.status", &status))?,
-                duration_ms: (self.ended > 0).then_some(self.duration_ms),
-                tokens: self.tokens,
-                cost_micro_usd: (self.priced > 0).then_some(self.cost_micro_usd),
-                providers: Providers {
-                    stt: self.stt_provider,
-                    llm: self.llm_provider,
-                    tts: self.tts_provider,
-                },
-                digest,
-            }),
+        let mut row = Sums {
+            calls: self.calls,
+            completed: self.completed,
+            failed: self.failed,
+            declined: self.declined,
+            missed: self.missed,
+            ended: self.ended,
+            duration_ms: self.duration_ms,
+            tokens: self.tokens,
+            priced: self.priced,
+            cost_micro_usd: self.cost_micro_usd,
+            last_started_at: Some(self.last_started_at),
+            digest: Digest::default(),
+        };
+        if self.is_call {
+            let providers = Providers {
+                stt: self.stt_provider,
+                llm: self.llm_provider,
+                tts: self.tts_provider,
+            };
+            sums.merge(&row);
+            sums.digest
+                .merge_session(&digest, |stage| providers.of(stage).cloned());
+        } else {
+            row.digest = digest;
+            sums.merge(&row);
         }
         Ok(())
     }
@@ -132,6 +132,7 @@ pub(in crate::store) struct RollupRow {
     pub tokens: i64,
     pub priced: i64,
     pub cost_micro_usd: i64,
+    pub last_started_at: DateTime<Utc>,
     pub digest: Vec<u8>,
 }
 
@@ -150,6 +151,7 @@ impl RollupRow {
             tokens: self.tokens,
             priced: self.priced,
             cost_micro_usd: self.cost_micro_usd,
+            last_started_at: Some(self.last_started_at),
             digest,
         };
         Ok((self.at, self.dimension_set, sums))

@@ -222,8 +222,9 @@ async fn save(
     changes: &BTreeMap<Key, Change>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let (mut new, mut old, mut retagged, mut hours) =
-        (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut new, mut old, mut retagged, mut moved) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut hours = BTreeSet::new();
     for (key, change) in changes {
         let row = || SessionRow {
             key: *key,
@@ -247,6 +248,9 @@ async fn save(
             Some(before) => {
                 hours.insert((key.0, hour_of(before.started_at)));
                 old.push(row());
+                if before.started_at != session.started_at && before.counters.errors > 0 {
+                    moved.push(row());
+                }
                 if before.tags != session.tags
                     || (!session.tags.is_empty() && before.started_at != session.started_at)
                 {
@@ -272,8 +276,14 @@ async fn save(
     save::errors(
         connection,
         Rows::of(each().map(|(key, c)| (key, &c.errors))),
+        |key| {
+            changes
+                .get(key)
+                .map_or(now, |change| change.session.started_at)
+        },
     )
     .await?;
+    save::move_errors(connection, &moved).await?;
     save::evaluations(
         connection,
         Rows::of(each().map(|(key, c)| (key, &c.evaluations))),

@@ -417,9 +417,11 @@ pub async fn interruptions(
     Ok(())
 }
 
+/// Errors carry their call's start, which analytics ask for them by.
 pub async fn errors(
     connection: &mut PgConnection,
     rows: Rows<'_, String, ServiceError>,
+    call_started_at: impl Fn(&Key) -> DateTime<Utc>,
 ) -> Result<()> {
     delete_by_id!(connection, rows.gone, "delete from errors t");
     if rows.written.is_empty() {
@@ -428,13 +430,13 @@ pub async fn errors(
     let rows = &rows.written;
     sqlx::query!(
         "insert into errors
-              (tenant_id, session_id, id, at, service, level, code, message, details, turn, agent, extra)
+              (tenant_id, session_id, id, at, service, level, code, message, details, turn, agent, extra, call_started_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
-                              $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[])
+                              $8::text[], $9::text[], $10::integer[], $11::text[], $12::text[], $13::timestamptz[])
              on conflict (tenant_id, session_id, id)
              do update set at = excluded.at, service = excluded.service, level = excluded.level, code = excluded.code,
                 message = excluded.message, details = excluded.details, turn = excluded.turn,
-                agent = excluded.agent, extra = excluded.extra",
+                agent = excluded.agent, extra = excluded.extra, call_started_at = excluded.call_started_at",
         &column(rows, |(key, _)| key.0),
         &column(rows, |(key, _)| key.1),
         &column(rows, |(_, e)| e.id.clone()),
@@ -447,6 +449,26 @@ pub async fn errors(
         &column(rows, |(_, e)| e.turn) as _,
         &column(rows, |(_, e)| e.agent.clone()) as _,
         &column(rows, |(_, e)| to_text(&e.extra)),
+        &column(rows, |(key, _)| call_started_at(key)),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Tells the errors of calls whose start moved.
+pub async fn move_errors(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update errors e
+            set call_started_at = k.started_at
+           from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as k (tenant_id, session_id, started_at)
+          where e.tenant_id = k.tenant_id and e.session_id = k.session_id and e.call_started_at <> k.started_at",
+        &column(rows, |r| r.key.0),
+        &column(rows, |r| r.key.1),
+        &column(rows, |r| session(r).started_at),
     )
     .execute(connection)
     .await?;

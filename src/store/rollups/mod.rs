@@ -14,7 +14,7 @@ use crate::domain::ids::TenantId;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
-pub use verify::{Difference, mark, verify};
+pub use verify::{Difference, is_marked, mark, verify};
 
 /// An hour that ended so recently may still be receiving: readers take its calls one by one anyway.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(2);

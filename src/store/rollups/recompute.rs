@@ -138,6 +138,7 @@ pub async fn sum_hours(
     let mut fresh = Fresh::default();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let share = Share {
+            started_at: row.started_at,
             status: Status::parse(&row.status)
                 .ok_or_else(|| unreadable("sessions.status", &row.status))?,
             duration_ms: row.duration_ms,
@@ -217,10 +218,11 @@ async fn replace_hours(
     sqlx::query!(
         "insert into rollup_hour
               (tenant_id, hour, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-               priced, cost_micro_usd, digest)
+               priced, cost_micro_usd, digest, last_started_at)
          select $1, *
            from unnest($2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[])",
+                       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[],
+                       $15::timestamptz[])",
         scope.tenant.0,
         &column(&rows, |(key, _)| key.0),
         &column(&rows, |(key, _)| key.1),
@@ -235,6 +237,7 @@ async fn replace_hours(
         &column(&rows, |(_, s)| s.priced),
         &column(&rows, |(_, s)| s.cost_micro_usd),
         &column(&rows, |(_, s)| s.digest.to_bytes()),
+        &column(&rows, |(_, s)| s.last_started_at) as _,
     )
     .execute(connection)
     .await
@@ -251,7 +254,7 @@ async fn replace_day(
     let rows = sqlx::query_as!(
         RollupRow,
         "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-                priced, cost_micro_usd, digest
+                priced, cost_micro_usd, last_started_at, digest
            from rollup_hour
           where tenant_id = $1
             and hour >= $2
@@ -280,10 +283,11 @@ async fn replace_day(
     sqlx::query!(
         "insert into rollup_day
               (tenant_id, day, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-               priced, cost_micro_usd, digest)
+               priced, cost_micro_usd, digest, last_started_at)
          select $1, $2, *
            from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
-                       $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[])",
+                       $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[],
+                       $15::timestamptz[])",
         scope.tenant.0,
         day,
         &column(&rows, |(set, _)| **set),
@@ -298,6 +302,7 @@ async fn replace_day(
         &column(&rows, |(_, s)| s.priced),
         &column(&rows, |(_, s)| s.cost_micro_usd),
         &column(&rows, |(_, s)| s.digest.to_bytes()),
+        &column(&rows, |(_, s)| s.last_started_at) as _,
     )
     .execute(connection)
     .await

@@ -22,7 +22,7 @@ pub struct Difference {
     pub rolled_up_calls: i64,
 }
 
-/// Compares all hours and days of a tenant that are not marked dirty with a recount.
+/// Compares all hours and days of a tenant that are not marked dirty with a recount, a day at a time.
 pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
     let mut connection = scope.analytics.acquire().await.map_err(failure)?;
     let mut snapshot = connection
@@ -33,7 +33,9 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
         r#"select hour as "hour!"
              from (select distinct date_trunc('hour', started_at, 'UTC') as hour from sessions where tenant_id = $1
                    union
-                   select hour from rollup_hour where tenant_id = $1) hours
+                   select hour from rollup_hour where tenant_id = $1
+                   union
+                   select day from rollup_day where tenant_id = $1) hours
             where hour not in (select d.hour from dirty_hour d where d.tenant_id = $1)
             order by hour"#,
         scope.tenant.0,
@@ -70,12 +72,30 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
     Ok(differences)
 }
 
+/// An hour, or a day's hours.
+fn hours_of(differences: &[Difference]) -> Vec<DateTime<Utc>> {
+    let hours = |d: &Difference| 0..if d.is_day { 24 } else { 1 };
+    differences
+        .iter()
+        .flat_map(|d| hours(d).map(|hour| d.at + TimeDelta::hours(hour)))
+        .collect()
+}
+
+/// Whether one of these is marked, so that it is told by its calls until it is summed up again.
+pub async fn is_marked(scope: &Scope, differences: &[Difference]) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from dirty_hour where tenant_id = $1 and hour = any ($2)) as "marked!""#,
+        scope.tenant.0,
+        &hours_of(differences),
+    )
+    .fetch_one(&scope.analytics)
+    .await
+    .map_err(failure)
+}
+
 /// Marks hours (or a day's hours) to be summed up again.
 pub async fn mark(scope: &Scope, differences: &[Difference]) -> Result<()> {
-    let hours: Vec<DateTime<Utc>> = differences
-        .iter()
-        .flat_map(|d| (0..if d.is_day { 24 } else { 1 }).map(|hour| d.at + TimeDelta::hours(hour)))
-        .collect();
+    let hours = hours_of(differences);
     sqlx::query!(
         "insert into dirty_hour (tenant_id, hour) select $1, hour from unnest($2::timestamptz[]) as h (hour)",
         scope.tenant.0,
@@ -139,7 +159,7 @@ async fn hour_rows(
     let rows = sqlx::query_as!(
         RollupRow,
         "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-                priced, cost_micro_usd, digest
+                priced, cost_micro_usd, last_started_at, digest
            from rollup_hour
           where tenant_id = $1 and hour >= $2 and hour < $3",
         scope.tenant.0,
@@ -162,7 +182,7 @@ async fn day_rows(
     let rows = sqlx::query_as!(
         RollupRow,
         "select day as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
-                priced, cost_micro_usd, digest
+                priced, cost_micro_usd, last_started_at, digest
            from rollup_day
           where tenant_id = $1 and day = $2",
         scope.tenant.0,

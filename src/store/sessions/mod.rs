@@ -8,3 +8,4 @@ mod withhold;
 pub use list::{count, list};
 pub use open::{START, Silent, silent};
 pub use record::records;
+pub(in crate::store) use withhold::withhold_error;

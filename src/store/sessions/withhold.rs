@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::items::FAILED;
+use crate::domain::items::{FAILED, ServiceError};
 use crate::domain::record::Record;
 
 const SESSION_SHOWN: [&str; 8] = [
@@ -86,14 +86,17 @@ pub fn withhold(record: &mut Record) {
     for interruption in &mut record.interruptions {
         show_only(&mut interruption.extra, &INTERRUPTION_SHOWN);
     }
-    for error in &mut record.errors {
-        error.message = error.code.clone();
-        error.details = None;
-        show_only(&mut error.extra, &ERROR_SHOWN);
-    }
+    record.errors.iter_mut().for_each(withhold_error);
     for evaluation in &mut record.evaluations {
         evaluation.notes = None;
     }
+}
+
+/// The code stands in the message's place.
+pub fn withhold_error(error: &mut ServiceError) {
+    error.message = error.code.clone();
+    error.details = None;
+    show_only(&mut error.extra, &ERROR_SHOWN);
 }
 
 /// Objects that are shown, and of them what is known to be no content.

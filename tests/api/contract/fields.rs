@@ -32,6 +32,8 @@ fn lists_are_those_of_the_code() {
     assert_eq!(*schema("Level"), json!(fields::LEVELS));
     let service = &document()["components"]["schemas"]["ServiceError"]["properties"]["service"];
     assert_eq!(service["enum"], or_null(fields::SERVICES));
+    let service = &document()["components"]["schemas"]["CallError"]["properties"]["service"];
+    assert_eq!(service["enum"], or_null(fields::SERVICES));
     let period = &document()["components"]["parameters"]["period"]["schema"];
     assert_eq!(period["enum"], json!(Period::ALL.map(Period::as_str)));
     assert_eq!(period["default"], Period::Day.as_str());

@@ -10,4 +10,4 @@ mod server;
 pub use client::{Answer, Client};
 pub use cluster::{TestDatabase, database};
 pub use proxy::Proxy;
-pub use server::{TestServer, now};
+pub use server::{Tenant, TestServer, now};

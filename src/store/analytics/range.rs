@@ -1,0 +1,110 @@
+//! The one rule by which a range of calls is read: whole days and hours from the rollups, ragged edges
+//! and hours that are marked dirty from the calls themselves, in one snapshot.
+
+/// Selects columns (a literal) of `told`, and goes on with `rest` (a literal: `where`, `group by`). `told`
+/// has the rows that a range of calls is told by, given as a [`Window`](crate::domain::analytics::Window)
+/// and the [`Cover`](crate::domain::analytics::Cover) of it. A row is a day, an hour, or a single call
+/// (`is_call`), `at` its beginning. Further parameters count from `$13`.
+///
+/// With `all` the sums of all calls are read; without, those of every combination that fits.
+macro_rules! over_range {
+    ($row:ty, $scope:expr, ($window:expr, $cover:expr), ($all:expr, $dimensions:expr), $columns:literal, $rest:literal $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            $row,
+            "with dirty as materialized (
+                select distinct hour
+                  from dirty_hour
+                 where tenant_id = $1 and hour >= $3 and hour < $6
+            ), dirty_day as materialized (
+                -- A day with a dirty hour is told by its hours.
+                select distinct date_trunc('day', hour, 'UTC') as day
+                  from dirty
+                 where hour >= $4 and hour < $5
+            ), sets as materialized (
+                select '00000000-0000-0000-0000-000000000000'::uuid as id,
+                       null::text as workflow_id, null::text as workflow_slug, null::text as workflow_name
+                 where $8::boolean
+                union all
+                select id, workflow_id, workflow_slug, workflow_name
+                  from dimension_sets
+                 where tenant_id = $1
+                   and not $8
+                   and ($9::text is null or agent_key = $9)
+                   and ($10::text is null or workflow_slug = $10 or workflow_id = $10)
+                   and ($11::text is null or channel = $11)
+                   and ($12::text is null or campaign = $12)
+            ), hours as materialized (
+                -- Before and behind the whole days. As rows of a table, so that each is a range of the index.
+                select $3::timestamptz as since, $4::timestamptz as until
+                union all
+                select $5::timestamptz, $6::timestamptz
+            ), raw as materialized (
+                select $2::timestamptz as since, $3::timestamptz as until
+                union all
+                select $6::timestamptz, $7::timestamptz
+                union all
+                select hour, hour + interval '1 hour' from dirty
+            ), told as (
+                select r.day as at, false as is_call, sets.workflow_id, sets.workflow_slug, sets.workflow_name,
+                       r.calls, r.completed, r.failed, r.declined, r.missed, r.ended, r.duration_ms, r.tokens, r.priced,
+                       r.cost_micro_usd, r.last_started_at, r.digest,
+                       null::text as stt_provider, null::text as llm_provider, null::text as tts_provider
+                  from sets
+                  join rollup_day r on r.tenant_id = $1 and r.dimension_set = sets.id
+                 where r.day >= $4 and r.day < $5
+                   and r.day not in (select day from dirty_day)
+                union all
+                select r.hour, false, sets.workflow_id, sets.workflow_slug, sets.workflow_name,
+                       r.calls, r.completed, r.failed, r.declined, r.missed, r.ended, r.duration_ms, r.tokens, r.priced,
+                       r.cost_micro_usd, r.last_started_at, r.digest, null::text, null::text, null::text
+                  from sets
+                 cross join hours
+                  join rollup_hour r
+                    on r.tenant_id = $1 and r.dimension_set = sets.id
+                   and r.hour >= hours.since and r.hour < hours.until
+                 where r.hour not in (select hour from dirty)
+                union all
+                select r.hour, false, sets.workflow_id, sets.workflow_slug, sets.workflow_name,
+                       r.calls, r.completed, r.failed, r.declined, r.missed, r.ended, r.duration_ms, r.tokens, r.priced,
+                       r.cost_micro_usd, r.last_started_at, r.digest, null::text, null::text, null::text
+                  from dirty_day
+                 cross join sets
+                  join rollup_hour r
+                    on r.tenant_id = $1 and r.dimension_set = sets.id
+                   and r.hour >= dirty_day.day and r.hour < dirty_day.day + interval '1 day'
+                 where r.hour not in (select hour from dirty)
+                union all
+                select s.started_at, true, s.workflow_id, s.workflow_slug, s.workflow_name,
+                       1::bigint, (s.status = 'completed')::integer::bigint, (s.status = 'failed')::integer::bigint,
+                       (s.status = 'declined')::integer::bigint, (s.status = 'missed')::integer::bigint,
+                       (s.duration_ms is not null)::integer::bigint, coalesce(s.duration_ms, 0), s.total_tokens,
+                       (s.cost_micro_usd is not null)::integer::bigint, coalesce(s.cost_micro_usd, 0),
+                       s.started_at, s.digest, s.stt_provider, s.llm_provider, s.tts_provider
+                  from raw
+                  join sessions s on s.tenant_id = $1 and s.started_at >= raw.since and s.started_at < raw.until
+                 where ($9::text is null or s.agent_key = $9)
+                   and ($10::text is null or s.workflow_slug = $10 or s.workflow_id = $10)
+                   and ($11::text is null or s.channel = $11)
+                   and ($12::text is null or s.campaign = $12)
+                   -- Always so, and in no index: without it, where few columns are asked for, all of an index that
+                   -- happens to hold them is read instead of the few calls by their start.
+                   and s.turn_count >= 0
+            ) select " + $columns + " from told " + $rest,
+            $scope.tenant.0,
+            $window.from,
+            $cover.hours_from,
+            $cover.days_from,
+            $cover.days_to,
+            $cover.hours_to,
+            $window.to,
+            $all,
+            $dimensions.agent_key.as_deref(),
+            $dimensions.workflow.as_deref(),
+            $dimensions.channel.as_deref(),
+            $dimensions.campaign.as_deref(),
+            $($argument,)*
+        )
+    };
+}
+
+pub(super) use over_range;
