@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::Value;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -256,11 +257,7 @@ impl Store {
             floor(to, hour),
             to,
         ];
-        let mut statement: String = include_str!("../../src/store/analytics/range.sql")
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("--"))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let mut statement = statement_with(r#"priced as "priced!", cost_micro_usd"#);
         for n in (8..=12).rev() {
             let value = if n == 8 { "true" } else { "null::text" };
             statement = statement.replace(&format!("${n}"), value);
@@ -290,6 +287,23 @@ fn share_of(copy: u64) -> usize {
         left -= share;
     }
     0
+}
+
+/// The statement of the server that has this text in it, without its comments.
+fn statement_with(text: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
+    let files = std::fs::read_dir(folder).expect("the statements").flatten();
+    let mut statements = files.map(|file| {
+        let file = std::fs::read(file.path()).expect("a statement");
+        let file: Value = serde_json::from_slice(&file).expect("JSON");
+        file["query"].as_str().unwrap_or_default().to_owned()
+    });
+    let statement = statements.find(|statement| statement.contains(text));
+    let statement = statement.expect("a statement with this text");
+    let lines = statement
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Where in the range a copy lies, evenly for every tenant and whatever the number of copies.

@@ -22,18 +22,36 @@ where
     }
 }
 
+/// The same for a read that is more than one call of the driver.
+pub(in crate::store) async fn read_whole<T, F>(pool: &PgPool, run: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    match run().await {
+        Err(Error::Unavailable(cause)) if cause.starts_with(BROKEN) => {
+            tracing::debug!(cause, "a connection was broken, reading again");
+            sweep(pool).await;
+            run().await
+        }
+        done => done,
+    }
+}
+
 /// For `map_err`: the neutral error. Text that names tables stays in the log.
 pub(in crate::store) fn failure(error: sqlx::Error) -> Error {
     if lost_race(&error) {
         Error::Unavailable(format!("{LOST_RACE}{error}"))
-    } else if is_broken(&error) || is_away(&error) {
+    } else if is_broken(&error) {
+        Error::Unavailable(format!("{BROKEN}{error}"))
+    } else if is_away(&error) {
         Error::Unavailable(error.to_string())
     } else {
         Error::Internal(error.to_string())
     }
 }
 
-/// How the text of a lost race begins, whatever language the database speaks.
+/// How the text of an error begins, whatever language the database speaks.
+const BROKEN: &str = "connection lost: ";
 const LOST_RACE: &str = "lost a race: ";
 
 /// A transaction that lost against another: the same again will do.

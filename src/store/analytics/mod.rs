@@ -13,7 +13,7 @@ use crate::domain::analytics::{Dimensions, Sums, Window};
 use crate::domain::digest::Digest;
 use crate::domain::session::Providers;
 use crate::store::columns::unreadable;
-use crate::store::failure::{failure, read};
+use crate::store::failure::{failure, read, read_whole};
 use crate::store::scope::Scope;
 
 pub use errors::errors;
@@ -21,6 +21,10 @@ pub use tallies::{volume, workflows};
 
 /// Reads a range, exact at every instant: a change and its mark are seen together or not at all.
 pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {
+    read_whole(&scope.analytics, || sum_up(scope, window, dimensions)).await
+}
+
+async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {
     let mut rows = range::over_range!(
         Row,
         scope,

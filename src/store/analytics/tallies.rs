@@ -11,7 +11,7 @@ use crate::domain::analytics::{Dimensions, Window};
 use crate::domain::session::Workflow;
 use crate::domain::tally::{Interval, Tally, Workflows};
 use crate::store::failure::failure;
-use crate::store::failure::read;
+use crate::store::failure::{read, read_whole};
 use crate::store::scope::Scope;
 
 /// Counts by the beginnings of buckets, without durations; buckets without a call are not among them.
@@ -49,6 +49,10 @@ pub async fn workflows(
     window: Window,
     dimensions: &Dimensions,
 ) -> Result<Workflows> {
+    read_whole(&scope.analytics, || tally(scope, window, dimensions)).await
+}
+
+async fn tally(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Workflows> {
     let mut rows = over_range!(
         WorkflowRow,
         scope,
