@@ -7,6 +7,7 @@
 
 mod batch;
 mod load;
+mod outbox;
 mod queue;
 mod save;
 
