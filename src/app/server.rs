@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{App, Clock, router};
 use crate::domain::Result;
+use crate::services::live;
 use crate::services::silence;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
@@ -76,9 +77,11 @@ pub async fn serve(
             tracing::debug!(%error, "a connection kept its delay");
         }
     });
-    let signal = stopping.clone();
+    let (signal, live) = (stopping.clone(), app.live.clone());
     let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
         stop.await;
+        // Answers that never end by themselves would be waited for.
+        live.stop();
         signal.cancel();
     });
     let deadline = async {
@@ -92,6 +95,13 @@ pub async fn serve(
             Ok(())
         }
     };
+    app.live.stop();
+    if timeout(app.settings.shutdown_grace, app.live.ended())
+        .await
+        .is_err()
+    {
+        tracing::warn!("live connections were still open at the end of the grace time");
+    }
     if timeout(
         app.settings.shutdown_grace.max(Duration::from_secs(1)),
         tasks.end(),
@@ -125,8 +135,17 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     });
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| keep_rollups(store, clock, stop));
+    start_live(app, tasks);
     let app = app.clone();
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
+}
+
+/// Numbers what is written, and tells those who watch.
+fn start_live(app: &App, tasks: &Tasks) {
+    tasks.spawn(|stop| live::notify(app.live.clone(), app.writer.written(), stop));
+    tasks.spawn(|stop| live::hear(app.live.clone(), stop));
+    let clock = app.clock.clone();
+    tasks.spawn(|stop| live::sequence(app.live.clone(), move || clock.now(), stop));
 }
 
 async fn end_silent(app: App) {

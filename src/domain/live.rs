@@ -415,10 +415,7 @@ mod tests {
 
     #[test]
     fn names_narrow_add_and_take_away() {
-        let (one, two) = (
-            SessionId(Uuid::from_u128(1)),
-            SessionId(Uuid::from_u128(2)),
-        );
+        let (one, two) = (SessionId(Uuid::from_u128(1)), SessionId(Uuid::from_u128(2)));
         let calls = |calls: &[SessionId]| Named {
             calls: calls.to_vec(),
             ..Named::default()

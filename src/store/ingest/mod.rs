@@ -12,12 +12,13 @@ mod queue;
 mod save;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
@@ -70,6 +71,7 @@ impl From<sqlx::Error> for Trouble {
 pub struct Writer {
     queue: Queue,
     lanes: Vec<mpsc::UnboundedSender<Job>>,
+    written: Arc<Notify>,
 }
 
 /// What one request says of the sessions of one lane, each with the places where outcomes belong.
@@ -89,16 +91,18 @@ impl Writer {
     /// `queue_bytes` bounds what may wait.
     pub fn start(store: &Store, queue_bytes: usize) -> Self {
         let pool = pool(store);
+        let written = Arc::new(Notify::new());
         let lanes = (0..WRITERS)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(run(pool.clone(), receiver));
+                tokio::spawn(run(pool.clone(), receiver, written.clone()));
                 sender
             })
             .collect();
         Self {
             queue: Queue::new(queue_bytes),
             lanes,
+            written,
         }
     }
 
@@ -107,6 +111,11 @@ impl Writer {
         while self.queue.bytes() > 0 {
             tokio::time::sleep(IDLE_POLL).await;
         }
+    }
+
+    /// Wakes who waits for something to be committed.
+    pub fn written(&self) -> Arc<Notify> {
+        self.written.clone()
     }
 
     /// Bytes that wait to be committed.
@@ -199,7 +208,7 @@ fn pool(store: &Store) -> PgPool {
         .connect_lazy_with(options)
 }
 
-async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
+async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>, written: Arc<Notify>) {
     while let Some(first) = jobs.recv().await {
         let mut batch = vec![first];
         let mut size = batch[0].size();
@@ -211,6 +220,7 @@ async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
         }
         metrics::counter!("voxray_ingest_commits_total").increment(1);
         commit(&pool, batch).await;
+        written.notify_one();
     }
 }
 

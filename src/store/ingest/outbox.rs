@@ -31,8 +31,15 @@ pub async fn append(
         &column(&rows, |(key, _)| key.0),
         &column(&rows, |(key, _)| key.1),
         &column(&rows, |_| now),
-        &column(&rows, |(_, change)| change.session.status.as_str().to_owned()),
-        &column(&rows, |(key, change)| to_text(&of(change, before.get(*key)))),
+        &column(&rows, |(_, change)| change
+            .session
+            .status
+            .as_str()
+            .to_owned()),
+        &column(&rows, |(key, change)| to_text(&of(
+            change,
+            before.get(*key)
+        ))),
     )
     .execute(connection)
     .await?;
