@@ -52,7 +52,11 @@ impl Watcher {
 }
 
 /// The same, also by a ticket in the query string: browsers send no headers when they open a socket.
-pub struct SocketWatcher(pub Watcher);
+pub struct SocketWatcher {
+    pub watcher: Watcher,
+    /// The ticket is used up.
+    pub by_ticket: bool,
+}
 
 /// The parameter that carries a ticket.
 pub const TOKEN: &str = "token";
@@ -121,13 +125,13 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let pairs = query_pairs(parts, state).await;
         refuse_key_in_query(&pairs)?;
-        let Some((_, token)) = pairs.iter().find(|(name, _)| name == TOKEN) else {
-            return Ok(Self(watcher(grant(parts, state).await?)?));
+        let token = pairs.iter().find(|(name, _)| name == TOKEN);
+        let Some((_, token)) = token.filter(|_| !present::is_presented(&parts.headers)) else {
+            return Ok(Self {
+                watcher: watcher(grant(parts, state).await?)?,
+                by_ticket: false,
+            });
         };
-        if present::is_presented(&parts.headers) {
-            let fault = Fault::query(TOKEN, "is given beside a key in a header, send one only");
-            return Err(Error::Invalid(vec![fault]).into());
-        }
         let now = Clock::from_ref(state).now();
         let grant = match ticket::parse(token) {
             Some(ticket) => Keyring::from_ref(state).redeem(&ticket, now).await?,
@@ -140,7 +144,10 @@ where
         };
         tracing::Span::current()
             .record("tenant.id", tracing::field::display(grant.scope().tenant()));
-        Ok(Self(watcher(grant)?))
+        Ok(Self {
+            watcher: watcher(grant)?,
+            by_ticket: true,
+        })
     }
 }
 

@@ -30,13 +30,14 @@ const PART_WITHIN: Duration = Duration::from_secs(3);
 
 pub async fn handle(
     State(app): State<App>,
-    SocketWatcher(watcher): SocketWatcher,
+    SocketWatcher { watcher, by_ticket }: SocketWatcher,
     query: Query,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let mut params = query.params();
-    // Used up already.
-    params.text(TOKEN);
+    if params.text(TOKEN).is_some() && !by_ticket {
+        params.fault(TOKEN, "is given beside a key in a header, send one only");
+    }
     let opening = Opening::read(&mut params, watcher.tenant());
     params.finish()?;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;

@@ -1,0 +1,438 @@
+//! Calls as they happen, through real sockets and streams.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+use voxray::store::api_keys;
+
+use super::support::contract::faults;
+use super::support::{Client, TestServer, now};
+
+/// Far more than anything here takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BOTH: &str = "sessions:read,transcripts:read";
+
+struct Socket(WebSocketStream<TcpStream>);
+
+/// What ended a socket.
+#[derive(Debug)]
+enum Ended {
+    Closed(Option<CloseFrame>),
+    Broken(Error),
+}
+
+/// Opens a socket with a key in a header, or without; the refusal's status and body where there is one.
+async fn open(server: &TestServer, path: &str, key: Option<&str>) -> Result<Socket, (u16, Value)> {
+    open_with_buffer(server, path, key, None).await
+}
+
+async fn open_with_buffer(
+    server: &TestServer,
+    path: &str,
+    key: Option<&str>,
+    receive_buffer_bytes: Option<u32>,
+) -> Result<Socket, (u16, Value)> {
+    let address = server.base.trim_start_matches("http://");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    if let Some(bytes) = receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes).expect("a small buffer");
+    }
+    let address_of_server = address.parse().expect("an address");
+    let stream = socket.connect(address_of_server).await.expect("connected");
+    let mut request = format!("ws://{address}{path}")
+        .into_client_request()
+        .expect("a request");
+    if let Some(key) = key {
+        let value = format!("Bearer {key}").parse().expect("a header");
+        request.headers_mut().insert("authorization", value);
+    }
+    match client_async(request, stream).await {
+        Ok((socket, _)) => Ok(Socket(socket)),
+        Err(Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            let problem = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            Err((response.status().as_u16(), problem))
+        }
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+async fn connect(server: &TestServer, path: &str, key: &str) -> Socket {
+    open(server, path, Some(key)).await.expect("a socket")
+}
+
+#[track_caller]
+fn checked(text: &str) -> Value {
+    let message: Value = serde_json::from_str(text).expect("a message of JSON");
+    let faults = faults("/components/schemas/LiveMessage", &message);
+    assert!(faults.is_empty(), "{faults:?} in {message}");
+    message
+}
+
+impl Socket {
+    /// The next message, as the contract has it; or the end.
+    async fn next(&mut self) -> Result<Value, Ended> {
+        loop {
+            let frame = timeout(PATIENCE, self.0.next())
+                .await
+                .expect("a frame in time");
+            match frame {
+                Some(Ok(Message::Text(text))) => return Ok(checked(&text)),
+                Some(Ok(Message::Close(frame))) => return Err(Ended::Closed(frame)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(Ended::Broken(error)),
+                None => return Err(Ended::Closed(None)),
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Value {
+        self.next().await.expect("a message")
+    }
+
+    /// Up to and with the first message of a type, without counts, which come when they come.
+    async fn until(&mut self, last: &str) -> Vec<Value> {
+        let mut messages = Vec::new();
+        loop {
+            let message = self.message().await;
+            if message["type"] == last {
+                messages.push(message);
+                return messages;
+            }
+            if message["type"] != "active_count" {
+                messages.push(message);
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Value) {
+        let frame = Message::Text(message.to_string().into());
+        self.0.send(frame).await.expect("sent");
+    }
+
+    /// What was said before has been followed once this is answered.
+    async fn settle(&mut self) {
+        self.send(json!({ "type": "ping" })).await;
+        self.until("pong").await;
+    }
+
+    /// Reads on until the server ends it.
+    async fn end(&mut self) -> Ended {
+        loop {
+            if let Err(ended) = self.next().await {
+                return ended;
+            }
+        }
+    }
+}
+
+fn types(messages: &[Value]) -> Vec<&str> {
+    messages
+        .iter()
+        .map(|m| m["type"].as_str().unwrap_or_default())
+        .collect()
+}
+
+fn call(id: &str, status: &str, texts: &[&str]) -> Value {
+    let turns: Vec<Value> = texts
+        .iter()
+        .enumerate()
+        .map(|(n, text)| json!({ "speaker": "user", "text": text, "startMs": n * 1000, "endMs": n * 1000 + 500 }))
+        .collect();
+    json!({
+        "session": { "sessionId": id, "agentId": "desk", "startedAt": "2025-06-11T11:59:00Z", "status": status,
+                     "at": "2025-06-11T11:59:30Z" },
+        "turns": turns,
+    })
+}
+
+async fn write(ingestor: &Client, call: Value) {
+    ingestor.post("/v1/ingest/calls", &call).await.status(200);
+}
+
+fn error_call(id: &str) -> Value {
+    let mut call = call(id, "failed", &["Hello?"]);
+    call["errors"] = json!([{ "service": "llm", "level": "error", "code": "timeout", "message": "secret words" }]);
+    call
+}
+
+#[tokio::test]
+async fn an_ingested_call_is_told_in_order_and_without_gaps() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    let connected = socket.message().await;
+    assert_eq!(connected["type"], "connected");
+    assert_eq!(
+        (&connected["seq"], &connected["data"]["active_count"]),
+        (&json!(0), &json!(0))
+    );
+
+    let id = "01890a5d-7c3e-4b9a-8c1d-2e3f40516273";
+    write(&ingestor, call(id, "active", &["One", "Two"])).await;
+    let first = socket.until("call.transcript").await;
+    assert_eq!(types(&first), ["call.started", "call.transcript"]);
+    assert_eq!(
+        (first[0]["call_id"].as_str(), &first[0]["data"]["status"]),
+        (Some(id), &json!("active"))
+    );
+    assert_eq!(
+        first[1]["data"],
+        json!({ "index": 0, "speaker": "user", "text": "One", "start_ms": 0, "end_ms": 500 })
+    );
+    let second = socket.until("call.transcript").await;
+    assert_eq!(second[0]["data"]["text"], "Two");
+
+    let mut later = error_call(id);
+    later["session"]["at"] = json!("2025-06-11T11:59:40Z");
+    write(&ingestor, later).await;
+    let rest = socket.until("call.failed").await;
+    let (last, error) = (&rest[rest.len() - 1], &rest[rest.len() - 2]);
+    assert_eq!(
+        (&error["type"], &error["data"]["message"]),
+        (&json!("call.error"), &json!("secret words"))
+    );
+    assert_eq!(
+        (&last["data"]["status"], &last["data"]["errors"]),
+        (&json!("failed"), &json!(1))
+    );
+    assert_eq!(last["timestamp"], "2025-06-11T12:00:00Z");
+    let seqs: Vec<i64> = [first, second, rest]
+        .concat()
+        .iter()
+        .filter_map(|m| m["seq"].as_i64())
+        .collect();
+    assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_number_of_active_calls_is_told_when_it_changes() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls?types=active_count", &key).await;
+    socket.message().await;
+    for (status, at, expected) in [("active", "11:59:30", 1), ("completed", "11:59:40", 0)] {
+        let mut one = call("s", status, &[]);
+        one["session"]["at"] = json!(format!("2025-06-11T{at}Z"));
+        write(&ingestor, one).await;
+        let told = socket.message().await;
+        assert_eq!(told["type"], "active_count");
+        assert_eq!(told["data"]["active_count"], expected);
+    }
+    let late = connect(&server, "/ws/calls", &key).await.message().await;
+    assert_eq!(late["data"]["active_count"], 0);
+}
+
+#[tokio::test]
+async fn several_servers_on_one_store_tell_the_same() {
+    let one = TestServer::start().await;
+    let two = one.beside().await;
+    let acme = one.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut sockets = [
+        connect(&one, "/ws/calls", &key).await,
+        connect(&two, "/ws/calls", &key).await,
+    ];
+    for socket in &mut sockets {
+        socket.message().await;
+    }
+    write(&ingestor, call("s", "completed", &["Hello"])).await;
+    let [first, second] = &mut sockets;
+    let (first, second) = (
+        first.until("call.ended").await,
+        second.until("call.ended").await,
+    );
+    assert_eq!(
+        types(&first),
+        ["call.started", "call.transcript", "call.ended"]
+    );
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn another_tenant_hears_nothing() {
+    let server = TestServer::start().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let mut stranger = connect(&server, "/ws/calls", &other.key(BOTH).await).await;
+    let mut own = connect(&server, "/ws/calls", &acme.key(BOTH).await).await;
+    stranger.message().await;
+    own.message().await;
+    write(&acme.ingestor().await, call("s", "completed", &["Secret"])).await;
+    own.until("call.ended").await;
+    // Its own first event comes first, with the first number.
+    write(&other.ingestor().await, call("s", "completed", &["Mine"])).await;
+    let told = stranger.until("call.ended").await;
+    assert_eq!(
+        types(&told),
+        ["call.started", "call.transcript", "call.ended"]
+    );
+    assert_eq!(
+        (&told[0]["seq"], &told[1]["data"]["text"]),
+        (&json!(1), &json!("Mine"))
+    );
+    // Nor does it by naming the call.
+    let theirs = own.settle();
+    theirs.await;
+}
+
+#[tokio::test]
+async fn what_was_said_needs_the_right_to_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    // The order of coming must not matter to what is loaded for whom.
+    let mut full = connect(&server, "/ws/calls", &acme.key(BOTH).await).await;
+    let mut bare = connect(&server, "/ws/calls", &acme.key("sessions:read").await).await;
+    full.message().await;
+    bare.message().await;
+    write(&acme.ingestor().await, error_call("s")).await;
+    let all = full.until("call.failed").await;
+    assert_eq!(
+        types(&all),
+        [
+            "call.started",
+            "call.transcript",
+            "call.error",
+            "call.failed"
+        ]
+    );
+    assert!(all[2]["data"]["content_withheld"].is_null());
+    let less = bare.until("call.failed").await;
+    assert_eq!(types(&less), ["call.started", "call.error", "call.failed"]);
+    assert_eq!(less[1]["data"]["message"], "timeout");
+    assert_eq!(less[1]["data"]["content_withheld"], true);
+    assert!(!json!(less).to_string().contains("secret words"));
+
+    let nobody = open(&server, "/ws/calls", Some(&acme.key("ingest:write").await)).await;
+    assert_eq!(nobody.err().map(|(status, _)| status), Some(403));
+    // The same from the store.
+    let key = acme.key("sessions:read").await;
+    let mut again = connect(&server, "/ws/calls?after=0", &key).await;
+    again.message().await;
+    assert_eq!(again.until("call.failed").await, less);
+}
+
+#[tokio::test]
+async fn a_client_says_what_it_wants() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    socket.message().await;
+    socket
+        .send(json!({ "type": "subscribe", "call_ids": ["wanted"], "types": ["call.started", "call.ended"] }))
+        .await;
+    socket.settle().await;
+    write(&ingestor, call("unwanted", "completed", &["Hello"])).await;
+    write(&ingestor, call("wanted", "completed", &["Hello"])).await;
+    let told = socket.until("call.ended").await;
+    assert_eq!(types(&told), ["call.started", "call.ended"]);
+    assert_eq!(told[0]["call_id"], told[1]["call_id"]);
+    assert!(told[0]["seq"].as_i64() > Some(3), "{told:?}");
+
+    socket
+        .send(json!({ "type": "unsubscribe", "types": ["call.started"] }))
+        .await;
+    socket
+        .send(json!({ "type": "subscribe", "call_ids": ["other"] }))
+        .await;
+    socket.settle().await;
+    write(&ingestor, call("other", "completed", &["Hello"])).await;
+    let told = socket.until("call.ended").await;
+    assert_eq!(types(&told), ["call.ended"]);
+
+    for nonsense in [
+        json!("hello"),
+        json!({ "type": "dance" }),
+        json!({ "type": "subscribe", "types": ["call"] }),
+    ] {
+        socket.send(nonsense).await;
+        let told = socket.until("error").await;
+        assert_eq!(told[0]["data"]["code"], "invalid_message");
+    }
+    socket
+        .0
+        .send(Message::Binary(vec![0].into()))
+        .await
+        .expect("sent");
+    socket.until("error").await;
+    socket.settle().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_nothing_that_is_kept() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    socket.message().await;
+    for n in 0..60 {
+        write(&ingestor, call(&format!("s{n}"), "completed", &["Hello"])).await;
+    }
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &Value| last["seq"] != 180) {
+        told.extend(socket.until("call.ended").await);
+    }
+    // More than a page of them.
+    let mut again = connect(&server, "/ws/calls?after=10", &key).await;
+    assert_eq!(again.message().await["seq"], 10);
+    for expected in &told[10..] {
+        assert_eq!(
+            &again
+                .until(expected["type"].as_str().unwrap_or_default())
+                .await[0],
+            expected
+        );
+    }
+    write(&ingestor, call("live", "completed", &[])).await;
+    let live = again.until("call.ended").await;
+    assert_eq!(
+        (&live[0]["seq"], &live[1]["seq"]),
+        (&json!(181), &json!(182))
+    );
+}
+
+#[tokio::test]
+async fn a_gap_is_told() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut watching = connect(&server, "/ws/calls", &key).await;
+    watching.message().await;
+    write(&ingestor, call("old", "completed", &[])).await;
+    watching.until("call.ended").await;
+    // From another installation, or of a store that was restored.
+    let mut ahead = connect(&server, "/ws/calls?after=77", &key).await;
+    assert_eq!(ahead.message().await["seq"], 2);
+    let gap = ahead.message().await;
+    assert_eq!(gap["data"]["code"], "gap");
+
+    server.clock.advance(TimeDelta::minutes(11));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let gap = loop {
+        let mut back = connect(&server, "/ws/calls?after=1", &key).await;
+        back.message().await;
+        let next = back.message().await;
+        if next["type"] == "error" {
+            break next;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "old events stay");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(
+        (&gap["data"]["after"], &gap["data"]["oldest"]),
+        (&json!(1), &json!(3))
+    );
+    write(&ingestor, call("new", "completed", &[])).await;
+    let live = ahead.until("call.ended").await;
+    assert_eq!((&live[0]["seq"], &live[1]["seq"]), (&json!(3), &json!(4)));
+}
