@@ -268,7 +268,7 @@ async fn another_tenant_hears_nothing() {
     stranger.message().await;
     own.message().await;
     write(&acme.ingestor().await, call("s", "completed", &["Secret"])).await;
-    own.until("call.ended").await;
+    let ended = own.until("call.ended").await.pop().expect("the end");
     // Its own first event comes first, with the first number.
     write(&other.ingestor().await, call("s", "completed", &["Mine"])).await;
     let told = stranger.until("call.ended").await;
@@ -281,8 +281,14 @@ async fn another_tenant_hears_nothing() {
         (&json!(1), &json!("Mine"))
     );
     // Nor does it by naming the call.
-    let theirs = own.settle();
-    theirs.await;
+    let theirs = call("another", "failed", &[]);
+    stranger
+        .send(json!({ "type": "subscribe", "call_ids": [ended["call_id"]] }))
+        .await;
+    stranger.settle().await;
+    write(&acme.ingestor().await, theirs).await;
+    own.until("call.started").await;
+    stranger.settle().await;
 }
 
 #[tokio::test]
@@ -435,4 +441,387 @@ async fn a_gap_is_told() {
     write(&ingestor, call("new", "completed", &[])).await;
     let live = ahead.until("call.ended").await;
     assert_eq!((&live[0]["seq"], &live[1]["seq"]), (&json!(3), &json!(4)));
+}
+
+async fn ticket(client: &Client) -> String {
+    let answer = client.post("/api/v1/live/tickets", &json!({})).await;
+    let token = answer.status(201).json()["token"].clone();
+    token.as_str().expect("a token").to_owned()
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_socket_on_any_server_with_its_keys_rights() {
+    let one = TestServer::start().await;
+    let two = one.beside().await;
+    let acme = one.tenant("acme").await;
+    let token = ticket(&acme.reader().await).await;
+    write(&acme.ingestor().await, call("s", "completed", &["Hello"])).await;
+    let path = format!("/ws/calls?after=0&token={token}");
+    let mut socket = open(&two, &path, None).await.expect("a socket");
+    socket.message().await;
+    let told = socket.until("call.ended").await;
+    assert_eq!(types(&told), ["call.started", "call.ended"]);
+    for server in [&one, &two] {
+        let again = open(server, &path, None).await.err();
+        assert_eq!(again.map(|(status, _)| status), Some(401));
+    }
+    // Without a body it is the same, with a wish it is not.
+    let reader = acme.reader().await;
+    reader
+        .post_bytes("/api/v1/live/tickets", "")
+        .await
+        .status(201);
+    let wish = json!({ "scopes": ["admin"] });
+    reader
+        .post("/api/v1/live/tickets", &wish)
+        .await
+        .problem(422, "invalid-content");
+    let ingestor = acme.ingestor().await;
+    ingestor
+        .post("/api/v1/live/tickets", &json!({}))
+        .await
+        .problem(403, "missing-scope");
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_its_minute_and_with_its_key() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let key = acme.key("sessions:read").await;
+    let client = server.anonymous().bearer(&key);
+    let refused = async |token: &str| {
+        let path = format!("/ws/calls?token={token}");
+        open(&server, &path, None)
+            .await
+            .err()
+            .map(|(status, _)| status)
+    };
+    let (late, good) = (ticket(&client).await, ticket(&client).await);
+    server.clock.advance(TimeDelta::seconds(59));
+    let path = format!("/ws/calls?token={good}");
+    open(&server, &path, None).await.expect("a socket");
+    server.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(refused(&late).await, Some(401));
+
+    let orphan = ticket(&client).await;
+    let id = key.split('_').nth(1).expect("an id");
+    api_keys::revoke(&server.app.store, id, now())
+        .await
+        .expect("revoked");
+    assert_eq!(refused(&orphan).await, Some(401));
+    // Another key's name on it makes no ticket.
+    let other = server.tenant("other").await.key("sessions:read").await;
+    let other_id = other.split('_').nth(1).expect("an id");
+    let other_client = server.anonymous().bearer(&other);
+    let stolen = ticket(&other_client).await.replace(other_id, id);
+    assert_eq!(refused(&stolen).await, Some(401));
+    assert_eq!(refused("nonsense").await, Some(401));
+}
+
+#[tokio::test]
+async fn a_key_in_the_query_is_refused() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let key = acme.key(BOTH).await;
+    for path in ["/ws/calls", "/api/v1/sse/calls/stream"] {
+        for name in ["token", "api_key"] {
+            let path = format!("{path}?{name}={key}");
+            for client in [server.anonymous(), server.anonymous().bearer(&key)] {
+                let answer = client.get(&path).await.problem(400, "invalid-request");
+                assert!(
+                    answer.faults()[0].contains("must not be an API key"),
+                    "{path}"
+                );
+                assert!(!answer.text().contains(&key), "{path}");
+            }
+        }
+    }
+    let client = server.anonymous().bearer(&key);
+    let token = ticket(&client).await;
+    let two = client
+        .get(&format!("/ws/calls?token={token}&after=-1"))
+        .await;
+    assert_eq!(two.status(400).faults().len(), 2);
+    let plain = client
+        .get("/ws/calls")
+        .await
+        .problem(400, "invalid-request");
+    assert!(plain.faults()[0].starts_with("upgrade "));
+    for (parameter, fault) in [
+        ("types=call", "a type is one of"),
+        ("call_ids=,", "1 to 255"),
+    ] {
+        let answer = client
+            .get(&format!("/ws/calls?{parameter}"))
+            .await
+            .status(400);
+        assert!(answer.faults()[0].contains(fault), "{parameter}");
+    }
+}
+
+/// The close code of a socket that the server ended in order.
+#[track_caller]
+fn close_code(ended: Ended) -> (u16, String) {
+    match ended {
+        Ended::Closed(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
+        ended => panic!("no close frame: {ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_or_expired_key_ends_what_it_opened() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (revoked, ticketed) = (acme.key(BOTH).await, acme.key(BOTH).await);
+    let until = now() + TimeDelta::minutes(5);
+    let expiring = acme.key_until(BOTH, Some(until)).await;
+    let by_ticket = ticket(&server.anonymous().bearer(&ticketed)).await;
+    let mut sockets = vec![
+        connect(&server, "/ws/calls", &revoked).await,
+        open(&server, &format!("/ws/calls?token={by_ticket}"), None)
+            .await
+            .expect("a socket"),
+    ];
+    let mut last = connect(&server, "/ws/calls", &expiring).await;
+    let mut stream = Stream::open(&server, "", &revoked).await;
+    stream.message().await;
+    for socket in &mut sockets {
+        socket.message().await;
+    }
+    last.message().await;
+    let started = std::time::Instant::now();
+    for key in [&revoked, &ticketed] {
+        let id = key.split('_').nth(1).expect("an id");
+        api_keys::revoke(&server.app.store, id, now())
+            .await
+            .expect("revoked");
+    }
+    for mut socket in sockets {
+        assert_eq!(close_code(socket.end().await).0, 1008);
+    }
+    let told = stream.message().await;
+    assert_eq!(told["data"]["code"], "key_ended");
+    assert!(stream.next().await.is_none());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+
+    last.settle().await;
+    server.clock.advance(TimeDelta::minutes(6));
+    assert_eq!(close_code(last.end().await).0, 1008);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_keep_up_is_sent_away_with_a_reason() {
+    let server =
+        TestServer::with(|settings| settings.live_send_timeout = Duration::from_secs(1)).await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut slow = open_with_buffer(&server, "/ws/calls", Some(&key), Some(8 << 10))
+        .await
+        .expect("a socket");
+    let mut quick = connect(&server, "/ws/calls", &key).await;
+    slow.message().await;
+    quick.message().await;
+    // Far more than all buffers between the two hold.
+    let text = "word ".repeat(18_000);
+    for n in 0..3 {
+        write(
+            &ingestor,
+            call(&format!("s{n}"), "completed", &[text.as_str(); 100]),
+        )
+        .await;
+    }
+    let mut heard = 0;
+    while heard < 3 {
+        heard += quick
+            .until("call.ended")
+            .await
+            .iter()
+            .filter(|m| m["type"] == "call.ended")
+            .count();
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.app.live.slow_disconnects() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody is too slow");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, reason) = close_code(slow.end().await);
+    assert_eq!(code, 1013);
+    assert!(reason.contains("too slow"), "{reason}");
+    quick.settle().await;
+    assert_eq!(server.app.live.slow_disconnects(), 1);
+}
+
+#[tokio::test]
+async fn a_stopping_server_sends_everybody_away_at_once() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let key = acme.key(BOTH).await;
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    let mut stream = Stream::open(&server, "", &key).await;
+    socket.message().await;
+    stream.message().await;
+    let started = std::time::Instant::now();
+    server.stop();
+    assert_eq!(close_code(socket.end().await).0, 1001);
+    assert_eq!(stream.message().await["data"]["code"], "server_stopping");
+    assert!(stream.next().await.is_none());
+    timeout(PATIENCE, server.app.live.ended())
+        .await
+        .expect("all have left");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_connections_and_no_more() {
+    let server = TestServer::with(|settings| {
+        settings.live_connections = 2;
+        settings.concurrency_limit = 2;
+    })
+    .await;
+    let acme = server.tenant("acme").await;
+    let key = acme.key(BOTH).await;
+    let socket = connect(&server, "/ws/calls", &key).await;
+    let _stream = Stream::open(&server, "", &key).await;
+    let client = server.anonymous().bearer(&key);
+    let full = client
+        .get("/api/v1/sse/calls/stream")
+        .await
+        .problem(429, "too-many-requests");
+    assert_eq!(
+        (full.header("ratelimit-limit"), full.header("retry-after")),
+        ("2".into(), "10".into())
+    );
+    assert_eq!(
+        open(&server, "/ws/calls", Some(&key))
+            .await
+            .err()
+            .map(|(status, _)| status),
+        Some(429)
+    );
+    // Others are not concerned, nor are short requests.
+    let other = server.tenant("other").await.key(BOTH).await;
+    connect(&server, "/ws/calls", &other).await.message().await;
+    client
+        .get("/api/v1/analytics/active-calls")
+        .await
+        .status(200);
+    drop(socket);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while open(&server, "/ws/calls", Some(&key)).await.is_err() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the place stays taken"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Server-sent events.
+struct Stream {
+    chunks:
+        std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    received: String,
+    last_id: String,
+}
+
+impl Stream {
+    async fn open(server: &TestServer, query: &str, key: &str) -> Self {
+        Self::open_after(server, query, key, None).await
+    }
+
+    async fn open_after(
+        server: &TestServer,
+        query: &str,
+        key: &str,
+        last_id: Option<&str>,
+    ) -> Self {
+        let url = format!("{}/api/v1/sse/calls/stream{query}", server.base);
+        let mut request = reqwest::Client::new().get(url).bearer_auth(key);
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        // Compressed, a stream would come in lumps.
+        let response = request
+            .header("accept-encoding", "gzip")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert!(!response.headers().contains_key("content-encoding"));
+        Self {
+            chunks: Box::pin(response.bytes_stream()),
+            received: String::new(),
+            last_id: String::new(),
+        }
+    }
+
+    /// The next message; none at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some((event, rest)) = self.received.split_once("\n\n") {
+                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                if let Some(id) = line("id: ") {
+                    self.last_id = id.to_owned();
+                }
+                let message = checked(line("data: ").expect("data"));
+                self.received = rest.to_owned();
+                return Some(message);
+            }
+            let chunk = timeout(PATIENCE, self.chunks.next())
+                .await
+                .expect("a chunk in time")?;
+            self.received += std::str::from_utf8(&chunk.expect("a chunk")).expect("text");
+        }
+    }
+
+    async fn message(&mut self) -> Value {
+        self.next().await.expect("a message")
+    }
+}
+
+#[tokio::test]
+async fn a_stream_tells_the_same_and_goes_on_where_it_ended() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    let query = "?types=call.started,call.transcript,call.ended";
+    let mut stream = Stream::open(&server, query, &key).await;
+    assert_eq!(stream.message().await["type"], "connected");
+    socket.message().await;
+    write(&ingestor, call("s", "completed", &["Hello"])).await;
+    for told in socket.until("call.ended").await {
+        assert_eq!(stream.message().await, told);
+    }
+    assert_eq!(stream.last_id, "3");
+    drop(stream);
+    write(&ingestor, call("meanwhile", "completed", &[])).await;
+    let mut again = Stream::open_after(&server, "?after=0", &key, Some("3")).await;
+    assert_eq!(again.message().await["seq"], 3);
+    for told in socket.until("call.ended").await {
+        assert_eq!(again.message().await, told);
+    }
+    let client = server.anonymous().bearer(&key);
+    let wrong = client
+        .header("last-event-id", "x")
+        .get("/api/v1/sse/calls/stream")
+        .await;
+    assert_eq!(wrong.problem(400, "invalid-request").faults().len(), 1);
+    // A ticket is for sockets.
+    let token = ticket(&client).await;
+    let path = format!("/api/v1/sse/calls/stream?token={token}");
+    server
+        .anonymous()
+        .get(&path)
+        .await
+        .problem(401, "unauthenticated");
 }

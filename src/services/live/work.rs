@@ -20,7 +20,7 @@ use crate::store::live::Sequencer;
 const NOTIFY_EVERY: Duration = Duration::from_millis(100);
 /// Numbered without being told that there is something.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-const FORGET_EVERY: Duration = Duration::from_secs(10);
+const FORGET_EVERY: Duration = Duration::from_secs(5);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
