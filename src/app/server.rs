@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use chrono::{DateTime, Utc};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,8 @@ const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+#[cfg(target_os = "linux")]
+const VANISHED_AFTER_MS: u32 = 120_000;
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
 /// Work beside requests. Each task ends when asked, and is waited for.
@@ -76,6 +78,7 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection kept its delay");
         }
+        hang_up_on_the_vanished(stream);
     });
     let (signal, live) = (stopping.clone(), app.live.clone());
     let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
@@ -118,6 +121,16 @@ pub async fn serve(
         tracing::warn!("the ingest queue was not empty at the end of the grace time");
     }
     served
+}
+
+/// Ends connections whose other side takes nothing that was sent, so that a stream notices too.
+fn hang_up_on_the_vanished(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, VANISHED_AFTER_MS) {
+        tracing::debug!(%error, "a connection kept the system's patience");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// Starts what the server does beside answering. To be called once the store has its schema.
