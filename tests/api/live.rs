@@ -820,3 +820,39 @@ async fn a_stream_tells_the_same_and_goes_on_where_it_ended() {
         .await
         .problem(401, "unauthenticated");
 }
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_ends_with_a_reason_and_can_go_on() {
+    let server =
+        TestServer::with(|settings| settings.live_send_timeout = Duration::from_secs(1)).await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut slow = Stream::open(&server, "", &key).await;
+    slow.message().await;
+    let text = "word ".repeat(18_000);
+    for n in 0..4 {
+        let texts = [text.as_str(); 80];
+        write(&ingestor, call(&format!("s{n}"), "completed", &texts)).await;
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.app.live.slow_disconnects() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody is too slow");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut told = Vec::new();
+    while let Some(message) = slow.next().await {
+        told.push(message);
+    }
+    let last = told.pop().expect("a farewell");
+    assert_eq!(last["data"]["code"], "too_slow");
+    assert_eq!(last["seq"], told[told.len() - 1]["seq"]);
+    let query = "?types=call.transcript";
+    let mut again = Stream::open_after(&server, query, &key, Some(&slow.last_id)).await;
+    again.message().await;
+    let next = again.message().await;
+    assert!(
+        next["seq"].as_i64() > last["seq"].as_i64(),
+        "{}",
+        next["seq"]
+    );
+}

@@ -85,20 +85,22 @@ async fn run(
     sender: mpsc::Sender<Bytes>,
     last: oneshot::Sender<Bytes>,
 ) {
-    let parting = converse(&mut watching, &watcher, &sender).await;
+    let mut sent_seq = watching.feed.position();
+    let parting = converse(&mut watching, &watcher, &sender, &mut sent_seq).await;
     if parting == Parting::Slow {
         watching.app.live.note_slow();
     }
-    // If somebody is still there, after what waits for them. Not an end of the feed: a number from here on
-    // would pass over what was not sent.
-    let farewell = watching.complaint(parting.code(), parting.reason());
-    let _ = last.send(Bytes::from(format!("data: {}\n\n", farewell.text())));
+    // If somebody is still there, after what waits for them; from its number on nothing was sent.
+    let now = watching.app.clock.now();
+    let farewell = Message::complaint(parting.code(), parting.reason(), sent_seq, now);
+    let _ = last.send(Bytes::from(chunk(&farewell)));
 }
 
 async fn converse(
     watching: &mut Watching,
     watcher: &Watcher,
     sender: &mpsc::Sender<Bytes>,
+    sent_seq: &mut i64,
 ) -> Parting {
     let app = watching.app.clone();
     let mut away = pin!(sent_away(&app, watcher));
@@ -117,7 +119,10 @@ async fn converse(
                 sent = sent => sent,
             };
             match sent {
-                Ok(Ok(())) => count_sent(),
+                Ok(Ok(())) => {
+                    *sent_seq = message.seq();
+                    count_sent();
+                }
                 Ok(Err(_)) => return Parting::Gone,
                 Err(_) => return Parting::Slow,
             }
