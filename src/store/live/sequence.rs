@@ -64,7 +64,15 @@ impl Sequencer {
         let options = store
             .options
             .clone()
-            .application_name("voxray live sequencer");
+            .application_name("voxray live sequencer")
+            // It always knows the keys it wants, and its tables are too lively for statistics.
+            .options([
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+            ]);
         let mut connection = PgConnection::connect_with(&options)
             .await
             .map_err(failure)?;
