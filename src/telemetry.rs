@@ -79,6 +79,18 @@ fn describe() {
         "voxray_ingest_commits_total",
         "Commits of the ingest writers; items over commits is the size of a batch"
     );
+    describe_gauge!(
+        "voxray_live_connections",
+        "Sockets and streams of the live feed that are open"
+    );
+    describe_counter!(
+        "voxray_live_messages_total",
+        "Messages sent on the live feed"
+    );
+    describe_counter!(
+        "voxray_live_slow_disconnects_total",
+        "Live connections closed because they did not keep up"
+    );
     describe_gauge!("voxray_http_requests_in_flight", "Requests being answered");
     describe_gauge!(
         "voxray_store_connections",

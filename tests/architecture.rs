@@ -15,6 +15,8 @@ const WITHOUT_TENANT: &[&str] = &[
     "embedded",
     "sessions/open.rs",
     "rollups/mod.rs",
+    "live/sequence.rs",
+    "live/listen.rs",
 ];
 /// Every way to a scope besides a checked key.
 const SCOPE_CONSTRUCTORS: &[&str] = &["for_operator", "for_worker"];

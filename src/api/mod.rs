@@ -3,6 +3,7 @@
 
 pub mod analytics;
 pub mod format;
+pub mod live;
 pub mod observability;
 pub mod operations;
 pub mod page;

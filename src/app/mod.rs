@@ -15,6 +15,7 @@ use axum::extract::FromRef;
 use crate::api::polled::Polled;
 use crate::auth::Keyring;
 use crate::config::Settings;
+use crate::services::live::Live;
 use crate::store::Store;
 use crate::store::ingest::Writer;
 
@@ -34,6 +35,7 @@ pub struct Parts {
     pub keyring: Keyring,
     pub writer: Writer,
     pub polled: Polled,
+    pub live: Live,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -43,7 +45,9 @@ impl App {
         let keyring = Keyring::new(store.clone());
         let polled = Polled::new(settings.cache_ttl);
         let writer = Writer::start(&store, settings.ingest_queue_bytes);
+        let live = Live::new(store.clone(), settings.live_connections);
         Self(Arc::new(Parts {
+            live,
             store,
             keyring,
             writer,

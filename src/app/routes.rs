@@ -5,6 +5,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::App;
 use crate::api::analytics;
+use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::voice_sessions;
@@ -73,6 +74,13 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
         on(m, analytics::active_calls::handle)
+    }),
+    route(Get, "/ws/calls", Reader, |m| on(m, live::socket::handle)),
+    route(Get, "/api/v1/sse/calls/stream", Reader, |m| {
+        on(m, live::stream::handle)
+    }),
+    route(Post, "/api/v1/live/tickets", Reader, |m| {
+        on(m, live::tickets::handle)
     }),
     route(Post, "/v1/ingest/events", Ingestor, |m| {
         on(m, native::events)

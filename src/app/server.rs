@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use chrono::{DateTime, Utc};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{App, Clock, router};
 use crate::domain::Result;
+use crate::services::live;
 use crate::services::silence;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
@@ -23,6 +24,8 @@ const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+#[cfg(target_os = "linux")]
+const VANISHED_AFTER_MS: u32 = 120_000;
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
 /// Work beside requests. Each task ends when asked, and is waited for.
@@ -75,10 +78,13 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection kept its delay");
         }
+        hang_up_on_the_vanished(stream);
     });
-    let signal = stopping.clone();
+    let (signal, live) = (stopping.clone(), app.live.clone());
     let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
         stop.await;
+        // Answers that never end by themselves would be waited for.
+        live.stop();
         signal.cancel();
     });
     let deadline = async {
@@ -92,6 +98,13 @@ pub async fn serve(
             Ok(())
         }
     };
+    app.live.stop();
+    if timeout(app.settings.shutdown_grace, app.live.ended())
+        .await
+        .is_err()
+    {
+        tracing::warn!("live connections were still open at the end of the grace time");
+    }
     if timeout(
         app.settings.shutdown_grace.max(Duration::from_secs(1)),
         tasks.end(),
@@ -110,6 +123,16 @@ pub async fn serve(
     served
 }
 
+/// Ends connections whose other side takes nothing that was sent, so that a stream notices too.
+fn hang_up_on_the_vanished(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, VANISHED_AFTER_MS) {
+        tracing::debug!(%error, "a connection kept the system's patience");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// Starts what the server does beside answering. To be called once the store has its schema.
 pub fn start_work(app: &App, tasks: &Tasks) {
     let keyring = app.keyring.clone();
@@ -125,8 +148,17 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     });
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| keep_rollups(store, clock, stop));
+    start_live(app, tasks);
     let app = app.clone();
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
+}
+
+/// Numbers what is written, and tells those who watch.
+fn start_live(app: &App, tasks: &Tasks) {
+    tasks.spawn(|stop| live::notify(app.live.clone(), app.writer.written(), stop));
+    tasks.spawn(|stop| live::hear(app.live.clone(), stop));
+    let clock = app.clock.clone();
+    tasks.spawn(|stop| live::sequence(app.live.clone(), move || clock.now(), stop));
 }
 
 async fn end_silent(app: App) {

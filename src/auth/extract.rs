@@ -3,10 +3,12 @@
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 
-use super::{Keyring, present};
+use super::{Keyring, key, present, ticket};
 use crate::app::Clock;
 use crate::domain::access::Right;
-use crate::problem::{Kind, Problem};
+use crate::domain::ids::TenantId;
+use crate::domain::{Error, Fault};
+use crate::problem::{Kind, Problem, Query};
 use crate::store::{ContentScope, Grant, Scope};
 
 /// May read lists and numbers (`sessions:read`); `content` is there if it may also see what was said.
@@ -37,6 +39,27 @@ pub struct Admin {
     pub scope: Scope,
     pub key_id: String,
 }
+
+/// May watch calls as they happen (`sessions:read`). Its grant is looked at again while it watches.
+pub struct Watcher {
+    pub grant: Grant,
+}
+
+impl Watcher {
+    pub fn tenant(&self) -> TenantId {
+        self.grant.scope().tenant()
+    }
+}
+
+/// The same, also by a ticket in the query string: browsers send no headers when they open a socket.
+pub struct SocketWatcher {
+    pub watcher: Watcher,
+    /// The ticket is used up.
+    pub by_ticket: bool,
+}
+
+/// The parameter that carries a ticket.
+pub const TOKEN: &str = "token";
 
 /// Makes a type an extractor: the right it needs, and how it comes out of a grant.
 macro_rules! extractor {
@@ -76,6 +99,83 @@ extractor!(Reviewer needs ReviewsWrite: |grant| {
 extractor!(Admin needs Admin: |grant| {
     Some(Self { scope: grant.scope().clone(), key_id: grant.key_id().to_owned() })
 });
+
+impl<S> FromRequestParts<S> for Watcher
+where
+    S: Send + Sync,
+    Keyring: FromRef<S>,
+    Clock: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        refuse_key_in_query(&query_pairs(parts, state).await)?;
+        watcher(grant(parts, state).await?)
+    }
+}
+
+impl<S> FromRequestParts<S> for SocketWatcher
+where
+    S: Send + Sync,
+    Keyring: FromRef<S>,
+    Clock: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let pairs = query_pairs(parts, state).await;
+        refuse_key_in_query(&pairs)?;
+        let token = pairs.iter().find(|(name, _)| name == TOKEN);
+        let Some((_, token)) = token.filter(|_| !present::is_presented(&parts.headers)) else {
+            return Ok(Self {
+                watcher: watcher(grant(parts, state).await?)?,
+                by_ticket: false,
+            });
+        };
+        let now = Clock::from_ref(state).now();
+        let grant = match ticket::parse(token) {
+            Some(ticket) => Keyring::from_ref(state).redeem(&ticket, now).await?,
+            None => None,
+        };
+        let Some(grant) = grant else {
+            return Err(Problem::unauthenticated(
+                "the ticket is unknown, used or expired: `POST /api/v1/live/tickets` makes another",
+            ));
+        };
+        tracing::Span::current()
+            .record("tenant.id", tracing::field::display(grant.scope().tenant()));
+        Ok(Self {
+            watcher: watcher(grant)?,
+            by_ticket: true,
+        })
+    }
+}
+
+fn watcher(grant: Grant) -> Result<Watcher, Problem> {
+    match grant.allows(Right::SessionsRead) {
+        true => Ok(Watcher { grant }),
+        false => Err(missing(Right::SessionsRead)),
+    }
+}
+
+async fn query_pairs<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<(String, String)> {
+    let Ok(query) = Query::from_request_parts(parts, state).await;
+    query.params().pairs().to_vec()
+}
+
+/// A key in a URL would end up in logs, so it is not even looked at.
+fn refuse_key_in_query(pairs: &[(String, String)]) -> Result<(), Problem> {
+    let Some((name, _)) = pairs
+        .iter()
+        .find(|(_, value)| value.starts_with(key::PREFIX))
+    else {
+        return Ok(());
+    };
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let message = "must not be an API key: URLs end up in logs. Send the key in a header, or a ticket from \
+                   `POST /api/v1/live/tickets` as `token` of `/ws/calls`; and rotate this key";
+    Err(Error::Invalid(vec![Fault::query(name, message)]).into())
+}
 
 /// Any valid key, or 401.
 async fn grant<S>(parts: &Parts, state: &S) -> Result<Grant, Problem>

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::access::KeyHash;
 
-const PREFIX: &str = "vxr_";
+/// What every key begins with.
+pub const PREFIX: &str = "vxr_";
 const ID_CHARS: usize = 12;
 const SECRET_CHARS: usize = 32;
 const CHECKSUM_CHARS: usize = 6;

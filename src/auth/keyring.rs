@@ -11,11 +11,14 @@ use chrono::{DateTime, Utc};
 use moka::future::Cache;
 
 use super::key::Presented;
+use crate::app::Clock;
 use crate::domain::Result;
 use crate::domain::access::KeyHash;
-use crate::store::{Grant, Store, api_keys};
+use crate::store::{Grant, Store, api_keys, live};
 
 const MEMORY: Duration = Duration::from_secs(2);
+/// How often the key of an open connection is looked at again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Keys remembered, wrong ones included: bounded, since anybody can present wrong ones.
 const MEMORY_KEYS: u64 = 10_000;
 
@@ -25,6 +28,8 @@ pub struct Keyring(Arc<Inner>);
 struct Inner {
     store: Store,
     grants: Cache<KeyHash, Option<Grant>>,
+    /// By public id: what keys open that have been shown before.
+    renewed: Cache<String, Option<Grant>>,
     used: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
@@ -34,9 +39,14 @@ impl Keyring {
             .max_capacity(MEMORY_KEYS)
             .time_to_live(MEMORY)
             .build();
+        let renewed = Cache::builder()
+            .max_capacity(MEMORY_KEYS)
+            .time_to_live(MEMORY)
+            .build();
         Self(Arc::new(Inner {
             store,
             grants,
+            renewed,
             used: Mutex::default(),
         }))
     }
@@ -55,6 +65,35 @@ impl Keyring {
             self.note_use(&key.id, now);
         }
         Ok(grant)
+    }
+
+    /// What a ticket opens, which is used up by this.
+    pub async fn redeem(&self, ticket: &Presented, now: DateTime<Utc>) -> Result<Option<Grant>> {
+        let grant = live::redeem(&self.0.store, &ticket.id, &ticket.hash, now).await?;
+        if grant.is_some() {
+            self.note_use(&ticket.id, now);
+        }
+        Ok(grant)
+    }
+
+    /// Waits until a key opens no more what it opened: it is revoked, expired, or of fewer rights.
+    pub async fn ended(&self, grant: &Grant, clock: &Clock) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = clock.now();
+            let ask = grant.renew(&self.0.store, now);
+            let renewed = self
+                .0
+                .renewed
+                .try_get_with_by_ref(grant.key_id(), ask)
+                .await;
+            match renewed {
+                Ok(Some(renewed)) if !renewed.is_expired(now) && renewed.covers(grant) => {}
+                // Nothing is told while the store is away.
+                Err(error) => tracing::debug!(%error, "a key could not be looked at again"),
+                Ok(_) => return,
+            }
+        }
     }
 
     /// Writes the uses noted since the last time. What cannot be written is kept for the next.

@@ -5,6 +5,7 @@ mod extract;
 pub mod key;
 mod keyring;
 mod present;
+pub mod ticket;
 
-pub use extract::{Admin, Ingestor, Reader, Reviewer, Transcripts};
+pub use extract::{Admin, Ingestor, Reader, Reviewer, SocketWatcher, TOKEN, Transcripts, Watcher};
 pub use keyring::Keyring;

@@ -48,6 +48,11 @@ pub fn presented(headers: &HeaderMap) -> Result<Presented, Problem> {
     })
 }
 
+/// Whether a request presents anything that may be a key.
+pub fn is_presented(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(X_API_KEY)
+}
+
 fn from_authorization(value: &[u8]) -> Option<Presented> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let (scheme, credentials) = text.split_once(' ')?;

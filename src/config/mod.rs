@@ -35,6 +35,10 @@ pub struct Settings {
     pub ring_timeout: Duration,
     pub shutdown_grace: Duration,
     pub cache_ttl: Duration,
+    /// Live connections of one tenant at once.
+    pub live_connections: usize,
+    /// How long a live connection may take nothing.
+    pub live_send_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,8 @@ impl Sources {
             ring_timeout: minutes(r.number("ring_timeout_minutes", 1..=100_000)),
             shutdown_grace: Duration::from_secs(r.number("shutdown_grace_seconds", 0..=3600)),
             cache_ttl: Duration::from_millis(r.number("cache_ttl_ms", 0..=2000)),
+            live_connections: r.number("live_connections_per_tenant", 1..=100_000),
+            live_send_timeout: Duration::from_secs(r.number("live_send_timeout_seconds", 1..=300)),
         };
         if r.faults.is_empty() {
             Ok(settings)

@@ -140,4 +140,16 @@ pub const SETTINGS: &[Setting] = &[
         "1000",
         "How long an analytics answer is reused",
     ),
+    server(
+        "live_connections_per_tenant",
+        "VOXRAY_LIVE_CONNECTIONS_PER_TENANT",
+        "200",
+        "Sockets and streams of one tenant at once; more are answered 429",
+    ),
+    server(
+        "live_send_timeout_seconds",
+        "VOXRAY_LIVE_SEND_TIMEOUT_SECONDS",
+        "10",
+        "A socket or stream that takes nothing for so long is closed",
+    ),
 ];

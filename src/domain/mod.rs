@@ -12,6 +12,7 @@ pub mod fields;
 pub mod ids;
 pub mod items;
 pub mod ledger;
+pub mod live;
 pub mod page;
 pub mod record;
 pub mod session;

@@ -52,7 +52,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads JSON: 400 with line and column where it is none, 422 where it says something else.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         Error::Invalid(vec![Fault::body("body", format!("must be JSON: {error}"))])
     })?;

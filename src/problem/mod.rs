@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::domain::{Error, Fault};
 
-pub use body::{Json, is_json};
+pub use body::{Json, is_json, parse};
 pub use params::{Params, Query};
 pub use path::Path;
 pub use payload::{BodyLimit, Payload, Upload, throw_away};
@@ -81,6 +81,12 @@ impl Problem {
 
     pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Says more precisely what is wrong.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
         self
     }
 

@@ -3,5 +3,6 @@
 
 pub mod analytics;
 pub mod ingest;
+pub mod live;
 pub mod sessions;
 pub mod silence;

@@ -54,6 +54,40 @@ impl Store {
     }
 }
 
+/// What a key opens by its public id alone: for who has shown before that the key is theirs.
+pub(in crate::store) async fn current(
+    store: &Store,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Grant>> {
+    let row = read(&store.pool, || {
+        sqlx::query!(
+            "select tenant_id, scopes, expires_at
+               from api_keys
+              where id = $1
+                and revoked_at is null",
+            id,
+        )
+        .fetch_optional(&store.pool)
+    })
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let grant = Grant {
+        key_id: id.to_owned(),
+        scope: Scope::of(store, TenantId(row.tenant_id)),
+        rights: rights(&row.scopes)?,
+        expires_at: row.expires_at,
+    };
+    Ok((!grant.is_expired(now)).then_some(grant))
+}
+
+impl Grant {
+    /// The same key again, as it is now; nothing if it has ended.
+    pub async fn renew(&self, store: &Store, now: DateTime<Utc>) -> Result<Option<Self>> {
+        current(store, &self.key_id, now).await
+    }
+}
+
 /// Compares in a time that does not depend on where the two differ.
 fn same(stored: &[u8], presented: &KeyHash) -> bool {
     stored.len() == presented.len()

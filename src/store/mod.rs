@@ -9,6 +9,7 @@ pub mod embedded;
 mod failure;
 mod health;
 pub mod ingest;
+pub mod live;
 mod migrate;
 pub mod rollups;
 pub mod scope;

@@ -128,6 +128,11 @@ impl Grant {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
+    /// Whether this opens whatever the other does.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.rights.iter().all(|right| self.allows(right))
+    }
+
     /// Present only if the key may see what was said.
     pub fn content(&self) -> Option<ContentScope> {
         self.allows(Right::TranscriptsRead)

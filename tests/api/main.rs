@@ -20,6 +20,7 @@ mod import;
 mod ingest;
 mod ingest_input;
 mod limits;
+mod live;
 mod operations;
 mod store_away;
 mod support;

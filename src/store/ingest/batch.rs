@@ -14,6 +14,7 @@ use crate::domain::session::Activity;
 
 use super::Result;
 use super::load::{self, Key, Place, SessionBefore};
+use super::outbox;
 use super::save::{self, Rows, SessionRow};
 
 /// The submissions about one session, each with the place where its outcome belongs.
@@ -291,6 +292,7 @@ async fn save(
     .await?;
     save::update_sessions(connection, &old).await?;
     save::replace_tags(connection, &retagged).await?;
+    outbox::append(connection, changes, before, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

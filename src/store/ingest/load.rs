@@ -12,7 +12,7 @@ use crate::domain::assemble::{Counters, KnownTurn, Neighbour};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
-use crate::domain::session::Activity;
+use crate::domain::session::{Activity, Status};
 use crate::domain::turn::{Position, Predecessor, Speaker};
 use crate::store::columns::column;
 use crate::store::columns::object;
@@ -23,6 +23,7 @@ pub type Key = (Uuid, Uuid);
 
 /// A session's row as it is before the batch.
 pub struct SessionBefore {
+    pub status: Status,
     pub started_at: DateTime<Utc>,
     pub tags: Vec<String>,
     pub counters: Counters,
@@ -36,7 +37,7 @@ pub async fn lock_sessions(
     keys: &[Key],
 ) -> Result<BTreeMap<Key, SessionBefore>> {
     let rows = sqlx::query!(
-        "select s.tenant_id, s.id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
+        "select s.tenant_id, s.id, s.status, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.turn_tokens
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
@@ -51,6 +52,8 @@ pub async fn lock_sessions(
     let mut sessions = BTreeMap::new();
     for row in rows {
         let before = SessionBefore {
+            status: Status::parse(&row.status)
+                .ok_or_else(|| unreadable("sessions.status", &row.status))?,
             started_at: row.started_at,
             tags: row.tags,
             counters: Counters {

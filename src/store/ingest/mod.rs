@@ -7,18 +7,20 @@
 
 mod batch;
 mod load;
+mod outbox;
 mod queue;
 mod save;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::domain::Error;
@@ -74,6 +76,7 @@ impl From<sqlx::Error> for Trouble {
 pub struct Writer {
     queue: Queue,
     lanes: Vec<mpsc::UnboundedSender<Job>>,
+    written: Arc<Notify>,
 }
 
 /// What one request says of the sessions of one lane, each with the places where outcomes belong.
@@ -93,16 +96,18 @@ impl Writer {
     /// `queue_bytes` bounds what may wait.
     pub fn start(store: &Store, queue_bytes: usize) -> Self {
         let pool = pool(store);
+        let written = Arc::new(Notify::new());
         let lanes = (0..WRITERS)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(run(pool.clone(), receiver));
+                tokio::spawn(run(pool.clone(), receiver, written.clone()));
                 sender
             })
             .collect();
         Self {
             queue: Queue::new(queue_bytes),
             lanes,
+            written,
         }
     }
 
@@ -111,6 +116,11 @@ impl Writer {
         while self.queue.bytes() > 0 {
             tokio::time::sleep(IDLE_POLL).await;
         }
+    }
+
+    /// Wakes who waits for something to be committed.
+    pub fn written(&self) -> Arc<Notify> {
+        self.written.clone()
     }
 
     /// Bytes that wait to be committed.
@@ -207,7 +217,7 @@ fn pool(store: &Store) -> PgPool {
         .connect_lazy_with(options)
 }
 
-async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
+async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>, written: Arc<Notify>) {
     while let Some(first) = jobs.recv().await {
         let mut batch = vec![first];
         let mut size = batch[0].size();
@@ -223,6 +233,7 @@ async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>) {
         if committed.await.is_err() {
             tracing::error!("a batch could not be written because of a defect");
         }
+        written.notify_one();
     }
 }
 

@@ -130,6 +130,11 @@ impl TestServer {
         Client::new(&base)
     }
 
+    /// Asks the server to stop, as a signal does.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
     pub fn database_url(&self) -> String {
         self.database.url()
     }

@@ -1,0 +1,126 @@
+//! What a client may say: what it wants to hear of, and that it is there.
+
+use serde::Deserialize;
+
+use crate::domain::ids::{EXTERNAL_ID_MAX_CHARS, SessionId, TenantId};
+use crate::domain::live::{Kind, Named, WANTED_MAX};
+
+/// The type of messages with the number of active calls.
+pub const ACTIVE_COUNT: &str = "active_count";
+
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    Subscribe(Named),
+    Unsubscribe(Named),
+    Ping,
+    Pong,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    r#type: String,
+    #[serde(default)]
+    call_ids: Vec<String>,
+    #[serde(default)]
+    types: Vec<String>,
+}
+
+/// Reads a message; the error says to the client what is wrong with it.
+pub fn parse(tenant: TenantId, text: &str) -> Result<Command, String> {
+    let wire: Wire = serde_json::from_str(text).map_err(|error| {
+        format!("is no message: {error}; send `{{\"type\": \"subscribe\", \"call_ids\": […], \"types\": […]}}`")
+    })?;
+    match wire.r#type.as_str() {
+        "subscribe" => named(tenant, &wire.call_ids, &wire.types).map(Command::Subscribe),
+        "unsubscribe" => named(tenant, &wire.call_ids, &wire.types).map(Command::Unsubscribe),
+        "ping" => Ok(Command::Ping),
+        "pong" => Ok(Command::Pong),
+        _ => Err("`type` must be `subscribe`, `unsubscribe`, `ping` or `pong`".to_owned()),
+    }
+}
+
+/// Calls in any spelling of their ids, and types of messages.
+pub fn named(tenant: TenantId, calls: &[String], types: &[String]) -> Result<Named, String> {
+    if calls.len() > WANTED_MAX {
+        return Err(format!("names more than {WANTED_MAX} calls"));
+    }
+    let mut named = Named::default();
+    for id in calls {
+        if id.is_empty() || id.chars().count() > EXTERNAL_ID_MAX_CHARS {
+            return Err(format!(
+                "a call's id has 1 to {EXTERNAL_ID_MAX_CHARS} characters"
+            ));
+        }
+        named.calls.push(SessionId::from_reference(tenant, id));
+    }
+    for name in types {
+        if name == ACTIVE_COUNT {
+            named.counts = true;
+            continue;
+        }
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        named.kinds.push(kind.ok_or_else(unknown_type)?);
+    }
+    Ok(named)
+}
+
+fn unknown_type() -> String {
+    let known = Kind::ALL.map(|kind| format!("`{}`", kind.as_str()));
+    format!("a type is one of {}, `{ACTIVE_COUNT}`", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const TENANT: TenantId = TenantId(Uuid::from_u128(7));
+
+    #[test]
+    fn subscriptions_name_calls_in_any_spelling() {
+        let text = r#"{"type": "subscribe", "call_ids": ["sess_01890a5d7c3e7b9a8c1d2e3f40516273", "my-call"],
+                       "types": ["call.ended", "active_count"]}"#;
+        let Ok(Command::Subscribe(named)) = parse(TENANT, text) else {
+            unreachable!("a subscription")
+        };
+        assert_eq!(
+            named.calls,
+            [
+                SessionId(Uuid::from_u128(0x0189_0a5d_7c3e_7b9a_8c1d_2e3f_4051_6273)),
+                SessionId::from_reference(TENANT, "my-call"),
+            ]
+        );
+        assert_eq!((named.kinds, named.counts), (vec![Kind::Ended], true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, expected) in [
+            ("", "is no message"),
+            ("[]", "is no message"),
+            (r#"{"type": "subscribe", "call": "x"}"#, "unknown field"),
+            (
+                r#"{"type": "subscribe", "types": ["call"]}"#,
+                "a type is one of",
+            ),
+            (
+                r#"{"type": "subscribe", "call_ids": [""]}"#,
+                "1 to 255 characters",
+            ),
+            (r#"{"type": "hello"}"#, "`type` must be"),
+        ] {
+            let error = parse(TENANT, text).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in ".*") {
+            let _ = parse(TENANT, &text);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `GET /ws/calls`
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout};
+
+use super::command::{self, Command};
+use super::message::Message;
+use super::{Opening, Parting, Watching, count_sent, pings, sent_away};
+use crate::app::App;
+use crate::auth::SocketWatcher;
+use crate::auth::TOKEN;
+use crate::auth::Watcher;
+use crate::domain::Error;
+use crate::domain::{Fault, Place};
+use crate::problem::Problem;
+use crate::problem::Query;
+
+/// Longest message that a client may send; a longer one ends the connection.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// A client from which nothing came for so long, not even answers to pings, is gone.
+const GONE_AFTER: Duration = Duration::from_secs(50);
+/// How long the last frame may take, and its answer.
+const PART_WITHIN: Duration = Duration::from_secs(3);
+
+pub async fn handle(
+    State(app): State<App>,
+    SocketWatcher { watcher, by_ticket }: SocketWatcher,
+    query: Query,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let mut params = query.params();
+    if params.text(TOKEN).is_some() && !by_ticket {
+        params.fault(TOKEN, "is given beside a key in a header, send one only");
+    }
+    let opening = Opening::read(&mut params, watcher.tenant());
+    params.finish()?;
+    let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
+    let watching = Watching::open(app, &watcher, opening).await?;
+    let upgraded = upgrade
+        .max_message_size(MESSAGE_MAX_BYTES)
+        .max_frame_size(MESSAGE_MAX_BYTES)
+        .on_upgrade(move |socket| run(socket, watching, watcher));
+    Ok(upgraded.into_response())
+}
+
+fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> Problem {
+    let fault = Fault {
+        place: Place::Header,
+        name: "upgrade".to_owned(),
+        message: format!("this path speaks WebSocket (RFC 6455, version 13): {rejection}"),
+    };
+    Error::Invalid(vec![fault]).into()
+}
+
+async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
+    let app = watching.app.clone();
+    let parting = match converse(&mut socket, &mut watching, &watcher).await {
+        Ok(()) => return,
+        Err(parting) => parting,
+    };
+    tracing::debug!(code = parting.code(), "closing a socket");
+    if parting == Parting::Slow {
+        app.live.note_slow();
+    }
+    let close = Frame::Close(Some(CloseFrame {
+        code: parting.close_code(),
+        reason: parting.reason().into(),
+    }));
+    // The other side answers; to hang up before would lose what it has not read yet.
+    let part = async {
+        if socket.send(close).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    let _ = timeout(PART_WITHIN, part).await;
+}
+
+/// Ends well when the client leaves.
+async fn converse(
+    socket: &mut WebSocket,
+    watching: &mut Watching,
+    watcher: &Watcher,
+) -> Result<(), Parting> {
+    let app = watching.app.clone();
+    let mut away = pin!(sent_away(&app, watcher));
+    let mut pings = pings();
+    let mut heard_at = Instant::now();
+    let mut frames = vec![text(&watching.connected())];
+    loop {
+        tokio::select! {
+            parting = &mut away => return Err(parting),
+            sent = send(socket, std::mem::take(&mut frames), app.settings.live_send_timeout) => sent?,
+        }
+        frames = tokio::select! {
+            parting = &mut away => return Err(parting),
+            _ = pings.tick() => {
+                if heard_at.elapsed() > GONE_AFTER {
+                    return Err(Parting::Gone);
+                }
+                vec![Frame::Ping(Default::default()), text(&watching.ping())]
+            }
+            messages = watching.next() => messages?.iter().map(text).collect(),
+            frame = socket.recv() => {
+                heard_at = Instant::now();
+                match frame {
+                    Some(Ok(Frame::Text(said))) => answer(watching, &said),
+                    Some(Ok(Frame::Binary(_))) => {
+                        vec![text(&watching.complaint("invalid_message", "messages are text"))]
+                    }
+                    Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => Vec::new(),
+                    Some(Ok(Frame::Close(_)) | Err(_)) | None => return Ok(()),
+                }
+            }
+        };
+    }
+}
+
+fn answer(watching: &mut Watching, said: &str) -> Vec<Frame> {
+    let followed = match command::parse(watching.tenant, said) {
+        Ok(Command::Ping) => return vec![text(&watching.pong())],
+        Ok(Command::Pong) => return Vec::new(),
+        Ok(Command::Subscribe(named)) => watching.wanted.subscribe(&named),
+        Ok(Command::Unsubscribe(named)) => watching.wanted.unsubscribe(&named),
+        Err(complaint) => {
+            return vec![text(&watching.complaint("invalid_message", &complaint))];
+        }
+    };
+    if followed {
+        return Vec::new();
+    }
+    let complaint = "one connection may name 1000 calls; nothing was changed";
+    vec![text(&watching.complaint("too_many_calls", complaint))]
+}
+
+fn text(message: &Message) -> Frame {
+    Frame::Text(message.text().into())
+}
+
+/// Sends frames, each within the time that a client may take nothing.
+async fn send(socket: &mut WebSocket, frames: Vec<Frame>, within: Duration) -> Result<(), Parting> {
+    for frame in frames {
+        match timeout(within, socket.send(frame)).await {
+            Ok(Ok(())) => count_sent(),
+            // The next read says so too.
+            Ok(Err(_)) => return Err(Parting::Gone),
+            Err(_) => return Err(Parting::Slow),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What the live feed is to tell of a batch, in the same transaction: told if and only if it happened.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::assemble::Change;
+use crate::domain::live::Changes;
+use crate::store::columns::column;
+use crate::store::columns::to_text;
+
+use super::Result;
+use super::load::{Key, SessionBefore};
+
+/// One small row a session, whatever was written of it.
+pub async fn append(
+    connection: &mut PgConnection,
+    changes: &BTreeMap<Key, Change>,
+    before: &BTreeMap<Key, SessionBefore>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(&Key, &Change)> = changes.iter().collect();
+    sqlx::query!(
+        "insert into live_outbox (tenant_id, session_id, at, status, changes)
+         select *
+           from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[])",
+        &column(&rows, |(key, _)| key.0),
+        &column(&rows, |(key, _)| key.1),
+        &column(&rows, |_| now),
+        &column(&rows, |(_, change)| change
+            .session
+            .status
+            .as_str()
+            .to_owned()),
+        &column(&rows, |(key, change)| to_text(&of(
+            change,
+            before.get(*key)
+        ))),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn of(change: &Change, before: Option<&SessionBefore>) -> Changes {
+    let said = change.turns.written.iter().filter(|turn| {
+        let text = turn.text.as_deref();
+        text.is_some_and(|text| !text.is_empty())
+    });
+    Changes {
+        turns: said.map(|turn| turn.index).collect(),
+        errors: change.errors.written.iter().map(|e| e.id.clone()).collect(),
+        ..Changes::between(before.map(|before| before.status), change.session.status)
+    }
+}
