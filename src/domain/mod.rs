@@ -4,6 +4,7 @@
 pub mod access;
 pub mod analytics;
 pub mod assemble;
+pub mod attributes;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -15,6 +16,8 @@ pub mod ledger;
 pub mod page;
 pub mod record;
 pub mod session;
+pub mod span;
+pub mod trace;
 pub mod turn;
 
 pub use error::{Error, Fault, Place, Result};

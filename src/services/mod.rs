@@ -5,3 +5,4 @@ pub mod analytics;
 pub mod ingest;
 pub mod sessions;
 pub mod silence;
+pub mod traces;

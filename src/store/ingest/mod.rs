@@ -9,6 +9,7 @@ mod batch;
 mod load;
 mod queue;
 mod save;
+mod spans;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
