@@ -19,3 +19,4 @@ mod limits;
 mod operations;
 mod store_away;
 mod support;
+mod traces;
