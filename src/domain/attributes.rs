@@ -144,6 +144,7 @@ pub struct Said {
 /// Reads attributes. What does not make sense where it belongs stays metadata as it came.
 pub fn read(mut attributes: Map<String, Value>, started_at: DateTime<Utc>) -> Said {
     let mut said = Said::default();
+    attributes.retain(|_, value| !value.is_null());
     for (name, to) in TABLE {
         if let Some(value) = attributes.get(*name)
             && said.fill(*to, value, started_at)

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod analytics;
+pub mod answer;
 pub mod assemble;
 pub mod attributes;
 pub mod digest;

@@ -2,11 +2,12 @@
 
 use crate::domain::Error;
 use crate::domain::Result;
+use crate::domain::answer::Answer;
 use crate::domain::ids::SessionId;
 use crate::domain::page::Limit;
 use crate::domain::span::Span;
 use crate::domain::trace;
-use crate::domain::trace::{Answer, Detail, Trace};
+use crate::domain::trace::{Detail, Trace};
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::traces;

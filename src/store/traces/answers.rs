@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::Result;
+use crate::domain::answer::Answer;
 use crate::domain::ids::SessionId;
 use crate::domain::items::ToolCall;
-use crate::domain::trace::Answer;
 use crate::domain::turn::{Speaker, Turn};
 use crate::store::columns::json;
 use crate::store::columns::object;
