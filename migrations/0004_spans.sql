@@ -35,8 +35,8 @@ create table spans (
 
 -- A trace's first moment, and its spans in order.
 create index spans_in_order on spans (tenant_id, session_id, trace_id, started_at, span_id);
--- A trace's last moment.
-create index spans_by_end   on spans (tenant_id, session_id, trace_id, (coalesce(ended_at, started_at)));
+-- A trace's last moment, and whether it is an end.
+create index spans_by_end   on spans (tenant_id, session_id, trace_id, (coalesce(ended_at, started_at)), (ended_at is not null));
 -- What a trace is called after.
 create index spans_roots    on spans (tenant_id, session_id, trace_id, started_at, span_id) where parent is null;
 
@@ -47,7 +47,8 @@ create table traces (
     trace_id          text        not null,
     name              text,
     started_at        timestamptz not null,
-    ended_at          timestamptz not null,
+    -- Null until anything after the start is known.
+    ended_at          timestamptz,
     observation_count integer     not null,
     -- Observations that say what they cost, and those that say only what they used.
     priced_count      integer     not null,

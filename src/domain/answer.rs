@@ -40,7 +40,9 @@ impl Answer {
             session: self.session,
             name: Some(format!("turn {}", self.turn.index)),
             started_at,
-            ended_at: last.unwrap_or(self.at(stages.heard_ms)).max(started_at),
+            ended_at: last
+                .or(stages.heard_ms.map(|ms| self.at(ms)))
+                .map(|end| end.max(started_at)),
             observations: spans.len() as i64,
             cost_nano_usd: None,
             cost_incomplete: false,
@@ -118,7 +120,8 @@ struct Stage {
 /// start; where a source says when something really was, it is there.
 struct Stages {
     asked_ms: f64,
-    heard_ms: f64,
+    /// When the user heard the answer, if that is known.
+    heard_ms: Option<f64>,
     found: Vec<Stage>,
 }
 
@@ -131,7 +134,7 @@ impl Stages {
         let asked_ms = spoken_ms.map_or(0.0, |ms| (ms - latency_ms).max(0.0));
         let mut stages = Self {
             asked_ms,
-            heard_ms: asked_ms + latency_ms,
+            heard_ms: turn.latency_ms.map(|ms| asked_ms + ms),
             found: Vec::new(),
         };
         let mut now_ms = asked_ms;

@@ -15,7 +15,7 @@ pub struct Trace {
     pub session: SessionId,
     pub name: Option<String>,
     pub started_at: DateTime<Utc>,
-    pub ended_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
     pub observations: i64,
     /// The part of the costs that is known; none where nothing is.
     pub cost_nano_usd: Option<i64>,

@@ -357,6 +357,8 @@ async fn a_span_is_one_whichever_door_it_came_through() {
             .collect()
     };
     assert_eq!(counts(&listed), [json!(1), json!(4)]);
+    // Nothing says that it took no time.
+    assert_eq!(listed["traces"][0]["latencySeconds"], json!(null));
     // A later version of the call without them takes back what only the call said.
     ingestor
         .post("/v1/ingest/calls", &call(&[]))
@@ -378,7 +380,9 @@ fn untraced() -> Value {
                 "ttsMs": 150, "models": {"llm": "gpt-4o-mini"}, "providers": {"llm": "openai"},
                 "usage": {"promptTokens": 90, "completionTokens": 10}},
             {"speaker": "user", "startMs": 6000, "endMs": 7000, "text": "Thanks."},
-            {"speaker": "agent", "text": "Bye.", "startMs": 7400, "endMs": 8000}
+            {"speaker": "agent", "text": "Bye.", "startMs": 7400, "endMs": 8000},
+            {"speaker": "user", "startMs": 8500, "endMs": 9500, "text": "Bye, then."},
+            {"speaker": "agent", "text": "Bye!", "startMs": 9000, "endMs": 9700}
         ],
         "toolCalls": [{"id": "c1", "turn": 2, "name": "opening_hours", "arguments": {"day": "today"}, "result": "10-18",
             "startMs": 2450, "endMs": 2600}]
@@ -400,6 +404,9 @@ async fn an_untraced_call_has_a_trace_for_each_answer() {
         listed,
         json!({
             "traces": [
+                {"traceId": format!("{SESSION}-turn-6"), "name": "turn 6", "sessionId": SESSION,
+                    "timestamp": "2025-06-11T10:00:09Z", "latencySeconds": null, "totalCostUsd": null,
+                    "observationCount": 0, "htmlPath": format!("/traces/view/{SESSION}-turn-6")},
                 {"traceId": format!("{SESSION}-turn-4"), "name": "turn 4", "sessionId": SESSION,
                     "timestamp": "2025-06-11T10:00:07Z", "latencySeconds": 0.4, "totalCostUsd": null,
                     "observationCount": 0, "htmlPath": format!("/traces/view/{SESSION}-turn-4")},
@@ -407,12 +414,12 @@ async fn an_untraced_call_has_a_trace_for_each_answer() {
                     "timestamp": "2025-06-11T10:00:02Z", "latencySeconds": 1.0, "totalCostUsd": null,
                     "observationCount": 4, "htmlPath": format!("/traces/view/{SESSION}-turn-2")}
             ],
-            "pagination": {"page": 1, "limit": 10, "totalItems": 2, "totalPages": 1}
+            "pagination": {"page": 1, "limit": 10, "totalItems": 3, "totalPages": 1}
         })
     );
     assert_eq!(
-        list(&reader, "?limit=1&page=2").await["traces"],
-        json!([listed["traces"][1]])
+        list(&reader, "?limit=1&page=3").await["traces"],
+        json!([listed["traces"][2]])
     );
     let path = format!("/v1/traces/session/{SESSION}/{SESSION}-turn-2");
     let both = acme.transcripts().await;

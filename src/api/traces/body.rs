@@ -16,7 +16,7 @@ pub struct Headline {
     name: Option<String>,
     session_id: String,
     timestamp: String,
-    latency_seconds: f64,
+    latency_seconds: Option<f64>,
     total_cost_usd: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cost_incomplete: bool,
@@ -73,14 +73,16 @@ pub fn usd(nanos: i64) -> f64 {
 
 impl From<trace::Trace> for Headline {
     fn from(trace: trace::Trace) -> Self {
-        let latency_ms = (trace.ended_at - trace.started_at).num_milliseconds();
+        let latency_ms = trace
+            .ended_at
+            .map(|end| (end - trace.started_at).num_milliseconds());
         Self {
             html_path: format!("/traces/view/{}", utf8_percent_encode(&trace.id, SEGMENT)),
             trace_id: trace.id,
             name: trace.name,
             session_id: trace.session.to_string(),
             timestamp: format::time(trace.started_at),
-            latency_seconds: latency_ms as f64 / 1e3,
+            latency_seconds: latency_ms.map(|ms| ms as f64 / 1e3),
             total_cost_usd: trace.cost_nano_usd.map(usd),
             cost_incomplete: trace.cost_incomplete,
             observation_count: trace.observations,

@@ -72,7 +72,7 @@ struct Page {
     id: String,
     session: String,
     started_at: String,
-    duration: String,
+    duration: Option<String>,
     cost: Option<String>,
     cost_incomplete: bool,
     observations: i64,
@@ -113,8 +113,10 @@ struct Row {
 impl Page {
     fn of(detail: Detail) -> Self {
         let trace = detail.trace;
-        let length_ms = ms(trace.ended_at - trace.started_at);
-        let axis = Axis { length_ms };
+        let length_ms = trace.ended_at.map(|end| ms(end - trace.started_at));
+        let axis = Axis {
+            length_ms: length_ms.unwrap_or_default(),
+        };
         let rows: Vec<Row> = detail
             .observations
             .into_iter()
@@ -129,7 +131,7 @@ impl Page {
                 .started_at
                 .format("%Y-%m-%d %H:%M:%S%.3f UTC")
                 .to_string(),
-            duration: span_of_time(length_ms),
+            duration: length_ms.map(span_of_time),
             cost: trace.cost_nano_usd.map(|nanos| dollars(usd(nanos))),
             cost_incomplete: trace.cost_incomplete,
             observations: trace.observations,

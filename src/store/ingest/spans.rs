@@ -127,7 +127,7 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
          select k.tenant_id, k.session_id, k.trace_id,
                 case when root.span_id is null then coalesce(first.trace_name, first.name)
                      else coalesce(root.trace_name, root.name) end,
-                first.started_at, last.at, k.observations, k.priced, k.unpriced, k.cost_nano_usd
+                first.started_at, case when last.is_end or last.at > first.started_at then last.at end, k.observations, k.priced, k.unpriced, k.cost_nano_usd
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[])
                 as k (tenant_id, session_id, trace_id, observations, priced, unpriced, cost_nano_usd)
           cross join lateral (
@@ -137,10 +137,10 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
                  order by s.started_at, s.span_id
                  limit 1) first
           cross join lateral (
-                select coalesce(s.ended_at, s.started_at) as at
+                select coalesce(s.ended_at, s.started_at) as at, s.ended_at is not null as is_end
                   from spans s
                  where s.tenant_id = k.tenant_id and s.session_id = k.session_id and s.trace_id = k.trace_id
-                 order by coalesce(s.ended_at, s.started_at) desc
+                 order by coalesce(s.ended_at, s.started_at) desc, (s.ended_at is not null) desc
                  limit 1) last
            left join lateral (
                 select s.span_id, s.trace_name, s.name

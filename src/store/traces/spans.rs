@@ -18,7 +18,7 @@ struct Row {
     trace_id: String,
     name: Option<String>,
     started_at: DateTime<Utc>,
-    ended_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
     observation_count: i32,
     priced_count: i32,
     unpriced_count: i32,
