@@ -9,6 +9,7 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
+COPY templates templates
 # Cargo.toml names their targets, so cargo wants them even where they are not built.
 COPY benches benches
 COPY tests tests

@@ -8,4 +8,5 @@ pub mod observability;
 pub mod operations;
 pub mod page;
 pub mod polled;
+pub mod traces;
 pub mod voice_sessions;

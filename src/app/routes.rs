@@ -8,6 +8,7 @@ use crate::api::analytics;
 use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
+use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest::native;
 
@@ -50,6 +51,18 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/v1/observability/sessions/{sessionId}", Reader, |m| {
         on(m, observability::get_session::handle)
+    }),
+    route(Get, "/v1/traces/session/{sessionId}", Reader, |m| {
+        on(m, traces::list::handle)
+    }),
+    route(
+        Get,
+        "/v1/traces/session/{sessionId}/{traceId}",
+        Reader,
+        |m| on(m, traces::get::handle),
+    ),
+    route(Get, "/traces/view/{traceId}", Reader, |m| {
+        on(m, traces::view::handle)
     }),
     route(Get, "/api/v1/voice-sessions", Reader, |m| {
         on(m, voice_sessions::list::handle)

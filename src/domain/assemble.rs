@@ -10,6 +10,7 @@ use crate::domain::fact::{Entity, Fact};
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall, covered_ms};
 use crate::domain::ledger::Ledger;
 use crate::domain::session::Session;
+use crate::domain::span::{Span, SpanKey, Tallies};
 use crate::domain::turn::{Position, Predecessor, Turn};
 
 /// Everything a session's facts amount to.
@@ -21,6 +22,8 @@ pub struct Conversation {
     pub interruptions: Vec<Interruption>,
     pub errors: Vec<ServiceError>,
     pub evaluations: Vec<Evaluation>,
+    pub spans: Vec<Span>,
+    pub traces: Tallies,
     pub counters: Counters,
     pub digest: Digest,
 }
@@ -48,6 +51,9 @@ pub struct Change {
     pub interruptions: Changed<String, Interruption>,
     pub errors: Changed<String, ServiceError>,
     pub evaluations: Changed<String, Evaluation>,
+    pub spans: Changed<SpanKey, Span>,
+    /// What each touched trace has more (or less) than before.
+    pub traces: Tallies,
 }
 
 /// Entities that are to be written, and those that are no more.
@@ -196,6 +202,7 @@ impl<'a> Draft<'a> {
             |id, f| Some(Interruption::derive(id, f)),
         );
         self.count_interruptions(&interruptions.written, &mut known.digest);
+        let (spans, traces) = self.spans();
         let turns = self.resolve_turns(&mut known, around, &tool_calls);
         let Known {
             counters, digest, ..
@@ -209,7 +216,30 @@ impl<'a> Draft<'a> {
             interruptions,
             errors,
             evaluations,
+            spans,
+            traces,
         })
+    }
+
+    /// Spans, and what they change in their traces.
+    fn spans(&self) -> (Changed<SpanKey, Span>, Tallies) {
+        let (mut changed, mut traces) = (Changed::default(), Tallies::new());
+        for entity in self.ledger.touched().filter(|e| e.kind == Kind::Span) {
+            let before = Span::derive(&self.ledger.facts_before(entity));
+            let now = Span::derive(&self.ledger.facts_of(entity));
+            if let Some(before) = before {
+                before.remove_from(&mut traces);
+                // Two pairs of ids may read the same when they are put together.
+                if now.as_ref().is_none_or(|now| now.key() != before.key()) {
+                    changed.gone.push(before.key());
+                }
+            }
+            if let Some(now) = now {
+                now.add_to(&mut traces);
+                changed.written.push(now);
+            }
+        }
+        (changed, traces)
     }
 
     fn take_turn(&mut self, index: i32) {
@@ -357,6 +387,8 @@ pub fn assemble(ledger: &Ledger) -> Option<Conversation> {
         interruptions: change.interruptions.written,
         errors: change.errors.written,
         evaluations: change.evaluations.written,
+        spans: change.spans.written,
+        traces: change.traces,
         counters: change.counters,
         digest: change.digest,
     })
@@ -391,6 +423,8 @@ mod tests {
         tool_calls: BTreeMap<String, ToolCall>,
         interruptions: BTreeMap<String, Interruption>,
         errors: BTreeMap<String, ServiceError>,
+        spans: BTreeMap<SpanKey, Span>,
+        traces: Tallies,
     }
 
     impl Memory {
@@ -518,6 +552,17 @@ mod tests {
                 .for_each(|i| drop(self.errors.remove(i)));
             self.errors
                 .extend(change.errors.written.into_iter().map(|t| (t.id.clone(), t)));
+            change
+                .spans
+                .gone
+                .iter()
+                .for_each(|key| drop(self.spans.remove(key)));
+            self.spans
+                .extend(change.spans.written.into_iter().map(|s| (s.key(), s)));
+            for (trace, tally) in change.traces {
+                self.traces.entry(trace).or_default().and(tally, 1);
+            }
+            self.traces.retain(|_, tally| tally.observations > 0);
         }
 
         fn conversation(&self) -> Conversation {
@@ -530,6 +575,8 @@ mod tests {
                 interruptions: self.interruptions.values().cloned().collect(),
                 errors: self.errors.values().cloned().collect(),
                 evaluations: Vec::new(),
+                spans: self.spans.values().cloned().collect(),
+                traces: self.traces.clone(),
                 counters: self.counters,
                 digest: self.digest.clone(),
             }
@@ -595,8 +642,22 @@ mod tests {
             },
         );
         let statuses = prop::sample::select(crate::domain::fields::STATUSES.to_vec());
+        let span = (0..2u8, 0..3u8, 0..4i64, prop::option::of(0..9i64), 0..4u8).prop_map(
+            |(trace, span, start, lasts, says)| {
+                let mut span = json!({"traceId": trace.to_string(), "spanId": span.to_string(), "startedAt": at(start)});
+                put(&mut span, "endedAt", lasts.map(|lasts| json!(at(start + lasts))));
+                span["attributes"] = match says {
+                    0 => json!({}),
+                    1 => json!({"llm.cost.total": 0.0000015}),
+                    2 => json!({"llm.model_name": "m", "llm.token_count.total": 9}),
+                    _ => json!({"gen_ai.usage.cost": 1, "llm.token_count.total": 9}),
+                };
+                (Kind::Span, span)
+            },
+        );
         prop_oneof![
             6 => turn,
+            4 => span,
             3 => tool,
             2 => (statuses, 0..9i64).prop_map(|(s, n)| (Kind::Session, json!({"status": s, "startedAt": at(n), "tags": [s]}))),
             1 => (0..900u32).prop_map(|ms| (Kind::Interruption, json!({"detectionMs": ms}))),
@@ -622,10 +683,10 @@ mod tests {
             .enumerate()
             .map(|(position, (kind, value))| Event {
                 kind,
-                id: if whole {
-                    position.to_string()
-                } else {
-                    id.to_string()
+                id: match kind {
+                    Kind::Span => format!("{}/{}", value["traceId"], value["spanId"]),
+                    _ if whole => position.to_string(),
+                    _ => id.to_string(),
                 },
                 at: at(n),
                 fields: fields(value),

@@ -46,6 +46,8 @@ impl Entity {
                 Some(call_id) => call_id.to_owned(),
                 None => own_key(),
             },
+            // Its own ids are all that a span is known by, whichever door it came through.
+            Kind::Span => id.to_owned(),
             _ => own_key(),
         };
         Self { kind, key }
@@ -97,7 +99,10 @@ impl Fact {
 
     /// Whether other facts may speak of the same entity.
     pub fn is_shared(kind: Kind) -> bool {
-        matches!(kind, Kind::Session | Kind::Turn | Kind::ToolCall)
+        matches!(
+            kind,
+            Kind::Session | Kind::Turn | Kind::ToolCall | Kind::Span
+        )
     }
 
     pub fn turn_index(&self) -> i32 {
@@ -131,14 +136,20 @@ impl Fact {
         }
     }
 
-    /// Of two spans under one id the one that ended later wins, then the one that says more.
-    fn span_rank(&self) -> (Option<DateTime<Utc>>, usize, i64) {
+    /// Of two spans under one id the one that ended later wins, then the one that says more. The time
+    /// comes last: it places a span that says no time itself.
+    pub fn span_rank(&self) -> (Option<DateTime<Utc>>, usize, i64, DateTime<Utc>) {
         let attributes = self
             .fields
             .get("attributes")
             .and_then(Value::as_object)
             .map_or(0, Map::len);
-        (time(&self.fields, "endedAt"), attributes, self.hash)
+        (
+            time(&self.fields, "endedAt"),
+            attributes,
+            self.hash,
+            self.at,
+        )
     }
 }
 

@@ -3,7 +3,9 @@
 
 pub mod access;
 pub mod analytics;
+pub mod answer;
 pub mod assemble;
+pub mod attributes;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -16,7 +18,9 @@ pub mod live;
 pub mod page;
 pub mod record;
 pub mod session;
+pub mod span;
 pub mod tally;
+pub mod trace;
 pub mod turn;
 
 pub use error::{Error, Fault, Place, Result};

@@ -6,3 +6,4 @@ pub mod ingest;
 pub mod live;
 pub mod sessions;
 pub mod silence;
+pub mod traces;

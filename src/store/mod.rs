@@ -15,6 +15,7 @@ pub mod rollups;
 pub mod scope;
 pub mod sessions;
 pub mod tenants;
+pub mod traces;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};

@@ -24,3 +24,4 @@ mod live;
 mod operations;
 mod store_away;
 mod support;
+mod traces;

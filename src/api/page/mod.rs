@@ -1,6 +1,7 @@
 //! Dialects' ways of paging, translated to `domain::page`. They never see SQL.
 
 pub mod cursor;
+pub mod number;
 pub mod offset;
 
 use axum::http::{HeaderName, HeaderValue, Uri, header};

@@ -12,7 +12,7 @@ use super::dialogue::Dialogue;
 use super::distributions::{CONNECTING, RINGING};
 use super::script::{ASIDES, Blanks, CLOSING, VOICEMAIL_GREETING, by_share, one_of};
 use super::{Detail, GENERATOR, Plan, TAG};
-use super::{outcome, rhythm};
+use super::{outcome, rhythm, traced};
 use outcome::Outcome;
 
 /// Calls are brought to an end after so long.
@@ -44,6 +44,7 @@ pub fn finished(plan: &Plan, id: Uuid, started_at: DateTime<Utc>) -> Value {
     let mut document = call.document();
     if plan.detail == Detail::Full {
         outcome::review(&mut document, id);
+        traced::add_spans(&mut document, id, started_at);
     }
     document
 }
@@ -63,6 +64,9 @@ pub fn ongoing(plan: &Plan, id: Uuid, started_at: DateTime<Utc>, now: DateTime<U
     }
     let mut document = call.document();
     forget_after(&mut document, elapsed_ms);
+    if plan.detail == Detail::Full {
+        traced::add_spans(&mut document, id, started_at);
+    }
     document
 }
 

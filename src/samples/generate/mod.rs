@@ -11,6 +11,7 @@ mod lines;
 mod outcome;
 mod rhythm;
 mod script;
+mod traced;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 /// The tag of every generated call.
 pub const TAG: &str = "generated";
 /// The generator's version, in every call's metadata. A change of what it makes raises it.
-pub const GENERATOR: &str = "1";
+pub const GENERATOR: &str = "2";
 /// Longer than any call: who wants only calls that are over by now asks for a window that ends so
 /// much earlier.
 pub const CALL_MAX: TimeDelta = TimeDelta::minutes(15);

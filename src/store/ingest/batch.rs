@@ -16,6 +16,7 @@ use super::Result;
 use super::load::{self, Key, Place, SessionBefore};
 use super::outbox;
 use super::save::{self, Rows, SessionRow};
+use super::spans;
 
 /// The submissions about one session, each with the place where its outcome belongs.
 pub struct SessionWork<'a> {
@@ -288,6 +289,12 @@ async fn save(
     save::evaluations(
         connection,
         Rows::of(each().map(|(key, c)| (key, &c.evaluations))),
+    )
+    .await?;
+    spans::save(
+        connection,
+        Rows::of(each().map(|(key, c)| (key, &c.spans))),
+        each().map(|(key, c)| (key, &c.traces)),
     )
     .await?;
     save::update_sessions(connection, &old).await?;

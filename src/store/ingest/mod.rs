@@ -10,6 +10,7 @@ mod load;
 mod outbox;
 mod queue;
 mod save;
+mod spans;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

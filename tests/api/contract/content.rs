@@ -69,6 +69,9 @@ async fn content_in_answers(reader: &Client) -> usize {
         "/api/v1/voice-sessions",
         "/api/v1/voice-sessions/full",
         "/api/v1/analytics/errors",
+        "/v1/traces/session/full",
+        "/v1/traces/session/full/text",
+        "/traces/view/text",
     ] {
         let text = reader.get(path).await.status(200).text();
         count += text.matches(SAID).count() + text.matches(NUMBER).count();

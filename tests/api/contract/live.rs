@@ -18,6 +18,10 @@ async fn handlers_know_every_documented_parameter_and_default() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
     let client = acme.client(&Right::ALL.map(Right::as_str).join(",")).await;
+    // Paths below name their sessions like their parameters.
+    let call =
+        json!({ "session": { "sessionId": "sessionId", "startedAt": "2025-06-11T10:00:00Z" } });
+    client.post("/v1/ingest/calls", &call).await.status(200);
     for operation in operations().into_iter().filter(|one| one.verb == "GET") {
         let names: BTreeMap<&str, &Value> = operation
             .parameters()
@@ -148,6 +152,12 @@ async fn answers_are_described_where_everything_is_said() {
             assert_eq!(withheld, !scopes.contains("transcripts"), "{path}");
             assert_eq!(one["summary"].is_null(), withheld, "{path}");
         }
+        reader.get("/v1/traces/session/s").await.status(200);
+        let trace = reader.get("/v1/traces/session/s/text").await.status(200);
+        let trace = trace.json()["trace"].clone();
+        let withheld = trace["contentWithheld"] == true;
+        assert_eq!(withheld, !scopes.contains("transcripts"));
+        assert_eq!(trace["observations"][0]["metadata"].is_null(), withheld);
         let summary = reader
             .get("/api/v1/analytics/summary")
             .await

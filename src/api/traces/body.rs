@@ -1,0 +1,132 @@
+//! A trace as this dialect writes it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::api::format;
+use crate::domain::span::Span;
+use crate::domain::trace;
+use crate::domain::trace::Detail;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Headline {
+    trace_id: String,
+    name: Option<String>,
+    session_id: String,
+    timestamp: String,
+    latency_seconds: Option<f64>,
+    total_cost_usd: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cost_incomplete: bool,
+    observation_count: i64,
+    html_path: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    #[serde(flatten)]
+    headline: Headline,
+    observations: Vec<Observation>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_withheld: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Observation {
+    id: String,
+    trace_id: String,
+    parent_observation_id: Option<String>,
+    r#type: String,
+    name: Option<String>,
+    level: String,
+    start_time: String,
+    end_time: Option<String>,
+    completion_start_time: Option<String>,
+    status_message: Option<String>,
+    model: Option<String>,
+    model_parameters: Map<String, Value>,
+    input: Option<Value>,
+    output: Option<Value>,
+    metadata: Option<Map<String, Value>>,
+    usage_details: Map<String, Value>,
+    cost_details: Map<String, Value>,
+    environment: Option<String>,
+}
+
+/// What may stand in a path's segment as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// US dollars out of billionths of them.
+pub fn usd(nanos: i64) -> f64 {
+    format::usd((nanos as f64 / 1e3).round() as i64)
+}
+
+impl From<trace::Trace> for Headline {
+    fn from(trace: trace::Trace) -> Self {
+        let latency_ms = trace
+            .ended_at
+            .map(|end| (end - trace.started_at).num_milliseconds());
+        Self {
+            html_path: format!("/traces/view/{}", utf8_percent_encode(&trace.id, SEGMENT)),
+            trace_id: trace.id,
+            name: trace.name,
+            session_id: trace.session.to_string(),
+            timestamp: format::time(trace.started_at),
+            latency_seconds: latency_ms.map(|ms| ms as f64 / 1e3),
+            total_cost_usd: trace.cost_nano_usd.map(usd),
+            cost_incomplete: trace.cost_incomplete,
+            observation_count: trace.observations,
+        }
+    }
+}
+
+impl From<Detail> for Trace {
+    fn from(detail: Detail) -> Self {
+        let withheld = detail.content_withheld;
+        let observations = detail.observations.into_iter();
+        Self {
+            headline: Headline::from(detail.trace),
+            observations: observations
+                .map(|(_, span)| Observation::of(span, withheld))
+                .collect(),
+            truncated: detail.truncated,
+            content_withheld: withheld,
+        }
+    }
+}
+
+impl Observation {
+    fn of(span: Span, withheld: bool) -> Self {
+        Self {
+            id: span.span_id,
+            trace_id: span.trace_id,
+            parent_observation_id: span.parent,
+            r#type: span.r#type,
+            name: span.name,
+            level: span.level,
+            start_time: format::time(span.started_at),
+            end_time: span.ended_at.map(format::time),
+            completion_start_time: span.completion_start.map(format::time),
+            status_message: span.status_message,
+            model: span.model,
+            model_parameters: span.parameters,
+            input: span.input,
+            output: span.output,
+            // What remains of it says only that the trace was made here, and of what.
+            metadata: Some(span.metadata).filter(|left| !withheld || !left.is_empty()),
+            usage_details: span.usage,
+            cost_details: span.costs,
+            environment: span.environment,
+        }
+    }
+}

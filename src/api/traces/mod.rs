@@ -1,0 +1,6 @@
+//! The traces dialect: camelCase, numbered pages, seconds and US dollars.
+
+mod body;
+pub mod get;
+pub mod list;
+pub mod view;

@@ -1,0 +1,100 @@
+//! Questions about traces. A session that nobody traced has one for each answer to a user.
+
+use crate::domain::Error;
+use crate::domain::Result;
+use crate::domain::answer::Answer;
+use crate::domain::ids::SessionId;
+use crate::domain::page::Limit;
+use crate::domain::span::Span;
+use crate::domain::trace;
+use crate::domain::trace::{Detail, Trace};
+use crate::store::ContentScope;
+use crate::store::Scope;
+use crate::store::traces;
+
+/// Observations that one answer shows.
+pub const OBSERVATIONS_MAX: i64 = 5_000;
+
+/// A page of a session's traces, newest first, and how many there are in all.
+pub async fn page(
+    scope: &Scope,
+    session: &str,
+    skip: i64,
+    limit: Limit,
+) -> Result<(Vec<Trace>, i64)> {
+    let session = SessionId::from_reference(scope.tenant(), session);
+    let limit = i64::from(limit.get());
+    let count = traces::count(scope, session)
+        .await?
+        .ok_or(Error::NotFound("session"))?;
+    if count > 0 {
+        return Ok((traces::list(scope, session, skip, limit).await?, count));
+    }
+    let answers = traces::answers(scope, None, session, skip, limit).await?;
+    let derived = answers.into_iter().map(|answer| answer.into_trace().0);
+    let count = traces::count_answers(scope, session).await?;
+    Ok((derived.collect(), count))
+}
+
+/// A session's trace with its observations.
+pub async fn by_id(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    session: &str,
+    id: &str,
+) -> Result<Detail> {
+    let session = SessionId::from_reference(scope.tenant(), session);
+    match traces::find(scope, session, id).await? {
+        Some(trace) => detail(scope, content, trace, OBSERVATIONS_MAX).await,
+        None => derived(scope, content, id, |own| own == session).await,
+    }
+}
+
+/// The trace of this id, the newest where several sessions have one, with so many observations.
+pub async fn anywhere(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    id: &str,
+    limit: i64,
+) -> Result<Detail> {
+    match traces::find_anywhere(scope, id).await? {
+        Some(trace) => detail(scope, content, trace, limit).await,
+        None => derived(scope, content, id, |_| true).await,
+    }
+}
+
+async fn detail(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    trace: Trace,
+    limit: i64,
+) -> Result<Detail> {
+    let spans = traces::observations(scope, content, &trace, limit).await?;
+    Ok(told(trace, spans, content))
+}
+
+/// The id of such a trace says which answer it stands for.
+async fn derived(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    id: &str,
+    belongs: impl Fn(SessionId) -> bool,
+) -> Result<Detail> {
+    let (session, turn) = trace::derived_from(id)
+        .filter(|(session, _)| belongs(*session))
+        .ok_or(Error::NotFound("trace"))?;
+    let (trace, spans) = traces::answer(scope, content, session, turn)
+        .await?
+        .map(Answer::into_trace)
+        .ok_or(Error::NotFound("trace"))?;
+    Ok(told(trace, spans, content))
+}
+
+fn told(trace: Trace, spans: Vec<Span>, content: Option<&ContentScope>) -> Detail {
+    Detail {
+        truncated: (spans.len() as i64) < trace.observations,
+        observations: trace::tree(spans),
+        trace,
+        content_withheld: content.is_none(),
+    }
+}

@@ -1,0 +1,7 @@
+//! Traces: those that sources sent, and the answers that stand in where nobody traced.
+
+mod answers;
+mod spans;
+
+pub use answers::{answer, answers, count_answers};
+pub use spans::{count, find, find_anywhere, list, observations};
