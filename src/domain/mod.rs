@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod fact;
 pub mod fields;
+pub mod history;
 pub mod ids;
 pub mod items;
 pub mod ledger;

@@ -1,10 +1,16 @@
 //! Sessions as readers see them: lists in keyset order, whole records by id.
 
+mod history;
 mod list;
 mod open;
 mod record;
+mod reference;
+mod search;
 mod withhold;
 
+pub use history::said;
 pub use list::{count, list};
 pub use open::{Silent, silent};
 pub use record::records;
+pub use reference::newest_of_call;
+pub use search::is_searchable;
