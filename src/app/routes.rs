@@ -5,6 +5,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::App;
 use crate::api::analytics;
+use crate::api::conversations;
 use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
@@ -63,6 +64,15 @@ pub const ROUTES: &[Route] = &[
     ),
     route(Get, "/traces/view/{traceId}", Reader, |m| {
         on(m, traces::view::handle)
+    }),
+    route(Get, "/v1/observability/calls/{callId}", Reader, |m| {
+        on(m, observability::get_call::handle)
+    }),
+    route(Get, "/api/v1/conversations", Reader, |m| {
+        on(m, conversations::list::handle)
+    }),
+    route(Get, "/api/v1/conversations/{id}", Reader, |m| {
+        on(m, conversations::get::handle)
     }),
     route(Get, "/api/v1/voice-sessions", Reader, |m| {
         on(m, voice_sessions::list::handle)

@@ -61,6 +61,14 @@ pub struct SocketWatcher {
 /// The parameter that carries a ticket.
 pub const TOKEN: &str = "token";
 
+impl Reader {
+    /// For what only those may ask who may also see what was said.
+    pub fn transcripts(&self) -> Result<&ContentScope, Problem> {
+        let content = self.content.as_ref();
+        content.ok_or_else(|| missing(Right::TranscriptsRead))
+    }
+}
+
 /// Makes a type an extractor: the right it needs, and how it comes out of a grant.
 macro_rules! extractor {
     ($type:ident needs $right:ident: $make:expr) => {

@@ -130,7 +130,7 @@ async fn newest(scope: &Scope) -> Result<Option<DateTime<Utc>>> {
         tag: Some(generate::TAG.to_owned()),
         ..Filter::default()
     };
-    let page = sessions::page(scope, &filter, &Start::Beginning, Limit::checked(1)).await?;
+    let page = sessions::page(scope, None, &filter, &Start::Beginning, Limit::checked(1)).await?;
     Ok(page.items.first().map(|newest| newest.started_at))
 }
 

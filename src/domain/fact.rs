@@ -207,7 +207,12 @@ fn overlay(merged: &mut Map<String, Value>, name: &str, value: &Value, by_member
 
 /// A time that has been checked at the door.
 pub fn time(fields: &Map<String, Value>, name: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(fields.get(name)?.as_str()?)
+    parse_time(fields.get(name)?.as_str()?)
+}
+
+/// The same, of its text.
+pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text)
         .ok()
         .map(|time| time.to_utc())
 }

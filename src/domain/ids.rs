@@ -46,6 +46,12 @@ impl SessionId {
     }
 }
 
+/// Whether a text is a carrier's id of a telephone call: `CA` and 32 hex digits.
+pub fn is_call_sid(text: &str) -> bool {
+    text.strip_prefix("CA")
+        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// The kind of id that native ingest carries.
 pub const NATIVE: &str = "native";
 

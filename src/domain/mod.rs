@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod fact;
 pub mod fields;
+pub mod history;
 pub mod ids;
 pub mod items;
 pub mod ledger;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::assemble::Counters;
 use crate::domain::ids::SessionId;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
-use crate::domain::session::{Session, Status};
+use crate::domain::session::{Session, Status, Workflow};
 use crate::domain::turn::Turn;
 
 /// A line of a list.
@@ -14,9 +14,17 @@ pub struct Headline {
     pub id: SessionId,
     pub agent_key: Option<String>,
     pub status: Status,
+    pub channel: Option<String>,
+    pub campaign: Option<String>,
+    pub workflow: Workflow,
     pub started_at: DateTime<Utc>,
+    pub answered_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+    pub duration_ms: Option<i64>,
+    pub cost_micro_usd: Option<i64>,
     pub turns: i32,
+    pub tags: Vec<String>,
+    pub reviewed: bool,
 }
 
 /// What lists are ordered by, newest first; no two sessions share it.
@@ -40,9 +48,15 @@ pub struct Filter {
     pub started_before: Option<DateTime<Utc>>,
     pub channel: Option<String>,
     pub campaign: Option<String>,
+    /// A workflow's slug or id.
+    pub workflow: Option<String>,
     pub tag: Option<String>,
     pub call_sid: Option<String>,
     pub stream_id: Option<String>,
+    /// Words that one turn has all of: content.
+    pub words: Option<String>,
+    /// At least one measured answer to a user took so long.
+    pub min_latency_ms: Option<i64>,
 }
 
 /// A whole session.

@@ -1,7 +1,11 @@
 //! Questions about sessions: a page of them, with or without a total, and one by any of its ids.
 
 use crate::domain::Error;
+use crate::domain::Fault;
 use crate::domain::Result;
+use crate::domain::history;
+use crate::domain::history::Step;
+use crate::domain::ids;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
 use crate::domain::record::{Filter, Headline, Key, Record};
@@ -12,11 +16,13 @@ use crate::store::sessions;
 /// One page of headlines.
 pub async fn page(
     scope: &Scope,
+    content: Option<&ContentScope>,
     filter: &Filter,
     start: &Start<Key>,
     limit: Limit,
 ) -> Result<Slice<Headline>> {
-    sessions::list(scope, filter, start, limit).await
+    check_words(scope, filter).await?;
+    sessions::list(scope, content, filter, start, limit).await
 }
 
 /// One page of whole sessions, and how many there are in all.
@@ -27,10 +33,11 @@ pub async fn page_of_records(
     start: &Start<Key>,
     limit: Limit,
 ) -> Result<(Slice<Record>, i64)> {
-    let headlines = sessions::list(scope, filter, start, limit).await?;
+    check_words(scope, filter).await?;
+    let headlines = sessions::list(scope, content, filter, start, limit).await?;
     let ids: Vec<SessionId> = headlines.items.iter().map(|headline| headline.id).collect();
     let items = sessions::records(scope, content, &ids).await?;
-    let total = sessions::count(scope, filter).await?;
+    let total = sessions::count(scope, content, filter).await?;
     Ok((
         Slice {
             items,
@@ -46,9 +53,44 @@ pub async fn by_reference(
     content: Option<&ContentScope>,
     reference: &str,
 ) -> Result<Record> {
-    let id = SessionId::from_reference(scope.tenant(), reference);
+    let id = resolve(scope, reference).await?;
     sessions::records(scope, content, &[id])
         .await?
         .pop()
         .ok_or(Error::NotFound("session"))
+}
+
+/// The same, and the states that it went through.
+pub async fn with_history(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    reference: &str,
+) -> Result<(Record, Vec<Step>)> {
+    let record = by_reference(scope, content, reference).await?;
+    let said = sessions::said(scope, record.id).await?;
+    let steps = history::steps(&record.session, &said);
+    Ok((record, steps))
+}
+
+/// Which session is meant: the only place that reads a reference. The carrier's id of a call means the
+/// newest session of that call; any other text, and a call's id that no session has, is a spelling of the
+/// session's own id. Whether there is such a session shows when it is read.
+pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
+    if ids::is_call_sid(reference)
+        && let Some(id) = sessions::newest_of_call(scope, reference).await?
+    {
+        return Ok(id);
+    }
+    Ok(SessionId::from_reference(scope.tenant(), reference))
+}
+
+/// Refuses a search that names no word which must be there.
+async fn check_words(scope: &Scope, filter: &Filter) -> Result<()> {
+    match &filter.words {
+        Some(words) if !sessions::is_searchable(scope, words).await? => {
+            let message = "must have a word that is to be found";
+            Err(Error::Invalid(vec![Fault::query("q", message)]))
+        }
+        _ => Ok(()),
+    }
 }

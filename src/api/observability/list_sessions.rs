@@ -28,7 +28,11 @@ pub async fn handle(
     let filter = filter(&mut params);
     let (start, limit) = page::cursor::read(&mut params, &filter);
     params.finish()?;
-    let slice = sessions::page(&reader.scope, &filter, &start, limit).await?;
+    if filter.words.is_some() {
+        reader.transcripts()?;
+    }
+    let content = reader.content.as_ref();
+    let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
     let last = slice.items.last().filter(|_| slice.more);
     let next_cursor = last.map(|item| page::cursor::encode(item.key(), &filter));
     let link = page::link_to_next(&uri, "cursor", next_cursor.as_deref());
@@ -53,6 +57,8 @@ fn filter(params: &mut Params) -> Filter {
         channel: params.one_of("channel", CHANNELS).map(str::to_owned),
         campaign: params.text("campaign"),
         tag: params.text("tag"),
+        words: params.text("q"),
+        min_latency_ms: params.int_opt("minLatencyMs", page::MIN_LATENCY_MS),
         ..Filter::default()
     };
     if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)

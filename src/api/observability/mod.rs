@@ -1,4 +1,5 @@
 //! The observability dialect: camelCase, cursors, `sess_` ids. A file an endpoint.
 
+pub mod get_call;
 pub mod get_session;
 pub mod list_sessions;

@@ -4,7 +4,12 @@ pub mod cursor;
 pub mod number;
 pub mod offset;
 
+use std::ops::RangeInclusive;
+
 use axum::http::{HeaderName, HeaderValue, Uri, header};
+
+/// What a filter for slow answers may ask for: up to a day.
+pub const MIN_LATENCY_MS: RangeInclusive<i64> = 1..=86_400_000;
 
 /// The header that leads to the next page (RFC 8288), or none on the last one.
 pub fn link_to_next(

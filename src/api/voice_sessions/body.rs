@@ -33,7 +33,7 @@ pub struct VoiceSession {
 }
 
 #[derive(Serialize)]
-struct Line {
+pub(in crate::api) struct Line {
     index: i32,
     speaker: &'static str,
     text: Option<String>,
@@ -42,7 +42,7 @@ struct Line {
 }
 
 #[derive(Serialize)]
-struct FunctionCall {
+pub(in crate::api) struct FunctionCall {
     id: String,
     name: Option<String>,
     arguments: Option<Value>,
@@ -62,7 +62,7 @@ struct Model {
 }
 
 #[derive(Serialize)]
-struct EvaluationBody {
+pub(in crate::api) struct EvaluationBody {
     id: String,
     reviewer: Option<String>,
     score: Option<f64>,
@@ -137,7 +137,7 @@ impl From<Turn> for Line {
 
 impl FunctionCall {
     /// A call that has neither result nor end is still running, unless its session is over.
-    fn of(tool: ToolCall, session_is_over: bool) -> Self {
+    pub fn of(tool: ToolCall, session_is_over: bool) -> Self {
         let status = if tool.failed() {
             "error"
         } else if tool.result.is_some() || tool.end_ms.is_some() || session_is_over {

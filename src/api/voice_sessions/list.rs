@@ -33,6 +33,9 @@ pub async fn handle(
     let filter = filter(&mut params);
     let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX);
     params.finish()?;
+    if filter.words.is_some() {
+        reader.transcripts()?;
+    }
     let content = reader.content.as_ref();
     let (slice, total) =
         sessions::page_of_records(&reader.scope, content, &filter, &start, limit).await?;
@@ -65,6 +68,7 @@ fn filter(params: &mut Params) -> Filter {
         tag: params.text("tag"),
         call_sid: params.text("call_sid"),
         stream_id: params.text("stream_id"),
+        words: params.text("q"),
         ..Filter::default()
     };
     if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)

@@ -1,5 +1,5 @@
 //! The voice-sessions dialect: snake_case, offsets, whole sessions. A file an endpoint.
 
-mod body;
+pub(in crate::api) mod body;
 pub mod get;
 pub mod list;

@@ -1,4 +1,4 @@
-//! Lists of sessions, newest first.
+//! Lists of sessions, newest first. What was said or how long answers took is looked for in `search`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
@@ -8,31 +8,120 @@ use crate::domain::Result;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
 use crate::domain::record::{Filter, Headline, Key};
-use crate::domain::session::Status;
+use crate::domain::session::{Status, Workflow};
 use crate::store::columns::unreadable;
 use crate::store::failure::read;
-use crate::store::scope::Scope;
+use crate::store::scope::{ContentScope, Scope};
 
-struct Row {
-    id: Uuid,
-    agent_key: Option<String>,
-    status: String,
-    started_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-    turn_count: i32,
+use super::search;
+
+/// A line of a list, as every statement here gives it.
+pub(super) struct Row {
+    pub id: Uuid,
+    pub agent_key: Option<String>,
+    pub status: String,
+    pub channel: Option<String>,
+    pub campaign: Option<String>,
+    pub workflow_id: Option<String>,
+    pub workflow_slug: Option<String>,
+    pub workflow_name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub answered_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub duration_ms: Option<i64>,
+    pub cost_micro_usd: Option<i64>,
+    pub turn_count: i32,
+    pub tags: Vec<String>,
+    pub evaluation_count: i32,
 }
 
+/// Which rows: strictly older than the last one shown, the first few skipped, so many.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub before: Option<DateTime<Utc>>,
+    pub before_id: Option<Uuid>,
+    pub skip: i64,
+    pub rows: i64,
+}
+
+impl Place {
+    pub fn of(start: &Start<Key>, limit: Limit) -> Self {
+        let (before, before_id, skip) = match start {
+            Start::Beginning => (None, None, 0),
+            Start::After((started_at, id)) => (Some(*started_at), Some(id.0), 0),
+            Start::Skip(rows) => (None, None, i64::from(*rows)),
+        };
+        Self {
+            before,
+            before_id,
+            skip,
+            rows: limit.probe(),
+        }
+    }
+}
+
+/// Runs one statement for lines of a list. All have the filter and the place, and differ in where the
+/// sessions `s` come from and in conditions of their own, which bind from `$16` on.
+macro_rules! rows {
+    ($pool:expr, $scope:expr, $filter:expr, $place:expr, $from:literal, $more:literal $(, $own:expr)*) => {
+        read($pool, || {
+            sqlx::query_as!(
+                Row,
+                "select s.id, s.agent_key, s.status, s.channel, s.campaign, s.workflow_id, s.workflow_slug, s.workflow_name,
+                        s.started_at, s.answered_at, s.ended_at, s.duration_ms, s.cost_micro_usd, s.turn_count, s.tags,
+                        s.evaluation_count
+                   from " + $from + "
+                  where s.tenant_id = $1
+                    and ($2::text is null or s.agent_key = $2)
+                    and ($3::text is null or s.status = $3)
+                    and (not $4::boolean or s.evaluation_count > 0)
+                    and ($5::text is null or s.channel = $5)
+                    and ($6::text is null or s.campaign = $6)
+                    and ($7::text is null or s.call_sid = $7)
+                    and ($8::text is null or s.stream_id = $8)
+                    and ($9::text is null or s.workflow_slug = $9 or s.workflow_id = $9)
+                    and ($10::timestamptz is null or s.started_at >= $10)
+                    and ($11::timestamptz is null or s.started_at < $11)
+                    -- Keyset: strictly older than the last row already shown.
+                    and ($12::timestamptz is null or (s.started_at, s.id) < ($12, $13::uuid))" + $more,
+                $scope.tenant.0,
+                $filter.agent_key.as_deref(),
+                $filter.status.map(Status::as_str),
+                $filter.reviewed,
+                $filter.channel.as_deref(),
+                $filter.campaign.as_deref(),
+                $filter.call_sid.as_deref(),
+                $filter.stream_id.as_deref(),
+                $filter.workflow.as_deref(),
+                $filter.started_after,
+                $filter.started_before,
+                $place.before,
+                $place.before_id,
+                $place.rows,
+                $place.skip,
+                $($own,)*
+            )
+            .fetch_all($pool)
+        })
+    };
+}
+pub(super) use rows;
+
 /// One page. Without a filter the index on the start is read in order whatever the tenant's size; with
-/// one, the plan is made for the values at hand, so that the narrowest index is taken.
+/// one, the plan is made for the values at hand, so that the narrowest index is taken. Words are looked
+/// for only with proof that what was said may be seen.
 pub async fn list(
     scope: &Scope,
+    content: Option<&ContentScope>,
     filter: &Filter,
     start: &Start<Key>,
     limit: Limit,
 ) -> Result<Slice<Headline>> {
-    let rows = match &filter.tag {
-        Some(tag) => tagged(scope, tag, filter, start, limit).await?,
-        None => untagged(scope, filter, start, limit).await?,
+    let place = Place::of(start, limit);
+    let rows = if filter.words.is_some() || filter.min_latency_ms.is_some() {
+        search::rows_of(scope, content, filter, place).await?
+    } else {
+        plain(scope, filter, place).await?
     };
     let rows: Result<Vec<Headline>> = rows.into_iter().map(Row::into_headline).collect();
     Ok(Slice::from_probe(rows?, limit))
@@ -47,113 +136,42 @@ fn pool<'a>(scope: &'a Scope, filter: &Filter) -> &'a PgPool {
     }
 }
 
-fn bounds(start: &Start<Key>) -> (Option<DateTime<Utc>>, Option<Uuid>, i64) {
-    match start {
-        Start::Beginning => (None, None, 0),
-        Start::After((started_at, id)) => (Some(*started_at), Some(id.0), 0),
-        Start::Skip(rows) => (None, None, i64::from(*rows)),
+/// Lines without a look at the turns.
+pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+    let pool = pool(scope, filter);
+    match &filter.tag {
+        None => {
+            rows!(
+                pool,
+                scope,
+                filter,
+                place,
+                "sessions s",
+                "order by s.started_at desc, s.id desc limit $14 offset $15"
+            )
+            .await
+        }
+        Some(tag) => rows!(
+            pool,
+            scope,
+            filter,
+            place,
+            "session_tags t join sessions s on s.tenant_id = t.tenant_id and s.id = t.session_id",
+            "and t.tenant_id = $1
+                 and t.tag = $16
+                 and ($10::timestamptz is null or t.started_at >= $10)
+                 and ($11::timestamptz is null or t.started_at < $11)
+                 and ($12::timestamptz is null or (t.started_at, t.session_id) < ($12, $13::uuid))
+                 order by t.started_at desc, t.session_id desc limit $14 offset $15",
+            tag
+        )
+        .await,
     }
 }
 
-async fn untagged(
-    scope: &Scope,
-    filter: &Filter,
-    start: &Start<Key>,
-    limit: Limit,
-) -> Result<Vec<Row>> {
-    let (before, before_id, skip) = bounds(start);
-    let pool = pool(scope, filter);
-    read(pool, || {
-        sqlx::query_as!(
-            Row,
-            "select id, agent_key, status, started_at, ended_at, turn_count
-               from sessions
-              where tenant_id = $1
-                and ($2::text is null or agent_key = $2)
-                and ($3::text is null or status = $3)
-                and (not $4::boolean or evaluation_count > 0)
-                and ($5::timestamptz is null or started_at >= $5)
-                and ($6::timestamptz is null or started_at < $6)
-                and ($7::text is null or channel = $7)
-                and ($8::text is null or campaign = $8)
-                and ($9::text is null or call_sid = $9)
-                and ($10::text is null or stream_id = $10)
-                -- Keyset: strictly older than the last row already shown.
-                and ($11::timestamptz is null or (started_at, id) < ($11, $12::uuid))
-              order by started_at desc, id desc
-              limit $13 offset $14",
-            scope.tenant.0,
-            filter.agent_key.as_deref(),
-            filter.status.map(Status::as_str),
-            filter.reviewed,
-            filter.started_after,
-            filter.started_before,
-            filter.channel.as_deref(),
-            filter.campaign.as_deref(),
-            filter.call_sid.as_deref(),
-            filter.stream_id.as_deref(),
-            before,
-            before_id,
-            limit.probe(),
-            skip,
-        )
-        .fetch_all(pool)
-    })
-    .await
-}
-
-async fn tagged(
-    scope: &Scope,
-    tag: &str,
-    filter: &Filter,
-    start: &Start<Key>,
-    limit: Limit,
-) -> Result<Vec<Row>> {
-    let (before, before_id, skip) = bounds(start);
-    let pool = pool(scope, filter);
-    read(pool, || {
-        sqlx::query_as!(
-            Row,
-            "select s.id, s.agent_key, s.status, s.started_at, s.ended_at, s.turn_count
-               from session_tags t
-               join sessions s on s.tenant_id = t.tenant_id and s.id = t.session_id
-              where t.tenant_id = $1
-                and t.tag = $15
-                and ($2::text is null or s.agent_key = $2)
-                and ($3::text is null or s.status = $3)
-                and (not $4::boolean or s.evaluation_count > 0)
-                and ($5::timestamptz is null or t.started_at >= $5)
-                and ($6::timestamptz is null or t.started_at < $6)
-                and ($7::text is null or s.channel = $7)
-                and ($8::text is null or s.campaign = $8)
-                and ($9::text is null or s.call_sid = $9)
-                and ($10::text is null or s.stream_id = $10)
-                and ($11::timestamptz is null or (t.started_at, t.session_id) < ($11, $12::uuid))
-              order by t.started_at desc, t.session_id desc
-              limit $13 offset $14",
-            scope.tenant.0,
-            filter.agent_key.as_deref(),
-            filter.status.map(Status::as_str),
-            filter.reviewed,
-            filter.started_after,
-            filter.started_before,
-            filter.channel.as_deref(),
-            filter.campaign.as_deref(),
-            filter.call_sid.as_deref(),
-            filter.stream_id.as_deref(),
-            before,
-            before_id,
-            limit.probe(),
-            skip,
-            tag,
-        )
-        .fetch_all(pool)
-    })
-    .await
-}
-
 /// How many sessions a filter matches, for the dialects that show a total.
-pub async fn count(scope: &Scope, filter: &Filter) -> Result<i64> {
+pub async fn count(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -> Result<i64> {
+    search::check(content, filter)?;
     read(&scope.analytics, || {
         sqlx::query_scalar!(
             r#"select count(*) as "count!"
@@ -168,7 +186,16 @@ pub async fn count(scope: &Scope, filter: &Filter) -> Result<i64> {
                   and ($8::text is null or s.campaign = $8)
                   and ($9::text is null or s.call_sid = $9)
                   and ($10::text is null or s.stream_id = $10)
-                  and ($11::text is null or s.id in (select t.session_id from session_tags t where t.tenant_id = $1 and t.tag = $11))"#,
+                  and ($12::text is null or s.workflow_slug = $12 or s.workflow_id = $12)
+                  and ($11::text is null or s.id in (select t.session_id from session_tags t where t.tenant_id = $1 and t.tag = $11))
+                  and ($13::text is null
+                       or s.id in (select t.session_id from turns t
+                                    where t.tenant_id = $1 and t.text is not null
+                                      and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $13)))
+                  and ($14::float8 is null
+                       or s.id in (select t.session_id from turns t
+                                    where t.tenant_id = $1 and t.answers_user and not t.cancelled
+                                      and t.latency_ms > 0 and t.latency_ms >= $14))"#,
             scope.tenant.0,
             filter.agent_key.as_deref(),
             filter.status.map(Status::as_str),
@@ -180,6 +207,9 @@ pub async fn count(scope: &Scope, filter: &Filter) -> Result<i64> {
             filter.call_sid.as_deref(),
             filter.stream_id.as_deref(),
             filter.tag.as_deref(),
+            filter.workflow.as_deref(),
+            filter.words.as_deref(),
+            search::min_latency_ms(filter),
         )
         .fetch_one(&scope.analytics)
     })
@@ -187,15 +217,31 @@ pub async fn count(scope: &Scope, filter: &Filter) -> Result<i64> {
 }
 
 impl Row {
+    pub fn key(&self) -> Key {
+        (self.started_at, SessionId(self.id))
+    }
+
     fn into_headline(self) -> Result<Headline> {
         Ok(Headline {
             id: SessionId(self.id),
             agent_key: self.agent_key,
             status: Status::parse(&self.status)
                 .ok_or_else(|| unreadable("sessions.status", &self.status))?,
+            channel: self.channel,
+            campaign: self.campaign,
+            workflow: Workflow {
+                id: self.workflow_id,
+                slug: self.workflow_slug,
+                name: self.workflow_name,
+            },
             started_at: self.started_at,
+            answered_at: self.answered_at,
             ended_at: self.ended_at,
+            duration_ms: self.duration_ms,
+            cost_micro_usd: self.cost_micro_usd,
             turns: self.turn_count,
+            tags: self.tags,
+            reviewed: self.evaluation_count > 0,
         })
     }
 }

@@ -1,11 +1,17 @@
 //! Sessions as readers see them: lists in keyset order, whole records by id.
 
+mod history;
 mod list;
 mod open;
 mod record;
+mod reference;
+mod search;
 mod withhold;
 
+pub use history::said;
 pub use list::{count, list};
 pub use open::{START, Silent, silent};
 pub use record::records;
+pub use reference::newest_of_call;
+pub use search::is_searchable;
 pub(in crate::store) use withhold::withhold_error;

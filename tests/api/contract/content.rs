@@ -72,6 +72,9 @@ async fn content_in_answers(reader: &Client) -> usize {
         "/v1/traces/session/full",
         "/v1/traces/session/full/text",
         "/traces/view/text",
+        "/v1/observability/calls/full",
+        "/api/v1/conversations",
+        "/api/v1/conversations/full",
     ] {
         let text = reader.get(path).await.status(200).text();
         count += text.matches(SAID).count() + text.matches(NUMBER).count();

@@ -1,0 +1,165 @@
+//! `GET /api/v1/conversations/{id}`
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::item;
+use super::item::Item;
+use crate::api::format;
+use crate::api::voice_sessions::body::{EvaluationBody, FunctionCall, Line};
+use crate::app::App;
+use crate::auth::Reader;
+use crate::domain::event::Source;
+use crate::domain::history::Step;
+use crate::domain::items::{Interruption, ServiceError};
+use crate::domain::record::Record;
+use crate::problem::Json;
+use crate::problem::Path;
+use crate::problem::Problem;
+use crate::problem::Query;
+use crate::services::sessions;
+
+pub async fn handle(
+    State(_): State<App>,
+    reader: Reader,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Json<Conversation>, Problem> {
+    query.params().finish()?;
+    let content = reader.content.as_ref();
+    let (record, history) = sessions::with_history(&reader.scope, content, &id).await?;
+    Ok(Json(Conversation::of(record, history)))
+}
+
+#[derive(Serialize)]
+pub struct Conversation {
+    #[serde(flatten)]
+    item: Item,
+    summary: Option<String>,
+    extracted: Value,
+    metadata: Value,
+    transcript: Vec<Line>,
+    tool_calls: Vec<FunctionCall>,
+    interruptions: Vec<InterruptionBody>,
+    errors: Vec<ErrorBody>,
+    evaluations: Vec<EvaluationBody>,
+    status_history: Vec<StepBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_withheld: bool,
+}
+
+#[derive(Serialize)]
+struct InterruptionBody {
+    id: String,
+    turn: Option<i32>,
+    at_ms: Option<i32>,
+    detection_ms: Option<i64>,
+    stop_ms: Option<i64>,
+    bleed_through_words: Option<i32>,
+    is_false: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    id: String,
+    timestamp: String,
+    service: Option<String>,
+    level: String,
+    code: Option<String>,
+    message: Option<String>,
+    details: Option<Value>,
+    turn: Option<i32>,
+    agent: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StepBody {
+    status: &'static str,
+    at: String,
+    /// Who said so; null where it follows from what was said.
+    source: Option<&'static str>,
+}
+
+impl Conversation {
+    fn of(record: Record, history: Vec<Step>) -> Self {
+        let item = Item::from(item::headline(&record));
+        let mut session = record.session;
+        let is_over = session.status.is_final();
+        let agent = session.agent_key;
+        Self {
+            item,
+            summary: session.summary,
+            extracted: session.extra.remove("extracted").unwrap_or_default(),
+            metadata: session.extra.remove("metadata").unwrap_or_default(),
+            transcript: record.turns.into_iter().map(Line::from).collect(),
+            tool_calls: record
+                .tool_calls
+                .into_iter()
+                .map(|tool| FunctionCall::of(tool, is_over))
+                .collect(),
+            interruptions: record
+                .interruptions
+                .into_iter()
+                .map(InterruptionBody::from)
+                .collect(),
+            errors: record
+                .errors
+                .into_iter()
+                .map(|error| ErrorBody::of(error, agent.as_ref()))
+                .collect(),
+            evaluations: record
+                .evaluations
+                .into_iter()
+                .map(EvaluationBody::from)
+                .collect(),
+            status_history: history.into_iter().map(StepBody::from).collect(),
+            content_withheld: record.content_withheld,
+        }
+    }
+}
+
+impl From<Interruption> for InterruptionBody {
+    fn from(interruption: Interruption) -> Self {
+        Self {
+            id: interruption.id,
+            turn: interruption.turn,
+            at_ms: interruption.at_ms,
+            detection_ms: interruption.detection_ms.map(format::whole_ms),
+            stop_ms: interruption.stop_ms.map(format::whole_ms),
+            bleed_through_words: interruption.bleed_through_words,
+            is_false: interruption.is_false,
+        }
+    }
+}
+
+impl ErrorBody {
+    /// An error that names no agent is the session's agent's.
+    fn of(error: ServiceError, agent: Option<&String>) -> Self {
+        Self {
+            id: error.id,
+            timestamp: format::time(error.at),
+            service: error.service,
+            level: error.level,
+            code: error.code,
+            message: error.message,
+            details: error.details,
+            turn: error.turn,
+            agent: error.agent.or_else(|| agent.cloned()),
+        }
+    }
+}
+
+impl From<Step> for StepBody {
+    fn from(step: Step) -> Self {
+        Self {
+            status: step.status.as_str(),
+            at: format::time(step.at),
+            source: step.source.map(|source| match source {
+                Source::Event => "event",
+                Source::Call => "call",
+                Source::Timeout => "timeout",
+            }),
+        }
+    }
+}

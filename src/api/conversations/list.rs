@@ -1,0 +1,138 @@
+//! `GET /api/v1/conversations`
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::item::Item;
+use crate::api::page;
+use crate::app::App;
+use crate::app::Now;
+use crate::auth::Reader;
+use crate::domain::fields::{CHANNELS, STATUSES};
+use crate::domain::record::Filter;
+use crate::domain::session::Status;
+use crate::problem::Json;
+use crate::problem::Params;
+use crate::problem::Problem;
+use crate::problem::Query;
+use crate::services::sessions;
+
+/// Not a state of the call, but what the console calls a call that somebody has evaluated.
+const REVIEWED: &str = "reviewed";
+
+pub async fn handle(
+    State(_): State<App>,
+    reader: Reader,
+    Now(now): Now,
+    uri: Uri,
+    query: Query,
+) -> Result<Response, Problem> {
+    let mut params = query.params();
+    let mut filter = filter(&mut params);
+    let range = params.choice("range", &Range::ALL, Range::as_str);
+    if range.is_some() && (filter.started_after.is_some() || filter.started_before.is_some()) {
+        params.fault("range", "goes without `started_after` and `started_before`");
+    }
+    // A cursor goes with the range's name: its bounds move on with the clock.
+    let question = (filter.clone(), range);
+    let (start, limit) = page::cursor::read(&mut params, &question);
+    params.finish()?;
+    if filter.words.is_some() {
+        reader.transcripts()?;
+    }
+    if let Some(range) = range {
+        filter.started_after = range.start(now);
+    }
+    let content = reader.content.as_ref();
+    let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
+    let last = slice.items.last().filter(|_| slice.more);
+    let next_cursor = last.map(|item| page::cursor::encode(item.key(), &question));
+    let link = page::link_to_next(&uri, "cursor", next_cursor.as_deref());
+    let data = slice.items.into_iter().map(Item::from).collect();
+    let body = Json(List {
+        data,
+        next_cursor,
+        has_more: slice.more,
+    });
+    Ok(match link {
+        Some(link) => ([link], body).into_response(),
+        None => body.into_response(),
+    })
+}
+
+fn filter(params: &mut Params) -> Filter {
+    let words: Vec<&'static str> = STATUSES.iter().copied().chain([REVIEWED]).collect();
+    let status = params.one_of("status", &words);
+    let filter = Filter {
+        agent_key: params.text("agent_key"),
+        status: status.and_then(Status::parse),
+        reviewed: status == Some(REVIEWED),
+        started_after: params.time("started_after"),
+        started_before: params.time("started_before"),
+        channel: params.one_of("type", CHANNELS).map(str::to_owned),
+        campaign: params.text("campaign"),
+        workflow: params.text("workflow"),
+        tag: params.text("tag"),
+        words: params.text("q"),
+        min_latency_ms: params.int_opt("min_latency_ms", page::MIN_LATENCY_MS),
+        ..Filter::default()
+    };
+    if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)
+        && after >= before
+    {
+        params.fault("started_after", "must be before `started_before`");
+    }
+    filter
+}
+
+/// The ranges that the console offers by name, until now.
+#[derive(Clone, Copy, Debug)]
+enum Range {
+    Hours24,
+    Days7,
+    Days30,
+    Today,
+    Month,
+}
+
+impl Range {
+    const ALL: [Self; 5] = [
+        Self::Hours24,
+        Self::Days7,
+        Self::Days30,
+        Self::Today,
+        Self::Month,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hours24 => "last_24_hours",
+            Self::Days7 => "last_7_days",
+            Self::Days30 => "last_30_days",
+            Self::Today => "today",
+            Self::Month => "this_month",
+        }
+    }
+
+    /// Days and months are those of UTC. None only where the calendar ends.
+    fn start(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let midnight = |day: chrono::NaiveDate| Some(day.and_hms_opt(0, 0, 0)?.and_utc());
+        match self {
+            Self::Hours24 => now.checked_sub_signed(TimeDelta::hours(24)),
+            Self::Days7 => now.checked_sub_signed(TimeDelta::days(7)),
+            Self::Days30 => now.checked_sub_signed(TimeDelta::days(30)),
+            Self::Today => midnight(now.date_naive()),
+            Self::Month => midnight(now.date_naive().with_day(1)?),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List {
+    data: Vec<Item>,
+    next_cursor: Option<String>,
+    has_more: bool,
+}

@@ -1,0 +1,179 @@
+//! Sessions by what happened in their turns: words that were said, answers that took long.
+//!
+//! A common word is in one of the next few sessions, a rare one in few sessions at all; no single plan is
+//! quick for both. So the newest sessions that the other filters leave are walked first, turn by turn. Where
+//! they do not fill the page, the index on the turns names every session, and these are put in order.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::Error;
+use crate::domain::Result;
+use crate::domain::record::{Filter, Key};
+use crate::domain::session::Status;
+use crate::store::failure::read;
+use crate::store::scope::{ContentScope, Scope};
+
+use super::list::{Place, Row, plain, rows};
+
+/// Sessions walked before the index is asked. Where so many do not fill a page, what is looked for is rare
+/// enough for the index; texts cost more to look at than numbers.
+const WALKED_FOR_WORDS: i64 = 300;
+const WALKED_FOR_LATENCY: i64 = 1_000;
+
+/// Whether the index on words can answer: it finds nothing for words that must not be there alone, nor for
+/// a text without any word.
+pub async fn is_searchable(scope: &Scope, words: &str) -> Result<bool> {
+    read(&scope.pool, || {
+        sqlx::query_scalar!(
+            r#"select querytree(websearch_to_tsquery('simple', $1)) not in ('', 'T') as "is_searchable!""#,
+            words,
+        )
+        .fetch_one(&scope.pool)
+    })
+    .await
+}
+
+/// That words are looked for only with proof that what was said may be seen.
+pub(super) fn check(content: Option<&ContentScope>, filter: &Filter) -> Result<()> {
+    if filter.words.is_some() && content.is_none() {
+        let text = "words are looked for without the right to see them";
+        return Err(Error::Internal(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Lines of sessions in which a turn has all the words, and a turn took so long.
+pub(super) async fn rows_of(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    filter: &Filter,
+    place: Place,
+) -> Result<Vec<Row>> {
+    check(content, filter)?;
+    if place.skip == 0 {
+        let end = walk_end(scope, filter, place).await?;
+        let walked = walked(scope, filter, place, end).await?;
+        let is_whole = end.is_none();
+        if is_whole || walked.len() as i64 >= place.rows {
+            return Ok(walked);
+        }
+    }
+    match &filter.words {
+        Some(words) => by_words(scope, words, filter, place).await,
+        None => by_latency(scope, filter, place).await,
+    }
+}
+
+/// The last session to be walked; none if that would be all there are.
+async fn walk_end(scope: &Scope, filter: &Filter, place: Place) -> Result<Option<Key>> {
+    let walked = if filter.words.is_some() {
+        WALKED_FOR_WORDS
+    } else {
+        WALKED_FOR_LATENCY
+    };
+    let last = Place {
+        skip: walked,
+        rows: 1,
+        ..place
+    };
+    Ok(plain(scope, filter, last).await?.first().map(Row::key))
+}
+
+/// Sessions down to the end of the walk, newest first, each asked for its turns. The expressions fit no
+/// index but that of a session's turns, and `offset 0` keeps each question one of its own: so the walk
+/// stops as soon as the page is full, whatever the statistics say.
+async fn walked(
+    scope: &Scope,
+    filter: &Filter,
+    place: Place,
+    end: Option<Key>,
+) -> Result<Vec<Row>> {
+    let pool = &scope.analytics;
+    let (end_at, end_id) = end.map_or((None, None), |(at, id)| (Some(at), Some(id.0)));
+    rows!(
+        pool,
+        scope,
+        filter,
+        place,
+        "sessions s",
+        "and ($16::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $16))
+         and ($17::timestamptz is null or (s.started_at, s.id) >= ($17, $18::uuid))
+         and ($19::text is null
+              or exists (select from turns t
+                          where t.tenant_id = $1 and t.session_id = s.id
+                            and to_tsvector('simple', t.text || '') @@ websearch_to_tsquery('simple', $19)
+                         offset 0))
+         and ($20::float8 is null
+              or exists (select from turns t
+                          where t.tenant_id = $1 and t.session_id = s.id
+                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $20
+                         offset 0))
+         order by s.started_at desc, s.id desc limit $14 offset $15",
+        filter.tag.as_deref(),
+        end_at as Option<DateTime<Utc>>,
+        end_id as Option<Uuid>,
+        filter.words.as_deref(),
+        min_latency_ms(filter)
+    )
+    .await
+}
+
+/// All sessions that the index on words names, put in order. Each is fetched by its key, `offset 0`: it
+/// costs what it finds, and never a look at all of a tenant's sessions.
+async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+    let pool = &scope.analytics;
+    rows!(
+        pool,
+        scope,
+        filter,
+        place,
+        "(select distinct t.session_id
+            from turns t
+           where t.tenant_id = $1
+             and t.text is not null
+             and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $16)) f
+         cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
+        "and ($17::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $17))
+         and ($18::float8 is null
+              or exists (select from turns t
+                          where t.tenant_id = $1 and t.session_id = s.id
+                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $18
+                         offset 0))
+         order by s.started_at desc, s.id desc limit $14 offset $15",
+        words,
+        filter.tag.as_deref(),
+        min_latency_ms(filter)
+    )
+    .await
+}
+
+/// All sessions that the index on answers names, put in order.
+async fn by_latency(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+    let pool = &scope.analytics;
+    rows!(
+        pool,
+        scope,
+        filter,
+        place,
+        "(select distinct t.session_id
+            from turns t
+           where t.tenant_id = $1
+             and t.answers_user and not t.cancelled and t.latency_ms > 0
+             and t.latency_ms >= $16::float8) f
+         cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
+        "and ($17::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $17))
+         order by s.started_at desc, s.id desc limit $14 offset $15",
+        min_latency_ms(filter).unwrap_or_default(),
+        filter.tag.as_deref()
+    )
+    .await
+}
+
+/// Where it is asked for. At least 1, so that a stage that did not take place is never counted.
+pub(super) fn min_latency_ms(filter: &Filter) -> Option<f64> {
+    filter.min_latency_ms.map(|ms| ms as f64)
+}
