@@ -24,7 +24,7 @@ fn offset(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(offset) if (0..=OFFSET_MAX).contains(&offset) => Ok(offset),
         Ok(past) if past > OFFSET_MAX => Err(format!(
-            "must be between 0 and {OFFSET_MAX}, got `{shown}`: narrow the filters, or take everything by an export"
+            "must be between 0 and {OFFSET_MAX}, got `{shown}`: narrow the filters, or take everything by `GET /api/v1/voice-sessions/export`"
         )),
         Ok(_) => Err(format!("must be between 0 and {OFFSET_MAX}, got `{shown}`")),
         Err(_) => Err(format!(

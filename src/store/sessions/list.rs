@@ -1,7 +1,6 @@
 //! Lists of sessions, newest first. What was said or how long answers took is looked for in `search`.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::domain::Result;
@@ -60,17 +59,32 @@ impl Place {
     }
 }
 
-/// Runs one statement for lines of a list. All have the filter and the place, and differ in where the
-/// sessions `s` come from and in conditions of their own, which bind from `$16` on.
-macro_rules! rows {
-    ($pool:expr, $scope:expr, $filter:expr, $place:expr, $from:literal, $more:literal $(, $own:expr)*) => {
+/// Runs one statement for lines of a list: the columns of sessions `s`, and the rest of it.
+macro_rules! lines {
+    ($pool:expr, [$($rest:tt)+], $($argument:expr),+ $(,)?) => {
         read($pool, || {
             sqlx::query_as!(
                 Row,
                 "select s.id, s.agent_key, s.status, s.channel, s.campaign, s.workflow_id, s.workflow_slug, s.workflow_name,
                         s.started_at, s.answered_at, s.ended_at, s.duration_ms, s.cost_micro_usd, s.turn_count, s.tags,
                         s.evaluation_count
-                   from " + $from + "
+                   from " + $($rest)+,
+                $($argument,)+
+            )
+            .fetch_all($pool)
+        })
+    };
+}
+pub(super) use lines;
+
+/// Lines that fit a filter. All such statements have the filter and the place, and differ in where the
+/// sessions `s` come from and in conditions of their own, which bind from `$16` on. Each wants a plan for
+/// its values: a plan for all values could not leave out the conditions that do not apply.
+macro_rules! rows {
+    ($scope:expr, $filter:expr, $place:expr, $from:literal, $more:literal $(, $own:expr)*) => {
+        lines!(
+            &$scope.analytics,
+            [$from + "
                   where s.tenant_id = $1
                     and ($2::text is null or s.agent_key = $2)
                     and ($3::text is null or s.status = $3)
@@ -83,26 +97,24 @@ macro_rules! rows {
                     and ($10::timestamptz is null or s.started_at >= $10)
                     and ($11::timestamptz is null or s.started_at < $11)
                     -- Keyset: strictly older than the last row already shown.
-                    and ($12::timestamptz is null or (s.started_at, s.id) < ($12, $13::uuid))" + $more,
-                $scope.tenant.0,
-                $filter.agent_key.as_deref(),
-                $filter.status.map(Status::as_str),
-                $filter.reviewed,
-                $filter.channel.as_deref(),
-                $filter.campaign.as_deref(),
-                $filter.call_sid.as_deref(),
-                $filter.stream_id.as_deref(),
-                $filter.workflow.as_deref(),
-                $filter.started_after,
-                $filter.started_before,
-                $place.before,
-                $place.before_id,
-                $place.rows,
-                $place.skip,
-                $($own,)*
-            )
-            .fetch_all($pool)
-        })
+                    and ($12::timestamptz is null or (s.started_at, s.id) < ($12, $13::uuid))" + $more],
+            $scope.tenant.0,
+            $filter.agent_key.as_deref(),
+            $filter.status.map(Status::as_str),
+            $filter.reviewed,
+            $filter.channel.as_deref(),
+            $filter.campaign.as_deref(),
+            $filter.call_sid.as_deref(),
+            $filter.stream_id.as_deref(),
+            $filter.workflow.as_deref(),
+            $filter.started_after,
+            $filter.started_before,
+            $place.before,
+            $place.before_id,
+            $place.rows,
+            $place.skip,
+            $($own,)*
+        )
     };
 }
 pub(super) use rows;
@@ -127,22 +139,12 @@ pub async fn list(
     Ok(Slice::from_probe(rows?, limit))
 }
 
-/// Unfiltered pages are one and the same plan; any filter wants its own.
-fn pool<'a>(scope: &'a Scope, filter: &Filter) -> &'a PgPool {
-    if *filter == Filter::default() {
-        &scope.pool
-    } else {
-        &scope.analytics
-    }
-}
-
 /// Lines without a look at the turns.
 pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
-    let pool = pool(scope, filter);
     match &filter.tag {
+        None if *filter == Filter::default() => newest(scope, place).await,
         None => {
             rows!(
-                pool,
                 scope,
                 filter,
                 place,
@@ -152,7 +154,6 @@ pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Resul
             .await
         }
         Some(tag) => rows!(
-            pool,
             scope,
             filter,
             place,
@@ -166,6 +167,41 @@ pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Resul
             tag
         )
         .await,
+    }
+}
+
+/// Lines without a filter, what is asked most. Without a condition that may or may not apply: one plan for
+/// all values then reads the index on the start in order, and only as far as the page goes.
+async fn newest(scope: &Scope, place: Place) -> Result<Vec<Row>> {
+    match (place.before, place.before_id) {
+        (Some(before), Some(before_id)) => {
+            lines!(
+                &scope.pool,
+                ["sessions s
+                   where s.tenant_id = $1
+                     and (s.started_at, s.id) < ($2, $3)
+                   order by s.started_at desc, s.id desc
+                   limit $4"],
+                scope.tenant.0,
+                before,
+                before_id,
+                place.rows,
+            )
+            .await
+        }
+        _ => {
+            lines!(
+                &scope.pool,
+                ["sessions s
+                   where s.tenant_id = $1
+                   order by s.started_at desc, s.id desc
+                   limit $2 offset $3"],
+                scope.tenant.0,
+                place.rows,
+                place.skip,
+            )
+            .await
+        }
     }
 }
 

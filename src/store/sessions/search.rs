@@ -14,7 +14,7 @@ use crate::domain::session::Status;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
 
-use super::list::{Place, Row, plain, rows};
+use super::list::{Place, Row, lines, plain, rows};
 
 /// Sessions walked before the index is asked. Where so many do not fill a page, what is looked for is rare
 /// enough for the index; texts cost more to look at than numbers.
@@ -89,10 +89,8 @@ async fn walked(
     place: Place,
     end: Option<Key>,
 ) -> Result<Vec<Row>> {
-    let pool = &scope.analytics;
     let (end_at, end_id) = end.map_or((None, None), |(at, id)| (Some(at), Some(id.0)));
     rows!(
-        pool,
         scope,
         filter,
         place,
@@ -123,9 +121,7 @@ async fn walked(
 /// All sessions that the index on words names, put in order. Each is fetched by its key, `offset 0`: it
 /// costs what it finds, and never a look at all of a tenant's sessions.
 async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> Result<Vec<Row>> {
-    let pool = &scope.analytics;
     rows!(
-        pool,
         scope,
         filter,
         place,
@@ -152,9 +148,7 @@ async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> 
 
 /// All sessions that the index on answers names, put in order.
 async fn by_latency(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
-    let pool = &scope.analytics;
     rows!(
-        pool,
         scope,
         filter,
         place,
