@@ -471,12 +471,15 @@ mod tests {
             for (fact, _) in ledger.written() {
                 self.facts
                     .retain(|known| known.identity() != fact.identity());
-                self.facts.push(fact.clone());
+                self.facts.push(as_stored(fact));
             }
             for identity in ledger.removed() {
                 self.facts.retain(|known| known.identity() != *identity);
             }
-            self.activity = ledger.activity();
+            self.activity = ledger.activity().map(|activity| Activity {
+                first_at: microseconds(activity.first_at),
+                last_at: microseconds(activity.last_at),
+            });
             self.session = Some(change.session);
             self.counters = change.counters;
             self.digest = change.digest;
@@ -536,8 +539,22 @@ mod tests {
         }
     }
 
+    /// Times as fine as clocks write them, finer than the store keeps them.
     fn at(second: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + second)
+        let fine = TimeDelta::nanoseconds(1_234_567 + second * 101);
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + second) + fine
+    }
+
+    /// What `timestamptz` keeps of a time.
+    fn microseconds(time: DateTime<Utc>) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap()
+    }
+
+    fn as_stored(fact: &Fact) -> Fact {
+        Fact {
+            at: microseconds(fact.at),
+            ..fact.clone()
+        }
     }
 
     fn fields(value: Value) -> Map<String, Value> {

@@ -1,7 +1,7 @@
 //! Facts: statements as they came. The same set of facts always gives the same state, whatever the
 //! order, the split and the repetition in which they arrived.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::{Kind, Source};
@@ -198,7 +198,13 @@ fn overlay(merged: &mut Map<String, Value>, name: &str, value: &Value, by_member
 pub fn time(fields: &Map<String, Value>, name: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(fields.get(name)?.as_str()?)
         .ok()
-        .map(|time| time.to_utc())
+        .map(|time| kept(time.to_utc()))
+}
+
+/// A time as the store keeps it, which is whole microseconds: memory must not know more than the store,
+/// or what a batch makes of a fact would depend on whether it was stored in between.
+pub fn kept(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
 }
 
 /// Takes fields out of a merged map one by one; what is left has no column of its own.

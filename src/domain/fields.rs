@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::error::Fault;
 use crate::domain::event::Kind;
+use crate::domain::fact;
 
 pub const TEXT_MAX_CHARS: usize = 100_000;
 pub const ID_MAX_CHARS: usize = 255;
@@ -479,7 +480,7 @@ pub fn time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if time > now + FUTURE_MAX {
         return Err(format!("must not be more than a day ahead, got `{text}`"));
     }
-    Ok(time)
+    Ok(fact::kept(time))
 }
 
 /// The known name that was probably meant.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
+use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::session::Activity;
 
@@ -188,7 +189,8 @@ impl Ledger {
             id: REPORT_ID.to_owned(),
         };
         let known = self.known(&identity).map(|known| (known.at, known.hash));
-        let at = match (report.at, known) {
+        let now = fact::kept(now);
+        let at = match (report.at.map(fact::kept), known) {
             (_, Some((_, hash))) if hash == report.hash => return Outcome::Duplicate,
             (Some(at), Some((known_at, _))) if at < known_at => {
                 for event in report.events {
@@ -344,8 +346,45 @@ fn into_fact(event: Event, source: Source) -> Fact {
         source,
         kind: event.kind,
         id: event.id,
-        at: event.at,
+        at: fact::kept(event.at),
         hash,
         fields: event.fields,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(kind: Kind, id: &str, at: &str, fields: Value) -> Event {
+        Event {
+            kind,
+            id: id.to_owned(),
+            at: at.parse().unwrap(),
+            fields: fields.as_object().cloned().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_one_also_where_the_store_cut_its_time() {
+        let sent = |fields| {
+            Submission::Event(event(
+                Kind::Error,
+                "e",
+                "2026-01-01T00:00:00.123456789Z",
+                fields,
+            ))
+        };
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        let (first, other) = (json!({"message": "a"}), json!({"message": "b"}));
+        assert_eq!(ledger.submit(sent(first.clone()), now), Outcome::Accepted);
+        let stored: Vec<Fact> = ledger.written().map(|(fact, _)| fact.clone()).collect();
+        assert_eq!(stored[0].at.timestamp_subsec_nanos(), 123_456_000);
+        let mut later = Ledger::new(stored, ledger.activity(), Room::default());
+        assert_eq!(later.submit(sent(first), now), Outcome::Duplicate);
+        assert_eq!(later.submit(sent(other), now), Outcome::Conflict);
     }
 }
