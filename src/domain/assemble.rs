@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
         self.turns
             .values()
             .flatten()
-            .filter(|turn| turn.start_ms.is_none() && turn.latency_ms.is_none())
+            .filter(|turn| turn.is_summable())
             .map(|turn| turn.index)
     }
 
@@ -314,7 +314,8 @@ impl<'a> Draft<'a> {
                 .range(..own.position())
                 .next_back()
                 .map(|(_, before)| before);
-            let turn = own.resolve(predecessor, tools_ms(index, &known.tool_calls, tools));
+            let tools_ms = tools_ms(&own, &known.tool_calls, tools);
+            let turn = own.resolve(predecessor, tools_ms);
             turn.measures().iter().for_each(|m| known.digest.add(m));
             known.counters.turn_tokens += turn.tokens;
             known.counters.turns += 1;
@@ -324,9 +325,10 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Time that a turn's tools ran: as the store knows them, but for those touched.
+/// Time that a turn's tools ran outside of its generations: as the store knows them, but for those
+/// touched.
 fn tools_ms(
-    turn: i32,
+    turn: &Turn,
     known: &[(String, i32, (i32, i32))],
     touched: &Changed<String, ToolCall>,
 ) -> f64 {
@@ -335,14 +337,17 @@ fn tools_ms(
     };
     let known = known
         .iter()
-        .filter(|(id, of, _)| *of == turn && !is_touched(id))
+        .filter(|(id, of, _)| *of == turn.index && !is_touched(id))
         .map(|(_, _, interval)| *interval);
     let touched = touched
         .written
         .iter()
-        .filter(|tool| tool.turn == Some(turn))
+        .filter(|tool| tool.turn == Some(turn.index))
         .filter_map(ToolCall::interval);
-    covered_ms(known.chain(touched))
+    let inside = turn
+        .generations_ms()
+        .map(|(start, end)| (start.round() as i32, end.round() as i32));
+    covered_ms(known.chain(touched).chain(inside)) - covered_ms(inside.into_iter())
 }
 
 /// The state that a whole session's facts amount to.
@@ -421,6 +426,7 @@ mod tests {
                     .collect();
                 draft.add_turn(index, &facts);
             }
+            let summable: Vec<i32> = draft.summable().collect();
             let known = Known {
                 counters: self.counters,
                 digest: self.digest.clone(),
@@ -440,6 +446,7 @@ mod tests {
                 tool_calls: self
                     .tool_calls
                     .values()
+                    .filter(|tool| summable.iter().any(|turn| tool.turn == Some(*turn)))
                     .filter_map(|t| Some((t.id.clone(), t.turn?, t.interval()?)))
                     .collect(),
             };
@@ -595,6 +602,12 @@ mod tests {
                 (4, "providers", json!({"stt": "a"})),
                 (8, "startMs", Value::Null),
                 (16, "usage", json!({"promptTokens": 7})),
+                (
+                    32,
+                    "llmCalls",
+                    json!([{"startMs": 500, "firstTokenMs": 700}, {"startMs": 1500, "firstTokenMs": 1900}]),
+                ),
+                (64, "latencyMs", json!(0)),
             ] {
                 if flags & bit != 0 && flags & 128 != 0 {
                     turn[name] = value;

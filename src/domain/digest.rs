@@ -40,14 +40,16 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// A measurement in ms; none where nothing took place (0) or the value makes no sense.
+    /// A measurement in ms; none where nothing took place (0) or the value makes no sense. Only of a whole
+    /// answer is 0 a measurement: it began the moment the user ended.
     pub fn of(
         stage: Stage,
         provider: Option<&str>,
         model: Option<&str>,
         ms: Option<f64>,
     ) -> Option<Self> {
-        let ms = ms.filter(|ms| ms.is_finite() && *ms > 0.0)?;
+        let ms =
+            ms.filter(|ms| ms.is_finite() && (*ms > 0.0 || stage == Stage::Turn && *ms == 0.0))?;
         Some(Self {
             stage,
             provider: provider.unwrap_or_default().to_owned(),
@@ -314,6 +316,11 @@ mod tests {
     #[test]
     fn nothing_measured_is_null() {
         assert_eq!(Measure::of(Stage::Stt, None, None, Some(0.0)), None);
+        let at_once = Measure::of(Stage::Turn, None, None, Some(0.0)).unwrap();
+        let mut answers = Digest::default();
+        answers.add(&at_once);
+        assert_eq!(answers.of_stage(Stage::Turn).mean_ms(), Some(0.0));
+        assert!(answers.of_stage(Stage::Turn).percentile_ms(0.95) < Some(0.05));
         assert_eq!(Digest::default().of_stage(Stage::Stt).mean_ms(), None);
         assert_eq!(
             Digest::default().of_stage(Stage::Stt).percentile_ms(0.5),
