@@ -88,7 +88,14 @@ pub enum Outcome {
     /// Another content under the same id and time.
     Conflict,
     /// The session holds as much as a session may.
-    Full,
+    Full(Bound),
+}
+
+/// What a session has as much of as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Turns,
+    Facts,
 }
 
 impl Kind {

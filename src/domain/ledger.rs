@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
+use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::session::Activity;
@@ -146,18 +146,23 @@ impl Ledger {
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
-        if !self.has_room_for(&fact) {
-            return Outcome::Full;
-        }
-        self.hear(&fact);
         if standing != Standing::Newer {
+            self.hear(&fact);
             return Outcome::Duplicate;
         }
+        if let Some(bound) = self.bound(&fact) {
+            return Outcome::Full(bound);
+        }
+        self.hear(&fact);
         self.remove(&identity);
-        self.touch(&fact.entity());
-        self.changed.insert(identity);
-        self.insert(fact);
+        self.put(fact);
         Outcome::Accepted
+    }
+
+    fn put(&mut self, fact: Fact) {
+        self.touch(&fact.entity());
+        self.changed.insert(fact.identity());
+        self.insert(fact);
     }
 
     /// Whatever was said was said at some time, also if it has been said better since.
@@ -203,15 +208,13 @@ impl Ledger {
             (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
             (None, None) => now,
         };
-        if !self.has_room_for_all(&report.events) {
-            return Outcome::Full;
+        let Some(facts) = into_facts(report.events, at) else {
+            return Outcome::Conflict;
+        };
+        let replaced = self.report();
+        if let Some(bound) = self.bound_of_all(&replaced, &facts) {
+            return Outcome::Full(bound);
         }
-        let replaced: Vec<Identity> = self
-            .whereabouts
-            .keys()
-            .filter(|i| i.source == Source::Call)
-            .cloned()
-            .collect();
         for identity in &replaced {
             self.remove(identity);
         }
@@ -221,36 +224,64 @@ impl Ledger {
             at,
             fields: Map::new(),
         };
-        self.take(Fact {
+        let head = Fact {
             hash: report.hash,
             ..into_fact(head, Source::Call)
-        });
-        for event in report.events {
-            self.take(into_fact(Event { at, ..event }, Source::Call));
+        };
+        for fact in facts.into_values().chain([head]) {
+            self.hear(&fact);
+            self.put(fact);
         }
         Outcome::Accepted
     }
 
-    /// A fact in place of another, or about a turn that is there, is always welcome.
-    fn has_room_for(&self, fact: &Fact) -> bool {
-        let is_new = !self.whereabouts.contains_key(&fact.identity());
-        let is_new_turn = fact.kind == Kind::Turn && self.facts_of(&fact.entity()).is_empty();
-        (!is_new || self.more_facts < self.room.facts)
-            && (!is_new_turn || self.more_turns < self.room.turns)
+    /// What came in the session's one native report.
+    fn report(&self) -> Vec<Identity> {
+        let all = self.whereabouts.keys();
+        all.filter(|i| i.source == Source::Call).cloned().collect()
     }
 
-    fn has_room_for_all(&self, events: &[Event]) -> bool {
-        let turns: BTreeSet<Entity> = events
+    /// What stands against this fact. One in place of another, or about a turn that is there, is always
+    /// welcome.
+    fn bound(&self, fact: &Fact) -> Option<Bound> {
+        let known = self.whereabouts.get(&fact.identity());
+        let entity = fact.entity();
+        let empties = |entity: &Entity| self.facts_of(entity).len() == 1;
+        let is_new_turn = fact.kind == Kind::Turn
+            && self.facts_of(&entity).is_empty()
+            && !known.is_some_and(empties);
+        if known.is_none() && self.more_facts >= self.room.facts {
+            return Some(Bound::Facts);
+        }
+        (is_new_turn && self.more_turns >= self.room.turns).then_some(Bound::Turns)
+    }
+
+    /// What stands against a report, once the one that it replaces is gone.
+    fn bound_of_all(
+        &self,
+        replaced: &[Identity],
+        facts: &BTreeMap<Identity, Fact>,
+    ) -> Option<Bound> {
+        // The report itself is a fact too.
+        let more_facts = facts.len() as i32 + 1 - replaced.len() as i32;
+        if more_facts > 0 && self.more_facts + more_facts > self.room.facts {
+            return Some(Bound::Facts);
+        }
+        let is_turn = |entity: &&Entity| entity.kind == Kind::Turn;
+        let others = |entity: &Entity| {
+            let facts = self.facts_of(entity);
+            facts.iter().filter(|f| f.source != Source::Call).count()
+        };
+        let gone: BTreeSet<&Entity> = replaced
             .iter()
-            .filter(|event| event.kind == Kind::Turn)
-            .map(|event| Entity::of(Source::Call, event.kind, &event.id, &event.fields))
+            .filter_map(|identity| self.whereabouts.get(identity))
+            .filter(is_turn)
+            .filter(|turn| others(turn) == 0)
             .collect();
-        let new_turns = turns
-            .iter()
-            .filter(|turn| self.facts_of(turn).is_empty())
-            .count();
-        self.more_facts + events.len() as i32 <= self.room.facts
-            && self.more_turns + new_turns as i32 <= self.room.turns
+        let entities: BTreeSet<Entity> = facts.values().map(Fact::entity).collect();
+        let new = entities.iter().filter(is_turn);
+        let more_turns = new.filter(|turn| others(turn) == 0).count() as i32 - gone.len() as i32;
+        (more_turns > 0 && self.more_turns + more_turns > self.room.turns).then_some(Bound::Turns)
     }
 
     fn known(&self, identity: &Identity) -> Option<&Fact> {
@@ -340,6 +371,22 @@ impl Reach {
     }
 }
 
+/// A report's facts by identity. None where it says two things under one identity; of two spans the
+/// better one stays, as everywhere.
+fn into_facts(events: Vec<Event>, at: DateTime<Utc>) -> Option<BTreeMap<Identity, Fact>> {
+    let mut facts: BTreeMap<Identity, Fact> = BTreeMap::new();
+    for event in events {
+        let fact = into_fact(Event { at, ..event }, Source::Call);
+        let known = facts.get(&fact.identity());
+        match known.map_or(Standing::Newer, |known| fact.standing(known)) {
+            Standing::Newer => drop(facts.insert(fact.identity(), fact)),
+            Standing::Conflict => return None,
+            Standing::Same | Standing::Older => {}
+        }
+    }
+    Some(facts)
+}
+
 fn into_fact(event: Event, source: Source) -> Fact {
     let hash = crate::domain::event::fields_hash(&event.fields);
     Fact {
@@ -365,6 +412,64 @@ mod tests {
             at: at.parse().unwrap(),
             fields: fields.as_object().cloned().unwrap(),
         }
+    }
+
+    fn report(minute: u32, events: Vec<Event>) -> Submission {
+        Submission::Report(Report {
+            at: format!("2026-01-01T00:{minute:02}:00Z").parse().ok(),
+            hash: i64::from(minute),
+            events,
+        })
+    }
+
+    fn turns(indexes: std::ops::Range<i32>) -> Vec<Event> {
+        let turn = |index| {
+            event(
+                Kind::Turn,
+                &format!("turns/{index}"),
+                "2026-01-01T00:00:00Z",
+                json!({"index": index}),
+            )
+        };
+        indexes.map(turn).collect()
+    }
+
+    #[test]
+    fn a_correction_is_judged_by_the_room_it_leaves() {
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        let mut submit = |minute, events| ledger.submit(report(minute, events), now);
+        assert_eq!(submit(1, turns(1..2001)), Outcome::Accepted);
+        assert_eq!(submit(2, turns(0..2001)), Outcome::Full(Bound::Turns));
+        assert_eq!(submit(3, turns(0..2000)), Outcome::Accepted);
+        assert_eq!(ledger.whereabouts.len(), 2001, "all turns and the report");
+    }
+
+    #[test]
+    fn a_report_counts_itself() {
+        let room = Room {
+            facts: 3,
+            ..Room::default()
+        };
+        let now = DateTime::UNIX_EPOCH;
+        let mut ledger = Ledger::new(Vec::new(), None, room);
+        let full = ledger.submit(report(1, turns(0..3)), now);
+        assert_eq!(full, Outcome::Full(Bound::Facts));
+        assert_eq!(
+            ledger.submit(report(1, turns(0..2)), now),
+            Outcome::Accepted
+        );
+        assert_eq!(ledger.more_facts(), 3);
+    }
+
+    #[test]
+    fn a_report_that_contradicts_itself_is_refused_whole() {
+        let mut events = turns(0..2);
+        events[1].id = events[0].id.clone();
+        let mut ledger = Ledger::default();
+        let outcome = ledger.submit(report(1, events), DateTime::UNIX_EPOCH);
+        assert_eq!(outcome, Outcome::Conflict);
+        assert!(ledger.is_unchanged(None));
     }
 
     #[test]
