@@ -8,7 +8,7 @@ use crate::domain::digest::{Digest, Measure};
 use crate::domain::event::Kind;
 use crate::domain::fact::{Entity, Fact};
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall, covered_ms};
-use crate::domain::ledger::Ledger;
+use crate::domain::ledger::{Held, Ledger};
 use crate::domain::session::Session;
 use crate::domain::turn::{Position, Predecessor, Turn};
 
@@ -34,7 +34,21 @@ pub struct Counters {
     pub errors: i32,
     pub evaluations: i32,
     pub facts: i32,
+    /// Text of facts, spans by themselves.
+    pub fact_bytes: i64,
+    pub span_bytes: i64,
     pub turn_tokens: i64,
+}
+
+impl Counters {
+    pub fn held(&self) -> Held {
+        Held {
+            facts: self.facts,
+            turns: self.turns,
+            fact_bytes: self.fact_bytes,
+            span_bytes: self.span_bytes,
+        }
+    }
 }
 
 /// State that differs after a batch.
@@ -171,7 +185,10 @@ impl<'a> Draft<'a> {
     /// None where the session has no fact at all.
     pub fn finish(self, mut known: Known, around: &[Neighbour]) -> Option<Change> {
         let activity = self.ledger.activity()?;
-        known.counters.facts += self.ledger.more_facts();
+        let more = self.ledger.more();
+        known.counters.facts += more.facts;
+        known.counters.fact_bytes += more.fact_bytes;
+        known.counters.span_bytes += more.span_bytes;
         let session_entity = Entity {
             kind: Kind::Session,
             key: String::new(),

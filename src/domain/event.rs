@@ -96,6 +96,10 @@ pub enum Outcome {
 pub enum Bound {
     Turns,
     Facts,
+    /// Facts that speak of one thing.
+    EntityFacts,
+    FactBytes,
+    SpanBytes,
 }
 
 impl Kind {

@@ -91,6 +91,13 @@ impl Fact {
         }
     }
 
+    /// What keeping it takes: its id, and its fields as text.
+    pub fn bytes(&self) -> i64 {
+        // Maps with text keys always serialise.
+        let fields = serde_json::to_string(&self.fields).map_or(0, |text| text.len());
+        (self.id.len() + fields) as i64
+    }
+
     pub fn entity(&self) -> Entity {
         Entity::of(self.source, self.kind, &self.id, &self.fields)
     }

@@ -14,6 +14,14 @@ use crate::domain::session::Activity;
 /// A session holds at most so many turns, and so many facts of all kinds.
 pub const TURNS_MAX: i32 = 2_000;
 pub const FACTS_MAX: i32 = 60_000;
+/// So many facts may speak of one thing, the session itself included: all of them are read again
+/// whenever one more comes.
+pub const ENTITY_FACTS_MAX: usize = 1_000;
+/// So much text a session's facts may hold, and so much its spans.
+pub const FACT_BYTES_MAX: i64 = 16 << 20;
+pub const SPAN_BYTES_MAX: i64 = 64 << 20;
+/// So much more what speaks of the session as a whole may hold, so that a full one can still end.
+const SESSION_BYTES_MORE: i64 = 1 << 20;
 
 /// Where a session's one native report is kept.
 const REPORT_ID: &str = "call";
@@ -26,25 +34,69 @@ pub struct Ledger {
     before: BTreeMap<Entity, Vec<Fact>>,
     changed: BTreeSet<Identity>,
     activity: Option<Activity>,
-    /// Facts and turns more (or fewer) than before.
-    more_facts: i32,
-    more_turns: i32,
+    /// What is held more (or less) than before.
+    more: Held,
     room: Room,
 }
 
-/// How many more a session may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
+/// How much a session holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
     pub facts: i32,
     pub turns: i32,
+    /// Text of all facts but spans.
+    pub fact_bytes: i64,
+    pub span_bytes: i64,
+}
+
+impl Held {
+    fn count(&mut self, kind: Kind, facts: i32, bytes: i64) {
+        self.facts += facts;
+        match kind {
+            Kind::Span => self.span_bytes += bytes,
+            _ => self.fact_bytes += bytes,
+        }
+    }
+}
+
+/// How much more a session may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room(pub Held);
+
+impl Room {
+    /// What is left to a session that holds so much.
+    pub fn beside(held: Held) -> Self {
+        Self(Held {
+            facts: FACTS_MAX - held.facts,
+            turns: TURNS_MAX - held.turns,
+            fact_bytes: FACT_BYTES_MAX - held.fact_bytes,
+            span_bytes: SPAN_BYTES_MAX - held.span_bytes,
+        })
+    }
+
+    /// Which bound so much more would exceed. What shrinks is always welcome.
+    fn bound(&self, kind: Kind, more: Held, change: Held) -> Option<Bound> {
+        let room = self.0;
+        let is_session = kind == Kind::Session;
+        let reserve = if is_session { SESSION_BYTES_MORE } else { 0 };
+        if change.facts > 0 && !is_session && more.facts + change.facts > room.facts {
+            return Some(Bound::Facts);
+        }
+        if change.turns > 0 && more.turns + change.turns > room.turns {
+            return Some(Bound::Turns);
+        }
+        let bytes = more.fact_bytes + change.fact_bytes;
+        if change.fact_bytes > 0 && bytes > room.fact_bytes + reserve {
+            return Some(Bound::FactBytes);
+        }
+        (change.span_bytes > 0 && more.span_bytes + change.span_bytes > room.span_bytes)
+            .then_some(Bound::SpanBytes)
+    }
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            facts: FACTS_MAX,
-            turns: TURNS_MAX,
-        }
+        Self::beside(Held::default())
     }
 }
 
@@ -59,13 +111,13 @@ impl Ledger {
         for fact in known {
             ledger.insert(fact);
         }
-        (ledger.more_facts, ledger.more_turns) = (0, 0);
+        ledger.more = Held::default();
         ledger
     }
 
-    /// How many facts more the session has than before.
-    pub fn more_facts(&self) -> i32 {
-        self.more_facts
+    /// How much more the session holds than before.
+    pub fn more(&self) -> Held {
+        self.more
     }
 
     /// Which facts a submission may meet: those under its identities and those of its entities.
@@ -160,6 +212,7 @@ impl Ledger {
     }
 
     fn put(&mut self, fact: Fact) {
+        self.more.count(fact.kind, 0, fact.bytes());
         self.touch(&fact.entity());
         self.changed.insert(fact.identity());
         self.insert(fact);
@@ -241,19 +294,27 @@ impl Ledger {
         all.filter(|i| i.source == Source::Call).cloned().collect()
     }
 
-    /// What stands against this fact. One in place of another, or about a turn that is there, is always
-    /// welcome.
+    /// What stands against this fact. One in place of another, or about a turn that is there, is welcome
+    /// if it is no longer; that a session has been silent is a few bytes once.
     fn bound(&self, fact: &Fact) -> Option<Bound> {
-        let known = self.whereabouts.get(&fact.identity());
-        let entity = fact.entity();
-        let empties = |entity: &Entity| self.facts_of(entity).len() == 1;
-        let is_new_turn = fact.kind == Kind::Turn
-            && self.facts_of(&entity).is_empty()
-            && !known.is_some_and(empties);
-        if known.is_none() && self.more_facts >= self.room.facts {
-            return Some(Bound::Facts);
+        if fact.source == Source::Timeout {
+            return None;
         }
-        (is_new_turn && self.more_turns >= self.room.turns).then_some(Bound::Turns)
+        let (entity, identity) = (fact.entity(), fact.identity());
+        let was = self.whereabouts.get(&identity);
+        let there = self.facts_of(&entity).len();
+        if was != Some(&entity) && there >= ENTITY_FACTS_MAX {
+            return Some(Bound::EntityFacts);
+        }
+        let empties = was.is_some_and(|was| *was != entity && self.facts_of(was).len() == 1);
+        let mut change = Held::default();
+        if fact.kind == Kind::Turn {
+            change.turns = i32::from(there == 0) - i32::from(empties);
+        }
+        let known_bytes = self.known(&identity).map_or(0, Fact::bytes);
+        let facts = i32::from(was.is_none());
+        change.count(fact.kind, facts, fact.bytes() - known_bytes);
+        self.room.bound(fact.kind, self.more, change)
     }
 
     /// What stands against a report, once the one that it replaces is gone.
@@ -263,25 +324,37 @@ impl Ledger {
         facts: &BTreeMap<Identity, Fact>,
     ) -> Option<Bound> {
         // The report itself is a fact too.
-        let more_facts = facts.len() as i32 + 1 - replaced.len() as i32;
-        if more_facts > 0 && self.more_facts + more_facts > self.room.facts {
-            return Some(Bound::Facts);
+        let mut change = Held {
+            facts: 1,
+            ..Held::default()
+        };
+        for fact in replaced.iter().filter_map(|identity| self.known(identity)) {
+            change.count(fact.kind, -1, -fact.bytes());
         }
-        let is_turn = |entity: &&Entity| entity.kind == Kind::Turn;
+        let mut entities: BTreeMap<Entity, usize> = BTreeMap::new();
+        for fact in facts.values() {
+            change.count(fact.kind, 1, fact.bytes());
+            *entities.entry(fact.entity()).or_default() += 1;
+        }
         let others = |entity: &Entity| {
             let facts = self.facts_of(entity);
             facts.iter().filter(|f| f.source != Source::Call).count()
         };
+        if entities
+            .iter()
+            .any(|(entity, own)| own + others(entity) > ENTITY_FACTS_MAX)
+        {
+            return Some(Bound::EntityFacts);
+        }
+        let is_lone_turn = |entity: &&Entity| entity.kind == Kind::Turn && others(entity) == 0;
         let gone: BTreeSet<&Entity> = replaced
             .iter()
             .filter_map(|identity| self.whereabouts.get(identity))
-            .filter(is_turn)
-            .filter(|turn| others(turn) == 0)
+            .filter(is_lone_turn)
             .collect();
-        let entities: BTreeSet<Entity> = facts.values().map(Fact::entity).collect();
-        let new = entities.iter().filter(is_turn);
-        let more_turns = new.filter(|turn| others(turn) == 0).count() as i32 - gone.len() as i32;
-        (more_turns > 0 && self.more_turns + more_turns > self.room.turns).then_some(Bound::Turns)
+        let come = entities.keys().filter(is_lone_turn).count();
+        change.turns = come as i32 - gone.len() as i32;
+        self.room.bound(Kind::Report, self.more, change)
     }
 
     fn known(&self, identity: &Identity) -> Option<&Fact> {
@@ -295,8 +368,8 @@ impl Ledger {
         let is_turn = entity.kind == Kind::Turn;
         let known = self.whereabouts.insert(identity.clone(), entity.clone());
         let facts = self.entities.entry(entity).or_default();
-        self.more_facts += i32::from(known.is_none());
-        self.more_turns += i32::from(is_turn && facts.is_empty());
+        self.more.facts += i32::from(known.is_none());
+        self.more.turns += i32::from(is_turn && facts.is_empty());
         facts.insert(identity, fact);
     }
 
@@ -307,10 +380,11 @@ impl Ledger {
         self.touch(&entity);
         self.whereabouts.remove(identity);
         self.changed.insert(identity.clone());
-        self.more_facts -= 1;
         if let Some(facts) = self.entities.get_mut(&entity) {
-            facts.remove(identity);
-            self.more_turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
+            if let Some(fact) = facts.remove(identity) {
+                self.more.count(fact.kind, -1, -fact.bytes());
+            }
+            self.more.turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
         }
     }
 
@@ -447,10 +521,10 @@ mod tests {
 
     #[test]
     fn a_report_counts_itself() {
-        let room = Room {
+        let room = Room(Held {
             facts: 3,
-            ..Room::default()
-        };
+            ..Room::default().0
+        });
         let now = DateTime::UNIX_EPOCH;
         let mut ledger = Ledger::new(Vec::new(), None, room);
         let full = ledger.submit(report(1, turns(0..3)), now);
@@ -459,7 +533,73 @@ mod tests {
             ledger.submit(report(1, turns(0..2)), now),
             Outcome::Accepted
         );
-        assert_eq!(ledger.more_facts(), 3);
+        assert_eq!(ledger.more().facts, 3);
+    }
+
+    fn session(n: usize, note: &str) -> Submission {
+        Submission::Event(event(
+            Kind::Session,
+            &n.to_string(),
+            "2026-01-01T00:00:00Z",
+            json!({"summary": note}),
+        ))
+    }
+
+    #[test]
+    fn so_much_is_said_of_one_thing_and_no_more() {
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        for n in 0..ENTITY_FACTS_MAX {
+            assert_eq!(ledger.submit(session(n, ""), now), Outcome::Accepted);
+        }
+        let full = Outcome::Full(Bound::EntityFacts);
+        assert_eq!(ledger.submit(session(ENTITY_FACTS_MAX, ""), now), full);
+        let silence = Submission::Silence("2026-01-02T00:00:00Z".parse().unwrap());
+        assert_eq!(ledger.submit(silence, now), Outcome::Accepted);
+    }
+
+    #[test]
+    fn a_full_session_takes_corrections_and_its_end() {
+        let now = DateTime::UNIX_EPOCH;
+        let error = |id: &str, text: &str| {
+            Submission::Event(event(
+                Kind::Error,
+                id,
+                "2026-01-01T00:00:00Z",
+                json!({"message": text}),
+            ))
+        };
+        let mut first = Ledger::default();
+        first.submit(error("a", "long enough"), now);
+        let held = first.more();
+        assert!(held.fact_bytes > 0 && held.span_bytes == 0);
+        let known: Vec<Fact> = first.written().map(|(fact, _)| fact.clone()).collect();
+        let room = Room(Held::default());
+        let mut full = Ledger::new(known, first.activity(), room);
+        assert_eq!(
+            full.submit(error("b", ""), now),
+            Outcome::Full(Bound::Facts)
+        );
+        assert_eq!(full.submit(session(1, "over"), now), Outcome::Accepted);
+        let mut shorter = event(
+            Kind::Error,
+            "a",
+            "2026-01-01T00:00:01Z",
+            json!({"message": ""}),
+        );
+        assert_eq!(
+            full.submit(Submission::Event(shorter.clone()), now),
+            Outcome::Accepted
+        );
+        shorter.at += TimeDelta::seconds(1);
+        shorter.fields = json!({"message": "longer than it was ".repeat(9)})
+            .as_object()
+            .cloned()
+            .unwrap();
+        assert_eq!(
+            full.submit(Submission::Event(shorter), now),
+            Outcome::Full(Bound::FactBytes)
+        );
     }
 
     #[test]

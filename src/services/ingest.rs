@@ -6,7 +6,9 @@ use crate::domain::Fault;
 use crate::domain::Result;
 use crate::domain::event::{Bound, Outcome, SessionRef, Submission};
 use crate::domain::fields::Unknown;
-use crate::domain::ledger::{FACTS_MAX, TURNS_MAX};
+use crate::domain::ledger::{
+    ENTITY_FACTS_MAX, FACT_BYTES_MAX, FACTS_MAX, SPAN_BYTES_MAX, TURNS_MAX,
+};
 use crate::store::Scope;
 use crate::store::ingest::{Admission, Writer};
 
@@ -95,6 +97,15 @@ fn full(bound: Bound) -> String {
     let what = match bound {
         Bound::Turns => format!("a session holds at most {TURNS_MAX} turns"),
         Bound::Facts => format!("a session holds at most {FACTS_MAX} facts"),
+        Bound::EntityFacts => format!("at most {ENTITY_FACTS_MAX} facts may speak of one thing"),
+        Bound::FactBytes => format!(
+            "a session holds at most {} MiB besides spans",
+            FACT_BYTES_MAX >> 20
+        ),
+        Bound::SpanBytes => format!(
+            "a session holds at most {} MiB of spans",
+            SPAN_BYTES_MAX >> 20
+        ),
     };
     format!("session_full: {what}")
 }

@@ -23,6 +23,7 @@ pub type Key = (Uuid, Uuid);
 
 /// A session's row as it is before the batch.
 pub struct SessionBefore {
+    pub external_id: String,
     pub started_at: DateTime<Utc>,
     pub tags: Vec<String>,
     pub counters: Counters,
@@ -36,9 +37,9 @@ pub async fn lock_sessions(
     keys: &[Key],
 ) -> Result<BTreeMap<Key, SessionBefore>> {
     let rows = sqlx::query!(
-        "select s.tenant_id, s.id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
+        "select s.tenant_id, s.id, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
-                s.evaluation_count, s.fact_count, s.turn_tokens
+                s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -51,6 +52,7 @@ pub async fn lock_sessions(
     let mut sessions = BTreeMap::new();
     for row in rows {
         let before = SessionBefore {
+            external_id: row.external_id,
             started_at: row.started_at,
             tags: row.tags,
             counters: Counters {
@@ -60,6 +62,8 @@ pub async fn lock_sessions(
                 errors: row.error_count,
                 evaluations: row.evaluation_count,
                 facts: row.fact_count,
+                fact_bytes: row.fact_bytes,
+                span_bytes: row.span_bytes,
                 turn_tokens: row.turn_tokens,
             },
             digest: Digest::from_bytes(&row.digest)

@@ -44,14 +44,15 @@ macro_rules! over_sessions {
                        $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
                        $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[], $32::integer[],
                        $33::integer[], $34::integer[], $35::integer[], $36::integer[], $37::bigint[], $38::bigint[],
-                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[])
+                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[],
+                       $44::bigint[], $45::bigint[])
                     as g (tenant_id, id, external_id, status, agent_key, agent_version, channel,
                        started_at, answered_at, ended_at, duration_ms, end_reason,
                        ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
                        workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                        stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                        tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-                       digest, first_at, last_at, touched_at, fact_count)
+                       digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes)
             ) " + $statement,
             &column(rows, |r| r.key.0),
             &column(rows, |r| r.key.1),
@@ -96,6 +97,8 @@ macro_rules! over_sessions {
             &column(rows, |r| r.activity.last_at),
             &column(rows, |r| r.touched_at),
             &column(rows, |r| r.change.counters.facts),
+            &column(rows, |r| r.change.counters.fact_bytes),
+            &column(rows, |r| r.change.counters.span_bytes),
         )
         .execute($connection)
         .await?
@@ -117,7 +120,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count)
+               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes)
          select tenant_id, id, external_id, status, agent_key, agent_version, channel,
                started_at, answered_at, ended_at, duration_ms, end_reason,
                ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
@@ -125,7 +128,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                array(select jsonb_array_elements_text(tags::jsonb)),
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count
+               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes
            from given
              on conflict (tenant_id, id) do nothing"
     );
@@ -157,7 +160,8 @@ pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                 tool_call_count = g.tool_call_count, interruption_count = g.interruption_count,
                 error_count = g.error_count, evaluation_count = g.evaluation_count,
                 turn_tokens = g.turn_tokens, total_tokens = g.total_tokens, digest = g.digest,
-                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count
+                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count,
+                fact_bytes = g.fact_bytes, span_bytes = g.span_bytes
            from given g
           where s.tenant_id = g.tenant_id and s.id = g.id"
     );

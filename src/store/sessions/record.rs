@@ -164,6 +164,8 @@ impl HeadRow {
             evaluations: self.evaluation_count,
             facts: self.fact_count,
             turn_tokens: self.turn_tokens,
+            // Of no use to readers.
+            ..Counters::default()
         };
         Ok(Record {
             id: SessionId(self.id),
