@@ -164,16 +164,16 @@ pub struct Share {
 
 impl Sums {
     pub fn merge(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.declined += other.declined;
-        self.missed += other.missed;
-        self.ended += other.ended;
-        self.duration_ms += other.duration_ms;
-        self.tokens += other.tokens;
-        self.priced += other.priced;
-        self.cost_micro_usd += other.cost_micro_usd;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.declined = self.declined.saturating_add(other.declined);
+        self.missed = self.missed.saturating_add(other.missed);
+        self.ended = self.ended.saturating_add(other.ended);
+        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.priced = self.priced.saturating_add(other.priced);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(other.cost_micro_usd);
         self.digest.merge(&other.digest);
     }
 
@@ -187,10 +187,14 @@ impl Sums {
             Status::Queued | Status::Ringing | Status::Active => {}
         }
         self.ended += i64::from(call.duration_ms.is_some());
-        self.duration_ms += call.duration_ms.unwrap_or_default();
-        self.tokens += call.tokens;
+        self.duration_ms = self
+            .duration_ms
+            .saturating_add(call.duration_ms.unwrap_or_default());
+        self.tokens = self.tokens.saturating_add(call.tokens);
         self.priced += i64::from(call.cost_micro_usd.is_some());
-        self.cost_micro_usd += call.cost_micro_usd.unwrap_or_default();
+        self.cost_micro_usd = self
+            .cost_micro_usd
+            .saturating_add(call.cost_micro_usd.unwrap_or_default());
         self.digest
             .merge_session(&call.digest, |stage| call.providers.of(stage).cloned());
     }

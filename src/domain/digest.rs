@@ -96,7 +96,7 @@ impl Digest {
         });
         let entry = &mut self.entries[at];
         entry.count += 1;
-        entry.sum_micros += measure.micros;
+        entry.sum_micros = entry.sum_micros.saturating_add(measure.micros);
         add_to_bucket(&mut entry.buckets, bucket_of(measure.micros), 1);
     }
 
@@ -107,7 +107,7 @@ impl Digest {
         };
         let entry = &mut self.entries[at];
         entry.count -= 1;
-        entry.sum_micros -= measure.micros;
+        entry.sum_micros = entry.sum_micros.saturating_sub(measure.micros);
         if let Ok(bucket) = entry
             .buckets
             .binary_search_by_key(&bucket_of(measure.micros), |b| b.0)
@@ -212,7 +212,7 @@ impl Entry {
     fn absorb(&mut self, other: &Self, sessions: u64) {
         self.sessions += sessions;
         self.count += other.count;
-        self.sum_micros += other.sum_micros;
+        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
         for (bucket, count) in &other.buckets {
             add_to_bucket(&mut self.buckets, *bucket, *count);
         }
