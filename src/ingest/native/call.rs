@@ -175,6 +175,7 @@ fn read_list(
             _ => given_id.unwrap_or_else(|| format!("{list}/{position}")),
         };
         own.extend(names.faults((list, kind, position), &id, &fields));
+        let reserved = native::reserved(&mut fields);
         let found = fields::check(kind, &fields, now);
         findings.faults.extend(
             own.into_iter()
@@ -183,10 +184,16 @@ fn read_list(
         );
         findings
             .unknown
-            .extend(found.unknown.into_iter().map(|u| fields::Unknown {
-                name: format!("{place}.{}", u.name),
-                ..u
-            }));
+            .extend(
+                found
+                    .unknown
+                    .into_iter()
+                    .chain(reserved)
+                    .map(|u| fields::Unknown {
+                        name: format!("{place}.{}", u.name),
+                        ..u
+                    }),
+            );
         if let Some(at) = at {
             fields.insert(OCCURRED_AT.to_owned(), Value::from(at.to_rfc3339()));
         }

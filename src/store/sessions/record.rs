@@ -271,6 +271,7 @@ async fn tool_calls(
             arguments: json("tool_calls.arguments", row.arguments)?,
             result: json("tool_calls.result", row.result)?,
             error: json("tool_calls.error", row.error)?,
+            error_withheld: false,
             start_ms: row.start_ms,
             end_ms: row.end_ms,
             extra: object("tool_calls.extra", &row.extra)?,
