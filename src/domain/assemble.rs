@@ -38,6 +38,7 @@ pub struct Counters {
     pub fact_bytes: i64,
     pub span_bytes: i64,
     pub turn_tokens: i64,
+    pub turn_prompt_tokens: i64,
 }
 
 impl Counters {
@@ -94,6 +95,7 @@ pub struct Known {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KnownTurn {
     pub tokens: i64,
+    pub prompt_tokens: i64,
     pub measures: Vec<Measure>,
 }
 
@@ -321,6 +323,7 @@ impl<'a> Draft<'a> {
             if let Some(old) = &was_known {
                 old.measures.iter().for_each(|m| known.digest.remove(m));
                 known.counters.turn_tokens -= old.tokens;
+                known.counters.turn_prompt_tokens -= old.prompt_tokens;
                 known.counters.turns -= 1;
             }
             let Some(own) = own else {
@@ -335,6 +338,7 @@ impl<'a> Draft<'a> {
             let turn = own.resolve(predecessor, tools_ms);
             turn.measures().iter().for_each(|m| known.digest.add(m));
             known.counters.turn_tokens += turn.tokens;
+            known.counters.turn_prompt_tokens += turn.prompt_tokens;
             known.counters.turns += 1;
             changed.written.push(turn);
         }
@@ -455,6 +459,7 @@ mod tests {
                             t.index,
                             KnownTurn {
                                 tokens: t.tokens,
+                                prompt_tokens: t.prompt_tokens,
                                 measures: t.measures(),
                             },
                         )

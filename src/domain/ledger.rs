@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
+use crate::domain::items::OCCURRED_AT;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -25,6 +26,7 @@ const SESSION_BYTES_MORE: i64 = 1 << 20;
 
 /// Where a session's one native report is kept.
 const REPORT_ID: &str = "call";
+const TIMEOUT_ID: &str = "timeout";
 
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -233,7 +235,7 @@ impl Ledger {
         }
         let event = Event {
             kind: Kind::Session,
-            id: "timeout".to_owned(),
+            id: TIMEOUT_ID.to_owned(),
             at: silent_since,
             fields: Map::new(),
         };
@@ -281,11 +283,48 @@ impl Ledger {
             hash: report.hash,
             ..into_fact(head, Source::Call)
         };
-        for fact in facts.into_values().chain([head]) {
-            self.hear(&fact);
-            self.put(fact);
+        if report.at.is_some() {
+            facts.values().for_each(|fact| self.hear(fact));
+        } else {
+            self.hear_undated(&facts, now);
         }
+        facts
+            .into_values()
+            .chain([head])
+            .for_each(|fact| self.put(fact));
         Outcome::Accepted
+    }
+
+    /// A document that does not say when it was written speaks of the moments in it; that it arrives is
+    /// nothing that happened in its session. But it is a word, and reopens what only silence had ended.
+    fn hear_undated(&mut self, facts: &BTreeMap<Identity, Fact>, now: DateTime<Utc>) {
+        let session = facts.values().find(|fact| fact.kind == Kind::Session);
+        let start = session.and_then(|fact| fact::time(&fact.fields, "startedAt"));
+        let ends = facts.values().filter_map(|fact| {
+            let end_ms = fact.fields.get("endMs")?.as_f64()?;
+            Some(now.min(start? + TimeDelta::milliseconds(end_ms as i64)))
+        });
+        let told = facts.values().filter(|fact| fact.kind != Kind::Evaluation);
+        let own = told.filter_map(|fact| fact::time(&fact.fields, OCCURRED_AT));
+        let times = facts.values().flat_map(Fact::times);
+        let heard = times
+            .chain(ends)
+            .chain(own)
+            .map(|at| Activity {
+                first_at: at,
+                last_at: at,
+            })
+            .reduce(Activity::and)
+            .unwrap_or(Activity {
+                first_at: now,
+                last_at: now,
+            });
+        self.activity = Some(self.activity.map_or(heard, |known| known.and(heard)));
+        self.remove(&Identity {
+            source: Source::Timeout,
+            kind: Kind::Session,
+            id: TIMEOUT_ID.to_owned(),
+        });
     }
 
     /// What came in the session's one native report.
@@ -600,6 +639,42 @@ mod tests {
             full.submit(Submission::Event(shorter), now),
             Outcome::Full(Bound::FactBytes)
         );
+    }
+
+    #[test]
+    fn an_undated_report_speaks_of_its_moments_and_reopens() {
+        let undated = |hash| {
+            let time = "2026-01-01T10:00:00Z";
+            let mut turn = event(Kind::Turn, "t", time, json!({"index": 0, "endMs": 90_000}));
+            turn.at = DateTime::UNIX_EPOCH;
+            let started = json!({"startedAt": time, "status": "active"});
+            let session = event(Kind::Session, "session", time, started);
+            Submission::Report(Report {
+                at: None,
+                hash,
+                events: vec![turn, session],
+            })
+        };
+        let at = |text: &str| -> DateTime<Utc> { text.parse().unwrap() };
+        let mut ledger = Ledger::default();
+        ledger.submit(undated(1), at("2026-01-05T00:00:00Z"));
+        let last_at = at("2026-01-01T10:01:30Z");
+        assert_eq!(ledger.activity().map(|a| a.last_at), Some(last_at));
+        let session = Entity {
+            kind: Kind::Session,
+            key: String::new(),
+        };
+        let status = |ledger: &Ledger| {
+            let activity = ledger.activity().unwrap();
+            let session =
+                crate::domain::session::Session::derive(&ledger.facts_of(&session), activity);
+            (session.status.as_str(), session.ended_at)
+        };
+        let now = at("2026-01-05T01:00:00Z");
+        ledger.submit(Submission::Silence(last_at), now);
+        assert_eq!(status(&ledger), ("completed", Some(last_at)));
+        assert_eq!(ledger.submit(undated(2), now), Outcome::Accepted);
+        assert_eq!(status(&ledger), ("active", None));
     }
 
     #[test]

@@ -78,7 +78,9 @@ pub struct Turn {
     pub failed: bool,
     pub cancelled: bool,
     pub extra: Map<String, Value>,
+    /// Tokens that language models read and wrote, and of those the ones that they read.
     pub tokens: i64,
+    pub prompt_tokens: i64,
 }
 
 /// What the turn before tells about the one that answers it.
@@ -133,7 +135,9 @@ impl Turn {
             interrupted: fields.flag("interrupted"),
             failed: fields.flag("failed"),
             cancelled: fields.flag("cancelled"),
-            tokens: tokens(&fields.0),
+            tokens: tokens(&fields.0, "promptTokens")
+                .saturating_add(tokens(&fields.0, "completionTokens")),
+            prompt_tokens: tokens(&fields.0, "promptTokens"),
             extra: Map::new(),
         };
         fields.0.remove("llmMs");
@@ -376,26 +380,18 @@ fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
         .map(|(_, ms)| ms)
 }
 
-/// LLM tokens of a turn: as the turn says, else as its calls say.
-fn tokens(fields: &Map<String, Value>) -> i64 {
-    let of = |value: &Value| {
-        let count = |name: &str| value.get(name).and_then(Value::as_f64);
-        match (count("promptTokens"), count("completionTokens")) {
-            (None, None) => None,
-            (prompt, completion) => {
-                Some(prompt.unwrap_or_default() + completion.unwrap_or_default())
-            }
-        }
-    };
-    if let Some(stated) = fields.get("usage").and_then(of) {
-        return stated as i64;
-    }
-    let calls = fields
-        .get("llmCalls")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    calls.iter().filter_map(of).sum::<f64>() as i64
+/// How much of something a turn used: as the turn says, else as its generations say; none where neither
+/// does.
+pub fn used(fields: &Map<String, Value>, name: &str) -> Option<f64> {
+    let count = |value: &Value| value.get(name).and_then(Value::as_f64);
+    fields.get("usage").and_then(count).or_else(|| {
+        let calls = fields.get("llmCalls")?.as_array()?;
+        calls.iter().filter_map(count).reduce(|a, b| a + b)
+    })
+}
+
+fn tokens(fields: &Map<String, Value>, name: &str) -> i64 {
+    used(fields, name).unwrap_or_default() as i64
 }
 
 #[cfg(test)]

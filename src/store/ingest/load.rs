@@ -39,7 +39,8 @@ pub async fn lock_sessions(
     let rows = sqlx::query!(
         "select s.tenant_id, s.id, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
-                s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens
+                s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
+                s.turn_prompt_tokens
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -65,6 +66,7 @@ pub async fn lock_sessions(
                 fact_bytes: row.fact_bytes,
                 span_bytes: row.span_bytes,
                 turn_tokens: row.turn_tokens,
+                turn_prompt_tokens: row.turn_prompt_tokens,
             },
             digest: Digest::from_bytes(&row.digest)
                 .ok_or_else(|| unreadable("sessions.digest", row.id))?,
@@ -300,7 +302,7 @@ pub async fn known_turns(
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        "select t.tenant_id, t.session_id, t.index, t.tokens, t.measures
+        "select t.tenant_id, t.session_id, t.index, t.tokens, t.prompt_tokens, t.measures
            from unnest($1::uuid[], $2::uuid[], $3::integer[]) as k (tenant_id, session_id, index)
            join turns t on t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.index = k.index",
         &column(turns, |(key, _)| key.0),
@@ -318,6 +320,7 @@ pub async fn known_turns(
                 row.index,
                 KnownTurn {
                     tokens: row.tokens,
+                    prompt_tokens: row.prompt_tokens,
                     measures,
                 },
             ))

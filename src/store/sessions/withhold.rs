@@ -16,7 +16,7 @@ const SESSION_SHOWN: [&str; 8] = [
     "configuredEndpointingMs",
 ];
 
-const TURN_SHOWN: [&str; 17] = [
+const TURN_SHOWN: [&str; 19] = [
     "finishReason",
     "retries",
     "playedMs",
@@ -34,6 +34,8 @@ const TURN_SHOWN: [&str; 17] = [
     "firstAudioMs",
     "segments",
     "fallbackFrom",
+    "llmCalls",
+    "ttsCalls",
 ];
 
 const INTERRUPTION_SHOWN: [&str; 7] = [
@@ -95,7 +97,7 @@ pub fn withhold(record: &mut Record) {
 }
 
 /// Objects that are shown, and of them what is known to be no content.
-const MEMBERS_SHOWN: [(&str, &[&str]); 4] = [
+const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
     ("models", &["stt", "llm", "tts"]),
     ("providers", &["stt", "llm", "tts"]),
     (
@@ -110,6 +112,34 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 4] = [
         ],
     ),
     ("segments", &["startMs", "endMs"]),
+    (
+        "llmCalls",
+        &[
+            "startMs",
+            "firstTokenMs",
+            "endMs",
+            "provider",
+            "model",
+            "promptTokens",
+            "completionTokens",
+            "cachedTokens",
+            "finishReason",
+            "attempt",
+            "cancelled",
+        ],
+    ),
+    (
+        "ttsCalls",
+        &[
+            "startMs",
+            "firstByteMs",
+            "endMs",
+            "audioMs",
+            "characters",
+            "provider",
+            "model",
+        ],
+    ),
 ];
 
 fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
