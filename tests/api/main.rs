@@ -6,6 +6,7 @@ mod access;
 mod analytics;
 mod auth;
 mod bad_input;
+mod bounds;
 mod cli;
 mod contract;
 mod crash;
