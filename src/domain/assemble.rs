@@ -627,7 +627,7 @@ mod tests {
                 (
                     32,
                     "llmCalls",
-                    json!([{"startMs": 500, "firstTokenMs": 700}, {"startMs": 1500, "firstTokenMs": 1900}]),
+                    json!([{"startMs": 500, "firstTokenMs": 700, "completionTokens": 3}, {"startMs": 1500, "firstTokenMs": 1900}]),
                 ),
                 (64, "latencyMs", json!(0)),
             ] {
@@ -653,6 +653,7 @@ mod tests {
             2 => (statuses, 0..9i64).prop_map(|(s, n)| (Kind::Session, json!({"status": s, "startedAt": at(n), "tags": [s]}))),
             1 => (0..900u32).prop_map(|ms| (Kind::Interruption, json!({"detectionMs": ms}))),
             1 => Just((Kind::Error, json!({"message": "no answer"}))),
+            1 => Just((Kind::Session, json!({"status": null, "answeredAt": at(3)}))),
         ]
     }
 

@@ -15,7 +15,7 @@ fn call(at: Option<&str>, lists: Value) -> Value {
     if let Some(at) = at {
         call["at"] = json!(at);
     }
-    for (name, list) in lists.as_object().unwrap() {
+    for (name, list) in lists.as_object().expect("an object") {
         call[name] = list.clone();
     }
     call
@@ -23,21 +23,21 @@ fn call(at: Option<&str>, lists: Value) -> Value {
 
 fn event(kind: &str, id: &str, at: &str, fields: Value) -> Value {
     let mut event = json!({"type": kind, "id": id, "sessionId": "s", "at": at});
-    let members = fields.as_object().unwrap().clone();
-    event.as_object_mut().unwrap().extend(members);
+    let members = fields.as_object().expect("an object").clone();
+    event.as_object_mut().expect("an object").extend(members);
     event
 }
 
 /// Number accepted, and the first complaint of each refused item.
 async fn send(client: &Client, path: &str, items: Value) -> (Value, Vec<String>) {
     let answer = client.post(path, &items).await.json();
-    let refused = answer["rejected"].as_array().unwrap();
+    let refused = answer["rejected"].as_array().expect("a list");
     let told = refused.iter().map(|item| {
         let first = &item["errors"][0];
         format!(
             "{} {}",
-            first["name"].as_str().unwrap(),
-            first["message"].as_str().unwrap()
+            first["name"].as_str().expect("a text"),
+            first["message"].as_str().expect("a text")
         )
     });
     (answer["accepted"].clone(), told.collect())
