@@ -184,15 +184,15 @@ pub struct Share {
 
 impl Sums {
     pub fn merge(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.declined += other.declined;
-        self.missed += other.missed;
-        self.ended += other.ended;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.declined = self.declined.saturating_add(other.declined);
+        self.missed = self.missed.saturating_add(other.missed);
+        self.ended = self.ended.saturating_add(other.ended);
         self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
         self.tokens = self.tokens.saturating_add(other.tokens);
-        self.priced += other.priced;
+        self.priced = self.priced.saturating_add(other.priced);
         self.cost_micro_usd = self.cost_micro_usd.saturating_add(other.cost_micro_usd);
         self.last_started_at = self.last_started_at.max(other.last_started_at);
         self.digest.merge(&other.digest);

@@ -8,7 +8,7 @@ use crate::domain::digest::{Digest, Measure};
 use crate::domain::event::Kind;
 use crate::domain::fact::{Entity, Fact};
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall, covered_ms};
-use crate::domain::ledger::Ledger;
+use crate::domain::ledger::{Held, Ledger};
 use crate::domain::session::Session;
 use crate::domain::span::{Span, SpanKey, Tallies};
 use crate::domain::turn::{Position, Predecessor, Turn};
@@ -37,7 +37,22 @@ pub struct Counters {
     pub errors: i32,
     pub evaluations: i32,
     pub facts: i32,
+    /// Text of facts, spans by themselves.
+    pub fact_bytes: i64,
+    pub span_bytes: i64,
     pub turn_tokens: i64,
+    pub turn_prompt_tokens: i64,
+}
+
+impl Counters {
+    pub fn held(&self) -> Held {
+        Held {
+            facts: self.facts,
+            turns: self.turns,
+            fact_bytes: self.fact_bytes,
+            span_bytes: self.span_bytes,
+        }
+    }
 }
 
 /// State that differs after a batch.
@@ -86,6 +101,7 @@ pub struct Known {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KnownTurn {
     pub tokens: i64,
+    pub prompt_tokens: i64,
     pub measures: Vec<Measure>,
 }
 
@@ -170,14 +186,17 @@ impl<'a> Draft<'a> {
         self.turns
             .values()
             .flatten()
-            .filter(|turn| turn.start_ms.is_none() && turn.latency_ms.is_none())
+            .filter(|turn| turn.is_summable())
             .map(|turn| turn.index)
     }
 
     /// None where the session has no fact at all.
     pub fn finish(self, mut known: Known, around: &[Neighbour]) -> Option<Change> {
         let activity = self.ledger.activity()?;
-        known.counters.facts += self.ledger.more_facts();
+        let more = self.ledger.more();
+        known.counters.facts += more.facts;
+        known.counters.fact_bytes += more.fact_bytes;
+        known.counters.span_bytes += more.span_bytes;
         let session_entity = Entity {
             kind: Kind::Session,
             key: String::new(),
@@ -334,6 +353,7 @@ impl<'a> Draft<'a> {
             if let Some(old) = &was_known {
                 old.measures.iter().for_each(|m| known.digest.remove(m));
                 known.counters.turn_tokens -= old.tokens;
+                known.counters.turn_prompt_tokens -= old.prompt_tokens;
                 known.counters.turns -= 1;
             }
             let Some(own) = own else {
@@ -344,9 +364,11 @@ impl<'a> Draft<'a> {
                 .range(..own.position())
                 .next_back()
                 .map(|(_, before)| before);
-            let turn = own.resolve(predecessor, tools_ms(index, &known.tool_calls, tools));
+            let tools_ms = tools_ms(&own, &known.tool_calls, tools);
+            let turn = own.resolve(predecessor, tools_ms);
             turn.measures().iter().for_each(|m| known.digest.add(m));
             known.counters.turn_tokens += turn.tokens;
+            known.counters.turn_prompt_tokens += turn.prompt_tokens;
             known.counters.turns += 1;
             changed.written.push(turn);
         }
@@ -354,9 +376,10 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Time that a turn's tools ran: as the store knows them, but for those touched.
+/// Time that a turn's tools ran outside of its generations: as the store knows them, but for those
+/// touched.
 fn tools_ms(
-    turn: i32,
+    turn: &Turn,
     known: &[(String, i32, (i32, i32))],
     touched: &Changed<String, ToolCall>,
 ) -> f64 {
@@ -365,14 +388,17 @@ fn tools_ms(
     };
     let known = known
         .iter()
-        .filter(|(id, of, _)| *of == turn && !is_touched(id))
+        .filter(|(id, of, _)| *of == turn.index && !is_touched(id))
         .map(|(_, _, interval)| *interval);
     let touched = touched
         .written
         .iter()
-        .filter(|tool| tool.turn == Some(turn))
+        .filter(|tool| tool.turn == Some(turn.index))
         .filter_map(ToolCall::interval);
-    covered_ms(known.chain(touched))
+    let inside = turn
+        .generations_ms()
+        .map(|(start, end)| (start.round() as i32, end.round() as i32));
+    covered_ms(known.chain(touched).chain(inside)) - covered_ms(inside.into_iter())
 }
 
 /// The state that a whole session's facts amount to.
@@ -455,6 +481,7 @@ mod tests {
                     .collect();
                 draft.add_turn(index, &facts);
             }
+            let summable: Vec<i32> = draft.summable().collect();
             let known = Known {
                 counters: self.counters,
                 digest: self.digest.clone(),
@@ -466,6 +493,7 @@ mod tests {
                             t.index,
                             KnownTurn {
                                 tokens: t.tokens,
+                                prompt_tokens: t.prompt_tokens,
                                 measures: t.measures(),
                             },
                         )
@@ -474,6 +502,7 @@ mod tests {
                 tool_calls: self
                     .tool_calls
                     .values()
+                    .filter(|tool| summable.iter().any(|turn| tool.turn == Some(*turn)))
                     .filter_map(|t| Some((t.id.clone(), t.turn?, t.interval()?)))
                     .collect(),
             };
@@ -505,12 +534,15 @@ mod tests {
             for (fact, _) in ledger.written() {
                 self.facts
                     .retain(|known| known.identity() != fact.identity());
-                self.facts.push(fact.clone());
+                self.facts.push(as_stored(fact));
             }
             for identity in ledger.removed() {
                 self.facts.retain(|known| known.identity() != *identity);
             }
-            self.activity = ledger.activity();
+            self.activity = ledger.activity().map(|activity| Activity {
+                first_at: microseconds(activity.first_at),
+                last_at: microseconds(activity.last_at),
+            });
             self.session = Some(change.session);
             self.counters = change.counters;
             self.digest = change.digest;
@@ -583,8 +615,22 @@ mod tests {
         }
     }
 
+    /// Times as fine as clocks write them, finer than the store keeps them.
     fn at(second: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + second)
+        let fine = TimeDelta::nanoseconds(1_234_567 + second * 101);
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + second) + fine
+    }
+
+    /// What `timestamptz` keeps of a time.
+    fn microseconds(time: DateTime<Utc>) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap()
+    }
+
+    fn as_stored(fact: &Fact) -> Fact {
+        Fact {
+            at: microseconds(fact.at),
+            ..fact.clone()
+        }
     }
 
     fn fields(value: Value) -> Map<String, Value> {
@@ -625,6 +671,12 @@ mod tests {
                 (4, "providers", json!({"stt": "a"})),
                 (8, "startMs", Value::Null),
                 (16, "usage", json!({"promptTokens": 7})),
+                (
+                    32,
+                    "llmCalls",
+                    json!([{"startMs": 500, "firstTokenMs": 700, "completionTokens": 3}, {"startMs": 1500, "firstTokenMs": 1900}]),
+                ),
+                (64, "latencyMs", json!(0)),
             ] {
                 if flags & bit != 0 && flags & 128 != 0 {
                     turn[name] = value;
@@ -662,6 +714,7 @@ mod tests {
             2 => (statuses, 0..9i64).prop_map(|(s, n)| (Kind::Session, json!({"status": s, "startedAt": at(n), "tags": [s]}))),
             1 => (0..900u32).prop_map(|ms| (Kind::Interruption, json!({"detectionMs": ms}))),
             1 => Just((Kind::Error, json!({"message": "no answer"}))),
+            1 => Just((Kind::Session, json!({"status": null, "answeredAt": at(3)}))),
         ]
     }
 

@@ -40,14 +40,16 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// A measurement in ms; none where nothing took place (0) or the value makes no sense.
+    /// A measurement in ms; none where nothing took place (0) or the value makes no sense. Only of a whole
+    /// answer is 0 a measurement: it began the moment the user ended.
     pub fn of(
         stage: Stage,
         provider: Option<&str>,
         model: Option<&str>,
         ms: Option<f64>,
     ) -> Option<Self> {
-        let ms = ms.filter(|ms| ms.is_finite() && *ms > 0.0)?;
+        let ms =
+            ms.filter(|ms| ms.is_finite() && (*ms > 0.0 || stage == Stage::Turn && *ms == 0.0))?;
         Some(Self {
             stage,
             provider: provider.unwrap_or_default().to_owned(),
@@ -94,7 +96,7 @@ impl Digest {
         });
         let entry = &mut self.entries[at];
         entry.count += 1;
-        entry.sum_micros += measure.micros;
+        entry.sum_micros = entry.sum_micros.saturating_add(measure.micros);
         add_to_bucket(&mut entry.buckets, bucket_of(measure.micros), 1);
     }
 
@@ -105,7 +107,7 @@ impl Digest {
         };
         let entry = &mut self.entries[at];
         entry.count -= 1;
-        entry.sum_micros -= measure.micros;
+        entry.sum_micros = entry.sum_micros.saturating_sub(measure.micros);
         if let Ok(bucket) = entry
             .buckets
             .binary_search_by_key(&bucket_of(measure.micros), |b| b.0)
@@ -210,7 +212,7 @@ impl Entry {
     fn absorb(&mut self, other: &Self, sessions: u64) {
         self.sessions += sessions;
         self.count += other.count;
-        self.sum_micros += other.sum_micros;
+        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
         for (bucket, count) in &other.buckets {
             add_to_bucket(&mut self.buckets, *bucket, *count);
         }
@@ -314,6 +316,11 @@ mod tests {
     #[test]
     fn nothing_measured_is_null() {
         assert_eq!(Measure::of(Stage::Stt, None, None, Some(0.0)), None);
+        let at_once = Measure::of(Stage::Turn, None, None, Some(0.0)).unwrap();
+        let mut answers = Digest::default();
+        answers.add(&at_once);
+        assert_eq!(answers.of_stage(Stage::Turn).mean_ms(), Some(0.0));
+        assert!(answers.of_stage(Stage::Turn).percentile_ms(0.95) < Some(0.05));
         assert_eq!(Digest::default().of_stage(Stage::Stt).mean_ms(), None);
         assert_eq!(
             Digest::default().of_stage(Stage::Stt).percentile_ms(0.5),

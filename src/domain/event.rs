@@ -88,7 +88,18 @@ pub enum Outcome {
     /// Another content under the same id and time.
     Conflict,
     /// The session holds as much as a session may.
-    Full,
+    Full(Bound),
+}
+
+/// What a session has as much of as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Turns,
+    Facts,
+    /// Facts that speak of one thing.
+    EntityFacts,
+    FactBytes,
+    SpanBytes,
 }
 
 impl Kind {
@@ -119,11 +130,50 @@ impl Source {
     }
 }
 
-/// The SHA-256 of an object in its canonical form: keys sorted, no white space.
+/// Whole numbers up to this are the same as floats and as integers: 2^53.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A number as an integer where it is one but is not written so: `5.0` is `5`.
+fn whole(value: &Value) -> Option<i64> {
+    let number = value.as_number().filter(|number| number.is_f64())?;
+    let number = number.as_f64()?;
+    (number.fract() == 0.0 && number.abs() <= WHOLE_MAX).then_some(number as i64)
+}
+
+/// Whether a value is written as [`normalised`] writes it.
+fn is_normal(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(is_normal),
+        Value::Object(members) => members.values().all(is_normal),
+        _ => whole(value).is_none(),
+    }
+}
+
+/// The one way of writing a value: whole numbers without a fraction, at any depth.
+pub fn normalised(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(normalised).collect(),
+        Value::Object(members) => Value::Object(normalised_members(members)),
+        value => whole(&value).map_or(value, Value::from),
+    }
+}
+
+fn normalised_members(members: Map<String, Value>) -> Map<String, Value> {
+    let each = members.into_iter();
+    each.map(|(name, value)| (name, normalised(value)))
+        .collect()
+}
+
+/// The SHA-256 of an object in its canonical form: keys sorted, no white space, one way of writing each
+/// number.
 pub fn canonical_hash(object: &Map<String, Value>) -> [u8; 32] {
     // serde_json's map is sorted by key, so that its text is canonical; writing it cannot fail.
-    let text = serde_json::to_string(object).unwrap_or_default();
-    Sha256::digest(text.as_bytes()).into()
+    let text = if object.values().all(is_normal) {
+        serde_json::to_string(object)
+    } else {
+        serde_json::to_string(&normalised_members(object.clone()))
+    };
+    Sha256::digest(text.unwrap_or_default().as_bytes()).into()
 }
 
 /// Tells two contents apart.
@@ -136,4 +186,28 @@ pub fn short_hash(hash: [u8; 32]) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
     i64::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_content_has_one_hash_however_its_numbers_are_written() {
+        let hash = |text: &str| fields_hash(&serde_json::from_str(text).unwrap());
+        let one = hash(r#"{"a": 5, "b": [{"c": 0}], "d": 1000}"#);
+        assert_eq!(hash(r#"{"d": 1e3, "b": [{"c": -0.0}], "a": 5.0}"#), one);
+        assert_ne!(hash(r#"{"a": 5.5, "b": [{"c": 0}], "d": 1000}"#), one);
+    }
+
+    #[test]
+    fn only_whole_numbers_are_written_anew() {
+        let given = json!({"a": [5.0, 5.5, 9_007_199_254_740_992.0, 1e300], "b": "5.0", "c": true});
+        let normal =
+            json!({"a": [5, 5.5, 9_007_199_254_740_992_i64, 1e300], "b": "5.0", "c": true});
+        assert_eq!(normalised(given), normal);
+        assert!(is_normal(&normal));
+    }
 }

@@ -1,7 +1,7 @@
 //! Facts: statements as they came. The same set of facts always gives the same state, whatever the
 //! order, the split and the repetition in which they arrived.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::{Kind, Source};
@@ -36,14 +36,15 @@ impl Entity {
     /// What a statement speaks of.
     pub fn of(source: Source, kind: Kind, id: &str, fields: &Map<String, Value>) -> Self {
         let own_key = || match source {
-            Source::Call => format!("call:{id}"),
-            Source::Event | Source::Timeout => id.to_owned(),
+            Source::Call => format!("{CALL_KEY}{id}"),
+            Source::Event | Source::Timeout => given_key(id),
         };
         let key = match kind {
             Kind::Session => String::new(),
             Kind::Turn => turn_index(fields).to_string(),
             Kind::ToolCall => match fields.get("callId").and_then(Value::as_str) {
-                Some(call_id) => call_id.to_owned(),
+                Some(call_id) => given_key(call_id),
+                None if source == Source::Event => format!("{EVENT_KEY}{id}"),
                 None => own_key(),
             },
             // Its own ids are all that a span is known by, whichever door it came through.
@@ -59,6 +60,20 @@ impl Entity {
             key: index.to_string(),
         }
     }
+}
+
+/// Keys that we make begin with these, keys that sources give do not.
+const CALL_KEY: &str = "call:";
+const EVENT_KEY: &str = "event:";
+const GIVEN_KEY: &str = "id:";
+
+/// The key that a source's own id is, or stands in where it looks like one of ours.
+fn given_key(id: &str) -> String {
+    let is_taken = [CALL_KEY, EVENT_KEY, GIVEN_KEY]
+        .iter()
+        .any(|ours| id.starts_with(ours));
+    let prefix = if is_taken { GIVEN_KEY } else { "" };
+    format!("{prefix}{id}")
 }
 
 /// What a fact is to one that is known under the same identity.
@@ -81,9 +96,6 @@ const MERGED_BY_MEMBER: [&str; 7] = [
     "recording",
 ];
 
-/// Fields that hold a time, for the earliest and the latest moment a fact speaks of.
-const TIMES: [&str; 4] = ["startedAt", "connectedAt", "answeredAt", "endedAt"];
-
 impl Fact {
     pub fn identity(&self) -> Identity {
         Identity {
@@ -91,6 +103,13 @@ impl Fact {
             kind: self.kind,
             id: self.id.clone(),
         }
+    }
+
+    /// What keeping it takes: its id, and its fields as text.
+    pub fn bytes(&self) -> i64 {
+        // Maps with text keys always serialise.
+        let fields = serde_json::to_string(&self.fields).map_or(0, |text| text.len());
+        (self.id.len() + fields) as i64
     }
 
     pub fn entity(&self) -> Entity {
@@ -111,10 +130,20 @@ impl Fact {
 
     /// The earliest and latest moment this fact speaks of.
     pub fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
-        let times = TIMES.iter().filter_map(|name| time(&self.fields, name));
-        times.fold((self.at, self.at), |(first, last), time| {
-            (first.min(time), last.max(time))
-        })
+        self.times()
+            .fold((self.at, self.at), |(first, last), time| {
+                (first.min(time), last.max(time))
+            })
+    }
+
+    /// The moments that its fields tell, of the kinds whose times are checked at the door.
+    pub fn times(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        let names: &[&str] = match self.kind {
+            Kind::Session => &["startedAt", "connectedAt", "answeredAt", "endedAt"],
+            Kind::Span => &["startedAt", "endedAt"],
+            _ => &[],
+        };
+        names.iter().filter_map(|name| time(&self.fields, name))
     }
 
     /// How this fact stands to a known one of the same identity.
@@ -214,7 +243,13 @@ pub fn time(fields: &Map<String, Value>, name: &str) -> Option<DateTime<Utc>> {
 pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .ok()
-        .map(|time| time.to_utc())
+        .map(|time| kept(time.to_utc()))
+}
+
+/// A time as the store keeps it, which is whole microseconds: memory must not know more than the store,
+/// or what a batch makes of a fact would depend on whether it was stored in between.
+pub fn kept(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
 }
 
 /// Takes fields out of a merged map one by one; what is left has no column of its own.
@@ -272,5 +307,51 @@ impl Taker {
 
     pub fn member_number(&self, object: &str, name: &str) -> Option<f64> {
         self.0.get(object)?.get(name)?.as_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fact(source: Source, kind: Kind, id: &str, fields: Value) -> Fact {
+        Fact {
+            source,
+            kind,
+            id: id.to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            hash: 0,
+            fields: fields.as_object().cloned().unwrap(),
+        }
+    }
+
+    #[test]
+    fn no_two_things_share_a_key() {
+        let facts = [
+            (Source::Event, "a", json!({"callId": "x"})),
+            (Source::Event, "b", json!({"callId": "call:x"})),
+            (Source::Event, "c", json!({"callId": "event:x"})),
+            (Source::Event, "d", json!({"callId": "id:call:x"})),
+            (Source::Event, "x", json!({})),
+            (Source::Call, "x", json!({})),
+        ];
+        let keys = facts.map(|(source, id, fields)| fact(source, Kind::ToolCall, id, fields));
+        let keys: std::collections::BTreeSet<String> =
+            keys.iter().map(|fact| fact.entity().key).collect();
+        assert_eq!(keys.len(), 6, "{keys:?}");
+        let error = |source, id| fact(source, Kind::Error, id, json!({})).entity().key;
+        assert_eq!(error(Source::Event, "e"), "e");
+        assert_ne!(error(Source::Event, "call:e"), error(Source::Call, "e"));
+    }
+
+    #[test]
+    fn only_times_that_were_checked_are_believed() {
+        let far = json!({"startedAt": "0001-01-01T00:00:00Z", "endedAt": "9999-01-01T00:00:00Z"});
+        let turn = fact(Source::Event, Kind::Turn, "t", far.clone());
+        assert_eq!(turn.span(), (turn.at, turn.at));
+        let session = fact(Source::Event, Kind::Session, "t", far);
+        assert!(session.span().0 < session.at && session.at < session.span().1);
     }
 }

@@ -7,11 +7,16 @@ use serde_json::{Map, Value};
 
 use crate::domain::error::Fault;
 use crate::domain::event::Kind;
+use crate::domain::fact;
 
 pub const TEXT_MAX_CHARS: usize = 100_000;
 pub const ID_MAX_CHARS: usize = 255;
-/// Offsets are ms from the session's start; this is 24 days.
-pub const OFFSET_MAX_MS: f64 = i32::MAX as f64;
+/// Offsets are ms from the session's start; this is a week.
+pub const OFFSET_MAX_MS: f64 = 604_800_000.0;
+/// This is 24 days.
+pub const DURATION_MAX_MS: f64 = i32::MAX as f64;
+/// A value of any shape, or a field that nobody knows, as JSON text.
+pub const FREE_MAX_BYTES: usize = 256 << 10;
 /// A clock may run ahead of ours by so much.
 pub const FUTURE_MAX: TimeDelta = TimeDelta::days(1);
 pub const TURN_INDEX_MAX: f64 = 1_000_000.0;
@@ -51,11 +56,11 @@ const fn f(name: &'static str, rule: Rule) -> Field {
 }
 
 const OFFSET: Rule = Number(0.0, OFFSET_MAX_MS);
-const DURATION: Rule = Number(0.0, OFFSET_MAX_MS);
+const DURATION: Rule = Number(0.0, DURATION_MAX_MS);
 const SHARE: Rule = Number(0.0, 1.0);
-const COUNT: Rule = Whole(0.0, 1e12);
+const COUNT: Rule = Whole(0.0, 1e9);
 const TURN: Rule = Whole(0.0, TURN_INDEX_MAX);
-const USD: Rule = Number(0.0, 1e9);
+const USD: Rule = Number(0.0, 1e5);
 
 pub const STATUSES: &[&str] = &[
     "queued",
@@ -367,12 +372,17 @@ fn check_object(
         match fields.iter().find(|field| field.name == name) {
             _ if value.is_null() => {}
             Some(field) => check_value(&field.rule, value, &path, now, findings),
-            None if findings.unknown.len() < UNKNOWN_TOLD_MAX => findings.unknown.push(Unknown {
-                name: path,
-                known: Known::Fields(fields),
-                is_kept: true,
-            }),
-            None => {}
+            None => {
+                let fault = too_large(value).map(|message| Fault::body(&path, message));
+                findings.faults.extend(fault);
+                if findings.unknown.len() < UNKNOWN_TOLD_MAX {
+                    findings.unknown.push(Unknown {
+                        name: path,
+                        known: Known::Fields(fields),
+                        is_kept: true,
+                    });
+                }
+            }
         }
     }
 }
@@ -397,7 +407,8 @@ fn check_value(
                 outside(number, *min, *max)
             }
         }
-        (Bool, Value::Bool(_)) | (AnyObject, Value::Object(_)) | (Any, _) => None,
+        (Bool, Value::Bool(_)) => None,
+        (AnyObject, Value::Object(_)) | (Any, _) => too_large(value),
         (OneOf(words), Value::String(text)) if words.contains(&text.as_str()) => None,
         (OneOf(words), _) => Some(format!(
             "must be one of {}, got {}",
@@ -491,7 +502,7 @@ pub fn time(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if time > now + FUTURE_MAX {
         return Err(format!("must not be more than a day ahead, got `{text}`"));
     }
-    Ok(time)
+    Ok(fact::kept(time))
 }
 
 /// The names that a field may have where it stands.
@@ -552,6 +563,18 @@ fn too_long(text: &str, max: usize) -> Option<String> {
     })
 }
 
+/// A value of any shape is bounded by its text.
+fn too_large(value: &Value) -> Option<String> {
+    let bytes = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => return None,
+        // A character takes at most six bytes of JSON: short texts are not written out.
+        Value::String(text) if text.len() < FREE_MAX_BYTES / 6 => return None,
+        _ => value.to_string().len(),
+    };
+    (bytes > FREE_MAX_BYTES)
+        .then(|| format!("must be at most {FREE_MAX_BYTES} bytes of JSON, got {bytes}"))
+}
+
 fn outside(number: Option<f64>, min: f64, max: f64) -> Option<String> {
     let number = number?;
     (!(min..=max).contains(&number))
@@ -609,5 +632,57 @@ fn shown(value: &Value) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(kind: Kind, item: Value) -> Vec<String> {
+        let item = item.as_object().cloned().unwrap();
+        let found = check(kind, &item, DateTime::UNIX_EPOCH).faults;
+        found
+            .into_iter()
+            .map(|f| format!("{} {}", f.name, f.message))
+            .collect()
+    }
+
+    #[test]
+    fn free_values_and_unknown_fields_are_bounded() {
+        let large = "x".repeat(FREE_MAX_BYTES - 8);
+        assert_eq!(
+            faults(Kind::Session, json!({"metadata": {"a": large}})),
+            [""; 0]
+        );
+        let larger = "x".repeat(FREE_MAX_BYTES - 7);
+        let message = format!(
+            "must be at most 262144 bytes of JSON, got {}",
+            FREE_MAX_BYTES + 1
+        );
+        assert_eq!(
+            faults(Kind::Session, json!({"metadata": {"a": larger}})),
+            [format!("metadata {message}")]
+        );
+        let huge = "x".repeat(FREE_MAX_BYTES);
+        let found = faults(
+            Kind::ToolCall,
+            json!({"result": [huge], "other": huge, "error": huge, "arguments": {"a": [1]}}),
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn an_offset_is_at_most_a_week() {
+        assert_eq!(
+            faults(Kind::Turn, json!({"index": 0, "startMs": 604_800_000})),
+            [""; 0]
+        );
+        assert_eq!(
+            faults(Kind::Turn, json!({"index": 0, "startMs": 604_800_001})),
+            ["startMs must be between 0 and 604800000, got `604800001`"]
+        );
     }
 }

@@ -52,6 +52,19 @@ pub fn is_call_sid(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// Which of two names of one session it is known by: what its source calls it rather than a spelling of
+/// our own id, then the first in the order of bytes. So it does not matter which came first.
+pub fn preferred<'a>(one: &'a str, other: &'a str) -> &'a str {
+    let rank = |name: &'a str| (is_spelling(name), name);
+    if rank(other) < rank(one) { other } else { one }
+}
+
+/// Whether a name is a session's own id in one of its spellings.
+fn is_spelling(name: &str) -> bool {
+    let is_prefixed = |hex: &str| hex.len() == 32 && Uuid::try_parse(hex).is_ok();
+    name.strip_prefix("sess_").is_some_and(is_prefixed) || hyphenated(name).is_some()
+}
+
 /// The kind of id that native ingest carries.
 pub const NATIVE: &str = "native";
 
@@ -74,5 +87,27 @@ impl std::fmt::Display for SessionId {
 impl std::fmt::Display for TenantId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_s_own_name_is_preferred_whatever_came_first() {
+        let names = [
+            "call-17",
+            "call-2",
+            "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6",
+            "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            "sess_f81d4fae7dec11d0a76500a0c91e6bf6",
+        ];
+        for (at, better) in names.iter().enumerate() {
+            for worse in &names[at..] {
+                assert_eq!(preferred(better, worse), *better);
+                assert_eq!(preferred(worse, better), *better);
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ pub struct ToolCall {
     pub arguments: Option<Value>,
     pub result: Option<Value>,
     pub error: Option<Value>,
+    /// There is an error, but it is not for this reader.
+    pub error_withheld: bool,
     pub start_ms: Option<i32>,
     pub end_ms: Option<i32>,
     pub extra: Map<String, Value>,
@@ -63,9 +65,6 @@ pub struct Evaluation {
 /// When something happened, where the document that tells of it was written later.
 pub const OCCURRED_AT: &str = "occurredAt";
 
-/// Stands for a withheld error.
-pub const FAILED: &str = "failed";
-
 fn merged(facts: &[&Fact]) -> Taker {
     let mut ordered = facts.to_vec();
     fact::order(&mut ordered);
@@ -83,15 +82,18 @@ impl ToolCall {
             arguments: fields.0.remove("arguments"),
             result: fields.0.remove("result"),
             error: fields.0.remove("error"),
+            error_withheld: false,
             start_ms: fields.whole("startMs"),
             end_ms: fields.whole("endMs"),
             extra: fields.0,
         }
     }
 
-    /// Whether it ended in an error; known also where the error itself is withheld.
+    /// Whether it ended in an error; known also where the error itself is withheld. That there is none
+    /// is said by `false` too.
     pub fn failed(&self) -> bool {
-        self.error.is_some() || self.extra.contains_key(FAILED)
+        let is_one = |error: &Value| !matches!(error, Value::Null | Value::Bool(false));
+        self.error_withheld || self.error.as_ref().is_some_and(is_one)
     }
 
     /// When it ran, where both ends are known.
@@ -188,6 +190,27 @@ pub fn covered_ms(intervals: impl Iterator<Item = (i32, i32)>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_error_is_a_failure() {
+        let tool = |fields: Value| {
+            let fact = Fact {
+                source: crate::domain::event::Source::Event,
+                kind: crate::domain::event::Kind::ToolCall,
+                id: "t".to_owned(),
+                at: DateTime::UNIX_EPOCH,
+                hash: 0,
+                fields: fields.as_object().cloned().unwrap(),
+            };
+            ToolCall::derive("t", &[&fact]).failed()
+        };
+        assert!(tool(serde_json::json!({"error": "timeout"})));
+        assert!(tool(serde_json::json!({"error": true})));
+        assert!(!tool(serde_json::json!({"error": false, "result": 1})));
+        assert!(!tool(
+            serde_json::json!({"failed": true, "error_withheld": true})
+        ));
+    }
 
     #[test]
     fn parallel_tools_count_once() {

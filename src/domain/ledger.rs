@@ -6,16 +6,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::event::{Event, Kind, Outcome, Report, Source, Submission};
+use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submission};
+use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
+use crate::domain::items::OCCURRED_AT;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
 pub const TURNS_MAX: i32 = 2_000;
 pub const FACTS_MAX: i32 = 60_000;
+/// So many facts may speak of one thing, the session itself included: all of them are read again
+/// whenever one more comes.
+pub const ENTITY_FACTS_MAX: usize = 1_000;
+/// So much text a session's facts may hold, and so much its spans.
+pub const FACT_BYTES_MAX: i64 = 16 << 20;
+pub const SPAN_BYTES_MAX: i64 = 64 << 20;
+/// So much more what speaks of the session as a whole may hold, so that a full one can still end.
+const SESSION_BYTES_MORE: i64 = 1 << 20;
 
 /// Where a session's one native report is kept.
 const REPORT_ID: &str = "call";
+const TIMEOUT_ID: &str = "timeout";
 
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -25,25 +36,69 @@ pub struct Ledger {
     before: BTreeMap<Entity, Vec<Fact>>,
     changed: BTreeSet<Identity>,
     activity: Option<Activity>,
-    /// Facts and turns more (or fewer) than before.
-    more_facts: i32,
-    more_turns: i32,
+    /// What is held more (or less) than before.
+    more: Held,
     room: Room,
 }
 
-/// How many more a session may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
+/// How much a session holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
     pub facts: i32,
     pub turns: i32,
+    /// Text of all facts but spans.
+    pub fact_bytes: i64,
+    pub span_bytes: i64,
+}
+
+impl Held {
+    fn count(&mut self, kind: Kind, facts: i32, bytes: i64) {
+        self.facts += facts;
+        match kind {
+            Kind::Span => self.span_bytes += bytes,
+            _ => self.fact_bytes += bytes,
+        }
+    }
+}
+
+/// How much more a session may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room(pub Held);
+
+impl Room {
+    /// What is left to a session that holds so much.
+    pub fn beside(held: Held) -> Self {
+        Self(Held {
+            facts: FACTS_MAX - held.facts,
+            turns: TURNS_MAX - held.turns,
+            fact_bytes: FACT_BYTES_MAX - held.fact_bytes,
+            span_bytes: SPAN_BYTES_MAX - held.span_bytes,
+        })
+    }
+
+    /// Which bound so much more would exceed. What shrinks is always welcome.
+    fn bound(&self, kind: Kind, more: Held, change: Held) -> Option<Bound> {
+        let room = self.0;
+        let is_session = kind == Kind::Session;
+        let reserve = if is_session { SESSION_BYTES_MORE } else { 0 };
+        if change.facts > 0 && !is_session && more.facts + change.facts > room.facts {
+            return Some(Bound::Facts);
+        }
+        if change.turns > 0 && more.turns + change.turns > room.turns {
+            return Some(Bound::Turns);
+        }
+        let bytes = more.fact_bytes + change.fact_bytes;
+        if change.fact_bytes > 0 && bytes > room.fact_bytes + reserve {
+            return Some(Bound::FactBytes);
+        }
+        (change.span_bytes > 0 && more.span_bytes + change.span_bytes > room.span_bytes)
+            .then_some(Bound::SpanBytes)
+    }
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            facts: FACTS_MAX,
-            turns: TURNS_MAX,
-        }
+        Self::beside(Held::default())
     }
 }
 
@@ -58,13 +113,13 @@ impl Ledger {
         for fact in known {
             ledger.insert(fact);
         }
-        (ledger.more_facts, ledger.more_turns) = (0, 0);
+        ledger.more = Held::default();
         ledger
     }
 
-    /// How many facts more the session has than before.
-    pub fn more_facts(&self) -> i32 {
-        self.more_facts
+    /// How much more the session holds than before.
+    pub fn more(&self) -> Held {
+        self.more
     }
 
     /// Which facts a submission may meet: those under its identities and those of its entities.
@@ -145,18 +200,24 @@ impl Ledger {
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
-        if !self.has_room_for(&fact) {
-            return Outcome::Full;
-        }
-        self.hear(&fact);
         if standing != Standing::Newer {
+            self.hear(&fact);
             return Outcome::Duplicate;
         }
+        if let Some(bound) = self.bound(&fact) {
+            return Outcome::Full(bound);
+        }
+        self.hear(&fact);
         self.remove(&identity);
-        self.touch(&fact.entity());
-        self.changed.insert(identity);
-        self.insert(fact);
+        self.put(fact);
         Outcome::Accepted
+    }
+
+    fn put(&mut self, fact: Fact) {
+        self.more.count(fact.kind, 0, fact.bytes());
+        self.touch(&fact.entity());
+        self.changed.insert(fact.identity());
+        self.insert(fact);
     }
 
     /// Whatever was said was said at some time, also if it has been said better since.
@@ -174,7 +235,7 @@ impl Ledger {
         }
         let event = Event {
             kind: Kind::Session,
-            id: "timeout".to_owned(),
+            id: TIMEOUT_ID.to_owned(),
             at: silent_since,
             fields: Map::new(),
         };
@@ -188,7 +249,8 @@ impl Ledger {
             id: REPORT_ID.to_owned(),
         };
         let known = self.known(&identity).map(|known| (known.at, known.hash));
-        let at = match (report.at, known) {
+        let now = fact::kept(now);
+        let at = match (report.at.map(fact::kept), known) {
             (_, Some((_, hash))) if hash == report.hash => return Outcome::Duplicate,
             (Some(at), Some((known_at, _))) if at < known_at => {
                 for event in report.events {
@@ -201,15 +263,13 @@ impl Ledger {
             (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
             (None, None) => now,
         };
-        if !self.has_room_for_all(&report.events) {
-            return Outcome::Full;
+        let Some(facts) = into_facts(report.events, at) else {
+            return Outcome::Conflict;
+        };
+        let replaced = self.report();
+        if let Some(bound) = self.bound_of_all(&replaced, &facts) {
+            return Outcome::Full(bound);
         }
-        let replaced: Vec<Identity> = self
-            .whereabouts
-            .keys()
-            .filter(|i| i.source == Source::Call)
-            .cloned()
-            .collect();
         for identity in &replaced {
             self.remove(identity);
         }
@@ -219,36 +279,121 @@ impl Ledger {
             at,
             fields: Map::new(),
         };
-        self.take(Fact {
+        let head = Fact {
             hash: report.hash,
             ..into_fact(head, Source::Call)
-        });
-        for event in report.events {
-            self.take(into_fact(Event { at, ..event }, Source::Call));
+        };
+        if report.at.is_some() {
+            facts.values().for_each(|fact| self.hear(fact));
+        } else {
+            self.hear_undated(&facts, now);
         }
+        facts
+            .into_values()
+            .chain([head])
+            .for_each(|fact| self.put(fact));
         Outcome::Accepted
     }
 
-    /// A fact in place of another, or about a turn that is there, is always welcome.
-    fn has_room_for(&self, fact: &Fact) -> bool {
-        let is_new = !self.whereabouts.contains_key(&fact.identity());
-        let is_new_turn = fact.kind == Kind::Turn && self.facts_of(&fact.entity()).is_empty();
-        (!is_new || self.more_facts < self.room.facts)
-            && (!is_new_turn || self.more_turns < self.room.turns)
+    /// A document that does not say when it was written speaks of the moments in it; that it arrives is
+    /// nothing that happened in its session. But it is a word, and reopens what only silence had ended.
+    fn hear_undated(&mut self, facts: &BTreeMap<Identity, Fact>, now: DateTime<Utc>) {
+        let session = facts.values().find(|fact| fact.kind == Kind::Session);
+        let start = session.and_then(|fact| fact::time(&fact.fields, "startedAt"));
+        let ends = facts.values().filter_map(|fact| {
+            let end_ms = fact.fields.get("endMs")?.as_f64()?;
+            Some(now.min(start? + TimeDelta::milliseconds(end_ms as i64)))
+        });
+        let told = facts.values().filter(|fact| fact.kind != Kind::Evaluation);
+        let own = told.filter_map(|fact| fact::time(&fact.fields, OCCURRED_AT));
+        let times = facts.values().flat_map(Fact::times);
+        let heard = times
+            .chain(ends)
+            .chain(own)
+            .map(|at| Activity {
+                first_at: at,
+                last_at: at,
+            })
+            .reduce(Activity::and)
+            .unwrap_or(Activity {
+                first_at: now,
+                last_at: now,
+            });
+        self.activity = Some(self.activity.map_or(heard, |known| known.and(heard)));
+        self.remove(&Identity {
+            source: Source::Timeout,
+            kind: Kind::Session,
+            id: TIMEOUT_ID.to_owned(),
+        });
     }
 
-    fn has_room_for_all(&self, events: &[Event]) -> bool {
-        let turns: BTreeSet<Entity> = events
+    /// What came in the session's one native report.
+    fn report(&self) -> Vec<Identity> {
+        let all = self.whereabouts.keys();
+        all.filter(|i| i.source == Source::Call).cloned().collect()
+    }
+
+    /// What stands against this fact. One in place of another, or about a turn that is there, is welcome
+    /// if it is no longer; that a session has been silent is a few bytes once.
+    fn bound(&self, fact: &Fact) -> Option<Bound> {
+        if fact.source == Source::Timeout {
+            return None;
+        }
+        let (entity, identity) = (fact.entity(), fact.identity());
+        let was = self.whereabouts.get(&identity);
+        let there = self.facts_of(&entity).len();
+        if was != Some(&entity) && there >= ENTITY_FACTS_MAX {
+            return Some(Bound::EntityFacts);
+        }
+        let empties = was.is_some_and(|was| *was != entity && self.facts_of(was).len() == 1);
+        let mut change = Held::default();
+        if fact.kind == Kind::Turn {
+            change.turns = i32::from(there == 0) - i32::from(empties);
+        }
+        let known_bytes = self.known(&identity).map_or(0, Fact::bytes);
+        let facts = i32::from(was.is_none());
+        change.count(fact.kind, facts, fact.bytes() - known_bytes);
+        self.room.bound(fact.kind, self.more, change)
+    }
+
+    /// What stands against a report, once the one that it replaces is gone.
+    fn bound_of_all(
+        &self,
+        replaced: &[Identity],
+        facts: &BTreeMap<Identity, Fact>,
+    ) -> Option<Bound> {
+        // The report itself is a fact too.
+        let mut change = Held {
+            facts: 1,
+            ..Held::default()
+        };
+        for fact in replaced.iter().filter_map(|identity| self.known(identity)) {
+            change.count(fact.kind, -1, -fact.bytes());
+        }
+        let mut entities: BTreeMap<Entity, usize> = BTreeMap::new();
+        for fact in facts.values() {
+            change.count(fact.kind, 1, fact.bytes());
+            *entities.entry(fact.entity()).or_default() += 1;
+        }
+        let others = |entity: &Entity| {
+            let facts = self.facts_of(entity);
+            facts.iter().filter(|f| f.source != Source::Call).count()
+        };
+        if entities
             .iter()
-            .filter(|event| event.kind == Kind::Turn)
-            .map(|event| Entity::of(Source::Call, event.kind, &event.id, &event.fields))
+            .any(|(entity, own)| own + others(entity) > ENTITY_FACTS_MAX)
+        {
+            return Some(Bound::EntityFacts);
+        }
+        let is_lone_turn = |entity: &&Entity| entity.kind == Kind::Turn && others(entity) == 0;
+        let gone: BTreeSet<&Entity> = replaced
+            .iter()
+            .filter_map(|identity| self.whereabouts.get(identity))
+            .filter(is_lone_turn)
             .collect();
-        let new_turns = turns
-            .iter()
-            .filter(|turn| self.facts_of(turn).is_empty())
-            .count();
-        self.more_facts + events.len() as i32 <= self.room.facts
-            && self.more_turns + new_turns as i32 <= self.room.turns
+        let come = entities.keys().filter(is_lone_turn).count();
+        change.turns = come as i32 - gone.len() as i32;
+        self.room.bound(Kind::Report, self.more, change)
     }
 
     fn known(&self, identity: &Identity) -> Option<&Fact> {
@@ -262,8 +407,8 @@ impl Ledger {
         let is_turn = entity.kind == Kind::Turn;
         let known = self.whereabouts.insert(identity.clone(), entity.clone());
         let facts = self.entities.entry(entity).or_default();
-        self.more_facts += i32::from(known.is_none());
-        self.more_turns += i32::from(is_turn && facts.is_empty());
+        self.more.facts += i32::from(known.is_none());
+        self.more.turns += i32::from(is_turn && facts.is_empty());
         facts.insert(identity, fact);
     }
 
@@ -274,10 +419,11 @@ impl Ledger {
         self.touch(&entity);
         self.whereabouts.remove(identity);
         self.changed.insert(identity.clone());
-        self.more_facts -= 1;
         if let Some(facts) = self.entities.get_mut(&entity) {
-            facts.remove(identity);
-            self.more_turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
+            if let Some(fact) = facts.remove(identity) {
+                self.more.count(fact.kind, -1, -fact.bytes());
+            }
+            self.more.turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
         }
     }
 
@@ -338,14 +484,227 @@ impl Reach {
     }
 }
 
+/// A report's facts by identity. None where it says two things under one identity; of two spans the
+/// better one stays, as everywhere.
+fn into_facts(events: Vec<Event>, at: DateTime<Utc>) -> Option<BTreeMap<Identity, Fact>> {
+    let mut facts: BTreeMap<Identity, Fact> = BTreeMap::new();
+    for event in events {
+        let fact = into_fact(Event { at, ..event }, Source::Call);
+        let known = facts.get(&fact.identity());
+        match known.map_or(Standing::Newer, |known| fact.standing(known)) {
+            Standing::Newer => drop(facts.insert(fact.identity(), fact)),
+            Standing::Conflict => return None,
+            Standing::Same | Standing::Older => {}
+        }
+    }
+    Some(facts)
+}
+
 fn into_fact(event: Event, source: Source) -> Fact {
     let hash = crate::domain::event::fields_hash(&event.fields);
     Fact {
         source,
         kind: event.kind,
         id: event.id,
-        at: event.at,
+        at: fact::kept(event.at),
         hash,
         fields: event.fields,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(kind: Kind, id: &str, at: &str, fields: Value) -> Event {
+        Event {
+            kind,
+            id: id.to_owned(),
+            at: at.parse().unwrap(),
+            fields: fields.as_object().cloned().unwrap(),
+        }
+    }
+
+    fn report(minute: u32, events: Vec<Event>) -> Submission {
+        Submission::Report(Report {
+            at: format!("2026-01-01T00:{minute:02}:00Z").parse().ok(),
+            hash: i64::from(minute),
+            events,
+        })
+    }
+
+    fn turns(indexes: std::ops::Range<i32>) -> Vec<Event> {
+        let turn = |index| {
+            event(
+                Kind::Turn,
+                &format!("turns/{index}"),
+                "2026-01-01T00:00:00Z",
+                json!({"index": index}),
+            )
+        };
+        indexes.map(turn).collect()
+    }
+
+    #[test]
+    fn a_correction_is_judged_by_the_room_it_leaves() {
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        let mut submit = |minute, events| ledger.submit(report(minute, events), now);
+        assert_eq!(submit(1, turns(1..2001)), Outcome::Accepted);
+        assert_eq!(submit(2, turns(0..2001)), Outcome::Full(Bound::Turns));
+        assert_eq!(submit(3, turns(0..2000)), Outcome::Accepted);
+        assert_eq!(ledger.whereabouts.len(), 2001, "all turns and the report");
+    }
+
+    #[test]
+    fn a_report_counts_itself() {
+        let room = Room(Held {
+            facts: 3,
+            ..Room::default().0
+        });
+        let now = DateTime::UNIX_EPOCH;
+        let mut ledger = Ledger::new(Vec::new(), None, room);
+        let full = ledger.submit(report(1, turns(0..3)), now);
+        assert_eq!(full, Outcome::Full(Bound::Facts));
+        assert_eq!(
+            ledger.submit(report(1, turns(0..2)), now),
+            Outcome::Accepted
+        );
+        assert_eq!(ledger.more().facts, 3);
+    }
+
+    fn session(n: usize, note: &str) -> Submission {
+        Submission::Event(event(
+            Kind::Session,
+            &n.to_string(),
+            "2026-01-01T00:00:00Z",
+            json!({"summary": note}),
+        ))
+    }
+
+    #[test]
+    fn so_much_is_said_of_one_thing_and_no_more() {
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        for n in 0..ENTITY_FACTS_MAX {
+            assert_eq!(ledger.submit(session(n, ""), now), Outcome::Accepted);
+        }
+        let full = Outcome::Full(Bound::EntityFacts);
+        assert_eq!(ledger.submit(session(ENTITY_FACTS_MAX, ""), now), full);
+        let silence = Submission::Silence("2026-01-02T00:00:00Z".parse().unwrap());
+        assert_eq!(ledger.submit(silence, now), Outcome::Accepted);
+    }
+
+    #[test]
+    fn a_full_session_takes_corrections_and_its_end() {
+        let now = DateTime::UNIX_EPOCH;
+        let error = |id: &str, text: &str| {
+            Submission::Event(event(
+                Kind::Error,
+                id,
+                "2026-01-01T00:00:00Z",
+                json!({"message": text}),
+            ))
+        };
+        let mut first = Ledger::default();
+        first.submit(error("a", "long enough"), now);
+        let held = first.more();
+        assert!(held.fact_bytes > 0 && held.span_bytes == 0);
+        let known: Vec<Fact> = first.written().map(|(fact, _)| fact.clone()).collect();
+        let room = Room(Held::default());
+        let mut full = Ledger::new(known, first.activity(), room);
+        assert_eq!(
+            full.submit(error("b", ""), now),
+            Outcome::Full(Bound::Facts)
+        );
+        assert_eq!(full.submit(session(1, "over"), now), Outcome::Accepted);
+        let mut shorter = event(
+            Kind::Error,
+            "a",
+            "2026-01-01T00:00:01Z",
+            json!({"message": ""}),
+        );
+        assert_eq!(
+            full.submit(Submission::Event(shorter.clone()), now),
+            Outcome::Accepted
+        );
+        shorter.at += TimeDelta::seconds(1);
+        shorter.fields = json!({"message": "longer than it was ".repeat(9)})
+            .as_object()
+            .cloned()
+            .unwrap();
+        assert_eq!(
+            full.submit(Submission::Event(shorter), now),
+            Outcome::Full(Bound::FactBytes)
+        );
+    }
+
+    #[test]
+    fn an_undated_report_speaks_of_its_moments_and_reopens() {
+        let undated = |hash| {
+            let time = "2026-01-01T10:00:00Z";
+            let mut turn = event(Kind::Turn, "t", time, json!({"index": 0, "endMs": 90_000}));
+            turn.at = DateTime::UNIX_EPOCH;
+            let started = json!({"startedAt": time, "status": "active"});
+            let session = event(Kind::Session, "session", time, started);
+            Submission::Report(Report {
+                at: None,
+                hash,
+                events: vec![turn, session],
+            })
+        };
+        let at = |text: &str| -> DateTime<Utc> { text.parse().unwrap() };
+        let mut ledger = Ledger::default();
+        ledger.submit(undated(1), at("2026-01-05T00:00:00Z"));
+        let last_at = at("2026-01-01T10:01:30Z");
+        assert_eq!(ledger.activity().map(|a| a.last_at), Some(last_at));
+        let session = Entity {
+            kind: Kind::Session,
+            key: String::new(),
+        };
+        let status = |ledger: &Ledger| {
+            let activity = ledger.activity().unwrap();
+            let session =
+                crate::domain::session::Session::derive(&ledger.facts_of(&session), activity);
+            (session.status.as_str(), session.ended_at)
+        };
+        let now = at("2026-01-05T01:00:00Z");
+        ledger.submit(Submission::Silence(last_at), now);
+        assert_eq!(status(&ledger), ("completed", Some(last_at)));
+        assert_eq!(ledger.submit(undated(2), now), Outcome::Accepted);
+        assert_eq!(status(&ledger), ("active", None));
+    }
+
+    #[test]
+    fn a_report_that_contradicts_itself_is_refused_whole() {
+        let mut events = turns(0..2);
+        events[1].id = events[0].id.clone();
+        let mut ledger = Ledger::default();
+        let outcome = ledger.submit(report(1, events), DateTime::UNIX_EPOCH);
+        assert_eq!(outcome, Outcome::Conflict);
+        assert!(ledger.is_unchanged(None));
+    }
+
+    #[test]
+    fn a_repetition_is_one_also_where_the_store_cut_its_time() {
+        let sent = |fields| {
+            Submission::Event(event(
+                Kind::Error,
+                "e",
+                "2026-01-01T00:00:00.123456789Z",
+                fields,
+            ))
+        };
+        let mut ledger = Ledger::default();
+        let now = DateTime::UNIX_EPOCH;
+        let (first, other) = (json!({"message": "a"}), json!({"message": "b"}));
+        assert_eq!(ledger.submit(sent(first.clone()), now), Outcome::Accepted);
+        let stored: Vec<Fact> = ledger.written().map(|(fact, _)| fact.clone()).collect();
+        assert_eq!(stored[0].at.timestamp_subsec_nanos(), 123_456_000);
+        let mut later = Ledger::new(stored, ledger.activity(), Room::default());
+        assert_eq!(later.submit(sent(first), now), Outcome::Duplicate);
+        assert_eq!(later.submit(sent(other), now), Outcome::Conflict);
     }
 }

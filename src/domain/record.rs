@@ -107,9 +107,7 @@ impl Record {
             .turns
             .iter()
             .filter(|turn| turn.answers_user && !turn.cancelled);
-        counted
-            .filter_map(|turn| turn.latency_ms)
-            .filter(|ms| *ms > 0.0)
+        counted.filter_map(|turn| turn.latency_ms)
     }
 
     /// The mean over the measured answers; none over nothing.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::assemble::Counters;
 use crate::domain::digest::Stage;
 use crate::domain::event::Source;
 use crate::domain::fact;
@@ -100,8 +101,6 @@ pub struct Session {
     pub summary: Option<String>,
     pub tags: Vec<String>,
     pub providers: Providers,
-    /// What the source says the whole session used, where it says so.
-    pub stated_tokens: Option<i64>,
     pub cost_micro_usd: Option<i64>,
     pub extra: Map<String, Value>,
 }
@@ -142,7 +141,14 @@ impl Session {
             .collect();
         fact::order(&mut stated);
         let mut fields = Taker(fact::merge(&stated));
-        let end = End::derive(facts, &stated, fields.time("endedAt"), activity);
+        let answered_at = fields.time("answeredAt");
+        let end = End::derive(
+            facts,
+            &stated,
+            fields.time("endedAt"),
+            answered_at.is_some(),
+            activity,
+        );
         fields.0.remove("status");
         let stated_reason = fields.text("endReason");
         let workflow = Workflow {
@@ -156,17 +162,13 @@ impl Session {
             llm: fields.member("providers", "llm"),
             tts: fields.member("providers", "tts"),
         };
-        let prompt = fields.member_number("usage", "promptTokens");
-        let completion = fields.member_number("usage", "completionTokens");
-        let stated_tokens = (prompt.is_some() || completion.is_some())
-            .then(|| (prompt.unwrap_or_default() + completion.unwrap_or_default()) as i64);
         Self {
             status: end.status,
             agent_key: fields.text("agentId"),
             agent_version: fields.text("agentVersion"),
             channel: fields.text("channel"),
             started_at: fields.time("startedAt").unwrap_or(activity.first_at),
-            answered_at: fields.time("answeredAt"),
+            answered_at,
             ended_at: end.at,
             end_reason: if end.timed_out {
                 Some(NO_END_SEEN.to_owned())
@@ -186,12 +188,23 @@ impl Session {
             summary: fields.text("summary"),
             tags: fields.texts("tags"),
             providers,
-            stated_tokens,
             cost_micro_usd: fields
                 .number("costUsd")
                 .map(|usd| (usd * 1e6).round() as i64),
             extra: fields.0,
         }
+    }
+
+    /// Tokens read and written: each part as the session says, else as its turns say.
+    pub fn total_tokens(&self, turns: &Counters) -> i64 {
+        let stated = |name: &str| {
+            let usage = self.extra.get("usage")?;
+            usage.get(name)?.as_f64().map(|count| count as i64)
+        };
+        let prompt = stated("promptTokens").unwrap_or(turns.turn_prompt_tokens);
+        let completion = stated("completionTokens")
+            .unwrap_or(turns.turn_tokens.saturating_sub(turns.turn_prompt_tokens));
+        prompt.saturating_add(completion)
     }
 
     /// Length of the conversation in ms, from the answer where one is known. None while it runs, or
@@ -216,10 +229,14 @@ impl End {
         facts: &[&Fact],
         stated: &[&Fact],
         ended_at: Option<DateTime<Utc>>,
+        answered: bool,
         activity: Activity,
     ) -> Self {
+        // A null takes back what was said before it, final words too.
+        let is_taken_back = |f: &&Fact| f.fields.get("status").is_some_and(Value::is_null);
+        let since = stated.iter().rposition(is_taken_back).unwrap_or_default();
         let words = || {
-            stated
+            stated[since..]
                 .iter()
                 .filter_map(|f| Some((Status::parse(f.fields.get("status")?.as_str()?)?, f.at)))
         };
@@ -254,7 +271,7 @@ impl End {
                 timed_out: false,
             };
         }
-        let status = if status == Status::Active {
+        let status = if status == Status::Active || answered {
             Status::Completed
         } else {
             Status::Missed
@@ -264,5 +281,76 @@ impl End {
             at: Some(activity.last_at),
             timed_out: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::event::Kind;
+
+    fn fact(source: Source, second: i64, fields: Value) -> Fact {
+        Fact {
+            source,
+            kind: Kind::Session,
+            id: second.to_string(),
+            at: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second),
+            hash: second,
+            fields: fields.as_object().cloned().unwrap(),
+        }
+    }
+
+    fn derived(facts: &[Fact]) -> Session {
+        let told = facts.iter().filter(|f| f.source != Source::Timeout);
+        let activity = told.map(Activity::of).reduce(Activity::and).unwrap();
+        Session::derive(&facts.iter().collect::<Vec<_>>(), activity)
+    }
+
+    #[test]
+    fn a_null_takes_back_a_status_be_it_final() {
+        let said = |second, status: Value| fact(Source::Event, second, json!({"status": status}));
+        let failed = [said(1, json!("active")), said(2, json!("failed"))];
+        assert_eq!(derived(&failed).status, Status::Failed);
+        let [active, failed] = failed;
+        let back = [active, failed, said(3, Value::Null)];
+        assert_eq!(derived(&back).status, Status::Active);
+        assert_eq!(derived(&back).ended_at, None);
+        let [active, failed, null] = back;
+        let again = [active, failed, null, said(4, json!("completed"))];
+        assert_eq!(derived(&again).status, Status::Completed);
+    }
+
+    #[test]
+    fn a_call_that_was_answered_is_not_missed() {
+        let timeout = || fact(Source::Timeout, 100, json!({}));
+        let ringing = fact(Source::Event, 1, json!({"status": "ringing"}));
+        assert_eq!(
+            derived(&[ringing.clone(), timeout()]).status,
+            Status::Missed
+        );
+        let answered = fact(
+            Source::Event,
+            2,
+            json!({"answeredAt": "1970-01-01T00:00:02Z"}),
+        );
+        let both = derived(&[ringing, answered, timeout()]);
+        assert_eq!(both.status, Status::Completed);
+    }
+
+    #[test]
+    fn tokens_are_stated_or_summed_part_by_part() {
+        let session = derived(&[fact(
+            Source::Event,
+            1,
+            json!({"usage": {"promptTokens": 100}}),
+        )]);
+        let turns = Counters {
+            turn_tokens: 50,
+            turn_prompt_tokens: 30,
+            ..Counters::default()
+        };
+        assert_eq!(session.total_tokens(&turns), 120);
     }
 }

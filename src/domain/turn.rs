@@ -78,7 +78,9 @@ pub struct Turn {
     pub failed: bool,
     pub cancelled: bool,
     pub extra: Map<String, Value>,
+    /// Tokens that language models read and wrote, and of those the ones that they read.
     pub tokens: i64,
+    pub prompt_tokens: i64,
 }
 
 /// What the turn before tells about the one that answers it.
@@ -125,14 +127,17 @@ impl Turn {
             llm_total_ms: fields.number("llmTotalMs"),
             tts_ms: tts_ms.or(fields.0.get("ttsMs").and_then(Value::as_f64)),
             tts_total_ms: fields.number("ttsTotalMs"),
-            latency_ms: fields.number("latencyMs"),
+            // Zero is how sources write that they did not measure.
+            latency_ms: fields.number("latencyMs").filter(|ms| *ms > 0.0),
             latency_source: None,
             answers_user: false,
             confidence: fields.number("confidence"),
             interrupted: fields.flag("interrupted"),
             failed: fields.flag("failed"),
             cancelled: fields.flag("cancelled"),
-            tokens: tokens(&fields.0),
+            tokens: tokens(&fields.0, "promptTokens")
+                .saturating_add(tokens(&fields.0, "completionTokens")),
+            prompt_tokens: tokens(&fields.0, "promptTokens"),
             extra: Map::new(),
         };
         fields.0.remove("llmMs");
@@ -188,44 +193,58 @@ impl Turn {
             user.stt_provider.as_deref(),
         );
         adopt_member(&mut self.extra, "models", "stt", user.stt_model.as_deref());
-        if self.latency_ms.is_none() && !self.cancelled {
-            (self.latency_ms, self.latency_source) = self.answer_latency(user, tools_ms);
+        match self.gap_ms(user) {
+            // An answer that began before the user ended is an overlap, whatever anybody measured.
+            Some(gap_ms) if gap_ms < 0.0 => (self.latency_ms, self.latency_source) = (None, None),
+            _ if self.latency_ms.is_some() || self.cancelled => {}
+            Some(gap_ms) => {
+                (self.latency_ms, self.latency_source) =
+                    (Some(gap_ms), Some(LatencySource::Derived));
+            }
+            None => {
+                self.latency_ms = self.summed_ms(tools_ms);
+                self.latency_source = self.latency_ms.map(|_| LatencySource::Summed);
+            }
         }
         self
     }
 
-    /// From the times of the two turns, else the sum of the stages. An answer that began before the
-    /// user ended is an overlap and has no latency.
-    fn answer_latency(
-        &self,
-        user: &Predecessor,
-        tools_ms: f64,
-    ) -> (Option<f64>, Option<LatencySource>) {
+    /// Whether the latency may have to be summed up from stages and tools, whoever spoke before.
+    pub fn is_summable(&self) -> bool {
+        self.speaker == Speaker::Agent && self.latency_ms.is_none() && !self.cancelled
+    }
+
+    /// From the user's end to the first that is heard of the answer.
+    fn gap_ms(&self, user: &Predecessor) -> Option<f64> {
         let first_audio_ms = self
             .extra
             .get("firstAudioMs")
             .and_then(Value::as_f64)
             .or(self.start_ms.map(f64::from));
-        if let (Some(start), Some(end)) = (first_audio_ms, user.end_ms) {
-            let gap_ms = start - f64::from(end);
-            return if gap_ms < 0.0 {
-                (None, None)
-            } else {
-                (Some(gap_ms), Some(LatencySource::Derived))
-            };
+        Some(first_audio_ms? - f64::from(user.end_ms?))
+    }
+
+    /// Where several generations made one answer: from the first one's start to the first token of the
+    /// last, which is the way through all of them and the tools in between.
+    pub fn generations_ms(&self) -> Option<(f64, f64)> {
+        let calls = self.extra.get("llmCalls")?.as_array()?;
+        let start = calls.first()?.get("startMs")?.as_f64()?;
+        let (last, _) = counted(&self.extra, "llmCalls", "firstTokenMs").last()?;
+        let first_token = last.get("firstTokenMs")?.as_f64()?;
+        (calls.len() >= 2 && start < first_token).then_some((start, first_token))
+    }
+
+    /// The sum of the stages; `tools_ms` is the time of tools outside of [`Self::generations_ms`].
+    fn summed_ms(&self, tools_ms: f64) -> Option<f64> {
+        if self.stt_ms.is_none() && self.endpointing_ms.is_none() {
+            return None;
         }
-        let heard = self.stt_ms.is_some() || self.endpointing_ms.is_some();
-        match (self.llm_ms, self.tts_ms) {
-            (Some(llm), Some(tts)) if heard => {
-                let before_llm =
-                    self.stt_ms.unwrap_or_default() + self.endpointing_ms.unwrap_or_default();
-                (
-                    Some(before_llm + llm + tts + tools_ms),
-                    Some(LatencySource::Summed),
-                )
-            }
-            _ => (None, None),
-        }
+        let before_llm = self.stt_ms.unwrap_or_default() + self.endpointing_ms.unwrap_or_default();
+        let llm = match self.generations_ms() {
+            Some((start, first_token)) => first_token - start,
+            None => self.llm_ms?,
+        };
+        Some(before_llm + llm + self.tts_ms? + tools_ms).filter(|ms| *ms > 0.0)
     }
 
     /// What this (resolved) turn adds to its session's statistics. A cancelled generation says
@@ -361,24 +380,87 @@ fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
         .map(|(_, ms)| ms)
 }
 
-/// LLM tokens of a turn: as the turn says, else as its calls say.
-fn tokens(fields: &Map<String, Value>) -> i64 {
-    let of = |value: &Value| {
-        let count = |name: &str| value.get(name).and_then(Value::as_f64);
-        match (count("promptTokens"), count("completionTokens")) {
-            (None, None) => None,
-            (prompt, completion) => {
-                Some(prompt.unwrap_or_default() + completion.unwrap_or_default())
-            }
-        }
-    };
-    if let Some(stated) = fields.get("usage").and_then(of) {
-        return stated as i64;
+/// How much of something a turn used: as the turn says, else as its generations say; none where neither
+/// does.
+pub fn used(fields: &Map<String, Value>, name: &str) -> Option<f64> {
+    let count = |value: &Value| value.get(name).and_then(Value::as_f64);
+    fields.get("usage").and_then(count).or_else(|| {
+        let calls = fields.get("llmCalls")?.as_array()?;
+        calls.iter().filter_map(count).reduce(|a, b| a + b)
+    })
+}
+
+fn tokens(fields: &Map<String, Value>, name: &str) -> i64 {
+    used(fields, name).unwrap_or_default() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn turn(fields: Value) -> Turn {
+        let fields = fields.as_object().cloned().unwrap();
+        Turn::derive(
+            1,
+            &[&Fact {
+                source: crate::domain::event::Source::Event,
+                kind: crate::domain::event::Kind::Turn,
+                id: "t".to_owned(),
+                at: chrono::DateTime::UNIX_EPOCH,
+                hash: 0,
+                fields,
+            }],
+        )
     }
-    let calls = fields
-        .get("llmCalls")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    calls.iter().filter_map(of).sum::<f64>() as i64
+
+    fn answer(fields: Value, user: Value, tools_ms: f64) -> (Option<f64>, Option<LatencySource>) {
+        let before = turn(user).as_predecessor();
+        let answer = turn(fields).resolve(Some(&before), tools_ms);
+        (answer.latency_ms, answer.latency_source)
+    }
+
+    #[test]
+    fn a_latency_is_measured_else_derived_else_summed() {
+        let user = json!({"speaker": "user", "endMs": 1000, "sttMs": 100});
+        let of = |fields: Value| answer(fields, user.clone(), 0.0);
+        assert_eq!(
+            of(json!({"speaker": "agent", "startMs": 1700, "latencyMs": 650})),
+            (Some(650.0), Some(LatencySource::Measured))
+        );
+        // Zero stated is nothing measured; zero between the turns is.
+        assert_eq!(
+            of(json!({"speaker": "agent", "startMs": 1700, "latencyMs": 0})),
+            (Some(700.0), Some(LatencySource::Derived))
+        );
+        assert_eq!(
+            of(json!({"speaker": "agent", "startMs": 1000})),
+            (Some(0.0), Some(LatencySource::Derived))
+        );
+        // An overlap has none, whatever is stated.
+        assert_eq!(
+            of(json!({"speaker": "agent", "startMs": 900, "latencyMs": 650})),
+            (None, None)
+        );
+        assert_eq!(
+            of(json!({"speaker": "agent", "llmMs": 300, "ttsMs": 50})),
+            (Some(450.0), Some(LatencySource::Summed))
+        );
+    }
+
+    #[test]
+    fn several_generations_count_from_the_first_start_to_the_last_first_token() {
+        let user = json!({"speaker": "user", "endMs": 1000, "sttMs": 100});
+        let fields = json!({"speaker": "agent", "ttsMs": 50, "llmCalls": [
+            {"startMs": 1200, "firstTokenMs": 1500},
+            {"startMs": 2500, "firstTokenMs": 2900},
+            {"startMs": 2600, "firstTokenMs": 3900, "cancelled": true},
+        ]});
+        assert_eq!(
+            turn(fields.clone()).generations_ms(),
+            Some((1200.0, 2900.0))
+        );
+        assert_eq!(answer(fields, user, 0.0).0, Some(100.0 + 1700.0 + 50.0));
+    }
 }

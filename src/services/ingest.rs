@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::Fault;
 use crate::domain::Result;
-use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::domain::event::{Bound, Outcome, SessionRef, Submission};
 use crate::domain::fields::{FAULTS_TOLD_MAX, UNKNOWN_TOLD_MAX, Unknown};
-use crate::domain::ledger::{FACTS_MAX, TURNS_MAX};
+use crate::domain::ledger::{
+    ENTITY_FACTS_MAX, FACT_BYTES_MAX, FACTS_MAX, SPAN_BYTES_MAX, TURNS_MAX,
+};
 use crate::store::Scope;
 use crate::store::ingest::{Admission, Writer};
 
@@ -84,7 +86,7 @@ pub async fn take(
             Outcome::Accepted => receipt.accepted += 1,
             Outcome::Duplicate => receipt.duplicates += 1,
             Outcome::Conflict => receipt.reject(index, id, "id", CONFLICT.to_owned()),
-            Outcome::Full => receipt.reject(index, id, "sessionId", full()),
+            Outcome::Full(bound) => receipt.reject(index, id, "sessionId", full(bound)),
         }
     }
     receipt.rejected.sort_by_key(|rejection| rejection.index);
@@ -95,8 +97,21 @@ pub async fn take(
 const CONFLICT: &str =
     "conflicting_duplicate: another content was received under the same id and time";
 
-fn full() -> String {
-    format!("session_full: a session holds at most {TURNS_MAX} turns and {FACTS_MAX} facts")
+fn full(bound: Bound) -> String {
+    let what = match bound {
+        Bound::Turns => format!("a session holds at most {TURNS_MAX} turns"),
+        Bound::Facts => format!("a session holds at most {FACTS_MAX} facts"),
+        Bound::EntityFacts => format!("at most {ENTITY_FACTS_MAX} facts may speak of one thing"),
+        Bound::FactBytes => format!(
+            "a session holds at most {} MiB besides spans",
+            FACT_BYTES_MAX >> 20
+        ),
+        Bound::SpanBytes => format!(
+            "a session holds at most {} MiB of spans",
+            SPAN_BYTES_MAX >> 20
+        ),
+    };
+    format!("session_full: {what}")
 }
 
 impl Receipt {

@@ -9,6 +9,7 @@ mod analytics_ranges;
 mod analytics_seed;
 mod auth;
 mod bad_input;
+mod bounds;
 mod calls;
 mod cli;
 mod contract;

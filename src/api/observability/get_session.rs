@@ -11,6 +11,7 @@ use crate::domain::items::{Interruption, ServiceError, ToolCall};
 use crate::domain::record::Record;
 use crate::domain::turn::LatencySource;
 use crate::domain::turn::Turn;
+use crate::domain::turn::used;
 use crate::problem::Json;
 use crate::problem::Path;
 use crate::problem::Problem;
@@ -172,7 +173,7 @@ struct Usage {
     audio_tokens: Option<i64>,
     stt_seconds: Option<f64>,
     tts_characters: Option<i64>,
-    total_tokens: i64,
+    total_tokens: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -381,24 +382,29 @@ impl Usage {
     /// As the session says, else the sum of what its turns say; null where nobody says.
     fn of(record: &Record) -> Self {
         let of = |name: &str| {
-            let stated = |extra: &Map<String, Value>| extra.get("usage")?.get(name)?.as_f64();
-            stated(&record.session.extra).or_else(|| {
-                record
-                    .turns
-                    .iter()
-                    .filter_map(|turn| stated(&turn.extra))
+            let usage = record.session.extra.get("usage");
+            let stated = usage.and_then(|usage| usage.get(name)?.as_f64());
+            stated.or_else(|| {
+                let turns = record.turns.iter();
+                turns
+                    .filter_map(|turn| used(&turn.extra, name))
                     .reduce(|a, b| a + b)
             })
         };
         let whole = |name: &str| of(name).map(|number| number as i64);
+        let (prompt, completion) = (whole("promptTokens"), whole("completionTokens"));
+        let is_known = prompt.is_some() || completion.is_some();
+        let total = prompt
+            .unwrap_or_default()
+            .saturating_add(completion.unwrap_or_default());
         Self {
-            prompt_tokens: whole("promptTokens"),
-            completion_tokens: whole("completionTokens"),
+            prompt_tokens: prompt,
+            completion_tokens: completion,
             cached_tokens: whole("cachedTokens"),
             audio_tokens: whole("audioTokens"),
             stt_seconds: of("sttSeconds"),
             tts_characters: whole("ttsCharacters"),
-            total_tokens: record.total_tokens,
+            total_tokens: is_known.then_some(total),
         }
     }
 }

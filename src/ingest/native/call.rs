@@ -1,5 +1,7 @@
 //! One whole native call: a document that is one report, made of the same items as events.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
@@ -161,6 +163,7 @@ fn read_list(
         );
         return findings.faults.push(Fault::body(list, message));
     }
+    let mut names = Names::default();
     for (position, item) in items.into_iter().enumerate() {
         let place = format!("{list}[{position}]");
         let Value::Object(mut fields) = item else {
@@ -178,6 +181,12 @@ fn read_list(
                 .or_insert_with(|| Value::from(position));
         }
         native::accept_spelling(kind, &mut fields);
+        let id = match kind {
+            Kind::Span => native::span_identity(&fields),
+            _ => given_id.unwrap_or_else(|| format!("{list}/{position}")),
+        };
+        own.extend(names.faults((list, kind, position), &id, &fields));
+        let reserved = native::reserved(&mut fields);
         let found = fields::check(kind, &fields, now);
         findings.faults.extend(
             own.into_iter()
@@ -186,17 +195,19 @@ fn read_list(
         );
         findings
             .unknown
-            .extend(found.unknown.into_iter().map(|u| fields::Unknown {
-                name: format!("{place}.{}", u.name),
-                ..u
-            }));
+            .extend(
+                found
+                    .unknown
+                    .into_iter()
+                    .chain(reserved)
+                    .map(|u| fields::Unknown {
+                        name: format!("{place}.{}", u.name),
+                        ..u
+                    }),
+            );
         if let Some(at) = at {
             fields.insert(OCCURRED_AT.to_owned(), Value::from(at.to_rfc3339()));
         }
-        let id = match kind {
-            Kind::Span => native::span_identity(&fields),
-            _ => given_id.unwrap_or_else(|| format!("{list}/{position}")),
-        };
         events.push(Event {
             kind,
             id,
@@ -204,6 +215,49 @@ fn read_list(
             fields,
         });
     }
+}
+
+/// What the items of one list are known by, and where: two under one name would be one.
+#[derive(Default)]
+struct Names(BTreeMap<(&'static str, String), usize>);
+
+impl Names {
+    fn faults(
+        &mut self,
+        (list, kind, position): (&str, Kind, usize),
+        id: &str,
+        fields: &Map<String, Value>,
+    ) -> Vec<Fault> {
+        let text = |name: &str| Some(fields.get(name)?.as_str()?.to_owned());
+        let names = match kind {
+            // Of two spans under one id the better one counts.
+            Kind::Span => vec![],
+            Kind::Turn => vec![
+                ("id", Some(id.to_owned())),
+                ("index", whole(fields, "index")),
+            ],
+            Kind::ToolCall => vec![("id", Some(id.to_owned())), ("callId", text("callId"))],
+            _ => vec![("id", Some(id.to_owned()))],
+        };
+        let mut faults = Vec::new();
+        for (name, value) in names {
+            let Some(value) = value else { continue };
+            let first = *self.0.entry((name, value)).or_insert(position);
+            if first != position {
+                let message = format!("is the {name} of {list}[{first}] too");
+                faults.push(Fault::body(name, message));
+            }
+        }
+        faults
+    }
+}
+
+/// A whole number as text, however it is written.
+fn whole(fields: &Map<String, Value>, name: &str) -> Option<String> {
+    fields
+        .get(name)?
+        .as_f64()
+        .map(|number| (number as i64).to_string())
 }
 
 /// What a whole call says without words: that it is over, when it ended, when its errors happened.
@@ -270,4 +324,57 @@ fn within(place: &str, fault: Fault) -> Fault {
         format!("{place}.{}", fault.name)
     };
     Fault { name, ..fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(lists: Value) -> Vec<String> {
+        let mut call = json!({"session": {"sessionId": "s", "startedAt": "2025-06-11T10:00:00Z"}});
+        for (name, list) in lists.as_object().unwrap() {
+            call[name] = list.clone();
+        }
+        let now = "2025-06-11T12:00:00Z".parse().unwrap();
+        let (item, _) = item(
+            TenantId(uuid::Uuid::nil()),
+            call.to_string().as_bytes(),
+            now,
+        );
+        let faults = item.content.err().unwrap_or_default();
+        let told = faults.iter().map(|f| format!("{} {}", f.name, f.message));
+        told.collect()
+    }
+
+    #[test]
+    fn two_items_under_one_name_are_refused_and_both_named() {
+        assert_eq!(
+            faults(json!({
+                "turns": [{}, {"index": 1.0}, {"index": 7}, {"index": 1}],
+                "toolCalls": [{"callId": "a"}, {"callId": "b"}, {"callId": "a"}],
+                "errors": [{"id": "errors/1", "message": "x"}, {"message": "y"}],
+                "interruptions": [{"id": "i"}, {"id": "i"}],
+            })),
+            [
+                "turns[3].index is the index of turns[1] too",
+                "toolCalls[2].callId is the callId of toolCalls[0] too",
+                "interruptions[1].id is the id of interruptions[0] too",
+                "errors[1].id is the id of errors[0] too",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_index_by_position_meets_one_that_is_given() {
+        assert_eq!(
+            faults(json!({"turns": [{"index": 1}, {}]})),
+            ["turns[1].index is the index of turns[0] too"]
+        );
+        assert_eq!(
+            faults(json!({"turns": [{"index": 1}, {"index": 0}]})),
+            [""; 0]
+        );
+    }
 }

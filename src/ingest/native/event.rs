@@ -7,7 +7,9 @@ use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, NATIVE_KINDS, SessionRef, Submission};
 use crate::domain::fields;
+use crate::domain::fields::{Known, Unknown};
 use crate::domain::ids::{RESERVED_IDS, SessionId, TenantId};
+use crate::domain::items::OCCURRED_AT;
 use crate::services::ingest::Item;
 
 use super::body;
@@ -44,6 +46,7 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
         return refused(id, faults);
     };
     accept_spelling(kind, &mut fields);
+    let reserved = reserved(&mut fields);
     let findings = fields::check(kind, &fields, now);
     faults.extend(findings.faults);
     if kind == Kind::Span {
@@ -73,8 +76,18 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
     Item {
         id,
         content: Ok((session, Submission::Event(event))),
-        unknown: findings.unknown,
+        unknown: findings.unknown.into_iter().chain(reserved).collect(),
     }
+}
+
+/// Takes out a field that only our own doors may set, and that a source cannot have meant.
+pub fn reserved(fields: &mut Map<String, Value>) -> Option<Unknown> {
+    fields.remove(OCCURRED_AT)?;
+    Some(Unknown {
+        name: OCCURRED_AT.to_owned(),
+        known: Known::Names(&[]),
+        is_kept: false,
+    })
 }
 
 /// Both spellings of a field whose name is a word of many languages.
@@ -86,7 +99,8 @@ pub fn accept_spelling(kind: Kind, fields: &mut Map<String, Value>) {
     }
 }
 
-/// A span is known by its trace and its own id.
+/// A span is known by its trace and its own id. The length tells where the one ends and the other begins,
+/// whatever is in them.
 pub fn span_identity(fields: &Map<String, Value>) -> String {
     let part = |name: &str| {
         fields
@@ -95,7 +109,8 @@ pub fn span_identity(fields: &Map<String, Value>) -> String {
             .unwrap_or_default()
             .to_owned()
     };
-    format!("{}/{}", part("traceId"), part("spanId"))
+    let trace = part("traceId");
+    format!("{}:{trace}/{}", trace.len(), part("spanId"))
 }
 
 /// The session that an item speaks of.
@@ -191,4 +206,35 @@ fn kind(given: Option<Value>, faults: &mut Vec<Fault>) -> Option<Kind> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn spans_of_two_traces_never_share_an_identity() {
+        let of = |trace: &str, span: &str| {
+            let fields = json!({"traceId": trace, "spanId": span});
+            span_identity(fields.as_object().unwrap())
+        };
+        assert_ne!(of("a/b", "c"), of("a", "b/c"));
+        assert_eq!(of("a", "b"), of("a", "b"));
+    }
+
+    #[test]
+    fn nobody_says_when_an_error_occurred_but_by_its_own_time() {
+        let raw = json!({"type": "error", "id": "e", "sessionId": "s", "at": "2025-06-11T10:00:00Z",
+            "message": "x", "occurredAt": "9999-01-01T00:00:00Z"});
+        let now = "2025-06-11T12:00:00Z".parse().unwrap();
+        let item = item(TenantId(uuid::Uuid::nil()), raw.to_string().as_bytes(), now);
+        assert_eq!(item.unknown[0].name, "occurredAt");
+        assert!(!item.unknown[0].is_kept);
+        let Ok((_, Submission::Event(event))) = item.content else {
+            panic!("an event")
+        };
+        assert!(!event.fields.contains_key(OCCURRED_AT));
+    }
 }

@@ -9,7 +9,8 @@ use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
 use crate::domain::event::{Outcome, Submission};
 use crate::domain::fact::{Entity, Fact};
-use crate::domain::ledger::{FACTS_MAX, Ledger, Reach, Room, TURNS_MAX};
+use crate::domain::ids::preferred;
+use crate::domain::ledger::{Ledger, Reach, Room};
 use crate::domain::session::Activity;
 
 use super::Result;
@@ -41,9 +42,8 @@ pub async fn write(
     let mut ledgers = BTreeMap::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
-        let room = before.get(key).map_or_else(Room::default, |session| Room {
-            facts: FACTS_MAX - session.counters.facts,
-            turns: TURNS_MAX - session.counters.turns,
+        let room = before.get(key).map_or_else(Room::default, |session| {
+            Room::beside(session.counters.held())
         });
         let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity, room);
         for (place, submission) in &work.submissions {
@@ -228,9 +228,12 @@ async fn save(
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut hours = BTreeSet::new();
     for (key, change) in changes {
+        let told = work.get(key).map_or("", |work| work.external_id);
         let row = || SessionRow {
             key: *key,
-            external_id: work.get(key).map_or("", |work| work.external_id),
+            external_id: before
+                .get(key)
+                .map_or(told, |before| preferred(&before.external_id, told)),
             change,
             activity: ledgers[key].activity().unwrap_or(Activity {
                 first_at: now,

@@ -24,6 +24,7 @@ pub type Key = (Uuid, Uuid);
 /// A session's row as it is before the batch.
 pub struct SessionBefore {
     pub status: Status,
+    pub external_id: String,
     pub started_at: DateTime<Utc>,
     pub tags: Vec<String>,
     pub counters: Counters,
@@ -37,9 +38,10 @@ pub async fn lock_sessions(
     keys: &[Key],
 ) -> Result<BTreeMap<Key, SessionBefore>> {
     let rows = sqlx::query!(
-        "select s.tenant_id, s.id, s.status, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
+        "select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
-                s.evaluation_count, s.fact_count, s.turn_tokens
+                s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
+                s.turn_prompt_tokens
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -54,6 +56,7 @@ pub async fn lock_sessions(
         let before = SessionBefore {
             status: Status::parse(&row.status)
                 .ok_or_else(|| unreadable("sessions.status", &row.status))?,
+            external_id: row.external_id,
             started_at: row.started_at,
             tags: row.tags,
             counters: Counters {
@@ -63,7 +66,10 @@ pub async fn lock_sessions(
                 errors: row.error_count,
                 evaluations: row.evaluation_count,
                 facts: row.fact_count,
+                fact_bytes: row.fact_bytes,
+                span_bytes: row.span_bytes,
                 turn_tokens: row.turn_tokens,
+                turn_prompt_tokens: row.turn_prompt_tokens,
             },
             digest: Digest::from_bytes(&row.digest)
                 .ok_or_else(|| unreadable("sessions.digest", row.id))?,
@@ -299,7 +305,7 @@ pub async fn known_turns(
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        "select t.tenant_id, t.session_id, t.index, t.tokens, t.measures
+        "select t.tenant_id, t.session_id, t.index, t.tokens, t.prompt_tokens, t.measures
            from unnest($1::uuid[], $2::uuid[], $3::integer[]) as k (tenant_id, session_id, index)
            join turns t on t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.index = k.index",
         &column(turns, |(key, _)| key.0),
@@ -317,6 +323,7 @@ pub async fn known_turns(
                 row.index,
                 KnownTurn {
                     tokens: row.tokens,
+                    prompt_tokens: row.prompt_tokens,
                     measures,
                 },
             ))

@@ -44,14 +44,15 @@ macro_rules! over_sessions {
                        $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
                        $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[], $32::integer[],
                        $33::integer[], $34::integer[], $35::integer[], $36::integer[], $37::bigint[], $38::bigint[],
-                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[])
+                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[],
+                       $44::bigint[], $45::bigint[], $46::bigint[])
                     as g (tenant_id, id, external_id, status, agent_key, agent_version, channel,
                        started_at, answered_at, ended_at, duration_ms, end_reason,
                        ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
                        workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                        stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                        tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-                       digest, first_at, last_at, touched_at, fact_count)
+                       digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens)
             ) " + $statement,
             &column(rows, |r| r.key.0),
             &column(rows, |r| r.key.1),
@@ -90,12 +91,15 @@ macro_rules! over_sessions {
             &column(rows, |r| r.change.counters.errors),
             &column(rows, |r| r.change.counters.evaluations),
             &column(rows, |r| r.change.counters.turn_tokens),
-            &column(rows, |r| session(r).stated_tokens.unwrap_or(r.change.counters.turn_tokens)),
+            &column(rows, |r| session(r).total_tokens(&r.change.counters)),
             &column(rows, |r| r.change.digest.to_bytes()),
             &column(rows, |r| r.activity.first_at),
             &column(rows, |r| r.activity.last_at),
             &column(rows, |r| r.touched_at),
             &column(rows, |r| r.change.counters.facts),
+            &column(rows, |r| r.change.counters.fact_bytes),
+            &column(rows, |r| r.change.counters.span_bytes),
+            &column(rows, |r| r.change.counters.turn_prompt_tokens),
         )
         .execute($connection)
         .await?
@@ -117,7 +121,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count)
+               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens)
          select tenant_id, id, external_id, status, agent_key, agent_version, channel,
                started_at, answered_at, ended_at, duration_ms, end_reason,
                ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
@@ -125,7 +129,8 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                array(select jsonb_array_elements_text(tags::jsonb)),
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count
+               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes,
+               turn_prompt_tokens
            from given
              on conflict (tenant_id, id) do nothing"
     );
@@ -157,7 +162,9 @@ pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                 tool_call_count = g.tool_call_count, interruption_count = g.interruption_count,
                 error_count = g.error_count, evaluation_count = g.evaluation_count,
                 turn_tokens = g.turn_tokens, total_tokens = g.total_tokens, digest = g.digest,
-                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count
+                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count,
+                fact_bytes = g.fact_bytes, span_bytes = g.span_bytes,
+                turn_prompt_tokens = g.turn_prompt_tokens
            from given g
           where s.tenant_id = g.tenant_id and s.id = g.id"
     );
@@ -287,12 +294,12 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
         "insert into turns
               (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
                tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
-               extra, tokens, measures)
+               extra, tokens, measures, prompt_tokens)
          select *
            from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
                 $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
                 $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
-                $22::bigint[], $23::bytea[])
+                $22::bigint[], $23::bytea[], $24::bigint[])
              on conflict (tenant_id, session_id, index)
              do update set speaker = excluded.speaker, text = excluded.text, start_ms = excluded.start_ms,
                 end_ms = excluded.end_ms, stt_ms = excluded.stt_ms, endpointing_ms = excluded.endpointing_ms,
@@ -301,7 +308,7 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
                 latency_source = excluded.latency_source, answers_user = excluded.answers_user,
                 confidence = excluded.confidence, interrupted = excluded.interrupted, failed = excluded.failed,
                 cancelled = excluded.cancelled, extra = excluded.extra, tokens = excluded.tokens,
-                measures = excluded.measures",
+                measures = excluded.measures, prompt_tokens = excluded.prompt_tokens",
         &column(rows, |(key, _)| key.0),
         &column(rows, |(key, _)| key.1),
         &column(rows, |(_, t)| t.index),
@@ -325,6 +332,7 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
         &column(rows, |(_, t)| to_text(&t.extra)),
         &column(rows, |(_, t)| t.tokens),
         &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
+        &column(rows, |(_, t)| t.prompt_tokens),
     )
     .execute(connection)
     .await?;

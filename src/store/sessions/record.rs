@@ -64,7 +64,7 @@ async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Record>> {
                     workflow_id, workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                     stt_provider, llm_provider, tts_provider, cost_micro_usd, extra,
                     turn_count, tool_call_count, interruption_count, error_count, evaluation_count, fact_count,
-                    turn_tokens, total_tokens
+                    turn_tokens, turn_prompt_tokens, total_tokens
                from sessions
               where tenant_id = $1
                 and id = any ($2)",
@@ -116,6 +116,7 @@ struct HeadRow {
     evaluation_count: i32,
     fact_count: i32,
     turn_tokens: i64,
+    turn_prompt_tokens: i64,
     total_tokens: i64,
 }
 
@@ -152,7 +153,6 @@ impl HeadRow {
                 llm: self.llm_provider,
                 tts: self.tts_provider,
             },
-            stated_tokens: (self.total_tokens != self.turn_tokens).then_some(self.total_tokens),
             cost_micro_usd: self.cost_micro_usd,
             extra: object("sessions.extra", &self.extra)?,
         };
@@ -164,6 +164,9 @@ impl HeadRow {
             evaluations: self.evaluation_count,
             facts: self.fact_count,
             turn_tokens: self.turn_tokens,
+            turn_prompt_tokens: self.turn_prompt_tokens,
+            // Of no use to readers.
+            ..Counters::default()
         };
         Ok(Record {
             id: SessionId(self.id),
@@ -197,7 +200,7 @@ async fn turns(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records
         sqlx::query!(
             "select session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
                     tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed,
-                    cancelled, extra, tokens
+                    cancelled, extra, tokens, prompt_tokens
                from turns
               where tenant_id = $1
                 and session_id = any ($2)",
@@ -230,6 +233,7 @@ async fn turns(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records
             cancelled: row.cancelled,
             extra: object("turns.extra", &row.extra)?,
             tokens: row.tokens,
+            prompt_tokens: row.prompt_tokens,
         };
         of(records, row.session_id)?.turns.push(turn);
     }
@@ -269,6 +273,7 @@ async fn tool_calls(
             arguments: json("tool_calls.arguments", row.arguments)?,
             result: json("tool_calls.result", row.result)?,
             error: json("tool_calls.error", row.error)?,
+            error_withheld: false,
             start_ms: row.start_ms,
             end_ms: row.end_ms,
             extra: object("tool_calls.extra", &row.extra)?,

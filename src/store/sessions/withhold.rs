@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::items::{FAILED, ServiceError};
+use crate::domain::items::ServiceError;
 use crate::domain::record::Record;
 
 const SESSION_SHOWN: [&str; 8] = [
@@ -17,7 +17,7 @@ const SESSION_SHOWN: [&str; 8] = [
     "configuredEndpointingMs",
 ];
 
-const TURN_SHOWN: [&str; 17] = [
+const TURN_SHOWN: [&str; 19] = [
     "finishReason",
     "retries",
     "playedMs",
@@ -35,6 +35,8 @@ const TURN_SHOWN: [&str; 17] = [
     "firstAudioMs",
     "segments",
     "fallbackFrom",
+    "llmCalls",
+    "ttsCalls",
 ];
 
 const INTERRUPTION_SHOWN: [&str; 7] = [
@@ -67,6 +69,7 @@ pub fn withhold(record: &mut Record) {
     record.content_withheld = true;
     let session = &mut record.session;
     session.summary = None;
+    session.end_reason = session.end_reason.take().filter(|reason| is_code(reason));
     session.from_number = session.from_number.as_deref().map(mask);
     session.to_number = session.to_number.as_deref().map(mask);
     show_only(&mut session.extra, &SESSION_SHOWN);
@@ -76,12 +79,9 @@ pub fn withhold(record: &mut Record) {
     }
     for tool in &mut record.tool_calls {
         // That it failed is no content; how it said so is.
-        let failed = tool.error.is_some();
+        tool.error_withheld = tool.failed();
         (tool.arguments, tool.result, tool.error) = (None, None, None);
         show_only(&mut tool.extra, &TOOL_SHOWN);
-        if failed {
-            tool.extra.insert(FAILED.to_owned(), Value::Bool(true));
-        }
     }
     for interruption in &mut record.interruptions {
         show_only(&mut interruption.extra, &INTERRUPTION_SHOWN);
@@ -94,13 +94,14 @@ pub fn withhold(record: &mut Record) {
 
 /// The code stands in the message's place.
 pub fn withhold_error(error: &mut ServiceError) {
+    error.code = error.code.take().filter(|code| is_code(code));
     error.message = error.code.clone();
     error.details = None;
     show_only(&mut error.extra, &ERROR_SHOWN);
 }
 
 /// Objects that are shown, and of them what is known to be no content.
-const MEMBERS_SHOWN: [(&str, &[&str]); 4] = [
+const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
     ("models", &["stt", "llm", "tts"]),
     ("providers", &["stt", "llm", "tts"]),
     (
@@ -115,6 +116,34 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 4] = [
         ],
     ),
     ("segments", &["startMs", "endMs"]),
+    (
+        "llmCalls",
+        &[
+            "startMs",
+            "firstTokenMs",
+            "endMs",
+            "provider",
+            "model",
+            "promptTokens",
+            "completionTokens",
+            "cachedTokens",
+            "finishReason",
+            "attempt",
+            "cancelled",
+        ],
+    ),
+    (
+        "ttsCalls",
+        &[
+            "startMs",
+            "firstByteMs",
+            "endMs",
+            "audioMs",
+            "characters",
+            "provider",
+            "model",
+        ],
+    ),
 ];
 
 fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
@@ -135,6 +164,15 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
     }
 }
 
+/// Longest text that may be a code.
+const CODE_MAX: usize = 64;
+
+/// Whether a text can only be a name that a program gave. What somebody said has a space in it, or more.
+fn is_code(text: &str) -> bool {
+    let may_be = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    (1..=CODE_MAX).contains(&text.len()) && text.chars().all(may_be)
+}
+
 /// All but the last digits of a number, or of an address of another kind.
 fn mask(number: &str) -> String {
     let characters: Vec<char> = number.chars().collect();
@@ -144,4 +182,20 @@ fn mask(number: &str) -> String {
         .enumerate()
         .map(|(at, c)| if at < hidden { '*' } else { *c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_code;
+
+    #[test]
+    fn only_what_looks_like_a_code_is_shown_as_one() {
+        for code in ["user_hangup", "503", "llm.timeout", "sip:486", "E-1"] {
+            assert!(is_code(code), "{code}");
+        }
+        let long = "x".repeat(65);
+        for text in ["", "he said no", "caf\u{e9}", "a,b", long.as_str()] {
+            assert!(!is_code(text), "{text}");
+        }
+    }
 }

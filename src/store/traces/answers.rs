@@ -70,6 +70,7 @@ struct Row {
     cancelled: bool,
     extra: String,
     tokens: i64,
+    prompt_tokens: i64,
 }
 
 async fn select(
@@ -85,7 +86,8 @@ async fn select(
             Row,
             r#"select s.started_at as session_started_at, question.text as "question?", t.index, t.text,
                       t.start_ms, t.end_ms, t.stt_ms, t.endpointing_ms, t.llm_ms, t.llm_total_ms, t.tts_ms,
-                      t.tts_total_ms, t.latency_ms, t.confidence, t.interrupted, t.failed, t.cancelled, t.extra, t.tokens
+                      t.tts_total_ms, t.latency_ms, t.confidence, t.interrupted, t.failed, t.cancelled, t.extra, t.tokens,
+                      t.prompt_tokens
                  from sessions s
                  join (select *
                          from turns
@@ -162,6 +164,7 @@ async fn tools(scope: &Scope, session: SessionId, rows: &[Row]) -> Result<Vec<To
                 start_ms: row.start_ms,
                 end_ms: row.end_ms,
                 extra: serde_json::Map::new(),
+                error_withheld: false,
             })
         })
         .collect()
@@ -196,6 +199,7 @@ impl Row {
                 extra: object("turns.extra", &self.extra)
                     .map_err(|_| unreadable("turns.extra", self.index))?,
                 tokens: self.tokens,
+                prompt_tokens: self.prompt_tokens,
             },
         })
     }

@@ -10,7 +10,16 @@ use crate::support::{Client, TestServer, now};
 
 /// Stands in every field that tells what was said, and in no other.
 const SAID: &str = "what was said";
-const CONTENT: [&str; 6] = ["message", "notes", "sttText", "summary", "text", "word"];
+const CONTENT: [&str; 8] = [
+    "code",
+    "endReason",
+    "message",
+    "notes",
+    "sttText",
+    "summary",
+    "text",
+    "word",
+];
 const NUMBER: &str = "+15550123";
 
 #[tokio::test]
