@@ -515,12 +515,20 @@ mod tests {
             for submission in batch {
                 reach.and(Ledger::reach(submission));
             }
-            for fact in &self.facts {
-                let met = reach.identities.contains(&fact.identity())
-                    || reach.entities.contains(&fact.entity())
-                    || (reach.replaces_report && fact.source == crate::domain::event::Source::Call);
-                if met {
-                    reach.meet(fact);
+            // As the store does: a fact that is met may lead to further ones.
+            loop {
+                let known = reach.entities.len();
+                for fact in &self.facts {
+                    let met = reach.identities.contains(&fact.identity())
+                        || reach.entities.contains(&fact.entity())
+                        || (reach.replaces_report
+                            && fact.source == crate::domain::event::Source::Call);
+                    if met {
+                        reach.meet(fact);
+                    }
+                }
+                if reach.entities.len() == known {
+                    break;
                 }
             }
             self.facts
