@@ -254,11 +254,11 @@ fn fill_members(
     let Value::Object(members) = unpacked(value) else {
         return false;
     };
-    members
-        .iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| fill_member(into, name, read(value)))
-        .fold(true, |all, filled| all && filled)
+    let mut all = true;
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        all &= fill_member(into, name, read(value));
+    }
+    all
 }
 
 /// JSON that a source wrote into a text.

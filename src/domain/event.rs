@@ -151,8 +151,16 @@ fn is_normal(value: &Value) -> bool {
 
 /// The one way of writing a value: whole numbers without a fraction, at any depth.
 pub fn normalised(value: Value) -> Value {
+    if is_normal(&value) {
+        value
+    } else {
+        rewritten(value)
+    }
+}
+
+fn rewritten(value: Value) -> Value {
     match value {
-        Value::Array(items) => items.into_iter().map(normalised).collect(),
+        Value::Array(items) => items.into_iter().map(rewritten).collect(),
         Value::Object(members) => Value::Object(normalised_members(members)),
         value => whole(&value).map_or(value, Value::from),
     }
@@ -160,8 +168,7 @@ pub fn normalised(value: Value) -> Value {
 
 fn normalised_members(members: Map<String, Value>) -> Map<String, Value> {
     let each = members.into_iter();
-    each.map(|(name, value)| (name, normalised(value)))
-        .collect()
+    each.map(|(name, value)| (name, rewritten(value))).collect()
 }
 
 /// The SHA-256 of an object in its canonical form: keys sorted, no white space, one way of writing each

@@ -626,3 +626,55 @@ async fn what_is_not_there_or_not_ones_own_is_not_found() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_long_trace_is_cut_and_says_so() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let at = "2025-03-25T18:19:24Z";
+    let spans: Vec<Value> = (0..5_001)
+        .map(|n| span("long", &format!("s{n:04}"), at, at))
+        .collect();
+    for batch in spans.chunks(2_501) {
+        send(&ingestor, batch).await;
+    }
+    let reader = acme.reader().await;
+    let path = format!("/v1/traces/session/{SESSION}/long");
+    let trace = reader.get(&path).await.status(200).json()["trace"].clone();
+    let observations = trace["observations"].as_array().expect("observations");
+    assert_eq!(
+        (
+            &trace["truncated"],
+            &trace["observationCount"],
+            observations.len()
+        ),
+        (&json!(true), &json!(5_001), 5_000)
+    );
+    assert_eq!(observations[4_999]["id"], "s4999");
+    let page = reader.get("/traces/view/long").await.status(200).text();
+    assert!(page.contains("The first 1000 of 5001 observations are shown."));
+    assert_eq!(page.matches("<details").count(), 1_000);
+    // So is one of few spans that say much.
+    let much = "x".repeat(3 << 20);
+    for n in 0..8 {
+        let attributes = json!({"attributes": {"output.value": much}});
+        send(
+            &ingestor,
+            &[with(span("heavy", &format!("s{n}"), at, at), attributes)],
+        )
+        .await;
+    }
+    let path = format!("/v1/traces/session/{SESSION}/heavy");
+    let heavy = acme.transcripts().await.get(&path).await.status(200).json();
+    let shown = heavy["trace"]["observations"].as_array().map(Vec::len);
+    assert_eq!(
+        (shown, &heavy["trace"]["truncated"]),
+        (Some(6), &json!(true))
+    );
+    let withheld = reader.get(&path).await.status(200).json();
+    assert_eq!(
+        withheld["trace"]["observations"].as_array().map(Vec::len),
+        Some(8)
+    );
+}

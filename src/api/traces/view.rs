@@ -272,10 +272,12 @@ impl Axis {
     /// About four round steps.
     fn ticks(&self) -> Vec<Tick> {
         let rough_ms = (self.length_ms / 4.0).max(1e-3);
-        let power = 10f64.powf(rough_ms.log10().floor());
+        // What is told in minutes has steps of whole ones, or halves.
+        let unit_ms = if rough_ms < 30_000.0 { 1.0 } else { 60_000.0 };
+        let power = 10f64.powf((rough_ms / unit_ms).log10().floor());
         let step_ms = [1.0, 2.0, 5.0, 10.0]
             .into_iter()
-            .map(|factor| factor * power)
+            .map(|factor| factor * power * unit_ms)
             .find(|step| *step >= rough_ms)
             .unwrap_or(rough_ms);
         let count = (self.length_ms / step_ms).floor() as usize;
@@ -320,6 +322,11 @@ mod tests {
             let ticks = Axis { length_ms }.ticks();
             assert!((1..=5).contains(&ticks.len()), "{length_ms}");
         }
+        let minutes = Axis {
+            length_ms: 500_000.0,
+        };
+        let labels: Vec<String> = minutes.ticks().into_iter().map(|t| t.label).collect();
+        assert_eq!(labels, ["0 ms", "5 min"]);
         let labels: Vec<String> = Axis { length_ms: 1_250.0 }
             .ticks()
             .into_iter()

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::Fault;
+use crate::domain::event;
 use crate::problem::Kind;
 use crate::problem::Problem;
 
@@ -88,7 +89,9 @@ pub fn refuse_more_than(count: usize, max: usize) -> Result<(), Problem> {
 
 /// One raw item, or what is wrong with it.
 pub fn parse(raw: &[u8]) -> Result<Value, Fault> {
-    serde_json::from_slice(raw).map_err(|error| Fault::body("", format!("must be JSON: {error}")))
+    serde_json::from_slice(raw)
+        .map(event::normalised)
+        .map_err(|error| Fault::body("", format!("must be JSON: {error}")))
 }
 
 fn list(text: &str) -> Result<Vec<&[u8]>, Problem> {

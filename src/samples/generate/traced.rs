@@ -15,7 +15,7 @@ const COMPLETION_USD: f64 = 0.6;
 
 /// Adds spans to a call, if it is one of those that have some.
 pub fn add_spans(document: &mut Value, id: Uuid, started_at: DateTime<Utc>) {
-    if id.as_bytes()[15] % ONE_IN != 0 {
+    if !id.as_bytes()[15].is_multiple_of(ONE_IN) {
         return;
     }
     let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::domain::ids;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
@@ -179,7 +180,8 @@ impl Writer {
             let lane = session.id.0.as_u128() as usize % lanes.len();
             let work = lanes[lane]
                 .entry((scope.tenant().0, session.id.0))
-                .or_insert_with(|| (session.external_id, Vec::new()));
+                .or_insert_with(|| (session.external_id.clone(), Vec::new()));
+            work.0 = ids::preferred(&work.0, &session.external_id).to_owned();
             work.1.push((place, submission));
         }
         self.lanes
@@ -307,6 +309,7 @@ async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outc
                 external_id,
                 submissions: Vec::new(),
             });
+            into.external_id = ids::preferred(into.external_id, external_id);
             for (place, submission) in submissions {
                 into.submissions.push((origins.len(), submission));
                 origins.push((number, *place));
