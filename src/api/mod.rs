@@ -2,6 +2,7 @@
 //! `services`.
 
 pub mod analytics;
+pub mod audit;
 pub mod format;
 pub mod observability;
 pub mod operations;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::api::polled::Polled;
+use crate::api::voice_sessions::export::Slots;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::store::Store;
@@ -34,6 +35,7 @@ pub struct Parts {
     pub keyring: Keyring,
     pub writer: Writer,
     pub polled: Polled,
+    pub exports: Slots,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -48,6 +50,7 @@ impl App {
             keyring,
             writer,
             polled,
+            exports: Slots::default(),
             clock,
             settings,
         }))

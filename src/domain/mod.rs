@@ -4,6 +4,7 @@
 pub mod access;
 pub mod analytics;
 pub mod assemble;
+pub mod audit;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod items;
 pub mod ledger;
 pub mod page;
 pub mod record;
+pub mod review;
 pub mod session;
 pub mod turn;
 

@@ -2,6 +2,9 @@
 //! `domain` and `store`.
 
 pub mod analytics;
+pub mod audit;
+pub mod export;
 pub mod ingest;
+pub mod reviews;
 pub mod sessions;
 pub mod silence;

@@ -4,12 +4,14 @@
 
 pub mod analytics;
 pub mod api_keys;
+pub mod audit;
 mod columns;
 pub mod embedded;
 mod failure;
 mod health;
 pub mod ingest;
 mod migrate;
+pub mod reviews;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;

@@ -146,6 +146,14 @@ impl Scope {
         Self::of(store, tenant)
     }
 
+    /// The same rows over the few connections for long work, so that short reads keep theirs.
+    pub fn in_bulk(&self) -> Self {
+        Self {
+            pool: self.analytics.clone(),
+            ..self.clone()
+        }
+    }
+
     pub(in crate::store) fn of(store: &Store, tenant: TenantId) -> Self {
         Self {
             tenant,

@@ -53,7 +53,8 @@ pub async fn handle(
     })
 }
 
-fn filter(params: &mut Params) -> Filter {
+/// The export has the same filters.
+pub(super) fn filter(params: &mut Params) -> Filter {
     let words: Vec<&'static str> = STATUSES.iter().copied().chain([REVIEWED]).collect();
     let status = params.one_of("status", &words);
     let filter = Filter {

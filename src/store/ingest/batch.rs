@@ -14,7 +14,7 @@ use crate::domain::session::Activity;
 
 use super::Result;
 use super::load::{self, Key, Place, SessionBefore};
-use super::save::{self, Rows, SessionRow};
+use super::save::{self, Rows, SessionRow, Tagged};
 
 /// The submissions about one session, each with the place where its outcome belongs.
 pub struct SessionWork<'a> {
@@ -241,16 +241,25 @@ async fn save(
             None => {
                 new.push(row());
                 if !session.tags.is_empty() {
-                    retagged.push(row());
+                    retagged.push(Tagged {
+                        key: *key,
+                        tags: &session.tags,
+                        started_at: session.started_at,
+                    });
                 }
             }
             Some(before) => {
                 hours.insert((key.0, hour_of(before.started_at)));
                 old.push(row());
-                if before.tags != session.tags
-                    || (!session.tags.is_empty() && before.started_at != session.started_at)
+                let tags = before.effective_tags(&session.tags);
+                if before.effective_tags(&before.tags) != tags
+                    || (!tags.is_empty() && before.started_at != session.started_at)
                 {
-                    retagged.push(row());
+                    retagged.push(Tagged {
+                        key: *key,
+                        tags,
+                        started_at: session.started_at,
+                    });
                 }
             }
         }
