@@ -68,6 +68,9 @@ async fn content_in_answers(reader: &Client) -> usize {
         "/v1/observability/sessions/full",
         "/api/v1/voice-sessions",
         "/api/v1/voice-sessions/full",
+        "/api/v1/voice-sessions/full/evaluations",
+        "/api/v1/voice-sessions/export",
+        "/api/v1/voice-sessions/export?format=csv",
     ] {
         let text = reader.get(path).await.status(200).text();
         count += text.matches(SAID).count() + text.matches(NUMBER).count();

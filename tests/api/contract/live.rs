@@ -18,6 +18,9 @@ async fn handlers_know_every_documented_parameter_and_default() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
     let client = acme.client(&Right::ALL.map(Right::as_str).join(",")).await;
+    // What paths with a session's id in them lead to.
+    let call = json!({ "session": { "sessionId": "id", "startedAt": "2025-06-11T10:00:00Z" }, "turns": [{ "speaker": "agent" }] });
+    client.post("/v1/ingest/calls", &call).await.status(200);
     for operation in operations().into_iter().filter(|one| one.verb == "GET") {
         let names: BTreeMap<&str, &Value> = operation
             .parameters()
