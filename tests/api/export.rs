@@ -25,7 +25,7 @@ fn call(n: usize) -> Value {
             "tags": [format!("t{}", n % 5)], "callSid": format!("CA{n}"), "streamId": format!("MZ{n}")
         },
         "turns": [{"speaker": "agent", "text": format!("Hello {n}"), "startMs": 0, "endMs": 900}],
-        "evaluations": if n % 7 == 0 { json!([{"score": 0.5, "notes": "note"}]) } else { json!([]) }
+        "evaluations": if n.is_multiple_of(7) { json!([{"score": 0.5, "notes": "note"}]) } else { json!([]) }
     })
 }
 
@@ -361,4 +361,51 @@ async fn the_formats_are_those_of_the_document() {
             "{column} is not described"
         );
     }
+}
+
+#[tokio::test]
+async fn the_command_writes_what_the_server_sends() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    fill(&acme.ingestor().await, 120).await;
+    let folder =
+        std::env::temp_dir().join(format!("voxray-export-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&folder).expect("a folder");
+    for format in Format::ALL.map(Format::as_str) {
+        let sent = acme
+            .transcripts()
+            .await
+            .get(&format!("{EXPORT}?format={format}"))
+            .await
+            .status(200);
+        let file = folder.join(format);
+        let out = file.to_str().expect("a path");
+        for to_file in [&["--out", out][..], &[]] {
+            let ran = tokio::process::Command::new(env!("CARGO_BIN_EXE_voxray"))
+                .args(["export", "--tenant", "acme", "--format", format])
+                .args(to_file)
+                .env_clear()
+                .env("DATABASE_URL", server.database_url())
+                .output()
+                .await
+                .expect("the program runs");
+            assert!(
+                ran.status.success(),
+                "{}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
+            let written = if to_file.is_empty() {
+                ran.stdout
+            } else {
+                std::fs::read(&file).expect("a file")
+            };
+            assert!(written == sent.body, "{format} {to_file:?}");
+        }
+    }
+    assert_eq!(
+        std::fs::read_dir(&folder).expect("a folder").count(),
+        2,
+        "no part is left"
+    );
+    std::fs::remove_dir_all(&folder).expect("it goes");
 }
