@@ -2,6 +2,7 @@
 //! `services`.
 
 pub mod analytics;
+pub mod audit;
 pub mod conversations;
 pub mod format;
 pub mod live;

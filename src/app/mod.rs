@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::api::polled::Polled;
+use crate::api::voice_sessions::export::Slots;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::services::live::Live;
@@ -36,6 +37,7 @@ pub struct Parts {
     pub writer: Writer,
     pub polled: Polled,
     pub live: Live,
+    pub exports: Slots,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -52,6 +54,7 @@ impl App {
             keyring,
             writer,
             polled,
+            exports: Slots::default(),
             clock,
             settings,
         }))

@@ -5,6 +5,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::App;
 use crate::api::analytics;
+use crate::api::audit;
 use crate::api::conversations;
 use crate::api::live;
 use crate::api::observability;
@@ -43,8 +44,8 @@ pub enum Access {
     Admin,
 }
 
-use Access::{Ingestor, Public, Reader};
-use Verb::{Get, Post};
+use Access::{Admin, Ingestor, Public, Reader, Reviewer};
+use Verb::{Delete, Get, Patch, Post};
 
 pub const ROUTES: &[Route] = &[
     route(Get, "/v1/observability/sessions", Reader, |m| {
@@ -79,6 +80,48 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/api/v1/voice-sessions/{id}", Reader, |m| {
         on(m, voice_sessions::get::handle)
+    }),
+    route(Patch, "/api/v1/voice-sessions/{id}", Reviewer, |m| {
+        on(m, voice_sessions::edit::handle)
+    }),
+    route(Get, "/api/v1/voice-sessions/export", Reader, |m| {
+        on(m, voice_sessions::export::handle)
+    }),
+    route(
+        Get,
+        "/api/v1/voice-sessions/{id}/evaluations",
+        Reader,
+        |m| on(m, voice_sessions::evaluations::list::handle),
+    ),
+    route(
+        Post,
+        "/api/v1/voice-sessions/{id}/evaluations",
+        Reviewer,
+        |m| on(m, voice_sessions::evaluations::create::handle),
+    ),
+    route(
+        Get,
+        "/api/v1/voice-sessions/{id}/evaluations/{evaluationId}",
+        Reader,
+        |m| on(m, voice_sessions::evaluations::get::handle),
+    ),
+    route(
+        Patch,
+        "/api/v1/voice-sessions/{id}/evaluations/{evaluationId}",
+        Reviewer,
+        |m| on(m, voice_sessions::evaluations::update::handle),
+    ),
+    route(
+        Delete,
+        "/api/v1/voice-sessions/{id}/evaluations/{evaluationId}",
+        Reviewer,
+        |m| on(m, voice_sessions::evaluations::delete::handle),
+    ),
+    route(Get, "/api/v1/audit-log", Admin, |m| {
+        on(m, audit::list::handle)
+    }),
+    route(Get, "/api/v1/audit-log/verify", Admin, |m| {
+        on(m, audit::verify::handle)
     }),
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)

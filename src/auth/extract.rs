@@ -28,9 +28,11 @@ pub struct Ingestor {
     pub scope: Scope,
 }
 
-/// May judge calls (`reviews:write`). `key_id` is the author in the audit log.
+/// May judge calls (`reviews:write`). `key_id` is the author in the audit log; `content` is there if the
+/// key may also see what was said.
 pub struct Reviewer {
     pub scope: Scope,
+    pub content: Option<ContentScope>,
     pub key_id: String,
 }
 
@@ -102,7 +104,8 @@ extractor!(Transcripts needs TranscriptsRead: |grant| {
 });
 extractor!(Ingestor needs IngestWrite: |grant| Some(Self { scope: grant.scope().clone() }));
 extractor!(Reviewer needs ReviewsWrite: |grant| {
-    Some(Self { scope: grant.scope().clone(), key_id: grant.key_id().to_owned() })
+    let key_id = grant.key_id().to_owned();
+    Some(Self { scope: grant.scope().clone(), content: grant.content(), key_id })
 });
 extractor!(Admin needs Admin: |grant| {
     Some(Self { scope: grant.scope().clone(), key_id: grant.key_id().to_owned() })

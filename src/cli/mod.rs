@@ -5,6 +5,7 @@
 
 mod demo;
 mod doctor;
+mod export;
 mod import;
 mod key;
 mod load;
@@ -48,6 +49,7 @@ enum Command {
     #[command(subcommand)]
     Key(key::Command),
     Import(import::Arguments),
+    Export(export::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -74,6 +76,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
         Some(Command::Key(command)) => key::run(command).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
+        Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
     }
 }

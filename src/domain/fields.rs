@@ -532,7 +532,7 @@ impl Unknown {
     }
 }
 
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let name = name.to_lowercase();
     known
         .map(|candidate| {

@@ -54,6 +54,7 @@ pub struct ServiceError {
 pub struct Evaluation {
     pub id: String,
     pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
     pub reviewer: Option<String>,
     pub score: Option<f64>,
     pub verdict: Option<String>,
@@ -162,6 +163,7 @@ impl Evaluation {
         Some(Self {
             id: id.to_owned(),
             created_at,
+            updated_at: created_at,
             reviewer: fields.text("reviewer"),
             score: fields.number("score"),
             verdict: fields.text("verdict"),

@@ -25,6 +25,8 @@ pub struct Headline {
     pub turns: i32,
     pub tags: Vec<String>,
     pub reviewed: bool,
+    /// Text of what sources said, in bytes: what showing the whole session will need.
+    pub fact_bytes: i64,
 }
 
 /// What lists are ordered by, newest first; no two sessions share it.

@@ -2,8 +2,11 @@
 //! `domain` and `store`.
 
 pub mod analytics;
+pub mod audit;
+pub mod export;
 pub mod ingest;
 pub mod live;
+pub mod reviews;
 pub mod sessions;
 pub mod silence;
 pub mod traces;

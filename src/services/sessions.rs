@@ -25,26 +25,17 @@ pub async fn page(
     sessions::list(scope, content, filter, start, limit).await
 }
 
-/// One page of whole sessions, and how many there are in all.
-pub async fn page_of_records(
+/// One page of headlines, and how many there are in all.
+pub async fn page_and_total(
     scope: &Scope,
     content: Option<&ContentScope>,
     filter: &Filter,
     start: &Start<Key>,
     limit: Limit,
-) -> Result<(Slice<Record>, i64)> {
-    check_words(scope, filter).await?;
-    let headlines = sessions::list(scope, content, filter, start, limit).await?;
-    let ids: Vec<SessionId> = headlines.items.iter().map(|headline| headline.id).collect();
-    let items = sessions::records(scope, content, &ids).await?;
+) -> Result<(Slice<Headline>, i64)> {
+    let page = page(scope, content, filter, start, limit).await?;
     let total = sessions::count(scope, content, filter).await?;
-    Ok((
-        Slice {
-            items,
-            more: headlines.more,
-        },
-        total,
-    ))
+    Ok((page, total))
 }
 
 /// The session that a path names, in any of the spellings of its id.

@@ -8,6 +8,7 @@ use crate::domain::page::Limit;
 use crate::domain::span::Span;
 use crate::domain::trace;
 use crate::domain::trace::{Detail, Trace};
+use crate::services::sessions;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::traces;
@@ -22,7 +23,7 @@ pub async fn page(
     skip: i64,
     limit: Limit,
 ) -> Result<(Vec<Trace>, i64)> {
-    let session = SessionId::from_reference(scope.tenant(), session);
+    let session = sessions::resolve(scope, session).await?;
     let limit = i64::from(limit.get());
     let count = traces::count(scope, session)
         .await?
@@ -43,7 +44,7 @@ pub async fn by_id(
     session: &str,
     id: &str,
 ) -> Result<Detail> {
-    let session = SessionId::from_reference(scope.tenant(), session);
+    let session = sessions::resolve(scope, session).await?;
     match traces::find(scope, session, id).await? {
         Some(trace) => detail(scope, content, trace, OBSERVATIONS_MAX).await,
         None => derived(scope, content, id, |own| own == session).await,

@@ -6,8 +6,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::failure::{failure, read};
-use super::{Grant, Scope, Store};
+use super::{Grant, Scope, Store, audit};
 use crate::domain::access::{ApiKey, KeyHash, Right, Rights};
+use crate::domain::audit::{Action, Deed, OPERATOR};
 use crate::domain::ids::TenantId;
 use crate::domain::{Error, Result};
 
@@ -100,8 +101,35 @@ fn same(stored: &[u8], presented: &KeyHash) -> bool {
 }
 
 pub async fn create(store: &Store, key: &NewKey) -> Result<()> {
-    let mut connection = store.pool.acquire().await.map_err(failure)?;
-    insert(&mut connection, key).await
+    let mut transaction = store.pool.begin().await.map_err(failure)?;
+    insert(&mut transaction, key).await?;
+    note(
+        &mut transaction,
+        key.tenant,
+        Action::KeyCreate,
+        &key.id,
+        key.created_at,
+    )
+    .await?;
+    transaction.commit().await.map_err(failure)
+}
+
+/// Keys are made and ended by the command line.
+pub(in crate::store) async fn note(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    action: Action,
+    id: &str,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let deed = Deed {
+        at,
+        actor: OPERATOR.to_owned(),
+        action,
+        object_id: id.to_owned(),
+        fields: Vec::new(),
+    };
+    audit::append(connection, tenant, deed).await
 }
 
 pub(in crate::store) async fn insert(connection: &mut PgConnection, key: &NewKey) -> Result<()> {
@@ -187,26 +215,40 @@ pub async fn rotate(
         )));
     }
     insert(&mut transaction, successor).await?;
+    let (tenant, at) = (successor.tenant, successor.created_at);
+    note(&mut transaction, tenant, Action::KeyRotate, id, at).await?;
+    note(
+        &mut transaction,
+        tenant,
+        Action::KeyCreate,
+        &successor.id,
+        at,
+    )
+    .await?;
     transaction.commit().await.map_err(failure)
 }
 
 /// Ends a key now. Ending it twice keeps the first time.
 pub async fn revoke(store: &Store, id: &str, now: DateTime<Utc>) -> Result<()> {
-    let revoked = sqlx::query!(
-        "update api_keys
-            set revoked_at = coalesce(revoked_at, $2)
-          where id = $1",
+    let mut transaction = store.pool.begin().await.map_err(failure)?;
+    let key = sqlx::query!(
+        "select tenant_id, revoked_at from api_keys where id = $1 for update",
         id,
-        now,
     )
-    .execute(&store.pool)
+    .fetch_optional(&mut *transaction)
     .await
-    .map_err(failure)?;
-    if revoked.rows_affected() == 0 {
-        Err(Error::NotFound("key"))
-    } else {
-        Ok(())
+    .map_err(failure)?
+    .ok_or(Error::NotFound("key"))?;
+    if key.revoked_at.is_some() {
+        return Ok(());
     }
+    sqlx::query!("update api_keys set revoked_at = $2 where id = $1", id, now,)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failure)?;
+    let tenant = TenantId(key.tenant_id);
+    note(&mut transaction, tenant, Action::KeyRevoke, id, now).await?;
+    transaction.commit().await.map_err(failure)
 }
 
 /// Notes when keys were last used: many keys in one statement, and no time goes backwards.

@@ -4,6 +4,7 @@
 
 pub mod analytics;
 pub mod api_keys;
+pub mod audit;
 mod columns;
 pub mod embedded;
 mod failure;
@@ -11,6 +12,7 @@ mod health;
 pub mod ingest;
 pub mod live;
 mod migrate;
+pub mod reviews;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;

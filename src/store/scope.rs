@@ -91,7 +91,8 @@ pub struct Scope {
     pub(in crate::store) analytics: PgPool,
 }
 
-/// Proof that the key may also see what was said: made only from a grant with `transcripts:read`.
+/// Proof that the key may also see what was said: made from a grant with `transcripts:read`, or for the
+/// command line.
 ///
 /// ```compile_fail
 /// let forged = voxray::store::ContentScope { _sealed: () };
@@ -99,6 +100,13 @@ pub struct Scope {
 #[derive(Clone)]
 pub struct ContentScope {
     _sealed: (),
+}
+
+impl ContentScope {
+    /// For whoever has the shell of this machine, and so the database.
+    pub fn for_operator(_: &Store) -> Self {
+        Self { _sealed: () }
+    }
 }
 
 /// What a valid key opens.
@@ -153,6 +161,14 @@ impl Scope {
     /// For whoever has the shell of this machine and names a tenant.
     pub fn for_operator(store: &Store, tenant: TenantId) -> Self {
         Self::of(store, tenant)
+    }
+
+    /// The same rows over the few connections for long work, so that short reads keep theirs.
+    pub fn in_bulk(&self) -> Self {
+        Self {
+            pool: self.analytics.clone(),
+            ..self.clone()
+        }
     }
 
     pub(in crate::store) fn of(store: &Store, tenant: TenantId) -> Self {

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Store;
+use super::api_keys;
 use super::api_keys::NewKey;
 use super::failure::{failure, read};
 use crate::domain::access::Tenant;
+use crate::domain::audit::Action;
 use crate::domain::ids::TenantId;
 use crate::domain::{Error, Result};
 
@@ -28,7 +30,15 @@ pub async fn create(store: &Store, tenant: &Tenant, key: &NewKey) -> Result<()> 
         }
         _ => failure(error),
     })?;
-    super::api_keys::insert(&mut transaction, key).await?;
+    api_keys::insert(&mut transaction, key).await?;
+    api_keys::note(
+        &mut transaction,
+        tenant.id,
+        Action::KeyCreate,
+        &key.id,
+        key.created_at,
+    )
+    .await?;
     transaction.commit().await.map_err(failure)
 }
 

@@ -92,5 +92,6 @@ pub fn headline(record: &Record) -> Headline {
         turns: record.counters.turns,
         tags: session.tags.clone(),
         reviewed: record.counters.evaluations > 0,
+        fact_bytes: record.counters.fact_bytes,
     }
 }

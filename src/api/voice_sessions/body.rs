@@ -10,26 +10,26 @@ use crate::domain::turn::Turn;
 
 #[derive(Serialize)]
 pub struct VoiceSession {
-    id: String,
-    stream_id: Option<String>,
-    call_sid: Option<String>,
-    agent_key: Option<String>,
-    status: &'static str,
-    reviewed: bool,
-    started_at: String,
-    ended_at: Option<String>,
-    duration_seconds: Option<f64>,
-    transcript: Vec<Line>,
-    function_calls: Vec<FunctionCall>,
-    summary: Option<String>,
-    tags: Vec<String>,
-    model: Model,
-    voice: Option<String>,
-    evaluations: Vec<EvaluationBody>,
-    cost_usd: Option<f64>,
-    metadata: Value,
+    pub(super) id: String,
+    pub(super) stream_id: Option<String>,
+    pub(super) call_sid: Option<String>,
+    pub(super) agent_key: Option<String>,
+    pub(super) status: &'static str,
+    pub(super) reviewed: bool,
+    pub(super) started_at: String,
+    pub(super) ended_at: Option<String>,
+    pub(super) duration_seconds: Option<f64>,
+    pub(super) transcript: Vec<Line>,
+    pub(super) function_calls: Vec<FunctionCall>,
+    pub(super) summary: Option<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) model: Model,
+    pub(super) voice: Option<String>,
+    pub(super) evaluations: Vec<EvaluationBody>,
+    pub(super) cost_usd: Option<f64>,
+    pub(super) metadata: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    content_withheld: bool,
+    pub(super) content_withheld: bool,
 }
 
 #[derive(Serialize)]
@@ -55,14 +55,14 @@ pub(in crate::api) struct FunctionCall {
 }
 
 #[derive(Serialize)]
-struct Model {
-    stt: Value,
-    llm: Value,
-    tts: Value,
+pub(super) struct Model {
+    pub(super) stt: Value,
+    pub(super) llm: Value,
+    pub(super) tts: Value,
 }
 
 #[derive(Serialize)]
-pub(in crate::api) struct EvaluationBody {
+pub struct EvaluationBody {
     id: String,
     reviewer: Option<String>,
     score: Option<f64>,
@@ -71,6 +71,10 @@ pub(in crate::api) struct EvaluationBody {
     notes: Option<String>,
     turn: Option<i32>,
     created_at: String,
+    updated_at: String,
+    /// Of one that stands alone; within a session the session says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_withheld: bool,
 }
 
 impl From<Record> for VoiceSession {
@@ -170,6 +174,18 @@ impl From<Evaluation> for EvaluationBody {
             notes: evaluation.notes,
             turn: evaluation.turn,
             created_at: format::time(evaluation.created_at),
+            updated_at: format::time(evaluation.updated_at),
+            content_withheld: false,
+        }
+    }
+}
+
+impl EvaluationBody {
+    /// One that stands alone.
+    pub fn alone(evaluation: Evaluation, is_withheld: bool) -> Self {
+        Self {
+            content_withheld: is_withheld,
+            ..Self::from(evaluation)
         }
     }
 }

@@ -2,20 +2,24 @@
 
 use axum::extract::State;
 use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::body::VoiceSession;
+use super::export::body::{Layout, stream};
 use crate::api::page;
 use crate::app::App;
 use crate::auth::Reader;
+use crate::domain::Error;
 use crate::domain::fields::STATUSES;
-use crate::domain::record::Filter;
+use crate::domain::record::{Filter, Record};
 use crate::domain::session::Status;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
 use crate::problem::Query;
+use crate::services::export::Export;
 use crate::services::sessions;
 
 const LIMIT_DEFAULT: i64 = 25;
@@ -37,26 +41,69 @@ pub async fn handle(
         reader.transcripts()?;
     }
     let content = reader.content.as_ref();
-    let (slice, total) =
-        sessions::page_of_records(&reader.scope, content, &filter, &start, limit).await?;
-    let next = slice
+    let (page, total) =
+        sessions::page_and_total(&reader.scope, content, &filter, &start, limit).await?;
+    let next = page
         .more
         .then(|| (offset + i64::from(limit.get())).to_string());
     let link = page::link_to_next(&uri, "offset", next.as_deref());
-    let data = slice.items.into_iter().map(VoiceSession::from).collect();
-    let body = Json(List {
-        data,
+    let rest = Rest {
         total,
         limit: limit.get(),
         offset,
-    });
+    };
+    let mut sessions = Export::of(&reader.scope, content, page.items);
+    let first = sessions.next().await?;
+    let body = if sessions.is_done() {
+        let records = first.unwrap_or_default();
+        let data = records.into_iter().map(VoiceSession::from).collect();
+        Json(List { data, rest }).into_response()
+    } else {
+        // Too much to be in memory at once.
+        let body = stream(first, sessions, Page { rest, written: 0 }, ());
+        ([(CONTENT_TYPE, "application/json")], body).into_response()
+    };
     Ok(match link {
         Some(link) => ([link], body).into_response(),
-        None => body.into_response(),
+        None => body,
     })
 }
 
-fn filter(params: &mut Params) -> Filter {
+/// A list that is written session by session.
+struct Page {
+    rest: Rest,
+    written: usize,
+}
+
+impl Layout for Page {
+    fn head(&mut self) -> Result<Vec<u8>, Error> {
+        Ok(br#"{"data":["#.to_vec())
+    }
+
+    fn lines(&mut self, records: Vec<Record>) -> Result<Vec<u8>, Error> {
+        let mut text = Vec::new();
+        for session in records.into_iter().map(VoiceSession::from) {
+            if self.written > 0 {
+                text.push(b',');
+            }
+            self.written += 1;
+            serde_json::to_writer(&mut text, &session).map_err(unwritable)?;
+        }
+        Ok(text)
+    }
+
+    fn tail(&mut self) -> Result<Vec<u8>, Error> {
+        let rest = serde_json::to_string(&self.rest).map_err(unwritable)?;
+        Ok(format!("],{}", rest.trim_start_matches('{')).into_bytes())
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::Internal(error.to_string())
+}
+
+/// The export has the same filters.
+pub(super) fn filter(params: &mut Params) -> Filter {
     let words: Vec<&'static str> = STATUSES.iter().copied().chain([REVIEWED]).collect();
     let status = params.one_of("status", &words);
     let filter = Filter {
@@ -82,6 +129,12 @@ fn filter(params: &mut Params) -> Filter {
 #[derive(Serialize)]
 struct List {
     data: Vec<VoiceSession>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Serialize)]
+struct Rest {
     total: i64,
     limit: u32,
     offset: i64,

@@ -16,7 +16,7 @@ use crate::domain::session::Activity;
 use super::Result;
 use super::load::{self, Key, Place, SessionBefore};
 use super::outbox;
-use super::save::{self, Rows, SessionRow};
+use super::save::{self, Rows, SessionRow, Tagged};
 use super::spans;
 
 /// The submissions about one session, each with the place where its outcome belongs.
@@ -247,7 +247,11 @@ async fn save(
             None => {
                 new.push(row());
                 if !session.tags.is_empty() {
-                    retagged.push(row());
+                    retagged.push(Tagged {
+                        key: *key,
+                        tags: &session.tags,
+                        started_at: session.started_at,
+                    });
                 }
             }
             Some(before) => {
@@ -256,10 +260,15 @@ async fn save(
                 if before.started_at != session.started_at && before.counters.errors > 0 {
                     moved.push(row());
                 }
-                if before.tags != session.tags
-                    || (!session.tags.is_empty() && before.started_at != session.started_at)
+                let tags = before.effective_tags(&session.tags);
+                if before.effective_tags(&before.tags) != tags
+                    || (!tags.is_empty() && before.started_at != session.started_at)
                 {
-                    retagged.push(row());
+                    retagged.push(Tagged {
+                        key: *key,
+                        tags,
+                        started_at: session.started_at,
+                    });
                 }
             }
         }

@@ -27,9 +27,18 @@ pub struct SessionBefore {
     pub external_id: String,
     pub started_at: DateTime<Utc>,
     pub tags: Vec<String>,
+    /// Written by a person: then these are its tags, whatever the facts say.
+    pub edited_tags: Option<Vec<String>>,
     pub counters: Counters,
     pub digest: Digest,
     pub activity: Activity,
+}
+
+impl SessionBefore {
+    /// The tags that readers see, over those that the facts amount to.
+    pub fn effective_tags<'a>(&'a self, derived: &'a [String]) -> &'a [String] {
+        self.edited_tags.as_deref().unwrap_or(derived)
+    }
 }
 
 /// Locks the rows of those sessions that exist, in the order of their keys.
@@ -41,7 +50,7 @@ pub async fn lock_sessions(
         "select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
-                s.turn_prompt_tokens
+                s.turn_prompt_tokens, s.has_edits
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -49,8 +58,14 @@ pub async fn lock_sessions(
         &column(keys, |k| k.0),
         &column(keys, |k| k.1),
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    let edited: Vec<Key> = rows
+        .iter()
+        .filter(|row| row.has_edits)
+        .map(|row| (row.tenant_id, row.id))
+        .collect();
+    let mut edited_tags = edited_tags(connection, &edited).await?;
     let mut sessions = BTreeMap::new();
     for row in rows {
         let before = SessionBefore {
@@ -59,6 +74,7 @@ pub async fn lock_sessions(
             external_id: row.external_id,
             started_at: row.started_at,
             tags: row.tags,
+            edited_tags: edited_tags.remove(&(row.tenant_id, row.id)),
             counters: Counters {
                 turns: row.turn_count,
                 tool_calls: row.tool_call_count,
@@ -81,6 +97,30 @@ pub async fn lock_sessions(
         sessions.insert((row.tenant_id, row.id), before);
     }
     Ok(sessions)
+}
+
+/// A statement of its own, after the lock: one that waited for it would still see the edits from before.
+async fn edited_tags(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<BTreeMap<Key, Vec<String>>> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"select e.tenant_id, e.session_id, e.tags as "tags!"
+             from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, session_id)
+             join session_edits e on e.tenant_id = k.tenant_id and e.session_id = k.session_id
+            where e.tags is not null"#,
+        &column(keys, |k| k.0),
+        &column(keys, |k| k.1),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ((row.tenant_id, row.session_id), row.tags))
+        .collect())
 }
 
 /// The facts under these identities.

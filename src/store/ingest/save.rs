@@ -26,6 +26,13 @@ pub struct SessionRow<'a> {
     pub touched_at: DateTime<Utc>,
 }
 
+/// A session's tags as readers see them.
+pub struct Tagged<'a> {
+    pub key: Key,
+    pub tags: &'a [String],
+    pub started_at: DateTime<Utc>,
+}
+
 fn session<'a>(row: &SessionRow<'a>) -> &'a Session {
     &row.change.session
 }
@@ -172,7 +179,7 @@ pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
 }
 
 /// Replaces the tags of sessions, which lists by tag read in the order of the sessions' starts.
-pub async fn replace_tags(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+pub async fn replace_tags(connection: &mut PgConnection, rows: &[Tagged<'_>]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -187,7 +194,7 @@ pub async fn replace_tags(connection: &mut PgConnection, rows: &[SessionRow<'_>]
     .await?;
     let tags: Vec<_> = rows
         .iter()
-        .flat_map(|r| r.change.session.tags.iter().map(move |tag| (r, tag)))
+        .flat_map(|r| r.tags.iter().map(move |tag| (r, tag)))
         .collect();
     sqlx::query!(
         "insert into session_tags (tenant_id, session_id, tag, started_at)
@@ -195,7 +202,7 @@ pub async fn replace_tags(connection: &mut PgConnection, rows: &[SessionRow<'_>]
         &column(&tags, |(r, _)| r.key.0),
         &column(&tags, |(r, _)| r.key.1),
         &column(&tags, |(_, tag)| (*tag).clone()),
-        &column(&tags, |(r, _)| r.change.session.started_at),
+        &column(&tags, |(r, _)| r.started_at),
     )
     .execute(connection)
     .await?;
@@ -487,7 +494,18 @@ pub async fn evaluations(
     connection: &mut PgConnection,
     rows: Rows<'_, String, Evaluation>,
 ) -> Result<()> {
-    delete_by_id!(connection, rows.gone, "delete from evaluations t");
+    if !rows.gone.is_empty() {
+        sqlx::query!(
+            "delete from evaluations t
+              using unnest($1::uuid[], $2::uuid[], $3::text[]) as k (tenant_id, session_id, id)
+              where t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.id = k.id and not t.by_person",
+            &column(&rows.gone, |(key, _)| key.0),
+            &column(&rows.gone, |(key, _)| key.1),
+            &column(&rows.gone, |(_, id)| (*id).clone()),
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     if rows.written.is_empty() {
         return Ok(());
     }
@@ -499,7 +517,7 @@ pub async fn evaluations(
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::float8[], $7::text[],
                        $8::text[], $9::text[], $10::integer[])
                 as e (tenant_id, session_id, id, created_at, reviewer, score, verdict, labels, notes, turn)
-             on conflict (tenant_id, session_id, id)
+             on conflict (tenant_id, session_id, id, by_person)
              do update set created_at = excluded.created_at, reviewer = excluded.reviewer, score = excluded.score,
                 verdict = excluded.verdict, labels = excluded.labels, notes = excluded.notes, turn = excluded.turn",
         &column(rows, |(key, _)| key.0),

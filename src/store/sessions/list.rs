@@ -32,6 +32,7 @@ pub(super) struct Row {
     pub turn_count: i32,
     pub tags: Vec<String>,
     pub evaluation_count: i32,
+    pub fact_bytes: i64,
 }
 
 /// Which rows: strictly older than the last one shown, the first few skipped, so many.
@@ -66,8 +67,14 @@ macro_rules! lines {
             sqlx::query_as!(
                 Row,
                 "select s.id, s.agent_key, s.status, s.channel, s.campaign, s.workflow_id, s.workflow_slug, s.workflow_name,
-                        s.started_at, s.answered_at, s.ended_at, s.duration_ms, s.cost_micro_usd, s.turn_count, s.tags,
-                        s.evaluation_count
+                        s.started_at, s.answered_at, s.ended_at, s.duration_ms, s.cost_micro_usd, s.turn_count,
+                        -- What people wrote lies over what sources say.
+                        case when s.has_edits
+                             then coalesce((select e.tags from session_edits e
+                                             where e.tenant_id = s.tenant_id and e.session_id = s.id), s.tags)
+                             else s.tags
+                        end as \"tags!\",
+                        s.evaluation_count, s.fact_bytes
                    from " + $($rest)+,
                 $($argument,)+
             )
@@ -278,6 +285,7 @@ impl Row {
             turns: self.turn_count,
             tags: self.tags,
             reviewed: self.evaluation_count > 0,
+            fact_bytes: self.fact_bytes,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::assemble::Counters;
 use crate::domain::ids::SessionId;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
 use crate::domain::record::Record;
+use crate::domain::review::Edits;
 use crate::domain::session::{Providers, Session, Status, Workflow};
 use crate::domain::turn::{LatencySource, Speaker, Turn};
 use crate::store::columns::json;
@@ -30,7 +31,7 @@ pub async fn records(
     ids: &[SessionId],
 ) -> Result<Vec<Record>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let mut records = heads(scope, &ids).await?;
+    let (mut records, edited) = heads(scope, &ids).await?;
     let having = |count: fn(&Counters) -> i32| -> Vec<Uuid> {
         records
             .values()
@@ -49,13 +50,15 @@ pub async fn records(
     interruptions(scope, pool, &interrupted, &mut records).await?;
     errors(scope, pool, &failed, &mut records).await?;
     evaluations(scope, pool, &evaluated, &mut records).await?;
+    edits(scope, pool, &edited, &mut records).await?;
     if content.is_none() {
         records.values_mut().for_each(withhold);
     }
     Ok(ids.iter().filter_map(|id| records.remove(id)).collect())
 }
 
-async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Record>> {
+/// The sessions' own rows, and which of them somebody has edited.
+async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<(Records, Vec<Uuid>)> {
     let rows = read(&scope.pool, || {
         sqlx::query_as!(
             HeadRow,
@@ -64,7 +67,7 @@ async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Record>> {
                     workflow_id, workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                     stt_provider, llm_provider, tts_provider, cost_micro_usd, extra,
                     turn_count, tool_call_count, interruption_count, error_count, evaluation_count, fact_count,
-                    turn_tokens, turn_prompt_tokens, total_tokens
+                    turn_tokens, turn_prompt_tokens, total_tokens, has_edits
                from sessions
               where tenant_id = $1
                 and id = any ($2)",
@@ -74,9 +77,13 @@ async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Record>> {
         .fetch_all(&scope.pool)
     })
     .await?;
-    rows.into_iter()
+    let edited = rows.iter().filter(|row| row.has_edits).map(|row| row.id);
+    let edited = edited.collect();
+    let records: Result<Records> = rows
+        .into_iter()
         .map(|row| Ok((row.id, row.into_record()?)))
-        .collect()
+        .collect();
+    Ok((records?, edited))
 }
 
 struct HeadRow {
@@ -118,6 +125,7 @@ struct HeadRow {
     turn_tokens: i64,
     turn_prompt_tokens: i64,
     total_tokens: i64,
+    has_edits: bool,
 }
 
 impl HeadRow {
@@ -369,11 +377,11 @@ async fn evaluations(
     }
     let rows = read(pool, || {
         sqlx::query!(
-            "select session_id, id, created_at, reviewer, score, verdict, labels, notes, turn
+            r#"select session_id, id, created_at, coalesce(updated_at, created_at) as "updated_at!", reviewer, score, verdict, labels, notes, turn
                from evaluations
               where tenant_id = $1
                 and session_id = any ($2)
-              order by session_id, created_at, id",
+              order by session_id, created_at, id, by_person"#,
             scope.tenant.0,
             ids,
         )
@@ -384,6 +392,7 @@ async fn evaluations(
         let evaluation = Evaluation {
             id: row.id,
             created_at: row.created_at,
+            updated_at: row.updated_at,
             reviewer: row.reviewer,
             score: row.score,
             verdict: row.verdict,
@@ -392,6 +401,33 @@ async fn evaluations(
             turn: row.turn,
         };
         of(records, row.session_id)?.evaluations.push(evaluation);
+    }
+    Ok(())
+}
+
+/// Lays what people have written over what the facts amount to.
+async fn edits(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows = read(pool, || {
+        sqlx::query!(
+            "select session_id, summary_edited, summary, tags
+               from session_edits
+              where tenant_id = $1
+                and session_id = any ($2)",
+            scope.tenant.0,
+            ids,
+        )
+        .fetch_all(pool)
+    })
+    .await?;
+    for row in rows {
+        let edits = Edits {
+            summary: row.summary_edited.then_some(row.summary),
+            tags: row.tags,
+        };
+        edits.lay_over(&mut of(records, row.session_id)?.session);
     }
     Ok(())
 }

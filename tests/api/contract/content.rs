@@ -84,6 +84,9 @@ async fn content_in_answers(reader: &Client) -> usize {
         "/v1/observability/calls/full",
         "/api/v1/conversations",
         "/api/v1/conversations/full",
+        "/api/v1/voice-sessions/full/evaluations",
+        "/api/v1/voice-sessions/export",
+        "/api/v1/voice-sessions/export?format=csv",
     ] {
         let text = reader.get(path).await.status(200).text();
         count += text.matches(SAID).count() + text.matches(NUMBER).count();

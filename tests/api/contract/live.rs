@@ -19,9 +19,11 @@ async fn handlers_know_every_documented_parameter_and_default() {
     let acme = server.tenant("acme").await;
     let client = acme.client(&Right::ALL.map(Right::as_str).join(",")).await;
     // Paths below name their sessions like their parameters.
-    let call =
-        json!({ "session": { "sessionId": "sessionId", "startedAt": "2025-06-11T10:00:00Z" } });
-    client.post("/v1/ingest/calls", &call).await.status(200);
+    for id in ["id", "sessionId"] {
+        let session = json!({ "sessionId": id, "startedAt": "2025-06-11T10:00:00Z" });
+        let call = json!({ "session": session, "turns": [{ "speaker": "agent" }] });
+        client.post("/v1/ingest/calls", &call).await.status(200);
+    }
     for operation in operations().into_iter().filter(|one| one.verb == "GET") {
         let names: BTreeMap<&str, &Value> = operation
             .parameters()

@@ -59,6 +59,22 @@ impl Client {
             .await
     }
 
+    pub async fn patch(&self, path: &str, json: &Value) -> Answer {
+        self.send(Method::PATCH, path, |request| request.json(json))
+            .await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, |request| request).await
+    }
+
+    /// The body as it comes, for those who do not want the whole of it.
+    pub async fn streamed(&self, path: &str) -> reqwest::Response {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let request = request.headers(self.headers.clone());
+        request.send().await.expect("an answer")
+    }
+
     /// Bytes as they are; the content type is up to the headers.
     pub async fn post_bytes(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         let body = body.into();

@@ -1,0 +1,32 @@
+//! `PATCH /api/v1/voice-sessions/{id}`
+
+use axum::extract::State;
+use serde_json::{Map, Value};
+
+use super::body::VoiceSession;
+use crate::app::{App, Now};
+use crate::auth::Reviewer;
+use crate::problem::Json;
+use crate::problem::Path;
+use crate::problem::Problem;
+use crate::problem::Query;
+use crate::services::reviews;
+
+pub async fn handle(
+    State(_): State<App>,
+    reviewer: Reviewer,
+    Now(now): Now,
+    Path(id): Path<String>,
+    query: Query,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Json<VoiceSession>, Problem> {
+    query.params().finish()?;
+    let reviewer = reviews::Reviewer {
+        scope: &reviewer.scope,
+        content: reviewer.content.as_ref(),
+        key_id: &reviewer.key_id,
+        now,
+    };
+    let record = reviewer.edit(&id, body).await?;
+    Ok(Json(VoiceSession::from(record)))
+}
