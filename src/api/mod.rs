@@ -7,4 +7,5 @@ pub mod observability;
 pub mod operations;
 pub mod page;
 pub mod polled;
+pub mod recordings;
 pub mod voice_sessions;

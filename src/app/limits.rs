@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,10 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, timeout};
 
 use super::App;
+use crate::config::Settings;
 use crate::problem::{Kind, Problem};
 
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
+/// Takes whole recordings, which are larger and slower than anything else, and never in memory.
+const RECORDING: &str = "/v1/recordings/{callId}";
 /// How much of a refused body is read and thrown away, and for how long, so that the answer reaches a
 /// client that is still sending.
 const LINGER_BYTES: usize = 64 << 20;
@@ -52,19 +56,41 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     let Ok(_permit) = limits.free.try_acquire() else {
         return Problem::unavailable("the server is busy, try again shortly").into_response();
     };
-    let settings = &limits.app.settings;
-    if declared_length(&request) > settings.body_limit_bytes {
-        let detail = format!(
-            "the body is larger than {} bytes",
-            settings.body_limit_bytes
-        );
+    let bounds = Bounds::of(&request, &limits.app.settings);
+    if declared_length(&request) > bounds.body_bytes {
+        let detail = format!("the body is larger than {} bytes", bounds.body_bytes);
         tokio::spawn(timeout(LINGER, discard(request.into_body())));
         return Problem::new(&Kind::TOO_LARGE, detail).into_response();
     }
     let (request, arrived) = watch_arrival(request);
-    match timeout(settings.request_timeout, next.run(request)).await {
+    match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_late(arrived.load(Ordering::Relaxed)),
+    }
+}
+
+/// What one request may take.
+struct Bounds {
+    body_bytes: usize,
+    time: Duration,
+}
+
+impl Bounds {
+    fn of(request: &Request, settings: &Settings) -> Self {
+        let path = request.extensions().get::<MatchedPath>();
+        let takes_audio =
+            request.method() == Method::PUT && path.is_some_and(|path| path.as_str() == RECORDING);
+        if takes_audio {
+            Self {
+                body_bytes: settings.recordings_limit_bytes,
+                time: settings.recordings_timeout,
+            }
+        } else {
+            Self {
+                body_bytes: settings.body_limit_bytes,
+                time: settings.request_timeout,
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use axum::extract::FromRef;
 use crate::api::polled::Polled;
 use crate::auth::Keyring;
 use crate::config::Settings;
+use crate::objects::{Fetcher, Objects};
 use crate::store::Store;
 use crate::store::ingest::Writer;
 
@@ -34,6 +35,8 @@ pub struct Parts {
     pub keyring: Keyring,
     pub writer: Writer,
     pub polled: Polled,
+    pub objects: Objects,
+    pub fetcher: Fetcher,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -43,11 +46,15 @@ impl App {
         let keyring = Keyring::new(store.clone());
         let polled = Polled::new(settings.cache_ttl);
         let writer = Writer::start(&store, settings.ingest_queue_bytes);
+        let objects = Objects::new(settings.recordings_location(), settings.spool_dir());
+        let fetcher = Fetcher::new(settings.recordings_rules.clone());
         Self(Arc::new(Parts {
             store,
             keyring,
             writer,
             polled,
+            objects,
+            fetcher,
             clock,
             settings,
         }))

@@ -7,7 +7,9 @@ use super::App;
 use crate::api::analytics;
 use crate::api::observability;
 use crate::api::operations;
+use crate::api::recordings;
 use crate::api::voice_sessions;
+use crate::ingest;
 use crate::ingest::native;
 
 /// One operation.
@@ -40,8 +42,8 @@ pub enum Access {
     Admin,
 }
 
-use Access::{Ingestor, Public, Reader};
-use Verb::{Get, Post};
+use Access::{Admin, Ingestor, Public, Reader, Transcripts};
+use Verb::{Delete, Get, Post, Put};
 
 pub const ROUTES: &[Route] = &[
     route(Get, "/v1/observability/sessions", Reader, |m| {
@@ -61,6 +63,18 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
         on(m, analytics::active_calls::handle)
+    }),
+    route(Get, "/v1/recordings/{callId}", Transcripts, |m| {
+        on(m, recordings::get::handle)
+    }),
+    route(Get, "/v1/recordings/{callId}/audio", Transcripts, |m| {
+        on(m, recordings::audio::handle)
+    }),
+    route(Put, "/v1/recordings/{callId}", Ingestor, |m| {
+        on(m, ingest::recordings::put)
+    }),
+    route(Delete, "/v1/recordings/{callId}", Admin, |m| {
+        on(m, recordings::delete::handle)
     }),
     route(Post, "/v1/ingest/events", Ingestor, |m| {
         on(m, native::events)

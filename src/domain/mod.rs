@@ -14,6 +14,7 @@ pub mod items;
 pub mod ledger;
 pub mod page;
 pub mod record;
+pub mod recording;
 pub mod session;
 pub mod turn;
 

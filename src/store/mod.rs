@@ -10,6 +10,7 @@ mod failure;
 mod health;
 pub mod ingest;
 mod migrate;
+pub mod recordings;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;
