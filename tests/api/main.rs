@@ -17,5 +17,6 @@ mod ingest;
 mod ingest_input;
 mod limits;
 mod operations;
+mod recordings;
 mod store_away;
 mod support;
