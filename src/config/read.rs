@@ -70,7 +70,7 @@ impl Sources {
                 "" => Some(None),
                 _ => Location::parse(text).map(Some),
             }),
-            recordings_limit_bytes: r.number("recordings_limit_bytes", 1024..=1 << 40),
+            recordings_limit_bytes: r.number("recordings_limit_bytes", 1024..=1 << 35),
             recordings_timeout: Duration::from_secs(
                 r.number("recordings_timeout_seconds", 1..=86_400),
             ),

@@ -78,13 +78,20 @@ fn stated(track: &Track, format: Format) -> Audio {
         .and_then(|params| params.audio());
     let rate = params.and_then(|params| params.sample_rate);
     let by_frames = || ms(track.num_frames?, rate?);
+    // An Ogg's last position counts what is skipped at the beginning.
+    let skipped = match format {
+        Format::Ogg => u64::from(track.delay.unwrap_or_default()),
+        _ => 0,
+    };
     let by_ticks = || {
-        let time = track.time_base?.calc_duration(track.duration?)?;
+        let ticks = track.duration?.get().saturating_sub(skipped);
+        let time = track.time_base?.calc_duration(ticks.into())?;
         i64::try_from(time.as_millis()).ok()
     };
+    let is_sound = |ms: &i64| (0..=DURATION_MAX_SECONDS as i64 * 1000).contains(ms);
     Audio {
         format,
-        duration_ms: by_ticks().or_else(by_frames).filter(|ms| *ms >= 0),
+        duration_ms: by_ticks().or_else(by_frames).filter(is_sound),
         channels: params
             .and_then(|params| params.channels.as_ref())
             .and_then(|channels| i32::try_from(channels.count()).ok()),

@@ -35,6 +35,9 @@ pub use spool::{Spool, Spooled};
 const INSPECTIONS_AT_ONCE: usize = 2;
 /// Read from the spool and handed on at once.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// What S3 takes as the smallest part of a large object, and of how many parts memory holds the bytes.
+const PART_BYTES: usize = 5 << 20;
+const PARTS_AT_ONCE: usize = 2;
 /// Stands below the prefix for a moment, to see whether anything can.
 const CHECK: &str = "voxray-write-check";
 
@@ -78,7 +81,8 @@ impl Objects {
     /// Stores the bytes. They are durable, and seen whole or not at all.
     pub async fn put(&self, path: &str, spooled: &Spooled) -> Result<()> {
         let (store, path) = self.at(path).await?;
-        let mut writer = BufWriter::new(store, path);
+        let mut writer =
+            BufWriter::with_capacity(store, path, PART_BYTES).with_max_concurrency(PARTS_AT_ONCE);
         match copy(spooled, &mut writer).await {
             Ok(()) => Ok(()),
             Err(error) => {
