@@ -157,6 +157,8 @@ pub(super) fn broken(why: impl std::fmt::Display) -> Error {
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn inspected(bytes: &[u8]) -> Result<Audio> {
@@ -230,5 +232,32 @@ mod tests {
         let audio = inspected(&whole[..whole.len() / 2]).expect("audio");
         let duration_ms = audio.duration_ms.expect("a duration");
         assert!((400..=500).contains(&duration_ms), "{duration_ms}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever stands in a file that begins like audio, it is audio or refused.
+        #[test]
+        fn damaged_audio_is_measured_or_refused(
+            which in 0..3_usize,
+            damage in proptest::collection::vec((0..4000_usize, any::<u8>()), 1..40),
+        ) {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings/");
+            let name = ["auto-repairs-49-first20s.flac", "synth-hvb-010d38f5ada54e0d.mp3", "silence-2s.opus"];
+            let mut bytes = std::fs::read(format!("{folder}{}", name[which])).expect("a fixture");
+            bytes.truncate(8000);
+            let length = bytes.len();
+            for (at, byte) in damage {
+                bytes[at % length] = byte;
+            }
+            match inspected(&bytes) {
+                Ok(audio) => {
+                    let duration_ms = audio.duration_ms.unwrap_or_default();
+                    prop_assert!((0..=86_400_000).contains(&duration_ms), "{}", duration_ms);
+                }
+                Err(Error::Unsupported(_) | Error::Unprocessable(_)) => {}
+                Err(other) => prop_assert!(false, "{}", other),
+            }
+        }
     }
 }

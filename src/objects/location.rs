@@ -58,7 +58,7 @@ impl Location {
                 let unusable = |error: &dyn std::fmt::Display| {
                     Error::Unavailable(format!("object storage: `{}`: {error}", folder.display()))
                 };
-                std::fs::create_dir_all(folder).map_err(|error| unusable(&error))?;
+                super::make_folder(folder).map_err(|error| unusable(&error))?;
                 let store = LocalFileSystem::new_with_prefix(folder);
                 let store = store.map_err(|error| unusable(&error))?.with_fsync(true);
                 Ok((Arc::new(store), Path::default()))

@@ -11,7 +11,9 @@ mod location;
 mod peaks;
 mod spool;
 
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -157,12 +159,30 @@ async fn copy(spooled: &Spooled, writer: &mut BufWriter) -> std::io::Result<()> 
     writer.shutdown().await
 }
 
+/// Makes a folder that is for this process's user alone, since it holds what people said. Those above it
+/// are made as usual: others may have to pass.
+fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        // Another request was first.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 fn away(error: impl std::fmt::Display) -> Error {
     Error::Unavailable(format!("object storage: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     async fn spooled(objects: &Objects, bytes: &'static [u8]) -> Spooled {
@@ -177,6 +197,8 @@ mod tests {
         let location = Location::Local(folder.path().join("a b/objects"));
         let objects = Objects::new(location, folder.path().join("spool"));
         objects.check().await.expect("writable");
+        let mode = std::fs::metadata(folder.path().join("a b/objects"));
+        assert_eq!(mode.expect("a folder").permissions().mode() & 0o777, 0o700);
         let bytes = spooled(&objects, b"0123456789").await;
         objects.put("t/one", &bytes).await.expect("stored");
         for (range, expected) in [(0..10, "0123456789"), (2..5, "234")] {

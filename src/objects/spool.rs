@@ -29,7 +29,7 @@ pub struct Spooled {
 impl Spool {
     pub(super) async fn open(folder: PathBuf, limit_bytes: u64) -> Result<Self> {
         let opened = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&folder)?;
+            super::make_folder(&folder)?;
             tempfile::tempfile_in(&folder)
         });
         let file = opened

@@ -129,9 +129,11 @@ pub async fn keep(
         return Ok(Shown { recording, call });
     }
     let audio = objects.inspect(spooled).await?;
+    // A folder a month, so that none grows without end and none is left empty for each call.
     let object = format!(
-        "{}/{id}/{}.{}",
+        "{}/{}/{}.{}",
         scope.tenant(),
+        now.format("%Y-%m"),
         Uuid::new_v4(),
         audio.format.as_str()
     );
@@ -248,7 +250,7 @@ fn is_same(existing: &Recording, spooled: &Spooled, placement: Placement) -> boo
     existing.sha256 == spooled.sha256 && is_placed
 }
 
-/// Bytes that nobody can ask for any more. Those that stay cost space, not privacy of others.
+/// Removes bytes that nobody can ask for any more. If that fails they cost space and are never served.
 async fn discard(objects: &Objects, object: &str) {
     if let Err(error) = objects.delete(object).await {
         tracing::warn!(%error, object, "a recording that was replaced is still in object storage");
