@@ -8,7 +8,8 @@
 //! | `domain` | what we talk about | nothing of ours |
 //! | `samples` | sample calls: real ones reshaped, plausible ones generated | `domain` |
 //! | `store` | where it is kept: the only place that knows SQL | `domain` |
-//! | `services` | what is asked | `domain`, `store` |
+//! | `objects` | audio: its bytes in object storage, what they are, fetching them | `domain` |
+//! | `services` | what is asked | `domain`, `store`, `objects` |
 //! | `problem` | what went wrong, as it is told; extractors that refuse with it | `domain` |
 //! | `auth` | who asks | `domain`, `store`, `problem`, `app` |
 //! | `ingest` | writing faces: bytes to domain events | `domain`, `services`, `auth`, `problem`, `app` |
@@ -23,6 +24,8 @@ pub mod domain;
 pub mod samples;
 
 pub mod store;
+
+pub mod objects;
 
 pub mod services;
 

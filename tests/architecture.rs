@@ -13,6 +13,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "migrate.rs",
     "health.rs",
     "embedded",
+    "recordings/early.rs",
     "sessions/open.rs",
     "rollups/mod.rs",
     "live/sequence.rs",

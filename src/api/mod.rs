@@ -10,5 +10,6 @@ pub mod observability;
 pub mod operations;
 pub mod page;
 pub mod polled;
+pub mod recordings;
 pub mod traces;
 pub mod voice_sessions;

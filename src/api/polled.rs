@@ -144,7 +144,7 @@ impl Answer {
 }
 
 /// Whether the caller says that it has this answer (RFC 9110, weak comparison).
-fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+pub fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let given = headers
         .get_all(IF_NONE_MATCH)
         .iter()

@@ -82,11 +82,15 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
             header::CONTENT_TYPE,
             header::CACHE_CONTROL,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
             header::RANGE,
             header("x-api-key"),
             X_REQUEST_ID,
         ])
         .expose_headers([
+            header::ACCEPT_RANGES,
+            header::CONTENT_DISPOSITION,
+            header::CONTENT_RANGE,
             header::ETAG,
             header::LINK,
             header::RETRY_AFTER,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,10 +15,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::App;
+use crate::config::Settings;
 use crate::problem::{BodyLimit, Kind, Problem, throw_away};
 
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
+/// Takes whole recordings, which are larger and slower than anything else, and never in memory.
+const RECORDING: &str = "/v1/recordings/{callId}";
+
 #[derive(Clone)]
 pub(super) struct Limits {
     app: App,
@@ -48,11 +54,9 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
         return Problem::unavailable("the server is busy, try again shortly").into_response();
     };
     let settings = &limits.app.settings;
-    if declared_length(&request) > settings.body_limit_bytes {
-        let detail = format!(
-            "the body is larger than {} bytes",
-            settings.body_limit_bytes
-        );
+    let bounds = Bounds::of(&request, settings);
+    if declared_length(&request) > bounds.body_bytes {
+        let detail = format!("the body is larger than {} bytes", bounds.body_bytes);
         tokio::spawn(throw_away(request.into_body().into_data_stream()));
         return Problem::new(&Kind::TOO_LARGE, detail).into_response();
     }
@@ -60,9 +64,34 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     request
         .extensions_mut()
         .insert(BodyLimit(settings.body_limit_bytes));
-    match timeout(settings.request_timeout, next.run(request)).await {
+    match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_late(arrived.load(Ordering::Relaxed)),
+    }
+}
+
+/// What one request may take.
+struct Bounds {
+    body_bytes: usize,
+    time: Duration,
+}
+
+impl Bounds {
+    fn of(request: &Request, settings: &Settings) -> Self {
+        let path = request.extensions().get::<MatchedPath>();
+        let takes_audio =
+            request.method() == Method::PUT && path.is_some_and(|path| path.as_str() == RECORDING);
+        if takes_audio {
+            Self {
+                body_bytes: settings.recordings_limit_bytes,
+                time: settings.recordings_timeout,
+            }
+        } else {
+            Self {
+                body_bytes: settings.body_limit_bytes,
+                time: settings.request_timeout,
+            }
+        }
     }
 }
 

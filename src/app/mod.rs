@@ -16,6 +16,7 @@ use crate::api::polled::Polled;
 use crate::api::voice_sessions::export::Slots;
 use crate::auth::Keyring;
 use crate::config::Settings;
+use crate::objects::{Fetcher, Objects};
 use crate::services::live::Live;
 use crate::store::Store;
 use crate::store::ingest::Writer;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub polled: Polled,
     pub live: Live,
     pub exports: Slots,
+    pub objects: Objects,
+    pub fetcher: Fetcher,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -48,6 +51,8 @@ impl App {
         let polled = Polled::new(settings.cache_ttl);
         let writer = Writer::start(&store, settings.ingest_queue_bytes);
         let live = Live::new(store.clone(), settings.live_connections);
+        let objects = Objects::new(settings.recordings_location(), settings.spool_dir());
+        let fetcher = Fetcher::new(settings.recordings_rules.clone());
         Self(Arc::new(Parts {
             live,
             store,
@@ -55,6 +60,8 @@ impl App {
             writer,
             polled,
             exports: Slots::default(),
+            objects,
+            fetcher,
             clock,
             settings,
         }))

@@ -10,8 +10,10 @@ use crate::api::conversations;
 use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
+use crate::api::recordings;
 use crate::api::traces;
 use crate::api::voice_sessions;
+use crate::ingest;
 use crate::ingest::native;
 
 /// One operation.
@@ -44,8 +46,8 @@ pub enum Access {
     Admin,
 }
 
-use Access::{Admin, Ingestor, Public, Reader, Reviewer};
-use Verb::{Delete, Get, Patch, Post};
+use Access::{Admin, Ingestor, Public, Reader, Reviewer, Transcripts};
+use Verb::{Delete, Get, Patch, Post, Put};
 
 pub const ROUTES: &[Route] = &[
     route(Get, "/v1/observability/sessions", Reader, |m| {
@@ -147,6 +149,18 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Post, "/api/v1/live/tickets", Reader, |m| {
         on(m, live::tickets::handle)
+    }),
+    route(Get, "/v1/recordings/{callId}", Transcripts, |m| {
+        on(m, recordings::get::handle)
+    }),
+    route(Get, "/v1/recordings/{callId}/audio", Transcripts, |m| {
+        on(m, recordings::audio::handle)
+    }),
+    route(Put, "/v1/recordings/{callId}", Ingestor, |m| {
+        on(m, ingest::recordings::put)
+    }),
+    route(Delete, "/v1/recordings/{callId}", Admin, |m| {
+        on(m, recordings::delete::handle)
     }),
     route(Post, "/v1/ingest/events", Ingestor, |m| {
         on(m, native::events)

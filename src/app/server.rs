@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::{App, Clock, router};
 use crate::domain::Result;
 use crate::services::live;
+use crate::services::recordings;
 use crate::services::silence;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
@@ -21,6 +22,7 @@ use crate::telemetry;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
+const EARLY_EVERY: Duration = Duration::from_secs(60);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
@@ -149,6 +151,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| keep_rollups(store, clock, stop));
     start_live(app, tasks);
+    let early = app.clone();
+    tasks.every(EARLY_EVERY, move || drop_early(early.clone()));
     let app = app.clone();
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
 }
@@ -171,6 +175,14 @@ async fn end_silent(app: App) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended sessions of which nothing was heard any more"),
         Err(error) => tracing::warn!(%error, "silent sessions could not be ended"),
+    }
+}
+
+async fn drop_early(app: App) {
+    match recordings::drop_early(&app.store, &app.objects, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "dropped recordings whose calls never came"),
+        Err(error) => tracing::warn!(%error, "recordings without a call could not be dropped"),
     }
 }
 

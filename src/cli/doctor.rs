@@ -1,4 +1,4 @@
-//! `voxray doctor`: checks configuration, store and clock, and says what to do about what is wrong.
+//! `voxray doctor`: checks configuration, store, clock and recordings, and says what to do about what is wrong.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::app::Clock;
 use crate::cli::{Failure, open, print, recount};
 use crate::config::{LogFormat, Settings, StoreSettings};
+use crate::objects::Objects;
 use crate::store::embedded::Hold;
 use crate::store::{Schema, Server, Store};
 use crate::telemetry;
@@ -15,7 +16,7 @@ use crate::telemetry;
 const OLDEST_POSTGRES: u32 = 14;
 const SKEW_MAX_SECONDS: i64 = 2;
 
-/// Check configuration, store and clock
+/// Check configuration, store, clock and where recordings are kept
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  voxray doctor --json\n  voxray doctor --recount --repair\n\nExits with 1 if a check failed."
@@ -59,6 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Ok(settings) => {
             checks.push(ok("configuration", "every setting is well formed"));
             check_store(&arguments, &settings, &mut checks).await;
+            checks.push(check_recordings(&settings).await);
         }
         Err(error) => checks.push(failed("configuration", error.to_string())),
     }
@@ -103,6 +105,22 @@ async fn check_store(arguments: &Arguments, settings: &Settings, checks: &mut Ve
     store.close().await;
     if let Err(failure) = open::stop(postgres.embedded).await {
         checks.push(failed("store", failure.message));
+    }
+}
+
+async fn check_recordings(settings: &Settings) -> Check {
+    let location = settings.recordings_location();
+    let place = location.to_string();
+    if settings.recordings_url.is_none() && !settings.data_dir.exists() {
+        let detail = format!("{place} is not there yet: the first recording makes it");
+        return warning("recordings", detail);
+    }
+    match Objects::new(location, settings.spool_dir()).check().await {
+        Ok(()) => ok("recordings", format!("{place} can be written to")),
+        Err(error) => failed(
+            "recordings",
+            format!("{place} cannot be written to: {error}"),
+        ),
     }
 }
 

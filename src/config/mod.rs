@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use crate::objects::{Location, Rules};
+
 pub use args::{ServerSettings, StoreSettings};
 pub use table::{SETTINGS, Setting};
 
@@ -39,6 +41,12 @@ pub struct Settings {
     pub live_connections: usize,
     /// How long a live connection may take nothing.
     pub live_send_timeout: Duration,
+    /// None means below the data directory.
+    pub recordings_url: Option<Location>,
+    pub recordings_limit_bytes: usize,
+    pub recordings_timeout: Duration,
+    /// Whom recordings are fetched from.
+    pub recordings_rules: Rules,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +59,19 @@ pub enum LogFormat {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct SettingsError(pub Vec<String>);
+
+impl Settings {
+    /// Where recordings are kept.
+    pub fn recordings_location(&self) -> Location {
+        let given = self.recordings_url.clone();
+        given.unwrap_or_else(|| Location::below(&self.data_dir))
+    }
+
+    /// Where recordings lie that are on their way.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.data_dir.join("spool")
+    }
+}
 
 impl Default for Settings {
     /// Every default, as the table says it.

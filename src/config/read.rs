@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::table::SETTINGS;
 use super::{LogFormat, Settings, SettingsError};
+use crate::objects::{Location, Rules};
 use crate::store::embedded::default_data_dir;
 
 /// Where a value came from, as it is told in a complaint.
@@ -67,6 +68,22 @@ impl Sources {
             cache_ttl: Duration::from_millis(r.number("cache_ttl_ms", 0..=2000)),
             live_connections: r.number("live_connections_per_tenant", 1..=100_000),
             live_send_timeout: Duration::from_secs(r.number("live_send_timeout_seconds", 1..=300)),
+            recordings_url: r.checked("recordings_url", Location::FORM, |text| match text {
+                "" => Some(None),
+                _ => Location::parse(text).map(Some),
+            }),
+            recordings_limit_bytes: r.number("recordings_limit_bytes", 1024..=1 << 35),
+            recordings_timeout: Duration::from_secs(
+                r.number("recordings_timeout_seconds", 1..=86_400),
+            ),
+            recordings_rules: Rules {
+                allowed_hosts: r.checked(
+                    "recordings_allowed_hosts",
+                    "hosts such as `api.example.org` or `files.example.org:8443`, separated by commas",
+                    hosts,
+                ),
+                allow_private: r.parsed("recordings_allow_private", "`true` or `false`"),
+            },
         };
         if r.faults.is_empty() {
             Ok(settings)
@@ -178,4 +195,19 @@ fn origin(text: &str) -> Option<HeaderValue> {
     is_origin
         .then(|| HeaderValue::from_str(text).ok())
         .flatten()
+}
+
+fn hosts(text: &str) -> Option<Vec<String>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(host)
+        .collect()
+}
+
+/// A host and perhaps a port, as they stand in a URL.
+fn host(text: &str) -> Option<String> {
+    let authority: axum::http::uri::Authority = text.parse().ok()?;
+    let is_plain = !text.contains('@') && !text.ends_with(':') && !authority.host().is_empty();
+    is_plain.then(|| text.to_ascii_lowercase())
 }

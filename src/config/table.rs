@@ -152,4 +152,36 @@ pub const SETTINGS: &[Setting] = &[
         "10",
         "A socket or stream that takes nothing for so long is closed",
     ),
+    store(
+        "recordings_url",
+        "VOXRAY_RECORDINGS_URL",
+        "",
+        "Where recordings are kept: `file:///path`, or `s3://bucket/prefix` with the usual `AWS_...` \
+         variables [default: `recordings` below the data directory]",
+    ),
+    server(
+        "recordings_limit_bytes",
+        "VOXRAY_RECORDINGS_LIMIT_BYTES",
+        "536870912",
+        "Largest recording",
+    ),
+    server(
+        "recordings_timeout_seconds",
+        "VOXRAY_RECORDINGS_TIMEOUT_SECONDS",
+        "900",
+        "Longest time for taking one recording in",
+    ),
+    server(
+        "recordings_allowed_hosts",
+        "VOXRAY_RECORDINGS_ALLOWED_HOSTS",
+        "",
+        "Hosts that recordings may be fetched from, as `host` or `host:port`, separated by commas \
+         [default: none]",
+    ),
+    server(
+        "recordings_allow_private",
+        "VOXRAY_RECORDINGS_ALLOW_PRIVATE",
+        "false",
+        "Fetch recordings from private and loopback addresses too, if their host is allowed",
+    ),
 ];

@@ -18,6 +18,18 @@ pub enum Error {
     /// What is there already stands against it. The text says what.
     #[error("{0}")]
     Conflict(String),
+    /// It was there, and was deleted on purpose.
+    #[error("the {0} was deleted")]
+    Gone(&'static str),
+    /// It is not complete before the call has ended.
+    #[error("the call is still in progress")]
+    CallInProgress,
+    /// More than this server takes. The text says what is too much.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The content is of no kind that is taken here. The text says which are.
+    #[error("{0}")]
+    Unsupported(String),
     /// The tenant uses more than its share, so many bytes waiting: try again later.
     #[error("too much at once")]
     Throttled { limit: u64, retry_after: Duration },

@@ -68,6 +68,14 @@ fn is_spelling(name: &str) -> bool {
 /// The kind of id that native ingest carries.
 pub const NATIVE: &str = "native";
 
+/// Whether this is a session's id itself, in either of its spellings, and not a source's name for it.
+pub fn is_session_id(text: &str) -> bool {
+    let prefixed = text.strip_prefix("sess_").is_some_and(|hex| {
+        hex.len() == 32 && Uuid::try_parse(hex).is_ok_and(|u| !u.is_nil() && !u.is_max())
+    });
+    prefixed || hyphenated(text).is_some()
+}
+
 /// A UUID in its hyphenated form only (a trace id of 32 hex digits is none); nil and max are no ids.
 pub fn hyphenated(text: &str) -> Option<Uuid> {
     if text.len() != 36 {

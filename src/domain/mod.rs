@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod live;
 pub mod page;
 pub mod record;
+pub mod recording;
 pub mod review;
 pub mod session;
 pub mod span;

@@ -2,3 +2,4 @@
 //! `services::ingest`. Imports `domain`, `services`, `auth`, `problem`, `app`.
 
 pub mod native;
+pub mod recordings;

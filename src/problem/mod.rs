@@ -43,7 +43,7 @@ macro_rules! kinds {
     ($($name:ident = $status:ident, $code:literal, $title:literal;)*) => {
         impl Kind {
             $(pub const $name: Self = Self { status: StatusCode::$status, code: $code, title: $title };)*
-            /// All of them, one a status.
+            /// All of them. Of several with one status the first is the general one.
             pub const ALL: &'static [&'static Self] = &[$(&Self::$name),*];
         }
     };
@@ -57,8 +57,11 @@ kinds! {
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
     CONFLICT = CONFLICT, "conflict", "Conflict";
+    CALL_IN_PROGRESS = CONFLICT, "call_in_progress", "The call is still in progress";
+    GONE = GONE, "gone", "Deleted";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type";
+    RANGE_NOT_SATISFIABLE = RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "There is no such range";
     INVALID_CONTENT = UNPROCESSABLE_ENTITY, "invalid-content", "Invalid content";
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "Internal error";
@@ -182,6 +185,13 @@ impl From<Error> for Problem {
                     .with_faults(faults)
             }
             Error::Conflict(text) => Self::new(&Kind::CONFLICT, text),
+            Error::Gone(what) => Self::new(&Kind::GONE, format!("the {what} was deleted")),
+            Error::CallInProgress => Self::new(
+                &Kind::CALL_IN_PROGRESS,
+                "the call is still going on; its recording is complete once it has ended",
+            ),
+            Error::TooLarge(text) => Self::new(&Kind::TOO_LARGE, text),
+            Error::Unsupported(text) => Self::new(&Kind::UNSUPPORTED_MEDIA_TYPE, text),
             Error::Throttled { limit, retry_after } => {
                 let seconds = HeaderValue::from(retry_after.as_secs().max(1));
                 Self::new(

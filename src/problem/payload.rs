@@ -11,9 +11,9 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio_util::io::StreamReader;
+use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::{Kind, Problem};
 use crate::domain::Error;
@@ -72,6 +72,15 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
 }
 
 impl Upload {
+    /// As it arrives, decompressed and not counted: whoever takes it bounds it.
+    pub fn into_stream(self) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
+        let chunks = self.body.into_data_stream();
+        match self.coding {
+            Coding::Identity => Box::pin(chunks.map_err(io::Error::other)),
+            packed => Box::pin(ReaderStream::new(decoder(packed, chunks))),
+        }
+    }
+
     /// Reads it all. `count` is told of bytes before they are kept, and may refuse them.
     pub async fn read(
         self,

@@ -1,11 +1,12 @@
 //! What is asked: combines what the store knows into what the faces tell. No axum, no SQL. Imports
-//! `domain` and `store`.
+//! `domain`, `store` and `objects`.
 
 pub mod analytics;
 pub mod audit;
 pub mod export;
 pub mod ingest;
 pub mod live;
+pub mod recordings;
 pub mod reviews;
 pub mod sessions;
 pub mod silence;

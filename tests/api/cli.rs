@@ -296,6 +296,18 @@ async fn migrate_and_doctor_tell_the_state_of_the_store() {
     for name in ["configuration", "store", "migrations", "clock"] {
         assert_eq!(verdict(name), "ok", "{checks:#}");
     }
+    assert_eq!(verdict("recordings"), "warning", "{checks:#}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let url_of = |name: &str| format!("file://{}/{name}", folder.path().display());
+    std::fs::write(folder.path().join("file"), "no folder").expect("a file");
+    for (name, code, said) in [
+        ("audio", 0, "can be written to"),
+        ("file/x", 1, "cannot be written to"),
+    ] {
+        let recordings = format!("--recordings-url={}", url_of(name));
+        let doctor = run(&url, &["doctor", &recordings]).await.code(code);
+        assert!(doctor.out.contains(said), "{}", doctor.out);
+    }
     let away = run("postgres://nobody@127.0.0.1:1/none", &["doctor"])
         .await
         .code(1);

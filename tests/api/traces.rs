@@ -656,25 +656,26 @@ async fn a_long_trace_is_cut_and_says_so() {
     assert!(page.contains("The first 1000 of 5001 observations are shown."));
     assert_eq!(page.matches("<details").count(), 1_000);
     // So is one of few spans that say much.
-    let much = "x".repeat(3 << 20);
-    for n in 0..8 {
-        let attributes = json!({"attributes": {"output.value": much}});
-        send(
-            &ingestor,
-            &[with(span("heavy", &format!("s{n}"), at, at), attributes)],
-        )
-        .await;
+    let much = "x".repeat(250 << 10);
+    let spans: Vec<Value> = (0..80)
+        .map(|n| {
+            let attributes = json!({"attributes": {"output.value": much}});
+            with(span("heavy", &format!("s{n}"), at, at), attributes)
+        })
+        .collect();
+    for batch in spans.chunks(20) {
+        send(&ingestor, batch).await;
     }
     let path = format!("/v1/traces/session/{SESSION}/heavy");
     let heavy = acme.transcripts().await.get(&path).await.status(200).json();
     let shown = heavy["trace"]["observations"].as_array().map(Vec::len);
     assert_eq!(
         (shown, &heavy["trace"]["truncated"]),
-        (Some(6), &json!(true))
+        (Some(66), &json!(true))
     );
     let withheld = reader.get(&path).await.status(200).json();
     assert_eq!(
         withheld["trace"]["observations"].as_array().map(Vec::len),
-        Some(8)
+        Some(80)
     );
 }

@@ -183,11 +183,10 @@ impl Answer<'_> {
         if problem["status"] != self.status {
             faults.push(format!("the problem's status is {}", problem["status"]));
         }
-        let kind = Kind::ALL
-            .iter()
-            .find(|kind| kind.status.as_u16() == self.status);
-        let code = kind.map_or("none", |kind| kind.code);
-        if problem["type"] != format!("urn:voxray:problem:{code}") {
+        // Several kinds may share a status.
+        let is_of_status = |kind: &&&Kind| kind.status.as_u16() == self.status;
+        let mut codes = Kind::ALL.iter().filter(is_of_status).map(|kind| kind.code);
+        if !codes.any(|code| problem["type"] == format!("urn:voxray:problem:{code}")) {
             faults.push(format!("the problem's type is {}", problem["type"]));
         }
         if problem["requestId"] != self.header("x-request-id").unwrap_or_default() {

@@ -1,0 +1,25 @@
+//! `DELETE /v1/recordings/{callId}`
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::app::App;
+use crate::app::Now;
+use crate::auth::Admin;
+use crate::problem::Path;
+use crate::problem::Problem;
+use crate::problem::Query;
+use crate::services::recordings;
+
+pub async fn handle(
+    State(app): State<App>,
+    admin: Admin,
+    Now(now): Now,
+    Path(call_id): Path<String>,
+    query: Query,
+) -> Result<StatusCode, Problem> {
+    query.params().finish()?;
+    recordings::delete(&admin.scope, &app.objects, &call_id, now).await?;
+    tracing::info!(key.id = admin.key_id, "a recording was deleted");
+    Ok(StatusCode::NO_CONTENT)
+}

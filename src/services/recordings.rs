@@ -1,0 +1,258 @@
+//! Recordings: taking audio in, showing it, deleting it; and what becomes of audio whose call never came.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{Stream, StreamExt};
+use uuid::Uuid;
+
+use crate::domain::Error;
+use crate::domain::Fault;
+use crate::domain::Result;
+use crate::domain::ids::{SessionId, is_session_id};
+use crate::domain::recording::{Placement, Recording, is_call_sid};
+use crate::objects::{Fetcher, Objects, Spooled};
+use crate::store::recordings::{self, Call, Saved};
+use crate::store::{ContentScope, Scope, Store};
+
+/// For how long audio may wait for its call.
+const EARLY_KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// A recording, and the call that it belongs to once that is known.
+#[derive(Debug)]
+pub struct Shown {
+    pub recording: Recording,
+    pub call: Option<Call>,
+}
+
+impl Shown {
+    /// The call's SID where there is one, else what its source calls it.
+    pub fn call_id(&self) -> String {
+        let known = match &self.call {
+            Some(call) => call.call_sid.clone().or(Some(call.external_id.clone())),
+            None => self.recording.call_sid.clone(),
+        };
+        known.unwrap_or_else(|| self.recording.id.to_string())
+    }
+
+    /// A spelling of the call's id that needs no escaping in a path.
+    pub fn path_id(&self) -> String {
+        match (&self.call, &self.recording.call_sid) {
+            (Some(call), _) => call.id.prefixed(),
+            (None, Some(call_sid)) => call_sid.clone(),
+            (None, None) => self.recording.id.prefixed(),
+        }
+    }
+}
+
+/// Where a recording may be put, and what is there.
+pub struct Place {
+    call: Option<Call>,
+    id: SessionId,
+    call_sid: Option<String>,
+    existing: Option<Recording>,
+}
+
+/// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
+/// call SID or a UUID, which no other call will have.
+pub async fn place(scope: &Scope, reference: &str) -> Result<Place> {
+    let call = recordings::call(scope, reference).await?;
+    if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
+        return Err(Error::NotFound("call"));
+    }
+    let ids = ids(scope, call.as_ref(), reference);
+    let existing = recordings::find(scope, None, &ids).await?;
+    if existing
+        .as_ref()
+        .is_some_and(|existing| existing.is_deleted)
+    {
+        return Err(Error::Gone("recording"));
+    }
+    let call_sid = match &call {
+        Some(call) => call.call_sid.clone(),
+        None => is_call_sid(reference).then(|| reference.to_owned()),
+    };
+    Ok(Place {
+        id: existing.as_ref().map_or(ids[0], |existing| existing.id),
+        call,
+        call_sid,
+        existing,
+    })
+}
+
+/// Takes bytes as they come, up to a limit.
+pub async fn receive<E>(
+    objects: &Objects,
+    limit_bytes: u64,
+    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> Result<Spooled> {
+    let mut spool = objects.spool(limit_bytes).await?;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| {
+            let message = "broke off or does not decompress";
+            Error::Invalid(vec![Fault::body("body", message)])
+        })?;
+        spool.write(chunk).await?;
+    }
+    spool.finish().await
+}
+
+/// Takes the bytes behind a URL, up to a limit.
+pub async fn fetch(
+    objects: &Objects,
+    fetcher: &Fetcher,
+    limit_bytes: u64,
+    url: &str,
+) -> Result<Spooled> {
+    let spool = objects.spool(limit_bytes).await?;
+    fetcher.fetch(url, spool).await
+}
+
+/// Keeps the audio. The same bytes again change nothing; others take the place of what was there.
+pub async fn keep(
+    scope: &Scope,
+    objects: &Objects,
+    place: Place,
+    spooled: &Spooled,
+    placement: Placement,
+    now: DateTime<Utc>,
+) -> Result<Shown> {
+    let Place {
+        call,
+        id,
+        call_sid,
+        existing,
+    } = place;
+    if let Some(recording) = existing.filter(|existing| is_same(existing, spooled, placement)) {
+        return Ok(Shown { recording, call });
+    }
+    let audio = objects.inspect(spooled).await?;
+    // A folder a month, so that none grows without end and none is left empty for each call.
+    let object = format!(
+        "{}/{}/{}.{}",
+        scope.tenant(),
+        now.format("%Y-%m"),
+        Uuid::new_v4(),
+        audio.format.as_str()
+    );
+    objects.put(&object, spooled).await?;
+    let recording = Recording {
+        id,
+        call_sid,
+        is_deleted: false,
+        is_early: call.is_none(),
+        object,
+        audio,
+        size_bytes: i64::try_from(spooled.size_bytes).unwrap_or(i64::MAX),
+        sha256: spooled.sha256,
+        placement,
+        created_at: now,
+    };
+    match recordings::save(scope, &recording).await {
+        Ok(Saved::New) => {}
+        Ok(Saved::Replaced(old)) => discard(objects, &old).await,
+        Ok(Saved::Refused) => {
+            discard(objects, &recording.object).await;
+            return Err(Error::Gone("recording"));
+        }
+        Err(error) => {
+            discard(objects, &recording.object).await;
+            return Err(error);
+        }
+    }
+    Ok(Shown { recording, call })
+}
+
+/// The recording of a call that is over.
+pub async fn show(scope: &Scope, content: &ContentScope, reference: &str) -> Result<Shown> {
+    let call = recordings::call(scope, reference).await?;
+    if call.as_ref().is_some_and(|call| !call.status.is_final()) {
+        return Err(Error::CallInProgress);
+    }
+    let recording = existing(scope, Some(content), call.as_ref(), reference).await?;
+    Ok(Shown { recording, call })
+}
+
+/// Some of a recording's bytes, as they come.
+pub async fn bytes(
+    objects: &Objects,
+    recording: &Recording,
+    range: Range<u64>,
+) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + 'static> {
+    objects.get(&recording.object, range).await
+}
+
+/// Deletes the audio for good: first the bytes, so that nothing is left if this is cut short.
+pub async fn delete(
+    scope: &Scope,
+    objects: &Objects,
+    reference: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let call = recordings::call(scope, reference).await?;
+    let recording = existing(scope, None, call.as_ref(), reference).await?;
+    objects.delete(&recording.object).await?;
+    recordings::mark_deleted(scope, recording.id, now).await
+}
+
+/// Those of the sessions that can be listened to.
+pub async fn has_recordings(scope: &Scope, sessions: &[SessionId]) -> Result<HashSet<SessionId>> {
+    recordings::recorded(scope, sessions).await
+}
+
+/// Drops audio whose call has not come within a day. Answers how many.
+pub async fn drop_early(store: &Store, objects: &Objects, now: DateTime<Utc>) -> Result<usize> {
+    let mut dropped = 0;
+    for one in recordings::early(store, now - EARLY_KEPT).await? {
+        if one.has_call {
+            recordings::settle(&one.scope, one.id).await?;
+        } else {
+            objects.delete(&one.object).await?;
+            recordings::forget(&one.scope, one.id, &one.object).await?;
+            dropped += 1;
+        }
+    }
+    Ok(dropped)
+}
+
+async fn existing(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    call: Option<&Call>,
+    reference: &str,
+) -> Result<Recording> {
+    let ids = ids(scope, call, reference);
+    let found = recordings::find(scope, content, &ids).await?;
+    let recording = found.ok_or(Error::NotFound("recording"))?;
+    if recording.is_deleted {
+        return Err(Error::Gone("recording"));
+    }
+    Ok(recording)
+}
+
+/// Under which ids a call's recording may be: never none.
+fn ids(scope: &Scope, call: Option<&Call>, reference: &str) -> Vec<SessionId> {
+    match call {
+        Some(call) => {
+            let early = call.call_sid.as_deref();
+            let early = early.map(|sid| recordings::early_id(scope, sid));
+            [call.id].into_iter().chain(early).collect()
+        }
+        None if is_call_sid(reference) => vec![recordings::early_id(scope, reference)],
+        None => vec![SessionId::from_reference(scope.tenant(), reference)],
+    }
+}
+
+fn is_same(existing: &Recording, spooled: &Spooled, placement: Placement) -> bool {
+    let is_placed = placement == Placement::default() || placement == existing.placement;
+    existing.sha256 == spooled.sha256 && is_placed
+}
+
+/// Removes bytes that nobody can ask for any more. If that fails they cost space and are never served.
+async fn discard(objects: &Objects, object: &str) {
+    if let Err(error) = objects.delete(object).await {
+        tracing::warn!(%error, object, "a recording that was replaced is still in object storage");
+    }
+}
