@@ -24,10 +24,11 @@ pub enum Action {
     KeyCreate,
     KeyRotate,
     KeyRevoke,
+    RecordingDelete,
 }
 
 impl Action {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -35,6 +36,7 @@ impl Action {
         Self::KeyCreate,
         Self::KeyRotate,
         Self::KeyRevoke,
+        Self::RecordingDelete,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Action {
             Self::KeyCreate => "key.create",
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
+            Self::RecordingDelete => "recording.delete",
         }
     }
 
@@ -57,6 +60,7 @@ impl Action {
                 "evaluation"
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
+            Self::RecordingDelete => "recording",
         }
     }
 }

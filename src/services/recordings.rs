@@ -189,12 +189,14 @@ pub async fn delete(
     scope: &Scope,
     objects: &Objects,
     reference: &str,
+    key_id: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let call = recordings::call(scope, reference).await?;
     let recording = existing(scope, None, call.as_ref(), reference).await?;
-    objects.delete(&recording.object).await?;
-    recordings::mark_deleted(scope, recording.id, now).await
+    // First the row: nobody must be promised audio that is gone.
+    recordings::mark_deleted(scope, recording.id, key_id, now).await?;
+    objects.delete(&recording.object).await
 }
 
 /// Those of the sessions that can be listened to.

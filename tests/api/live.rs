@@ -127,8 +127,12 @@ impl Socket {
     /// Reads on until the server ends it.
     async fn end(&mut self) -> Ended {
         loop {
-            if let Err(ended) = self.next().await {
-                return ended;
+            // What comes before is not looked at: that takes time, and the server does not wait for ever.
+            match timeout(PATIENCE, self.0.next()).await.expect("an end") {
+                Some(Ok(Message::Close(frame))) => return Ended::Closed(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return Ended::Broken,
+                None => return Ended::Closed(None),
             }
         }
     }

@@ -458,6 +458,38 @@ async fn what_is_deleted_is_gone_for_good() {
 }
 
 #[tokio::test]
+async fn conversations_say_what_can_be_listened_to_and_the_log_who_deleted_it() {
+    let studio = Studio::open().await;
+    let client = studio.anybody().await;
+    call(&client, "heard", Some(SID), "completed").await;
+    call(&client, "unheard", None, "completed").await;
+    put(&client, SID, file(WAV)).await.status(200);
+    let list = client.get("/api/v1/conversations").await.status(200).json();
+    let recorded: Vec<&Value> = list["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| item["has_recording"] == true)
+        .collect();
+    assert_eq!(recorded.len(), 1, "{list}");
+    let path = "/api/v1/conversations/heard";
+    let heard = client.get(path).await.status(200).json();
+    assert_eq!(heard["id"], recorded[0]["id"]);
+    let audio = heard["recording"]["audio_url"].as_str().expect("a path");
+    assert_eq!(client.get(audio).await.status(200).body, file(WAV));
+    let unheard = client.get("/api/v1/conversations/unheard").await;
+    assert_eq!(unheard.status(200).json()["recording"], Value::Null);
+
+    delete(&client, SID).await.status(204);
+    let heard = client.get(path).await.status(200).json();
+    assert_eq!(heard["has_recording"], false);
+    let log = client.get("/api/v1/audit-log?action=recording.delete");
+    let log = log.await.status(200).json();
+    assert_eq!(log["data"].as_array().map(Vec::len), Some(1), "{log}");
+    assert_eq!(log["data"][0]["object_type"], "recording");
+}
+
+#[tokio::test]
 async fn nobody_hears_a_neighbours_call() {
     let studio = Studio::open().await;
     let (one, other) = (

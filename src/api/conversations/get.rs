@@ -1,5 +1,7 @@
 //! `GET /api/v1/conversations/{id}`
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,12 +14,14 @@ use crate::app::App;
 use crate::auth::Reader;
 use crate::domain::event::Source;
 use crate::domain::history::Step;
+use crate::domain::ids::SessionId;
 use crate::domain::items::{Interruption, ServiceError};
 use crate::domain::record::Record;
 use crate::problem::Json;
 use crate::problem::Path;
 use crate::problem::Problem;
 use crate::problem::Query;
+use crate::services::recordings;
 use crate::services::sessions;
 
 pub async fn handle(
@@ -29,13 +33,15 @@ pub async fn handle(
     query.params().finish()?;
     let content = reader.content.as_ref();
     let (record, history) = sessions::with_history(&reader.scope, content, &id).await?;
-    Ok(Json(Conversation::of(record, history)))
+    let recorded = recordings::has_recordings(&reader.scope, &[record.id]).await?;
+    Ok(Json(Conversation::of(record, history, &recorded)))
 }
 
 #[derive(Serialize)]
 pub struct Conversation {
     #[serde(flatten)]
     item: Item,
+    recording: Option<RecordingBody>,
     summary: Option<String>,
     extracted: Value,
     metadata: Value,
@@ -47,6 +53,12 @@ pub struct Conversation {
     status_history: Vec<StepBody>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+}
+
+#[derive(Serialize)]
+struct RecordingBody {
+    url: String,
+    audio_url: String,
 }
 
 #[derive(Serialize)]
@@ -82,13 +94,16 @@ struct StepBody {
 }
 
 impl Conversation {
-    fn of(record: Record, history: Vec<Step>) -> Self {
-        let item = Item::from(item::headline(&record));
+    fn of(record: Record, history: Vec<Step>, recorded: &HashSet<SessionId>) -> Self {
+        let item = Item::of(item::headline(&record), recorded);
+        let can_listen = recorded.contains(&record.id) && !record.content_withheld;
+        let recording = can_listen.then(|| RecordingBody::of(record.id));
         let mut session = record.session;
         let is_over = session.status.is_final();
         let agent = session.agent_key;
         Self {
             item,
+            recording,
             summary: session.summary,
             extracted: session.extra.remove("extracted").unwrap_or_default(),
             metadata: session.extra.remove("metadata").unwrap_or_default(),
@@ -115,6 +130,16 @@ impl Conversation {
                 .collect(),
             status_history: history.into_iter().map(StepBody::from).collect(),
             content_withheld: record.content_withheld,
+        }
+    }
+}
+
+impl RecordingBody {
+    fn of(session: SessionId) -> Self {
+        let url = format!("/v1/recordings/{}", session.prefixed());
+        Self {
+            audio_url: format!("{url}/audio"),
+            url,
         }
     }
 }

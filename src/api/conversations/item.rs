@@ -1,8 +1,11 @@
 //! What the list and the detail have in common: a conversation's metadata.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use crate::api::format;
+use crate::domain::ids::SessionId;
 use crate::domain::record::{Headline, Record};
 use crate::domain::session::Workflow;
 
@@ -24,6 +27,7 @@ pub struct Item {
     turns: i32,
     tags: Vec<String>,
     reviewed: bool,
+    has_recording: bool,
 }
 
 #[derive(Serialize)]
@@ -33,8 +37,8 @@ struct WorkflowBody {
     name: Option<String>,
 }
 
-impl From<Headline> for Item {
-    fn from(headline: Headline) -> Self {
+impl Item {
+    pub fn of(headline: Headline, recorded: &HashSet<SessionId>) -> Self {
         Self {
             id: headline.id.to_string(),
             status: headline.status.as_str(),
@@ -51,6 +55,7 @@ impl From<Headline> for Item {
             turns: headline.turns,
             tags: headline.tags,
             reviewed: headline.reviewed,
+            has_recording: recorded.contains(&headline.id),
         }
     }
 }

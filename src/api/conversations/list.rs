@@ -12,12 +12,14 @@ use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
 use crate::domain::fields::{CHANNELS, STATUSES};
+use crate::domain::ids::SessionId;
 use crate::domain::record::Filter;
 use crate::domain::session::Status;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
 use crate::problem::Query;
+use crate::services::recordings;
 use crate::services::sessions;
 
 /// Not a state of the call, but what the console calls a call that somebody has evaluated.
@@ -51,7 +53,10 @@ pub async fn handle(
     let last = slice.items.last().filter(|_| slice.more);
     let next_cursor = last.map(|item| page::cursor::encode(item.key(), &question));
     let link = page::link_to_next(&uri, "cursor", next_cursor.as_deref());
-    let data = slice.items.into_iter().map(Item::from).collect();
+    let ids: Vec<SessionId> = slice.items.iter().map(|item| item.id).collect();
+    let recorded = recordings::has_recordings(&reader.scope, &ids).await?;
+    let items = slice.items.into_iter();
+    let data = items.map(|item| Item::of(item, &recorded)).collect();
     let body = Json(List {
         data,
         next_cursor,

@@ -26,7 +26,9 @@ const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// A client from which nothing came for so long, not even answers to pings, is gone.
 const GONE_AFTER: Duration = Duration::from_secs(50);
 /// How long the last frame may take, and its answer.
-const PART_WITHIN: Duration = Duration::from_secs(3);
+const PART_WITHIN: Duration = Duration::from_secs(10);
+/// The same where the server stops, which waits for everybody.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 pub async fn handle(
     State(app): State<App>,
@@ -78,7 +80,11 @@ async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
-    let _ = timeout(PART_WITHIN, part).await;
+    let within = match parting {
+        Parting::Stopping => STOP_WITHIN,
+        _ => PART_WITHIN,
+    };
+    let _ = timeout(within, part).await;
 }
 
 /// Ends well when the client leaves.

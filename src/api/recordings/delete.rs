@@ -19,7 +19,7 @@ pub async fn handle(
     query: Query,
 ) -> Result<StatusCode, Problem> {
     query.params().finish()?;
-    recordings::delete(&admin.scope, &app.objects, &call_id, now).await?;
-    tracing::info!(key.id = admin.key_id, "a recording was deleted");
+    let (scope, key_id) = (&admin.scope, &admin.key_id);
+    recordings::delete(scope, &app.objects, &call_id, key_id, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }

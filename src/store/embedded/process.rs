@@ -62,6 +62,11 @@ pub(super) fn is_postmaster(pid: i32, data: &Path) -> bool {
         }
 }
 
+/// A process on its way out has no arguments any more, but is still there for a moment.
+pub(super) fn is_leaving(pid: i32) -> bool {
+    has_proc() && is_alive(pid) && arguments(pid).iter().all(Vec::is_empty)
+}
+
 /// The number in an old file stands in the way of a new postmaster: its process is a zombie or a
 /// stranger, and Postgres's own check takes either for a live server.
 pub(super) fn blocks_in_vain(pid: i32, data: &Path) -> bool {

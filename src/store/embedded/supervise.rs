@@ -12,7 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::cluster::{Cluster, connect_options};
 use super::error::{EmbeddedError, Result};
-use super::process::{PidFile, blocks_in_vain, is_postmaster, orphaned_backends, signal};
+use super::process::{
+    PidFile, blocks_in_vain, is_leaving, is_postmaster, orphaned_backends, signal,
+};
 
 const POLL: Duration = Duration::from_millis(10);
 /// Replaying the log after a crash may honestly take minutes.
@@ -55,7 +57,7 @@ impl Postmaster {
         match &mut self.child {
             // An error means that somebody else has reaped it.
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            None => !is_postmaster(self.pid, &self.data),
+            None => !is_postmaster(self.pid, &self.data) && !is_leaving(self.pid),
         }
     }
 

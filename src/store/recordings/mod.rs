@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use crate::domain::Error;
 use crate::domain::Result;
+use crate::domain::audit::{Action, Deed};
 use crate::domain::ids::SessionId;
 use crate::domain::recording::{Audio, Placement, Recording, is_call_sid};
 use crate::domain::session::Status;
+use crate::store::audit;
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, read};
 use crate::store::scope::{ContentScope, Scope};
@@ -213,9 +215,15 @@ pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
     Ok(saved)
 }
 
-/// Remembers that a recording was deleted, and forgets what it looked like.
-pub async fn mark_deleted(scope: &Scope, id: SessionId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
+/// Remembers that a recording was deleted and who did it, and forgets what it looked like.
+pub async fn mark_deleted(
+    scope: &Scope,
+    id: SessionId,
+    key_id: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut transaction = scope.pool.begin().await.map_err(failure)?;
+    let marked = sqlx::query!(
         "update recordings
             set status = $3, deleted_at = $4, is_early = false, peaks = null
           where tenant_id = $1 and id = $2 and status <> $3",
@@ -224,10 +232,20 @@ pub async fn mark_deleted(scope: &Scope, id: SessionId, now: DateTime<Utc>) -> R
         DELETED,
         now,
     )
-    .execute(&scope.pool)
+    .execute(&mut *transaction)
     .await
     .map_err(failure)?;
-    Ok(())
+    if marked.rows_affected() > 0 {
+        let deed = Deed {
+            at: now,
+            actor: key_id.to_owned(),
+            action: Action::RecordingDelete,
+            object_id: id.to_string(),
+            fields: Vec::new(),
+        };
+        audit::append(&mut transaction, scope.tenant, deed).await?;
+    }
+    transaction.commit().await.map_err(failure)
 }
 
 /// Those of the sessions whose audio is there.

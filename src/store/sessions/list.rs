@@ -60,9 +60,9 @@ impl Place {
     }
 }
 
-/// Runs one statement for lines of a list: the columns of sessions `s`, and the rest of it.
+/// Runs one statement for lines of a list: the columns of sessions `s`, where they come from, and the rest of it.
 macro_rules! lines {
-    ($pool:expr, [$($rest:tt)+], $($argument:expr),+ $(,)?) => {
+    ($pool:expr, $from:literal, [$($rest:tt)+], $($argument:expr),+ $(,)?) => {
         read($pool, || {
             sqlx::query_as!(
                 Row,
@@ -75,7 +75,8 @@ macro_rules! lines {
                              else s.tags
                         end as \"tags!\",
                         s.evaluation_count, s.fact_bytes
-                   from " + $($rest)+,
+                   from " + $from + "
+                  where s.tenant_id = $1 " + $($rest)+,
                 $($argument,)+
             )
             .fetch_all($pool)
@@ -91,9 +92,8 @@ macro_rules! rows {
     ($scope:expr, $filter:expr, $place:expr, $from:literal, $more:literal $(, $own:expr)*) => {
         lines!(
             &$scope.analytics,
-            [$from + "
-                  where s.tenant_id = $1
-                    and ($2::text is null or s.agent_key = $2)
+            $from,
+            ["and ($2::text is null or s.agent_key = $2)
                     and ($3::text is null or s.status = $3)
                     and (not $4::boolean or s.evaluation_count > 0)
                     and ($5::text is null or s.channel = $5)
@@ -184,9 +184,8 @@ async fn newest(scope: &Scope, place: Place) -> Result<Vec<Row>> {
         (Some(before), Some(before_id)) => {
             lines!(
                 &scope.pool,
-                ["sessions s
-                   where s.tenant_id = $1
-                     and (s.started_at, s.id) < ($2, $3)
+                "sessions s",
+                ["and (s.started_at, s.id) < ($2, $3)
                    order by s.started_at desc, s.id desc
                    limit $4"],
                 scope.tenant.0,
@@ -199,9 +198,8 @@ async fn newest(scope: &Scope, place: Place) -> Result<Vec<Row>> {
         _ => {
             lines!(
                 &scope.pool,
-                ["sessions s
-                   where s.tenant_id = $1
-                   order by s.started_at desc, s.id desc
+                "sessions s",
+                ["order by s.started_at desc, s.id desc
                    limit $2 offset $3"],
                 scope.tenant.0,
                 place.rows,
