@@ -71,7 +71,7 @@ macro_rules! lines {
                         -- What people wrote lies over what sources say.
                         case when s.has_edits
                              then coalesce((select e.tags from session_edits e
-                                             where e.tenant_id = s.tenant_id and e.session_id = s.id), s.tags)
+                                             where e.tenant_id = $1 and e.session_id = s.id), s.tags)
                              else s.tags
                         end as \"tags!\",
                         s.evaluation_count, s.fact_bytes
