@@ -75,7 +75,7 @@ async fn write(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let content = ContentScope::for_operator(store);
-    let mut export = Export::new(scope, Some(&content), Filter::default());
+    let mut export = Export::new(scope, Some(&content), Filter::default()).await?;
     out.write_all(&format.head()?)?;
     while let Some(records) = export.next().await? {
         out.write_all(&format.lines(records)?)?;

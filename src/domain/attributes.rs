@@ -261,13 +261,32 @@ fn fill_members(
     all
 }
 
+/// Deeper JSON in a text stays a text: what it is put into must still be readable.
+const DEPTH_MAX: usize = 64;
+
 /// JSON that a source wrote into a text.
 fn unpacked(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.starts_with(['{', '[', '"']) => {
-            serde_json::from_str(text).unwrap_or_else(|_| value.clone())
-        }
+        Value::String(text) if text.starts_with(['{', '[', '"']) => serde_json::from_str(text)
+            .ok()
+            .filter(|inner| is_storable(inner, DEPTH_MAX))
+            .unwrap_or_else(|| value.clone()),
         _ => value.clone(),
+    }
+}
+
+/// Whether a value is no deeper than that, and without NUL, which no column takes.
+fn is_storable(value: &Value, depth: usize) -> bool {
+    let is_clean = |text: &str| !text.contains('\0');
+    match value {
+        Value::String(text) => is_clean(text),
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_storable(item, depth - 1)),
+        Value::Object(members) => {
+            let mut members = members.iter();
+            depth > 0
+                && members.all(|(name, value)| is_clean(name) && is_storable(value, depth - 1))
+        }
+        _ => true,
     }
 }
 

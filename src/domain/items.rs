@@ -189,6 +189,15 @@ pub fn covered_ms(intervals: impl Iterator<Item = (i32, i32)>) -> f64 {
     covered as f64
 }
 
+/// Longest text that may be a code.
+const CODE_MAX: usize = 64;
+
+/// Whether a text can only be a name that a program gave. What somebody said has a space in it, or more.
+pub fn is_code(text: &str) -> bool {
+    let may_be = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    (1..=CODE_MAX).contains(&text.len()) && text.chars().all(may_be)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::SessionId;
+use crate::domain::items::is_code;
 use crate::domain::session::Status;
 
 /// What an event tells. The numbers are stored.
@@ -155,6 +156,16 @@ pub struct Call {
     pub errors: i32,
 }
 
+impl Call {
+    /// Without what may be somebody's words.
+    pub fn withheld(self) -> Self {
+        Self {
+            end_reason: self.end_reason.filter(|reason| is_code(reason)),
+            ..self
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Utterance {
     pub index: i32,
@@ -178,8 +189,10 @@ pub struct Failure {
 impl Failure {
     /// Without what was said: the code takes the message's place.
     pub fn withheld(self) -> Self {
+        let code = self.code.filter(|code| is_code(code));
         Self {
-            message: self.code.clone(),
+            message: code.clone(),
+            code,
             content_withheld: true,
             ..self
         }
@@ -190,7 +203,7 @@ impl Event {
     /// As somebody is told who may not see what was said.
     pub fn withheld(&self) -> Self {
         let detail = match &self.detail {
-            Detail::Call(call) => Detail::Call(call.clone()),
+            Detail::Call(call) => Detail::Call(call.clone().withheld()),
             Detail::Error(failure) => Detail::Error(failure.clone().withheld()),
             Detail::Transcript(_) | Detail::Gone => Detail::Gone,
         };

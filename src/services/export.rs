@@ -7,6 +7,7 @@ use crate::domain::Result;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Start};
 use crate::domain::record::{Filter, Headline, Key, Record};
+use crate::services::sessions::check_words;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::sessions;
@@ -32,15 +33,20 @@ pub struct Export {
 }
 
 impl Export {
-    pub fn new(scope: &Scope, content: Option<&ContentScope>, filter: Filter) -> Self {
-        Self {
+    pub async fn new(
+        scope: &Scope,
+        content: Option<&ContentScope>,
+        filter: Filter,
+    ) -> Result<Self> {
+        check_words(scope, &filter).await?;
+        Ok(Self {
             scope: scope.in_bulk(),
             content: content.cloned(),
             filter,
             start: Some(Start::Beginning),
             waiting: VecDeque::new(),
             batch: (BATCH_SESSIONS, BATCH_TURNS),
-        }
+        })
     }
 
     /// Just these, in batches bounded by what was said.

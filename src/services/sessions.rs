@@ -76,7 +76,7 @@ pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
 }
 
 /// Refuses a search that names no word which must be there.
-async fn check_words(scope: &Scope, filter: &Filter) -> Result<()> {
+pub async fn check_words(scope: &Scope, filter: &Filter) -> Result<()> {
     match &filter.words {
         Some(words) if !sessions::is_searchable(scope, words).await? => {
             let message = "must have a word that is to be found";

@@ -9,7 +9,7 @@ use super::{Batch, Seat, Told};
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::analytics::Dimensions;
-use crate::domain::live::{Detail, Event, Kind};
+use crate::domain::live::{Detail, Event};
 use crate::store::ContentScope;
 use crate::store::Grant;
 use crate::store::Scope;
@@ -144,8 +144,7 @@ impl Feed {
 
     /// Whether a batch has all that this watcher may see.
     fn may_take(&self, batch: &Batch) -> bool {
-        let needs = |event: &Arc<Event>| matches!(event.kind, Kind::Transcript | Kind::Error);
-        self.content.is_none() || batch.has_content || !batch.events.iter().any(needs)
+        self.content.is_none() || batch.has_content || batch.events.is_empty()
     }
 
     /// A page from the store; `known` is the number up to which there must be something.

@@ -99,7 +99,11 @@ pub async fn page(
                 let status = Status::parse(&row.status)
                     .ok_or_else(|| unreadable("live_events.status", &row.status))?;
                 let call = calls.get(&row.session_id).cloned();
-                call.map(|call| Detail::Call(Call { status, ..call }))
+                let call = call.map(|call| Call { status, ..call });
+                call.map(|call| match content {
+                    Some(_) => Detail::Call(call),
+                    None => Detail::Call(call.withheld()),
+                })
             }
         };
         events.push(Event {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::items::ServiceError;
+use crate::domain::items::{ServiceError, is_code};
 use crate::domain::record::Record;
 
 const SESSION_SHOWN: [&str; 8] = [
@@ -162,15 +162,6 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
             _ => {}
         }
     }
-}
-
-/// Longest text that may be a code.
-const CODE_MAX: usize = 64;
-
-/// Whether a text can only be a name that a program gave. What somebody said has a space in it, or more.
-fn is_code(text: &str) -> bool {
-    let may_be = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-    (1..=CODE_MAX).contains(&text.len()) && text.chars().all(may_be)
 }
 
 /// All but the last digits of a number, or of an address of another kind.

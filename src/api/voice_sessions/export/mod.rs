@@ -29,9 +29,12 @@ pub async fn handle(
     let format = params.choice("format", &Format::ALL, Format::as_str);
     let filter = list::filter(&mut params);
     params.finish()?;
+    if filter.words.is_some() {
+        reader.transcripts()?;
+    }
     let format = format.unwrap_or(Format::Jsonl);
     let slot = app.exports.take(reader.scope.tenant())?;
-    let mut export = Export::new(&reader.scope, reader.content.as_ref(), filter);
+    let mut export = Export::new(&reader.scope, reader.content.as_ref(), filter).await?;
     // Before anything is sent, so that a store that is away is told as a problem.
     let first = export.next().await?;
     let name = format!(
