@@ -349,6 +349,18 @@ async fn trouble_in_between_breaks_the_connection_off() {
 }
 
 #[tokio::test]
+async fn a_search_needs_the_right_to_what_was_said_here_too() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let path = format!("{EXPORT}?q=refund");
+    let answer = acme.reader().await.get(&path).await;
+    answer.problem(403, "missing-scope");
+    let path = format!("{EXPORT}?q=-refund");
+    let answer = acme.transcripts().await.get(&path).await;
+    answer.problem(400, "invalid-request");
+}
+
+#[tokio::test]
 async fn the_formats_are_those_of_the_document() {
     let schema = crate::support::contract::operation("GET", EXPORT)
         .0

@@ -329,6 +329,28 @@ async fn what_was_said_needs_the_right_to_it() {
     let mut again = connect(&server, "/ws/calls?after=0", &key).await;
     again.message().await;
     assert_eq!(again.until("call.failed").await, less);
+
+    // Whatever else may be somebody's words: a reason that is no code, a code that is none.
+    let mut worded = call("worded", "failed", &[]);
+    worded["session"]["endReason"] = json!("secret words of the caller");
+    worded["errors"] =
+        json!([{ "id": "e", "level": "error", "service": "llm", "code": "secret words too" }]);
+    write(&acme.ingestor().await, worded).await;
+    let all = full.until("call.failed").await;
+    assert!(
+        json!(all)
+            .to_string()
+            .contains("secret words of the caller")
+    );
+    let mut later = connect(&server, "/ws/calls?after=4", &key).await;
+    later.message().await;
+    for bare in [&mut bare, &mut later] {
+        let less = bare.until("call.failed").await;
+        assert!(
+            !json!(less).to_string().contains("secret words"),
+            "{less:?}"
+        );
+    }
 }
 
 #[tokio::test]
