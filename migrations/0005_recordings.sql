@@ -30,3 +30,12 @@ create table recordings (
 
 -- Few rows whatever the history: what waits for its call.
 create index recordings_early on recordings (tenant_id, created_at) where is_early;
+
+-- Objects that no recording names, or will name: noted before they are stored and whenever a recording lets
+-- go of one, so that whatever is cut short in between, nothing stays in object storage unseen.
+create table recording_leftovers (
+    tenant_id   uuid        not null references tenants (id),
+    object_path text        not null,
+    due_at      timestamptz not null,
+    primary key (tenant_id, object_path)
+);

@@ -52,7 +52,6 @@ create table audit_log (
     primary key (tenant_id, seq)
 );
 
-create index audit_log_by_time   on audit_log (tenant_id, at desc, seq desc);
-create index audit_log_by_object on audit_log (tenant_id, object_id, at desc, seq desc);
-create index audit_log_by_actor  on audit_log (tenant_id, actor, at desc, seq desc);
-create index audit_log_by_action on audit_log (tenant_id, action, at desc, seq desc);
+create index audit_log_by_object on audit_log (tenant_id, object_id, seq desc);
+create index audit_log_by_actor  on audit_log (tenant_id, actor, seq desc);
+create index audit_log_by_action on audit_log (tenant_id, action, seq desc);

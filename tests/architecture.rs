@@ -14,6 +14,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "health.rs",
     "embedded",
     "recordings/early.rs",
+    "recordings/leftovers.rs",
     "sessions/open.rs",
     "rollups/mod.rs",
     "live/sequence.rs",

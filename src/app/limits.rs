@@ -23,16 +23,21 @@ const VITAL: [&str; 2] = ["/healthz", "/readyz"];
 /// Takes whole recordings, which are larger and slower than anything else, and never in memory.
 const RECORDING: &str = "/v1/recordings/{callId}";
 
+/// Recordings that are taken in at once.
+const UPLOADS_MAX: usize = 64;
+
 #[derive(Clone)]
 pub(super) struct Limits {
     app: App,
     free: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Limits {
     pub fn new(app: &App) -> Self {
         Self {
             free: Arc::new(Semaphore::new(app.settings.concurrency_limit)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             app: app.clone(),
         }
     }
@@ -50,7 +55,14 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
         return Problem::unavailable("the store is not ready yet, try again shortly")
             .into_response();
     }
-    let Ok(_permit) = limits.free.try_acquire() else {
+    // Uploads may take long: they must not use up what everybody else needs.
+    let is_upload = path == Some(RECORDING) && request.method() == Method::PUT;
+    let free = if is_upload {
+        &limits.uploads
+    } else {
+        &limits.free
+    };
+    let Ok(_permit) = free.try_acquire() else {
         return Problem::unavailable("the server is busy, try again shortly").into_response();
     };
     let settings = &limits.app.settings;

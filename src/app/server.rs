@@ -184,6 +184,10 @@ async fn drop_early(app: App) {
         Ok(count) => tracing::info!(count, "dropped recordings whose calls never came"),
         Err(error) => tracing::warn!(%error, "recordings without a call could not be dropped"),
     }
+    let removed = recordings::remove_leftovers(&app.store, &app.objects, app.clock.now());
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "audio that nobody needs could not be looked for");
+    }
 }
 
 /// Keeps the rollups as long as no other process on this store does.

@@ -101,7 +101,7 @@ impl EvaluationChange {
         let one = evaluation;
         for (name, value) in self.0 {
             match name.as_str() {
-                "reviewer" => one.reviewer = text(value),
+                "reviewer" => one.reviewer = text(value).filter(|name| !name.trim().is_empty()),
                 "score" => one.score = value.as_f64(),
                 "verdict" => one.verdict = text(value),
                 "labels" => one.labels = texts(value),

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error as Fault;
@@ -100,6 +102,11 @@ fn stated(track: &Track, format: Format) -> Audio {
     }
 }
 
+/// Longest time that one file is decoded.
+const DECODING_MAX: Duration = Duration::from_secs(120);
+/// From the slowest telephone to the finest studio.
+const RATES_HZ: RangeInclusive<u32> = 1_000..=768_000;
+
 /// The sample rate and the waveform; none where there is no decoder.
 fn decoded(reader: &mut dyn FormatReader, track: &Track) -> Result<Option<(u32, Peaks)>> {
     let Some(params) = track
@@ -116,8 +123,13 @@ fn decoded(reader: &mut dyn FormatReader, track: &Track) -> Result<Option<(u32, 
     };
     let mut planes: Vec<Vec<f32>> = Vec::new();
     let mut so_far: Option<(u32, Peaks)> = None;
+    let begun = Instant::now();
     // What breaks off is as long as what can be heard of it.
     while let Ok(Some(packet)) = reader.next_packet() {
+        // Made to be decoded for ever, or very long: known by what its container says.
+        if begun.elapsed() > DECODING_MAX {
+            return Ok(None);
+        }
         if packet.track_id != track.id {
             continue;
         }
@@ -133,6 +145,9 @@ fn decoded(reader: &mut dyn FormatReader, track: &Track) -> Result<Option<(u32, 
             continue;
         }
         let rate = buffer.spec().rate();
+        if !RATES_HZ.contains(&rate) {
+            return Err(broken(format!("nothing has a sample rate of {rate} Hz")));
+        }
         buffer.copy_to_vecs_planar(&mut planes);
         let (rate, peaks) = so_far.get_or_insert_with(|| (rate, Peaks::new(planes.len())));
         peaks.push(&planes);

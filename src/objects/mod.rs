@@ -51,7 +51,7 @@ struct Parts {
     location: Location,
     spool_dir: PathBuf,
     store: OnceCell<(Arc<dyn ObjectStore>, Path)>,
-    inspections: Semaphore,
+    inspections: Arc<Semaphore>,
 }
 
 impl Objects {
@@ -61,7 +61,7 @@ impl Objects {
             location,
             spool_dir,
             store: OnceCell::new(),
-            inspections: Semaphore::new(INSPECTIONS_AT_ONCE),
+            inspections: Arc::new(Semaphore::new(INSPECTIONS_AT_ONCE)),
         }))
     }
 
@@ -72,10 +72,15 @@ impl Objects {
 
     /// What the bytes are, off the threads that answer requests.
     pub async fn inspect(&self, spooled: &Spooled) -> Result<Audio> {
-        let permit = self.0.inspections.acquire().await;
-        let _permit = permit.map_err(|error| Error::Internal(error.to_string()))?;
+        let permit = self.0.inspections.clone().acquire_owned().await;
+        let permit = permit.map_err(|error| Error::Internal(error.to_string()))?;
         let file = spooled.reader()?;
-        tokio::task::spawn_blocking(move || audio::inspect(file))
+        // Kept until the decoder is done, whether or not anybody still waits for it.
+        let inspected = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            audio::inspect(file)
+        });
+        inspected
             .await
             .unwrap_or_else(|_| Err(audio::broken("its decoder gave up on it")))
     }

@@ -110,6 +110,9 @@ pub async fn fetch(
     fetcher.fetch(url, spool).await
 }
 
+/// Longer than any upload takes: an object that no recording names by then was left behind.
+const LEFT_AFTER: TimeDelta = TimeDelta::hours(30);
+
 /// Keeps the audio. The same bytes again change nothing; others take the place of what was there.
 pub async fn keep(
     scope: &Scope,
@@ -137,6 +140,7 @@ pub async fn keep(
         Uuid::new_v4(),
         audio.format.as_str()
     );
+    recordings::expect(scope, &object, now + LEFT_AFTER).await?;
     objects.put(&object, spooled).await?;
     let recording = Recording {
         id,
@@ -150,16 +154,13 @@ pub async fn keep(
         placement,
         created_at: now,
     };
-    match recordings::save(scope, &recording).await {
-        Ok(Saved::New) => {}
-        Ok(Saved::Replaced(old)) => discard(objects, &old).await,
-        Ok(Saved::Refused) => {
-            discard(objects, &recording.object).await;
+    // Of an error nobody knows whether it came before the commit or after: the object stays until it is due.
+    match recordings::save(scope, &recording).await? {
+        Saved::New => {}
+        Saved::Replaced(old) => remove(scope, objects, &old).await,
+        Saved::Refused => {
+            remove(scope, objects, &recording.object).await;
             return Err(Error::Gone("recording"));
-        }
-        Err(error) => {
-            discard(objects, &recording.object).await;
-            return Err(error);
         }
     }
     Ok(Shown { recording, call })
@@ -184,7 +185,8 @@ pub async fn bytes(
     objects.get(&recording.object, range).await
 }
 
-/// Deletes the audio for good: first the bytes, so that nothing is left if this is cut short.
+/// Deletes the audio for good. First the row: nobody must be promised audio that is gone. Where the bytes
+/// cannot be removed now, a worker does it later.
 pub async fn delete(
     scope: &Scope,
     objects: &Objects,
@@ -194,9 +196,10 @@ pub async fn delete(
 ) -> Result<()> {
     let call = recordings::call(scope, reference).await?;
     let recording = existing(scope, None, call.as_ref(), reference).await?;
-    // First the row: nobody must be promised audio that is gone.
-    recordings::mark_deleted(scope, recording.id, key_id, now).await?;
-    objects.delete(&recording.object).await
+    if let Some(object) = recordings::mark_deleted(scope, recording.id, key_id, now).await? {
+        remove(scope, objects, &object).await;
+    }
+    Ok(())
 }
 
 /// Those of the sessions that can be listened to.
@@ -210,13 +213,20 @@ pub async fn drop_early(store: &Store, objects: &Objects, now: DateTime<Utc>) ->
     for one in recordings::early(store, now - EARLY_KEPT).await? {
         if one.has_call {
             recordings::settle(&one.scope, one.id).await?;
-        } else {
-            objects.delete(&one.object).await?;
-            recordings::forget(&one.scope, one.id, &one.object).await?;
+        } else if recordings::forget(&one.scope, one.id, &one.object, now).await? {
+            remove(&one.scope, objects, &one.object).await;
             dropped += 1;
         }
     }
     Ok(dropped)
+}
+
+/// Removes objects that no recording names any more, or that were stored for one which was never saved.
+pub async fn remove_leftovers(store: &Store, objects: &Objects, now: DateTime<Utc>) -> Result<()> {
+    for one in recordings::due(store, now).await? {
+        remove(&one.scope, objects, &one.object).await;
+    }
+    Ok(())
 }
 
 async fn existing(
@@ -252,9 +262,13 @@ fn is_same(existing: &Recording, spooled: &Spooled, placement: Placement) -> boo
     existing.sha256 == spooled.sha256 && is_placed
 }
 
-/// Removes bytes that nobody can ask for any more. If that fails they cost space and are never served.
-async fn discard(objects: &Objects, object: &str) {
-    if let Err(error) = objects.delete(object).await {
-        tracing::warn!(%error, object, "a recording that was replaced is still in object storage");
+/// Removes a noted object; what stands in the way is tried again later.
+async fn remove(scope: &Scope, objects: &Objects, object: &str) {
+    let removed = async {
+        objects.delete(object).await?;
+        recordings::strike_off(scope, object).await
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, object, "audio that nobody needs is still in object storage");
     }
 }

@@ -333,8 +333,7 @@ async fn what_was_said_needs_the_right_to_it() {
     // Whatever else may be somebody's words: a reason that is no code, a code that is none.
     let mut worded = call("worded", "failed", &[]);
     worded["session"]["endReason"] = json!("secret words of the caller");
-    worded["errors"] =
-        json!([{ "id": "e", "level": "error", "service": "llm", "code": "secret words too" }]);
+    worded["errors"] = json!([{ "id": "e", "level": "error", "service": "llm", "code": "secret words too", "message": "slow" }]);
     write(&acme.ingestor().await, worded).await;
     let all = full.until("call.failed").await;
     assert!(

@@ -22,8 +22,10 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let dimensions = dimensions(&mut params);
-    // All endpoints of this dialect take a period; what is active now has none.
+    // All endpoints of this dialect take a range; what is active now has none.
     params.choice("period", &Period::ALL, Period::as_str);
+    params.time("started_after");
+    params.time("started_before");
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "active-calls", &dimensions);
     let load = async move {

@@ -64,7 +64,12 @@ pub async fn respond(
     if polled::is_known(headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
-    let (status, range) = match part(headers, &etag, size) {
+    // Ranges are for GET alone (RFC 9110, section 14.2).
+    let asked = match *method == Method::HEAD {
+        true => Part::Whole,
+        false => part(headers, &etag, size),
+    };
+    let (status, range) = match asked {
         Part::Whole => (StatusCode::OK, 0..size),
         Part::Some(range) => (StatusCode::PARTIAL_CONTENT, range),
         Part::None => {

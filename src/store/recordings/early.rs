@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::leftovers;
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, TenantId};
 use crate::store::failure::{failure, read};
@@ -60,16 +61,30 @@ pub async fn settle(scope: &Scope, id: SessionId) -> Result<()> {
     Ok(())
 }
 
-/// Its call never came: drops the row, unless another recording has taken its place.
-pub async fn forget(scope: &Scope, id: SessionId, object: &str) -> Result<()> {
-    sqlx::query!(
-        "delete from recordings where tenant_id = $1 and id = $2 and object_path = $3 and is_early",
+/// Its call never came: drops the row, unless another recording has taken its place or the call has come
+/// after all. Answers whether it did; the object is to go then.
+pub async fn forget(
+    scope: &Scope,
+    id: SessionId,
+    object: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let mut transaction = scope.pool.begin().await.map_err(failure)?;
+    let dropped = sqlx::query!(
+        "delete from recordings where tenant_id = $1 and id = $2 and object_path = $3 and is_early
+            and not exists (select 1 from sessions s where s.tenant_id = $1 and s.id = $2)",
         scope.tenant.0,
         id.0,
         object,
     )
-    .execute(&scope.pool)
+    .execute(&mut *transaction)
     .await
-    .map_err(failure)?;
-    Ok(())
+    .map_err(failure)?
+    .rows_affected()
+        > 0;
+    if dropped {
+        leftovers::note(&mut *transaction, scope, object, now).await?;
+    }
+    transaction.commit().await.map_err(failure)?;
+    Ok(dropped)
 }

@@ -1,6 +1,7 @@
 //! What is known of recordings: rows only, the bytes are in object storage.
 
 mod early;
+mod leftovers;
 
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use crate::store::failure::{failure, read};
 use crate::store::scope::{ContentScope, Scope};
 
 pub use early::{Early, early, forget, settle};
+pub use leftovers::{Leftover, due, expect, strike_off};
 
 /// The kind of id that a call SID is.
 const CALL_SID: &str = "call_sid";
@@ -209,33 +211,44 @@ pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
         .execute(&mut *transaction)
         .await
         .map_err(failure)?;
+        leftovers::note(
+            &mut *transaction,
+            scope,
+            &old.object_path,
+            recording.created_at,
+        )
+        .await?;
         Saved::Replaced(old.object_path)
     };
+    leftovers::strike(&mut *transaction, scope, &recording.object).await?;
     transaction.commit().await.map_err(failure)?;
     Ok(saved)
 }
 
-/// Remembers that a recording was deleted and who did it, and forgets what it looked like.
+/// Remembers that a recording was deleted and who did it, and forgets what it looked like. Answers the
+/// object that is to go; none where it was deleted already.
 pub async fn mark_deleted(
     scope: &Scope,
     id: SessionId,
     key_id: &str,
     now: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
-    let marked = sqlx::query!(
+    let object = sqlx::query_scalar!(
         "update recordings
             set status = $3, deleted_at = $4, is_early = false, peaks = null
-          where tenant_id = $1 and id = $2 and status <> $3",
+          where tenant_id = $1 and id = $2 and status <> $3
+        returning object_path",
         scope.tenant.0,
         id.0,
         DELETED,
         now,
     )
-    .execute(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await
     .map_err(failure)?;
-    if marked.rows_affected() > 0 {
+    if let Some(object) = &object {
+        leftovers::note(&mut *transaction, scope, object, now).await?;
         let deed = Deed {
             at: now,
             actor: key_id.to_owned(),
@@ -245,7 +258,8 @@ pub async fn mark_deleted(
         };
         audit::append(&mut transaction, scope.tenant, deed).await?;
     }
-    transaction.commit().await.map_err(failure)
+    transaction.commit().await.map_err(failure)?;
+    Ok(object)
 }
 
 /// Those of the sessions whose audio is there.

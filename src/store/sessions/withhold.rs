@@ -146,8 +146,13 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// Names that programs give, in which a source may put words all the same.
+fn is_shown(name: &str, value: &Value) -> bool {
+    name != "finishReason" || value.as_str().is_none_or(is_code)
+}
+
 fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
-    fields.retain(|name, _| shown.contains(&name.as_str()));
+    fields.retain(|name, value| shown.contains(&name.as_str()) && is_shown(name, value));
     for (name, members) in MEMBERS_SHOWN {
         match fields.get_mut(name) {
             Some(Value::Object(object)) => {
@@ -156,7 +161,9 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
             Some(Value::Array(items)) => {
                 let objects = items.iter_mut().filter_map(Value::as_object_mut);
                 objects.for_each(|object| {
-                    object.retain(|member, _| members.contains(&member.as_str()))
+                    object.retain(|member, value| {
+                        members.contains(&member.as_str()) && is_shown(member, value)
+                    })
                 });
             }
             _ => {}
