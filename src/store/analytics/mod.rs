@@ -17,7 +17,7 @@ use crate::store::failure::{failure, read, read_whole};
 use crate::store::scope::Scope;
 
 pub use errors::errors;
-pub use tallies::{volume, workflows};
+pub use tallies::{total, volume, workflows};
 
 /// Reads a range, exact at every instant: a change and its mark are seen together or not at all.
 pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {

@@ -43,6 +43,40 @@ pub async fn volume(
     Ok(rows.into_iter().map(BucketRow::into_tally).collect())
 }
 
+/// All calls of a range, without durations.
+pub async fn total(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Tally> {
+    let row = read(&scope.analytics, || {
+        over_range!(
+            TotalRow,
+            scope,
+            (window, window.cover()),
+            (dimensions.is_all(), dimensions),
+            r#"coalesce(sum(calls), 0)::bigint as "calls!", coalesce(sum(completed), 0)::bigint as "completed!",
+                      coalesce(sum(failed), 0)::bigint as "failed!", coalesce(sum(declined), 0)::bigint as "declined!",
+                      coalesce(sum(missed), 0)::bigint as "missed!""#,
+            ""
+        )
+        .fetch_one(&scope.analytics)
+    })
+    .await?;
+    Ok(Tally {
+        calls: row.calls,
+        completed: row.completed,
+        failed: row.failed,
+        declined: row.declined,
+        missed: row.missed,
+        ..Tally::default()
+    })
+}
+
+struct TotalRow {
+    calls: i64,
+    completed: i64,
+    failed: i64,
+    declined: i64,
+    missed: i64,
+}
+
 /// Counts by workflow, of calls that have one.
 pub async fn workflows(
     scope: &Scope,
