@@ -43,9 +43,9 @@ pub async fn handle(
     let content = reader.content.as_ref();
     let (page, total) =
         sessions::page_and_total(&reader.scope, content, &filter, &start, limit).await?;
-    let next = page
-        .more
-        .then(|| (offset + i64::from(limit.get())).to_string());
+    let next = offset + i64::from(limit.get());
+    // Never to a page that would be refused.
+    let next = (page.more && next <= page::offset::OFFSET_MAX).then(|| next.to_string());
     let link = page::link_to_next(&uri, "offset", next.as_deref());
     let rest = Rest {
         total,

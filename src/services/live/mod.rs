@@ -69,6 +69,12 @@ struct Channel {
     content: OnceLock<ContentScope>,
 }
 
+impl Channel {
+    fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::Relaxed) > 0
+    }
+}
+
 #[derive(Clone)]
 enum Told {
     Events(Arc<Batch>),
@@ -188,7 +194,7 @@ impl Live {
     /// Forgets a channel that nobody watches any more.
     fn leave(&self, channel: &Channel) -> bool {
         let mut channels = self.channels();
-        let is_empty = channel.watchers.load(Ordering::Relaxed) == 0;
+        let is_empty = !channel.is_watched();
         if is_empty {
             channels.remove(&channel.tenant);
         }

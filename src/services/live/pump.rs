@@ -44,7 +44,7 @@ pub async fn run(live: Live, scope: Scope, channel: Arc<Channel>) {
     };
     let stop = live.stopping();
     loop {
-        if let Err(error) = pump.round().await {
+        if let Err(error) = pump.round(&live).await {
             tracing::warn!(%error, "new events could not be read, trying again");
         }
         let poll_at = Instant::now() + POLL_EVERY;
@@ -61,7 +61,7 @@ pub async fn run(live: Live, scope: Scope, channel: Arc<Channel>) {
 }
 
 impl Pump {
-    async fn round(&mut self) -> Result<()> {
+    async fn round(&mut self, feed: &Live) -> Result<()> {
         let mut position = match self.position {
             Some(position) => position,
             None => {
@@ -90,6 +90,10 @@ impl Pump {
             self.position = Some(last);
             if page.is_last {
                 break;
+            }
+            // There may be much to read, and nobody left to read it for.
+            if feed.stopping().is_cancelled() || !self.channel.is_watched() {
+                return Ok(());
             }
         }
         self.count().await

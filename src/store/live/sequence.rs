@@ -156,7 +156,8 @@ impl Sequencer {
         transaction.commit().await.map_err(failure)
     }
 
-    /// Removes events that have been kept for long enough.
+    /// Removes events that have been kept for long enough, and no later one before an earlier: where clocks
+    /// disagree, an old event behind a young one stays, so that what is kept has no holes.
     pub async fn forget(&mut self, now: DateTime<Utc>) -> Result<()> {
         sqlx::query!(
             "with old as (
@@ -169,9 +170,14 @@ impl Sequencer {
              )
              delete from live_events e
               using old
+              cross join lateral (
+                    -- Up to the first that is young enough, as far as this goes.
+                    select min(y.seq) as seq
+                      from live_events y
+                     where y.tenant_id = old.tenant_id and y.seq < old.seq + $2 and y.at >= $1
+                    ) young
               where e.tenant_id = old.tenant_id
-                and e.seq < old.seq + $2
-                and e.at < $1",
+                and e.seq < least(young.seq, old.seq + $2)",
             now - KEPT_FOR,
             TRIM_MAX,
         )
