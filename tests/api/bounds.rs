@@ -267,3 +267,42 @@ async fn a_repetition_is_known_however_fine_its_time_and_its_numbers() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_page_of_large_sessions_is_whole_though_never_in_memory_at_once() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let text = "word ".repeat(19_000);
+    let turns = vec![json!({"speaker": "user", "text": text}); 30];
+    for n in 0..4 {
+        let call = json!({
+            "session": {"sessionId": format!("large{n}"), "startedAt": format!("2025-06-11T10:0{n}:00Z")},
+            "turns": turns,
+        });
+        let answer = ingestor.post("/v1/ingest/calls", &call).await;
+        assert_eq!(answer.status(200).json()["accepted"], 1);
+    }
+    let reader = acme.transcripts().await;
+    let answer = reader.get("/api/v1/voice-sessions?limit=3").await;
+    // Written as it is read: nobody knows its length beforehand.
+    assert_eq!(answer.header("content-length"), "");
+    assert!(answer.header("link").contains("offset=3"));
+    let page = answer.status(200).json();
+    assert_eq!((&page["total"], &page["limit"]), (&json!(4), &json!(3)));
+    let starts: Vec<&Value> = page["data"]
+        .as_array()
+        .expect("a page")
+        .iter()
+        .map(|session| &session["started_at"])
+        .collect();
+    assert_eq!(
+        starts,
+        [
+            "2025-06-11T10:03:00Z",
+            "2025-06-11T10:02:00Z",
+            "2025-06-11T10:01:00Z"
+        ]
+    );
+    assert_eq!(page["data"][2]["transcript"][29]["text"], json!(text));
+}
