@@ -223,7 +223,7 @@ fn withhold(answer: &mut Answer) {
         }
     }
     for tool in &mut answer.tools {
+        tool.error = tool.failed().then_some(serde_json::Value::Bool(true));
         (tool.arguments, tool.result) = (None, None);
-        tool.error = tool.error.take().map(|_| serde_json::Value::Bool(true));
     }
 }
