@@ -76,15 +76,15 @@ pub async fn put(
         let received = recordings::receive(&app.objects, limit_bytes, upload.into_stream());
         (received.await?, given)
     };
-    let kept = recordings::keep(
-        &ingestor.scope,
-        &app.objects,
-        place,
-        &spooled,
-        placement,
-        now,
-    );
-    Ok(Json(Kept::from(kept.await?)).into_response())
+    // What has arrived is kept, whether or not its sender still waits for the answer.
+    let kept = tokio::spawn(async move {
+        let (scope, objects) = (&ingestor.scope, &app.objects);
+        recordings::keep(scope, objects, place, &spooled, placement, now).await
+    });
+    let kept = kept
+        .await
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(Json(Kept::from(kept?)).into_response())
 }
 
 impl Source {

@@ -70,7 +70,11 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
         .fetch_all(&scope.pool)
     })
     .await?;
-    let Some(row) = rows.into_iter().max_by_key(|row| row.id == id.0) else {
+    // The carrier's id means its call, as everywhere, also where a session is called like it.
+    let Some(row) = rows
+        .into_iter()
+        .max_by_key(|row| call_sid.is_some() && row.call_sid.as_deref() == call_sid)
+    else {
         return Ok(None);
     };
     let status =
