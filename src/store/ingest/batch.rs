@@ -311,7 +311,7 @@ async fn save(
     .await?;
     save::update_sessions(connection, &old).await?;
     save::replace_tags(connection, &retagged).await?;
-    outbox::append(connection, changes, before, now).await?;
+    outbox::append(connection, changes, ledgers, before, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

@@ -1,11 +1,13 @@
 //! What the live feed is to tell of a batch, in the same transaction: told if and only if it happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::domain::assemble::Change;
+use crate::domain::event::Kind;
+use crate::domain::ledger::Ledger;
 use crate::domain::live::Changes;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
@@ -17,6 +19,7 @@ use super::load::{Key, SessionBefore};
 pub async fn append(
     connection: &mut PgConnection,
     changes: &BTreeMap<Key, Change>,
+    ledgers: &BTreeMap<Key, Ledger>,
     before: &BTreeMap<Key, SessionBefore>,
     now: DateTime<Utc>,
 ) -> Result<()> {
@@ -38,6 +41,7 @@ pub async fn append(
             .to_owned()),
         &column(&rows, |(key, change)| to_text(&of(
             change,
+            ledgers.get(*key),
             before.get(*key)
         ))),
     )
@@ -46,10 +50,19 @@ pub async fn append(
     Ok(())
 }
 
-fn of(change: &Change, before: Option<&SessionBefore>) -> Changes {
+/// A turn is told where something was said of itself; that one beside it came or went changes only how it
+/// is measured.
+fn of(change: &Change, ledger: Option<&Ledger>, before: Option<&SessionBefore>) -> Changes {
+    let touched: BTreeSet<&str> = ledger
+        .into_iter()
+        .flat_map(Ledger::touched)
+        .filter(|entity| entity.kind == Kind::Turn)
+        .map(|entity| entity.key.as_str())
+        .collect();
     let said = change.turns.written.iter().filter(|turn| {
         let text = turn.text.as_deref();
         text.is_some_and(|text| !text.is_empty())
+            && touched.contains(turn.index.to_string().as_str())
     });
     Changes {
         turns: said.map(|turn| turn.index).collect(),

@@ -14,6 +14,9 @@ use crate::store::columns::unreadable;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
 
+/// Texts that one page brings into memory; a single event may have more.
+const TEXT_MAX_BYTES: i64 = 1024 * 1024;
+
 /// Events in the order of their numbers.
 #[derive(Debug)]
 pub struct Page {
@@ -46,6 +49,8 @@ struct Row {
     status: String,
     turn: Option<i32>,
     error_id: Option<String>,
+    /// What of it can be long.
+    text_bytes: i64,
 }
 
 /// The events after a number. What was said is left out without the right to it.
@@ -55,23 +60,32 @@ pub async fn page(
     after: i64,
     limit: i64,
 ) -> Result<Page> {
-    let rows = read(&scope.pool, || {
+    let mut rows = read(&scope.pool, || {
         sqlx::query_as!(
             Row,
-            "select seq, session_id, at, kind, status, turn, error_id
-               from live_events
-              where tenant_id = $1
-                and seq > $2
-              order by seq
-              limit $3",
+            r#"select e.seq, e.session_id, e.at, e.kind, e.status, e.turn, e.error_id,
+                      -- How long a text is shows without reading it.
+                      (coalesce((select octet_length(t.text) from turns t
+                                  where $4 and t.tenant_id = $1 and t.session_id = e.session_id and t.index = e.turn), 0)
+                       + coalesce((select octet_length(f.message) from errors f
+                                    where f.tenant_id = $1 and f.session_id = e.session_id and f.id = e.error_id), 0)
+                      )::bigint as "text_bytes!"
+                 from live_events e
+                where e.tenant_id = $1
+                  and e.seq > $2
+                order by e.seq
+                limit $3"#,
             scope.tenant.0,
             after,
             limit,
+            content.is_some(),
         )
         .fetch_all(&scope.pool)
     })
     .await?;
-    let is_last = (rows.len() as i64) < limit;
+    let fitting = fitting(&rows);
+    let is_last = (rows.len() as i64) < limit && fitting == rows.len();
+    rows.truncate(fitting);
     let calls = calls(scope, &rows).await?;
     let said = match content {
         Some(content) => utterances(scope, content, &rows).await?,
@@ -115,6 +129,16 @@ pub async fn page(
         });
     }
     Ok(Page { events, is_last })
+}
+
+/// How many of the rows go together into one page: at least one, so that it always goes on.
+fn fitting(rows: &[Row]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|row| {
+        bytes += row.text_bytes;
+        bytes <= TEXT_MAX_BYTES
+    });
+    fits.count().max(1).min(rows.len())
 }
 
 async fn calls(scope: &Scope, rows: &[Row]) -> Result<HashMap<Uuid, Call>> {
