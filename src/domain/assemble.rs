@@ -433,7 +433,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::domain::event::{Event, Outcome, Report, Submission};
+    use crate::domain::event::{Event, Outcome, Report, Source, Submission};
     use crate::domain::ledger::{Reach, Room};
     use crate::domain::session::Activity;
 
@@ -521,8 +521,7 @@ mod tests {
                 for fact in &self.facts {
                     let met = reach.identities.contains(&fact.identity())
                         || reach.entities.contains(&fact.entity())
-                        || (reach.replaces_report
-                            && fact.source == crate::domain::event::Source::Call);
+                        || reach.replaced_reports.contains(&fact.source);
                     if met {
                         reach.meet(fact);
                     }
@@ -753,13 +752,13 @@ mod tests {
                 fields: fields(value),
             });
         if whole {
-            return Submission::Report(Report {
+            return Submission::Report(Source::Call, Report {
                 at: Some(at(n)),
                 hash: n,
                 events: events.collect(),
             });
         }
-        Submission::Event(events.next().unwrap())
+        Submission::Event(Source::Event, events.next().unwrap())
     }
 
     fn whole(batch: &[Submission]) -> Conversation {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{Claim, ClaimKind, SessionId, TenantId};
 
 /// What a fact speaks of. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +43,17 @@ pub enum Source {
     Call = 2,
     /// Not a source at all: a worker noticed that a session has been silent for long.
     Timeout = 3,
+    /// Spans of a tracer, whichever vocabulary they speak, and what they amount to together.
+    Trace = 4,
+    /// What LiveKit's SDK uploads besides traces: logs, chat history, evaluations.
+    LivekitReport = 5,
+    /// Langfuse's own events and scores, other than spans.
+    Langfuse = 6,
+    Twilio = 7,
+    LivekitWebhook = 8,
+    Vapi = 9,
+    Retell = 10,
+    Elevenlabs = 11,
 }
 
 /// Which session, and what the source calls it.
@@ -50,6 +61,47 @@ pub enum Source {
 pub struct SessionRef {
     pub id: SessionId,
     pub external_id: String,
+    /// What kind of name `external_id` is; none where the session is known to be there.
+    pub kind: Option<ClaimKind>,
+    /// Every name that tells this session from all others, its own among them.
+    pub claims: Vec<Claim>,
+}
+
+impl SessionRef {
+    /// A session that its source names itself, in the native way.
+    pub fn native(tenant: TenantId, external_id: String) -> Self {
+        Self {
+            id: SessionId::from_reference(tenant, &external_id),
+            external_id,
+            kind: Some(ClaimKind::Native),
+            claims: Vec::new(),
+        }
+    }
+
+    /// A session that is known by these names, none where there is no name: the best of them is its own.
+    /// Names that are empty, too long or hold a NUL are no names.
+    pub fn claimed(tenant: TenantId, claims: impl IntoIterator<Item = Claim>) -> Option<Self> {
+        let mut claims: Vec<Claim> = claims.into_iter().filter(Claim::is_sound).collect();
+        claims.sort();
+        claims.dedup();
+        let own = claims.first()?;
+        Some(Self {
+            id: own.session(tenant),
+            external_id: own.value.clone(),
+            kind: Some(own.kind),
+            claims,
+        })
+    }
+
+    /// A session that is there.
+    pub fn known(id: SessionId, external_id: String) -> Self {
+        Self {
+            id,
+            external_id,
+            kind: None,
+            claims: Vec::new(),
+        }
+    }
 }
 
 /// One statement. Its fields have been checked against `domain::fields`.
@@ -73,8 +125,9 @@ pub struct Report {
 /// What a door hands to the writer, item by item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submission {
-    Event(Event),
-    Report(Report),
+    Event(Source, Event),
+    /// One a source and session.
+    Report(Source, Report),
     /// Nothing has been heard of the session since this moment, for so long that it must be over.
     Silence(DateTime<Utc>),
 }
@@ -123,10 +176,40 @@ impl Kind {
 }
 
 impl Source {
+    /// What answers call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Call => "call",
+            Self::Timeout => "timeout",
+            Self::Trace => "trace",
+            Self::LivekitReport => "livekit",
+            Self::Langfuse => "langfuse",
+            Self::Twilio => "twilio",
+            Self::LivekitWebhook => "livekit_webhook",
+            Self::Vapi => "vapi",
+            Self::Retell => "retell",
+            Self::Elevenlabs => "elevenlabs",
+        }
+    }
+
     pub fn from_stored(number: i16) -> Option<Self> {
-        [Self::Event, Self::Call, Self::Timeout]
-            .into_iter()
-            .find(|source| *source as i16 == number)
+        use Source::*;
+        [
+            Event,
+            Call,
+            Timeout,
+            Trace,
+            LivekitReport,
+            Langfuse,
+            Twilio,
+            LivekitWebhook,
+            Vapi,
+            Retell,
+            Elevenlabs,
+        ]
+        .into_iter()
+        .find(|source| *source as i16 == number)
     }
 }
 

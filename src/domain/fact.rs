@@ -5,6 +5,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::{Kind, Source};
+use crate::domain::precedence;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
@@ -38,6 +39,7 @@ impl Entity {
         let own_key = || match source {
             Source::Call => format!("{CALL_KEY}{id}"),
             Source::Event | Source::Timeout => given_key(id),
+            other => format!("{VIA_KEY}{}:{id}", other.as_str()),
         };
         let key = match kind {
             Kind::Session => String::new(),
@@ -65,11 +67,12 @@ impl Entity {
 /// Keys that we make begin with these, keys that sources give do not.
 const CALL_KEY: &str = "call:";
 const EVENT_KEY: &str = "event:";
+const VIA_KEY: &str = "via:";
 const GIVEN_KEY: &str = "id:";
 
 /// The key that a source's own id is, or stands in where it looks like one of ours.
 fn given_key(id: &str) -> String {
-    let is_taken = [CALL_KEY, EVENT_KEY, GIVEN_KEY]
+    let is_taken = [CALL_KEY, EVENT_KEY, VIA_KEY, GIVEN_KEY]
         .iter()
         .any(|ours| id.starts_with(ours));
     let prefix = if is_taken { GIVEN_KEY } else { "" };
@@ -189,9 +192,11 @@ fn turn_index(fields: &Map<String, Value>) -> i32 {
         .unwrap_or_default() as i32
 }
 
-/// The order in which facts overrule each other: newest last, ties by the bytes of the id.
+/// The order in which facts overrule each other: the best source last, of one source the newest, ties by
+/// the bytes of the id.
 pub fn order(facts: &mut [&Fact]) {
-    facts.sort_by(|a, b| (a.at, &a.id, a.source).cmp(&(b.at, &b.id, b.source)));
+    let rank = |fact: &Fact| precedence::session_rank(fact.source);
+    facts.sort_by(|a, b| (rank(a), a.at, &a.id, a.source).cmp(&(rank(b), b.at, &b.id, b.source)));
 }
 
 /// Each field from the newest fact that gives it: absent says nothing, null takes it back.

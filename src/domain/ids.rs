@@ -65,6 +65,93 @@ fn is_spelling(name: &str) -> bool {
     name.strip_prefix("sess_").is_some_and(is_prefixed) || hyphenated(name).is_some()
 }
 
+/// What kind of name a source has for a session, the best first: of several names of one session the
+/// first is its own. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum ClaimKind {
+    /// As native ingest names it: never merged into another.
+    Native = 1,
+    LivekitRoomSid = 2,
+    VapiCall = 3,
+    RetellCall = 4,
+    ElevenlabsConversation = 5,
+    CallSid = 6,
+    StreamSid = 7,
+    /// An application's own id of a conversation (`conversation.id`, `session.id`).
+    Conversation = 8,
+    /// A session of which only a trace is known.
+    Trace = 9,
+}
+
+impl ClaimKind {
+    pub const ALL: [Self; 9] = [
+        Self::Native,
+        Self::LivekitRoomSid,
+        Self::VapiCall,
+        Self::RetellCall,
+        Self::ElevenlabsConversation,
+        Self::CallSid,
+        Self::StreamSid,
+        Self::Conversation,
+        Self::Trace,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => NATIVE,
+            Self::LivekitRoomSid => "livekit_room_sid",
+            Self::VapiCall => "vapi_call_id",
+            Self::RetellCall => "retell_call_id",
+            Self::ElevenlabsConversation => "elevenlabs_conversation_id",
+            Self::CallSid => "call_sid",
+            Self::StreamSid => "stream_sid",
+            Self::Conversation => "conversation_id",
+            Self::Trace => "trace_id",
+        }
+    }
+
+    pub fn from_stored(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as i16 == number)
+    }
+}
+
+/// A name that one session has and no other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim {
+    pub kind: ClaimKind,
+    pub value: String,
+}
+
+impl Claim {
+    pub fn new(kind: ClaimKind, value: impl Into<String>) -> Self {
+        Self {
+            kind,
+            value: value.into(),
+        }
+    }
+
+    /// The session that this is the only name of.
+    pub fn session(&self, tenant: TenantId) -> SessionId {
+        match self.kind {
+            ClaimKind::Native => SessionId::from_reference(tenant, &self.value),
+            _ => SessionId::from_source(tenant, self.kind.as_str(), &self.value),
+        }
+    }
+
+    pub fn is_sound(&self) -> bool {
+        !self.value.trim().is_empty()
+            && !self.value.contains('\0')
+            && self.value.chars().count() <= EXTERNAL_ID_MAX_CHARS
+            && !is_nil(&self.value)
+    }
+}
+
+/// Whether a text is a UUID that stands for none.
+fn is_nil(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|uuid| uuid.is_nil() || uuid.is_max())
+}
+
 /// The kind of id that native ingest carries.
 pub const NATIVE: &str = "native";
 

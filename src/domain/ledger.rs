@@ -24,7 +24,7 @@ pub const SPAN_BYTES_MAX: i64 = 64 << 20;
 /// So much more what speaks of the session as a whole may hold, so that a full one can still end.
 const SESSION_BYTES_MORE: i64 = 1 << 20;
 
-/// Where a session's one native report is kept.
+/// Where a session's one report of a source is kept.
 const REPORT_ID: &str = "call";
 const TIMEOUT_ID: &str = "timeout";
 
@@ -131,12 +131,12 @@ impl Ledger {
             key: String::new(),
         });
         match submission {
-            Submission::Event(event) => reach.add(event, Source::Event),
+            Submission::Event(source, event) => reach.add(event, *source),
             Submission::Silence(_) => {}
-            Submission::Report(report) => {
-                reach.replaces_report = true;
+            Submission::Report(source, report) => {
+                reach.replaced_reports.insert(*source);
                 for event in &report.events {
-                    reach.add(event, Source::Call);
+                    reach.add(event, *source);
                 }
             }
         }
@@ -145,8 +145,8 @@ impl Ledger {
 
     pub fn submit(&mut self, submission: Submission, now: DateTime<Utc>) -> Outcome {
         match submission {
-            Submission::Event(event) => self.take(into_fact(event, Source::Event)),
-            Submission::Report(report) => self.replace_report(report, now),
+            Submission::Event(source, event) => self.take(into_fact(event, source)),
+            Submission::Report(source, report) => self.replace_report(source, report, now),
             Submission::Silence(since) => self.time_out(since),
         }
     }
@@ -242,19 +242,15 @@ impl Ledger {
         self.take(into_fact(event, Source::Timeout))
     }
 
-    fn replace_report(&mut self, report: Report, now: DateTime<Utc>) -> Outcome {
-        let identity = Identity {
-            source: Source::Call,
-            kind: Kind::Report,
-            id: REPORT_ID.to_owned(),
-        };
+    fn replace_report(&mut self, source: Source, report: Report, now: DateTime<Utc>) -> Outcome {
+        let identity = report_identity(source);
         let known = self.known(&identity).map(|known| (known.at, known.hash));
         let now = fact::kept(now);
         let at = match (report.at.map(fact::kept), known) {
             (_, Some((_, hash))) if hash == report.hash => return Outcome::Duplicate,
             (Some(at), Some((known_at, _))) if at < known_at => {
                 for event in report.events {
-                    self.hear(&into_fact(Event { at, ..event }, Source::Call));
+                    self.hear(&into_fact(Event { at, ..event }, source));
                 }
                 return Outcome::Duplicate;
             }
@@ -263,26 +259,17 @@ impl Ledger {
             (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
             (None, None) => now,
         };
-        let Some(facts) = into_facts(report.events, at) else {
+        let Some(facts) = into_facts(source, report.events, at) else {
             return Outcome::Conflict;
         };
-        let replaced = self.report();
-        if let Some(bound) = self.bound_of_all(&replaced, &facts) {
+        let replaced = self.report(source);
+        if let Some(bound) = self.bound_of_all(source, &replaced, &facts) {
             return Outcome::Full(bound);
         }
         for identity in &replaced {
             self.remove(identity);
         }
-        let head = Event {
-            kind: Kind::Report,
-            id: REPORT_ID.to_owned(),
-            at,
-            fields: Map::new(),
-        };
-        let head = Fact {
-            hash: report.hash,
-            ..into_fact(head, Source::Call)
-        };
+        let head = head(source, at, report.hash);
         if report.at.is_some() {
             facts.values().for_each(|fact| self.hear(fact));
         } else {
@@ -327,10 +314,13 @@ impl Ledger {
         });
     }
 
-    /// What came in the session's one native report.
-    fn report(&self) -> Vec<Identity> {
+    /// What came in the session's one report of this source. A tracer's is what its spans amount to.
+    fn report(&self, source: Source) -> Vec<Identity> {
         let all = self.whereabouts.keys();
-        all.filter(|i| i.source == Source::Call).cloned().collect()
+        let own = all.filter(|i| i.source == source);
+        own.filter(|i| i.kind != Kind::Span || source != Source::Trace)
+            .cloned()
+            .collect()
     }
 
     /// What stands against this fact. One in place of another, or about a turn that is there, is welcome
@@ -359,6 +349,7 @@ impl Ledger {
     /// What stands against a report, once the one that it replaces is gone.
     fn bound_of_all(
         &self,
+        source: Source,
         replaced: &[Identity],
         facts: &BTreeMap<Identity, Fact>,
     ) -> Option<Bound> {
@@ -377,7 +368,7 @@ impl Ledger {
         }
         let others = |entity: &Entity| {
             let facts = self.facts_of(entity);
-            facts.iter().filter(|f| f.source != Source::Call).count()
+            facts.iter().filter(|f| f.source != source).count()
         };
         if entities
             .iter()
@@ -444,7 +435,8 @@ impl Ledger {
 pub struct Reach {
     pub identities: BTreeSet<Identity>,
     pub entities: BTreeSet<Entity>,
-    pub replaces_report: bool,
+    /// Sources whose whole report is replaced.
+    pub replaced_reports: BTreeSet<Source>,
 }
 
 impl Reach {
@@ -462,7 +454,7 @@ impl Reach {
     pub fn and(&mut self, other: Self) {
         self.identities.extend(other.identities);
         self.entities.extend(other.entities);
-        self.replaces_report |= other.replaces_report;
+        self.replaced_reports.extend(other.replaced_reports);
     }
 
     /// A known fact that a submission may replace: its entity is met too.
@@ -486,10 +478,14 @@ impl Reach {
 
 /// A report's facts by identity. None where it says two things under one identity; of two spans the
 /// better one stays, as everywhere.
-fn into_facts(events: Vec<Event>, at: DateTime<Utc>) -> Option<BTreeMap<Identity, Fact>> {
+fn into_facts(
+    source: Source,
+    events: Vec<Event>,
+    at: DateTime<Utc>,
+) -> Option<BTreeMap<Identity, Fact>> {
     let mut facts: BTreeMap<Identity, Fact> = BTreeMap::new();
     for event in events {
-        let fact = into_fact(Event { at, ..event }, Source::Call);
+        let fact = into_fact(Event { at, ..event }, source);
         let known = facts.get(&fact.identity());
         match known.map_or(Standing::Newer, |known| fact.standing(known)) {
             Standing::Newer => drop(facts.insert(fact.identity(), fact)),
@@ -498,6 +494,28 @@ fn into_facts(events: Vec<Event>, at: DateTime<Utc>) -> Option<BTreeMap<Identity
         }
     }
     Some(facts)
+}
+
+fn report_identity(source: Source) -> Identity {
+    Identity {
+        source,
+        kind: Kind::Report,
+        id: REPORT_ID.to_owned(),
+    }
+}
+
+/// That a whole document was received.
+fn head(source: Source, at: DateTime<Utc>, hash: i64) -> Fact {
+    let event = Event {
+        kind: Kind::Report,
+        id: REPORT_ID.to_owned(),
+        at,
+        fields: Map::new(),
+    };
+    Fact {
+        hash,
+        ..into_fact(event, source)
+    }
 }
 
 fn into_fact(event: Event, source: Source) -> Fact {
@@ -528,7 +546,7 @@ mod tests {
     }
 
     fn report(minute: u32, events: Vec<Event>) -> Submission {
-        Submission::Report(Report {
+        Submission::Report(Source::Call, Report {
             at: format!("2026-01-01T00:{minute:02}:00Z").parse().ok(),
             hash: i64::from(minute),
             events,
@@ -576,7 +594,7 @@ mod tests {
     }
 
     fn session(n: usize, note: &str) -> Submission {
-        Submission::Event(event(
+        Submission::Event(Source::Event, event(
             Kind::Session,
             &n.to_string(),
             "2026-01-01T00:00:00Z",
@@ -601,7 +619,7 @@ mod tests {
     fn a_full_session_takes_corrections_and_its_end() {
         let now = DateTime::UNIX_EPOCH;
         let error = |id: &str, text: &str| {
-            Submission::Event(event(
+            Submission::Event(Source::Event, event(
                 Kind::Error,
                 id,
                 "2026-01-01T00:00:00Z",
@@ -627,7 +645,7 @@ mod tests {
             json!({"message": ""}),
         );
         assert_eq!(
-            full.submit(Submission::Event(shorter.clone()), now),
+            full.submit(Submission::Event(Source::Event, shorter.clone()), now),
             Outcome::Accepted
         );
         shorter.at += TimeDelta::seconds(1);
@@ -636,7 +654,7 @@ mod tests {
             .cloned()
             .unwrap();
         assert_eq!(
-            full.submit(Submission::Event(shorter), now),
+            full.submit(Submission::Event(Source::Event, shorter), now),
             Outcome::Full(Bound::FactBytes)
         );
     }
@@ -649,7 +667,7 @@ mod tests {
             turn.at = DateTime::UNIX_EPOCH;
             let started = json!({"startedAt": time, "status": "active"});
             let session = event(Kind::Session, "session", time, started);
-            Submission::Report(Report {
+            Submission::Report(Source::Call, Report {
                 at: None,
                 hash,
                 events: vec![turn, session],
@@ -690,7 +708,7 @@ mod tests {
     #[test]
     fn a_repetition_is_one_also_where_the_store_cut_its_time() {
         let sent = |fields| {
-            Submission::Event(event(
+            Submission::Event(Source::Event, event(
                 Kind::Error,
                 "e",
                 "2026-01-01T00:00:00.123456789Z",

@@ -18,6 +18,7 @@ pub mod items;
 pub mod ledger;
 pub mod live;
 pub mod page;
+pub mod precedence;
 pub mod record;
 pub mod recording;
 pub mod review;
@@ -26,5 +27,6 @@ pub mod span;
 pub mod tally;
 pub mod trace;
 pub mod turn;
+pub mod vocabulary;
 
 pub use error::{Error, Fault, Place, Result};

@@ -9,6 +9,7 @@ use crate::domain::event::Source;
 use crate::domain::fact;
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
+use crate::domain::precedence;
 
 /// The states of a call. The last four are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,7 +141,7 @@ impl Session {
             .filter(|f| f.source != Source::Timeout)
             .collect();
         fact::order(&mut stated);
-        let mut fields = Taker(fact::merge(&stated));
+        let mut fields = Taker(merged(&stated));
         let answered_at = fields.time("answeredAt");
         let end = End::derive(
             facts,
@@ -215,6 +216,26 @@ impl Session {
     }
 }
 
+/// Each field from the best source, what a carrier knows better from the carrier.
+fn merged(ordered: &[&Fact]) -> Map<String, Value> {
+    let mut merged = fact::merge(ordered);
+    if !ordered.iter().any(|f| precedence::is_carrier(f.source)) {
+        return merged;
+    }
+    let native = precedence::session_rank(Source::Event);
+    let best = |f: &&&Fact| {
+        precedence::is_carrier(f.source) || precedence::session_rank(f.source) == native
+    };
+    let better: Vec<&Fact> = ordered.iter().filter(best).copied().collect();
+    let mut better = fact::merge(&better);
+    for name in precedence::CARRIER_FIELDS {
+        if let Some(value) = better.remove(name) {
+            merged.insert(name.to_owned(), value);
+        }
+    }
+    merged
+}
+
 /// How a session stands: which state, since when it is over.
 struct End {
     status: Status,
@@ -223,7 +244,8 @@ struct End {
 }
 
 impl End {
-    /// Final states beat others, a failure beats other ends, then the latest word counts. A time-out
+    /// Final states beat others, a failure that an agent reports beats other ends, a carrier's word beats
+    /// the rest, then the latest word counts. A time-out
     /// is the weakest: it holds only as long as nothing later is known.
     fn derive(
         facts: &[&Fact],
@@ -238,13 +260,19 @@ impl End {
         let words = || {
             stated[since..]
                 .iter()
-                .filter_map(|f| Some((Status::parse(f.fields.get("status")?.as_str()?)?, f.at)))
+                .filter_map(|f| {
+                    let status = Status::parse(f.fields.get("status")?.as_str()?)?;
+                    Some((status, f.at, f.source))
+                })
         };
         // max_by_key takes the last of equals, and `stated` is in overruling order.
         let last_final = words()
-            .filter(|(s, _)| s.is_final())
-            .max_by_key(|(s, at)| (*s == Status::Failed, *at));
-        if let Some((status, said_at)) = last_final {
+            .filter(|(s, ..)| s.is_final())
+            .max_by_key(|(s, at, source)| {
+                let is_carrier = precedence::is_carrier(*source);
+                (*s == Status::Failed && !is_carrier, is_carrier, *at)
+            });
+        if let Some((status, said_at, _)) = last_final {
             return Self {
                 status,
                 at: ended_at.or(Some(said_at)),
@@ -259,8 +287,8 @@ impl End {
             };
         }
         let status = words()
-            .next_back()
-            .map_or(Status::Active, |(status, _)| status);
+            .max_by_key(|(_, at, _)| *at)
+            .map_or(Status::Active, |(status, ..)| status);
         let silent = facts
             .iter()
             .any(|f| f.source == Source::Timeout && f.at >= activity.last_at);

@@ -180,11 +180,7 @@ impl From<Step> for StepBody {
         Self {
             status: step.status.as_str(),
             at: format::time(step.at),
-            source: step.source.map(|source| match source {
-                Source::Event => "event",
-                Source::Call => "call",
-                Source::Timeout => "timeout",
-            }),
+            source: step.source.map(Source::as_str),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::Fault;
 use crate::domain::event;
-use crate::domain::event::{Event, Kind, Report, Submission};
+use crate::domain::event::{Event, Kind, Report, Source, Submission};
 use crate::domain::fields;
 use crate::domain::fields::Findings;
 use crate::domain::ids::TenantId;
@@ -92,7 +92,7 @@ fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (
         at: now,
         fields,
     });
-    let report = Submission::Report(Report { at, hash, events });
+    let report = Submission::Report(Source::Call, Report { at, hash, events });
     (
         Item {
             id,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::Fault;
 use crate::domain::event;
-use crate::domain::event::{Event, Kind, NATIVE_KINDS, SessionRef, Submission};
+use crate::domain::event::{Event, Kind, NATIVE_KINDS, SessionRef, Source, Submission};
 use crate::domain::fields;
 use crate::domain::fields::{Known, Unknown};
 use crate::domain::ids::{RESERVED_IDS, SessionId, TenantId};
@@ -75,7 +75,7 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
     };
     Item {
         id,
-        content: Ok((session, Submission::Event(event))),
+        content: Ok((session, Submission::Event(Source::Event, event))),
         unknown: findings.unknown.into_iter().chain(reserved).collect(),
     }
 }
@@ -137,7 +137,7 @@ pub fn session(
         faults.push(Fault::body("sessionId", message));
         return None;
     }
-    Some(SessionRef { id, external_id })
+    Some(SessionRef::native(tenant, external_id))
 }
 
 /// An id: text, not empty, not long, without NUL.
@@ -232,7 +232,7 @@ mod tests {
         let item = item(TenantId(uuid::Uuid::nil()), raw.to_string().as_bytes(), now);
         assert_eq!(item.unknown[0].name, "occurredAt");
         assert!(!item.unknown[0].is_kept);
-        let Ok((_, Submission::Event(event))) = item.content else {
+        let Ok((_, Submission::Event(_, event))) = item.content else {
             panic!("an event")
         };
         assert!(!event.fields.contains_key(OCCURRED_AT));

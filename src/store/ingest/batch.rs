@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
-use crate::domain::event::{Outcome, Submission};
+use crate::domain::event::{Outcome, Source, Submission};
 use crate::domain::fact::{Entity, Fact};
 use crate::domain::ids::preferred;
 use crate::domain::ledger::{Ledger, Reach, Room};
@@ -76,10 +76,9 @@ async fn load_facts(
         .iter()
         .flat_map(|(key, reach)| reach.identities.iter().map(|i| (*key, i.clone())))
         .collect();
-    let reports: Vec<Key> = reaches
+    let reports: Vec<(Key, Source)> = reaches
         .iter()
-        .filter(|(_, r)| r.replaces_report)
-        .map(|(key, _)| *key)
+        .flat_map(|(key, reach)| reach.replaced_reports.iter().map(|source| (*key, *source)))
         .collect();
     let mut met = load::facts_by_identity(connection, &identities).await?;
     met.extend(load::facts_of_reports(connection, &reports).await?);

@@ -176,23 +176,27 @@ pub async fn facts_by_entity(
     rows.into_iter().map(FactRow::into_fact).collect()
 }
 
-/// All facts that came in these sessions' native reports.
+/// All facts that came in these sessions' reports of a source. A tracer's report is what its spans amount
+/// to, not the spans.
 pub async fn facts_of_reports(
     connection: &mut PgConnection,
-    keys: &[Key],
+    reports: &[(Key, Source)],
 ) -> Result<Vec<(Key, Fact)>> {
-    if keys.is_empty() {
+    if reports.is_empty() {
         return Ok(Vec::new());
     }
     let rows = sqlx::query_as!(
         FactRow,
         "select f.tenant_id, f.session_id, f.source, f.kind, f.id, f.at, f.hash, f.body
-           from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, session_id)
+           from unnest($1::uuid[], $2::uuid[], $3::smallint[]) as k (tenant_id, session_id, source)
            join facts f
-             on f.tenant_id = k.tenant_id and f.session_id = k.session_id and f.source = $3",
-        &column(keys, |k| k.0),
-        &column(keys, |k| k.1),
-        Source::Call as i16,
+             on f.tenant_id = k.tenant_id and f.session_id = k.session_id and f.source = k.source
+            and (f.source <> $4 or f.kind <> $5)",
+        &column(reports, |(key, _)| key.0),
+        &column(reports, |(key, _)| key.1),
+        &column(reports, |(_, source)| *source as i16),
+        Source::Trace as i16,
+        Kind::Span as i16,
     )
     .fetch_all(connection)
     .await?;

@@ -55,10 +55,7 @@ pub async fn silent(
     .await?;
     let silent = rows.into_iter().map(|row| Silent {
         scope: Scope::for_worker(store, TenantId(row.tenant_id)),
-        session: SessionRef {
-            id: SessionId(row.id),
-            external_id: row.external_id,
-        },
+        session: SessionRef::known(SessionId(row.id), row.external_id),
         last_at: row.last_at,
         place: (row.touched_at, row.id),
     });

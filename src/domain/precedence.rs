@@ -1,0 +1,63 @@
+//! Whose word counts where several sources speak of one session.
+//!
+//! | | rank for the session's fields | rank for turns, tool calls, interruptions |
+//! | --- | --- | --- |
+//! | native events and calls | 6 | 6 |
+//! | spans of a tracer | 5 | 5 |
+//! | LiveKit's uploads (chat history) | 5 | 3 |
+//! | Vapi, Retell, ElevenLabs | 4 | 4 |
+//! | Twilio | 3; before all but native ones for what a carrier knows best | - |
+//! | LiveKit webhooks | 2 | - |
+//! | Langfuse events | 1 | 2 |
+//!
+//! A session's field is the best source's; the others fill what it leaves out and never take back what it
+//! says. Turns are of one source only, since two sources count them differently.
+
+use crate::domain::event::{Kind, Source};
+
+/// What a carrier knows better than an agent.
+pub const CARRIER_FIELDS: [&str; 8] = [
+    "from",
+    "to",
+    "callSid",
+    "answeredAt",
+    "endedAt",
+    "answeredBy",
+    "carrierStatus",
+    "sipCode",
+];
+
+/// The higher, the better for what is said of the session as a whole.
+pub fn session_rank(source: Source) -> u8 {
+    match source {
+        Source::Event | Source::Call => 6,
+        Source::Trace | Source::LivekitReport => 5,
+        Source::Vapi | Source::Retell | Source::Elevenlabs => 4,
+        Source::Twilio => 3,
+        Source::LivekitWebhook => 2,
+        Source::Langfuse => 1,
+        Source::Timeout => 0,
+    }
+}
+
+/// Sources that count turns in one way, and how good they are: the higher, the better.
+pub fn turn_family(source: Source) -> u8 {
+    match source {
+        Source::Event | Source::Call => 6,
+        Source::Trace => 5,
+        Source::Vapi | Source::Retell | Source::Elevenlabs => 4,
+        Source::LivekitReport => 3,
+        Source::Langfuse => 2,
+        Source::Twilio | Source::LivekitWebhook => 1,
+        Source::Timeout => 0,
+    }
+}
+
+/// Whether facts of this kind are taken from one family only.
+pub fn is_of_turns(kind: Kind) -> bool {
+    matches!(kind, Kind::Turn | Kind::ToolCall | Kind::Interruption)
+}
+
+pub fn is_carrier(source: Source) -> bool {
+    matches!(source, Source::Twilio)
+}
