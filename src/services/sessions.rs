@@ -95,6 +95,14 @@ pub async fn by_reference(
     content: Option<&ContentScope>,
     reference: &str,
 ) -> Result<Record> {
+    // Most are asked for by their id.
+    if ids::is_session_id(reference) {
+        let id = SessionId::from_reference(scope.tenant(), reference);
+        let found = sessions::records(scope, content, &[id]).await?.pop();
+        if let Some(record) = found {
+            return Ok(record);
+        }
+    }
     let id = resolve(scope, reference).await?;
     sessions::records(scope, content, &[id])
         .await?
@@ -115,15 +123,16 @@ pub async fn with_history(
 }
 
 /// Which session is meant: the only place that reads a reference. The carrier's id of a call means the
-/// newest session of that call; any other text, and a call's id that no session has, is a spelling of the
-/// session's own id. Whether there is such a session shows when it is read.
+/// newest session of that call; any other text is a name that some source has for it. What nobody is called
+/// is a spelling of the session's own id. Whether there is such a session shows when it is read.
 pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
     if ids::is_call_sid(reference)
         && let Some(id) = sessions::newest_of_call(scope, reference).await?
     {
         return Ok(id);
     }
-    Ok(SessionId::from_reference(scope.tenant(), reference))
+    let named = sessions::named(scope, reference).await?;
+    Ok(named.unwrap_or_else(|| SessionId::from_reference(scope.tenant(), reference)))
 }
 
 /// Refuses a search that names no word which must be there.
