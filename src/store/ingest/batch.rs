@@ -8,13 +8,11 @@ use sqlx::PgConnection;
 use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
 use crate::domain::event::{Kind, Outcome, Source, Submission};
-use crate::domain::fact::{Entity, Fact, Identity};
+use crate::domain::fact::{Entity, Fact};
 use crate::domain::ids::{ClaimKind, preferred};
 use crate::domain::ledger::{Ledger, Reach, Room};
 use crate::domain::precedence;
 use crate::domain::session::Activity;
-use crate::domain::vocabulary;
-use crate::domain::vocabulary::Gist;
 
 use super::load::{self, Key, Place, SessionBefore};
 use super::merge;
@@ -23,6 +21,7 @@ use super::outbox;
 use super::resolve::{self, Resolved};
 use super::save::{self, Rows, SessionRow, Tagged};
 use super::spans;
+use super::understand;
 use super::{Result, Trouble};
 
 /// The submissions about one session, each with the place where its outcome belongs.
@@ -69,7 +68,7 @@ pub async fn write(
         })
         .collect();
     let mut whole_facts = load::all_facts(connection, &members).await?;
-    let gists = load_gists(connection, work, &before, &whole).await?;
+    let gists = understand::load_gists(connection, work, &before, &whole).await?;
     let mut outcomes = Vec::new();
     let mut ledgers = BTreeMap::new();
     for (key, work) in work {
@@ -88,8 +87,8 @@ pub async fn write(
         for (place, submission) in &work.submissions {
             outcomes.push((*place, ledger.submit((*submission).clone(), now)));
         }
-        if tells_spans(work) || whole.contains(key) {
-            understand(&mut ledger, gists.get(key).map_or(&[], Vec::as_slice));
+        if understand::tells_spans(work) || whole.contains(key) {
+            understand::spans(&mut ledger, gists.get(key).map_or(&[], Vec::as_slice));
         }
         if whole.contains(key) || !ledger.is_unchanged(activity) {
             ledgers.insert(*key, ledger);
@@ -142,49 +141,6 @@ fn families(work: &SessionWork<'_>) -> i16 {
         .fold(0, |all, bit| all | bit)
 }
 
-/// Whether any of it is a tracer's span: then what all spans amount to may change.
-fn tells_spans(work: &SessionWork<'_>) -> bool {
-    work.submissions.iter().any(|(_, submission)| {
-        matches!(submission, Submission::Event(Source::Trace, event) if event.kind == Kind::Span)
-    })
-}
-
-/// Reads a session's spans anew, those that are stored by their gists.
-fn understand(ledger: &mut Ledger, stored: &[(Identity, Gist)]) {
-    let mut gists: BTreeMap<Identity, Gist> = stored.iter().cloned().collect();
-    for (fact, _) in ledger.written() {
-        if fact.source == Source::Trace && fact.kind == Kind::Span {
-            match vocabulary::gist(&fact.fields) {
-                Some(gist) => drop(gists.insert(fact.identity(), gist)),
-                None => drop(gists.remove(&fact.identity())),
-            }
-        }
-    }
-    let gists: Vec<Gist> = gists.into_values().collect();
-    ledger.interpret(vocabulary::interpret(&gists));
-}
-
-/// What is stored of the spans of sessions that are told further ones.
-async fn load_gists(
-    connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork<'_>>,
-    before: &BTreeMap<Key, SessionBefore>,
-    whole: &BTreeSet<Key>,
-) -> Result<BTreeMap<Key, Vec<(Identity, Gist)>>> {
-    let asked: Vec<Key> = work
-        .iter()
-        .filter(|(key, work)| {
-            before.contains_key(*key) && !whole.contains(*key) && tells_spans(work)
-        })
-        .map(|(key, _)| *key)
-        .collect();
-    let mut gists: BTreeMap<Key, Vec<(Identity, Gist)>> = BTreeMap::new();
-    for (key, identity, gist) in load::gists(connection, &asked).await? {
-        gists.entry(key).or_default().push((identity, gist));
-    }
-    Ok(gists)
-}
-
 /// The facts that the submissions may meet, of sessions that exist.
 async fn load_facts(
     connection: &mut PgConnection,
@@ -196,7 +152,7 @@ async fn load_facts(
     let is_part = |key: &Key| before.contains_key(key) && !whole.contains(key);
     for (key, work) in work.iter().filter(|(key, _)| is_part(key)) {
         let reach = reaches.entry(*key).or_default();
-        if tells_spans(work) {
+        if understand::tells_spans(work) {
             reach.replaced_reports.insert(Source::Trace);
         }
         work.submissions

@@ -14,6 +14,7 @@ mod queue;
 mod resolve;
 mod save;
 mod spans;
+mod understand;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
