@@ -34,7 +34,7 @@ const LABELS: [(&str, &str); 7] = [
 ];
 /// How a room's own id begins, which no application would choose.
 const ROOM_SID: &str = "RM_";
-const AGENTS: [&str; 5] = [
+const AGENTS: [&str; 4] = [
     "lk.agent_name",
     "agent.name",
     "agent.id",
