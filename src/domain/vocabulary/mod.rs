@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::event::Event;
 
-pub use claims::claims;
+pub use claims::{claims, named_claims};
 pub use span::Said;
 pub use understood::{Beside, End, Turn, Understood, moment};
 
