@@ -2,6 +2,7 @@
 //! comes (its gist); then all of a session's gists together, whatever the order and the split in which
 //! they came. One file a vocabulary.
 
+mod calls;
 mod claims;
 mod exchange;
 mod genai;
