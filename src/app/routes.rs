@@ -71,6 +71,18 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/v1/observability/calls/{callId}", Reader, |m| {
         on(m, observability::get_call::handle)
     }),
+    route(
+        Get,
+        "/v1/observability/sessions/{sessionId}/root-cause",
+        Reader,
+        |m| on(m, observability::root_cause::handle_session),
+    ),
+    route(
+        Get,
+        "/v1/observability/calls/{callId}/root-cause",
+        Reader,
+        |m| on(m, observability::root_cause::handle_call),
+    ),
     route(Get, "/api/v1/conversations", Reader, |m| {
         on(m, conversations::list::handle)
     }),

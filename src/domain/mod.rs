@@ -2,6 +2,7 @@
 //! I/O, reads no clock. Imports nothing of ours.
 
 pub mod access;
+pub mod analysed;
 pub mod analytics;
 pub mod answer;
 pub mod assemble;
@@ -22,6 +23,7 @@ pub mod record;
 pub mod recording;
 pub mod review;
 pub mod session;
+pub mod settings;
 pub mod span;
 pub mod tally;
 pub mod trace;

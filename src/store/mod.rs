@@ -2,6 +2,7 @@
 //!
 //! Every function that touches a tenant's rows takes a [`Scope`] first, and `$1` is the tenant.
 
+pub mod analysis;
 pub mod analytics;
 pub mod api_keys;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod reviews;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;
+pub mod targets;
 pub mod tenants;
 pub mod traces;
 

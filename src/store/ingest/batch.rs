@@ -312,6 +312,7 @@ async fn save(
     save::update_sessions(connection, &old).await?;
     save::replace_tags(connection, &retagged).await?;
     outbox::append(connection, changes, ledgers, before, now).await?;
+    save::mark_analyses(connection, changes, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

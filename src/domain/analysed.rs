@@ -1,0 +1,91 @@
+//! What is kept of a session's analysis: enough for lists, sums and gates, and not a word of what was
+//! said. The issues one by one come from analysing the session again, which is done whenever it is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::analysis::{Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage};
+use crate::domain::ids::SessionId;
+use crate::domain::record::Record;
+use crate::domain::turn::Speaker;
+
+/// One session, analysed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysed {
+    pub session: SessionId,
+    pub rules_version: i32,
+    pub targets_version: i64,
+    pub agent_turns: i32,
+    /// Turns that answer a user, and those of them with a latency.
+    pub answers: i32,
+    pub measured: i32,
+    pub score: Option<f64>,
+    /// None where nobody spoke over the other.
+    pub interruptions: Option<InterruptionCounts>,
+    pub dead_air_ms: i64,
+    pub issues: Vec<IssueSum>,
+}
+
+/// All issues of a session that have one type, stage and provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IssueSum {
+    pub kind: IssueType,
+    pub stage: Option<Stage>,
+    pub provider: Option<String>,
+    /// The worst of them.
+    pub severity: Severity,
+    pub occurrences: i32,
+    /// What the caller waited because of them.
+    pub impact_ms: i64,
+    /// True of one sum a type.
+    pub is_first: bool,
+}
+
+impl Analysed {
+    pub fn of(record: &Record, analysis: &Analysis, targets_version: i64) -> Self {
+        let agent = record
+            .turns
+            .iter()
+            .filter(|turn| turn.speaker == Speaker::Agent);
+        let answers = record.turns.iter().filter(|turn| turn.answers_user);
+        let interruptions = &analysis.interruptions;
+        Self {
+            session: record.id,
+            rules_version: analysis.rules_version,
+            targets_version,
+            agent_turns: count(agent.count()),
+            answers: count(answers.count()),
+            measured: count(record.measured_latencies_ms().count()),
+            score: analysis.score,
+            interruptions: (*interruptions != InterruptionCounts::default())
+                .then(|| interruptions.clone()),
+            dead_air_ms: analysis.dead_air_ms,
+            issues: sums(&analysis.issues),
+        }
+    }
+}
+
+fn count(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn sums(issues: &[Issue]) -> Vec<IssueSum> {
+    let mut sums: BTreeMap<_, IssueSum> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for issue in issues {
+        let key = (issue.kind, issue.stage, issue.provider.clone());
+        let sum = sums.entry(key).or_insert_with(|| IssueSum {
+            kind: issue.kind,
+            stage: issue.stage,
+            provider: issue.provider.clone(),
+            severity: issue.severity,
+            occurrences: 0,
+            impact_ms: 0,
+            is_first: seen.insert(issue.kind),
+        });
+        sum.severity = sum.severity.min(issue.severity);
+        sum.occurrences = sum.occurrences.saturating_add(1);
+        let impact_ms = issue.impact_ms.unwrap_or_default();
+        sum.impact_ms = sum.impact_ms.saturating_add(impact_ms);
+    }
+    sums.into_values().collect()
+}

@@ -1,0 +1,9 @@
+//! What the analysis of calls needs and leaves behind: marks of calls to be analysed, what is kept of each
+//! analysis, and sums over what is kept.
+
+mod keep;
+mod queue;
+mod sweep;
+
+pub use queue::{Batch, Taken, is_waiting, take};
+pub use sweep::sweep;
