@@ -2,6 +2,7 @@
 //! I/O, reads no clock. Imports nothing of ours.
 
 pub mod access;
+pub mod analysis;
 pub mod analytics;
 pub mod answer;
 pub mod assemble;
