@@ -46,13 +46,15 @@ create table session_analyses (
     targets_version bigint           not null,
     analysed_at     timestamptz      not null,
     agent_turns     integer          not null,
-    -- Turns that answer a user, and those of them with a latency.
+    -- Turns that answer a user.
     answers         integer          not null,
-    measured        integer          not null,
     -- How well the two took turns, 0 to 1; null where nothing can be said.
     score           double precision,
     -- The interruptions, as JSON (domain::analysed); null where nobody spoke over the other.
     interruptions   text,
+    -- The measured answers: how long each took, and of that each stage, as JSON (domain::analysed); null
+    -- where none was measured.
+    latencies       text,
     -- Silence in which somebody waited.
     dead_air_ms     bigint           not null,
     primary key (tenant_id, session_id),

@@ -26,6 +26,8 @@ const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 const ANALYSE_EVERY: Duration = Duration::from_millis(500);
+/// Between two rounds: requests come first.
+const BREATH: Duration = Duration::from_millis(5);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
@@ -220,7 +222,7 @@ async fn analyse(store: Store, clock: Clock, stop: CancellationToken) {
     let work = async {
         loop {
             let wait = match analyse_round(&store, clock.now()).await {
-                Ok(true) => Duration::ZERO,
+                Ok(true) => BREATH,
                 Ok(false) => ANALYSE_EVERY,
                 Err(error) => {
                     tracing::warn!(%error, "calls could not be analysed, trying again");

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::analysis::{Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::analysis::{Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
 use crate::domain::turn::Speaker;
@@ -15,14 +17,25 @@ pub struct Analysed {
     pub rules_version: i32,
     pub targets_version: i64,
     pub agent_turns: i32,
-    /// Turns that answer a user, and those of them with a latency.
+    /// Turns that answer a user.
     pub answers: i32,
-    pub measured: i32,
+    /// Those of them that were measured.
+    pub latencies: Vec<AnswerTime>,
     pub score: Option<f64>,
     /// None where nobody spoke over the other.
     pub interruptions: Option<InterruptionCounts>,
     pub dead_air_ms: i64,
     pub issues: Vec<IssueSum>,
+}
+
+/// How long one answer took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerTime {
+    #[serde(rename = "g")]
+    pub gap_ms: f64,
+    /// What each stage took of it.
+    #[serde(rename = "s")]
+    pub stages: BTreeMap<Stage, f64>,
 }
 
 /// All issues of a session that have one type, stage and provider.
@@ -48,20 +61,45 @@ impl Analysed {
             .filter(|turn| turn.speaker == Speaker::Agent);
         let answers = record.turns.iter().filter(|turn| turn.answers_user);
         let interruptions = &analysis.interruptions;
+        let has_overlaps = *interruptions
+            != InterruptionCounts {
+                sessions: interruptions.sessions,
+                agent_turns: interruptions.agent_turns,
+                ..InterruptionCounts::default()
+            };
         Self {
             session: record.id,
             rules_version: analysis.rules_version,
             targets_version,
             agent_turns: count(agent.count()),
             answers: count(answers.count()),
-            measured: count(record.measured_latencies_ms().count()),
+            latencies: analysis.turns.iter().filter_map(AnswerTime::of).collect(),
             score: analysis.score,
-            interruptions: (*interruptions != InterruptionCounts::default())
-                .then(|| interruptions.clone()),
+            interruptions: has_overlaps.then(|| InterruptionCounts {
+                // Kept for every session, with or without an overlap.
+                sessions: 0,
+                agent_turns: 0,
+                ..interruptions.clone()
+            }),
             dead_air_ms: analysis.dead_air_ms,
             issues: sums(&analysis.issues),
         }
     }
+}
+
+impl AnswerTime {
+    fn of(turn: &TurnLatency) -> Option<Self> {
+        let gap_ms = turn.gap_ms.filter(|_| turn.answers_user)?;
+        let known = |stage| Some((stage, tenth(turn.stage_ms(stage)?)));
+        Some(Self {
+            gap_ms: tenth(gap_ms),
+            stages: Stage::ALL.into_iter().filter_map(known).collect(),
+        })
+    }
+}
+
+fn tenth(ms: f64) -> f64 {
+    (ms * 10.0).round() / 10.0
 }
 
 fn count(count: usize) -> i32 {

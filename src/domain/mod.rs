@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod analysed;
+pub mod analysis;
 pub mod analytics;
 pub mod answer;
 pub mod assemble;

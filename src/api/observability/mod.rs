@@ -3,3 +3,4 @@
 pub mod get_call;
 pub mod get_session;
 pub mod list_sessions;
+pub mod root_cause;
