@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::format;
 use crate::app::App;
 use crate::auth::Reader;
-use crate::domain::analysis::{Coverage, Issue, Segment, Stage, TurnLatency};
+use crate::domain::analysis::{Coverage, Issue, Part, Segment, Stage, TurnLatency};
 use crate::domain::turn::LatencySource;
 use crate::problem::Json;
 use crate::problem::Path;
@@ -95,7 +95,7 @@ struct TurnBody {
 #[serde(rename_all = "camelCase")]
 struct StageBody {
     stage: &'static str,
-    part: &'static str,
+    part: Part,
     ms: i64,
     measured_ms: i64,
     provider: Option<String>,
@@ -193,7 +193,7 @@ impl StageBody {
     fn of(ms: i64, segment: Segment) -> Self {
         Self {
             stage: segment.stage.as_str(),
-            part: segment.part.as_str(),
+            part: segment.part,
             ms,
             measured_ms: format::whole_ms(segment.measured_ms),
             provider: segment.provider,
