@@ -42,6 +42,8 @@ create table session_analyses (
     tenant_id       uuid             not null,
     session_id      uuid             not null,
     call_started_at timestamptz      not null,
+    agent_key       text,
+    agent_version   text,
     rules_version   integer          not null,
     targets_version bigint           not null,
     analysed_at     timestamptz      not null,
@@ -62,6 +64,7 @@ create table session_analyses (
 );
 
 create index session_analyses_by_start on session_analyses (tenant_id, call_started_at);
+create index session_analyses_by_agent on session_analyses (tenant_id, agent_key, call_started_at);
 
 -- One row a call and kind of issue: the same thing ten times in a call is one row that says ten.
 create table session_issues (

@@ -11,6 +11,7 @@ use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::recordings;
+use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest;
@@ -73,6 +74,12 @@ pub const ROUTES: &[Route] = &[
     }),
     route(
         Get,
+        "/v1/observability/sessions/interruption-quality",
+        Reader,
+        |m| on(m, observability::interruption_quality::handle),
+    ),
+    route(
+        Get,
         "/v1/observability/sessions/{sessionId}/root-cause",
         Reader,
         |m| on(m, observability::root_cause::handle_session),
@@ -131,6 +138,12 @@ pub const ROUTES: &[Route] = &[
         Reviewer,
         |m| on(m, voice_sessions::evaluations::delete::handle),
     ),
+    route(Get, "/api/v1/settings/targets", Admin, |m| {
+        on(m, settings::targets::get)
+    }),
+    route(Put, "/api/v1/settings/targets", Admin, |m| {
+        on(m, settings::targets::put)
+    }),
     route(Get, "/api/v1/audit-log", Admin, |m| {
         on(m, audit::list::handle)
     }),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::analysis::{Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency};
+use crate::domain::analysis::{
+    Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency,
+};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
 use crate::domain::turn::Speaker;
@@ -126,4 +128,23 @@ fn sums(issues: &[Issue]) -> Vec<IssueSum> {
         sum.impact_ms = sum.impact_ms.saturating_add(impact_ms);
     }
     sums.into_values().collect()
+}
+
+/// How the calls of some agents went on: their interruptions and their turn-taking.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conduct {
+    pub counts: InterruptionCounts,
+    /// Calls with a turn-taking score, and the mean of it.
+    pub scored: u64,
+    pub score: Option<f64>,
+}
+
+impl Conduct {
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+        let sum = |one: &Self| one.score.unwrap_or_default() * one.scored as f64;
+        let (sum, scored) = (sum(self) + sum(other), self.scored + other.scored);
+        self.scored = scored;
+        self.score = (scored > 0).then(|| sum / scored as f64);
+    }
 }

@@ -1,6 +1,8 @@
 //! What a tenant sets the targets of its calls to: for all of its agents, and for one of them on top. Only
 //! what differs is kept, so that a default which changes later holds for everybody who did not choose.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
@@ -116,6 +118,52 @@ fn read_group(
     sound
 }
 
+/// Which targets two settings differ in.
+pub fn changed(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
+    let (before, after) = (flat(before), flat(after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differs = |name: &&&String| before.get(**name) != after.get(**name);
+    names
+        .iter()
+        .filter(differs)
+        .map(|name| (*name).clone())
+        .collect()
+}
+
+fn flat(targets: &Map<String, Value>) -> BTreeMap<String, &Value> {
+    let mut flat = BTreeMap::new();
+    for (group, value) in targets {
+        match value {
+            Value::Object(members) => {
+                flat.extend(
+                    members
+                        .iter()
+                        .map(|(name, value)| (format!("{group}.{name}"), value)),
+                );
+            }
+            value => drop(flat.insert(group.clone(), value)),
+        }
+    }
+    flat
+}
+
+/// The same complaint, about what is set for one agent.
+pub fn of_agent(error: Error, agent_key: &str) -> Error {
+    match error {
+        Error::Unprocessable(faults) => {
+            let told = faults.into_iter().map(|fault| Fault {
+                message: format!(
+                    "{} (together with what is set for the agent {agent_key:?})",
+                    fault.message
+                ),
+                ..fault
+            });
+            Error::Unprocessable(told.collect())
+        }
+        other => other,
+    }
+}
+
 /// Checks settings as they hold together with what lies beneath: bounds, and that no target contradicts
 /// another.
 pub fn check(layers: &[&Map<String, Value>]) -> Result<Targets> {
@@ -185,5 +233,84 @@ fn refuse(faults: Vec<Fault>) -> Result<()> {
     match faults.is_empty() {
         true => Ok(()),
         false => Err(Error::Unprocessable(faults)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn setting(agent_key: &str, version: i64, targets: Value) -> Setting {
+        Setting {
+            agent_key: agent_key.to_owned(),
+            version,
+            targets: object(targets),
+            created_at: DateTime::UNIX_EPOCH,
+            created_by: "key".to_owned(),
+        }
+    }
+
+    fn faults<T: std::fmt::Debug>(result: Result<T>) -> Vec<String> {
+        match result {
+            Err(Error::Unprocessable(faults)) => {
+                let told = faults
+                    .into_iter()
+                    .map(|fault| format!("{} {}", fault.name, fault.message));
+                told.collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_agents_lie_over_all_agents_and_those_over_the_defaults() {
+        let settings = [
+            setting("fast", 2, json!({"stages": {"ttsMs": 300}})),
+            setting("", 3, json!({"stages": {"ttsMs": 700, "llmMs": 800}})),
+            setting("other", 9, json!({"turn": {"targetMs": 1}})),
+        ];
+        let fast = Effective::of(settings.iter(), Some("fast"));
+        let stages = &fast.targets.stages;
+        assert_eq!(
+            (fast.version, stages.tts_ms, stages.llm_ms, stages.stt_ms),
+            (3, 300, 800, 500)
+        );
+        let none = Effective::of(settings.iter(), None);
+        assert_eq!((none.version, none.targets.stages.tts_ms), (3, 700));
+        assert_eq!(Effective::of([].iter(), Some("fast")), Effective::default());
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let given = json!({"stages": {"ttMs": 1, "llmMs": "x", "sttMs": null}, "turns": {}, "turn": 5, "backchannels": [1]});
+        assert_eq!(
+            faults(read(object(given))),
+            [
+                "backchannels must be a list of texts",
+                "stages.llmMs must be a number",
+                "stages.ttMs is no target here; the nearest is `ttsMs`",
+                "turn must be an object",
+                "turns is no target here; the nearest is `turn`",
+            ]
+        );
+        let given = object(json!({"stages": {"llmMs": -1, "ttsMs": 1e30, "sttMs": 1.5}}));
+        assert_eq!(faults(check(&[&given])).len(), 3);
+        let beneath = object(json!({"turn": {"targetMs": 4000, "criticalMs": 5000}}));
+        let given = object(json!({"turn": {"criticalMs": 3000}}));
+        assert_eq!(faults(check(&[&beneath, &given])).len(), 1);
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        let before = object(json!({"stages": {"llmMs": 1, "ttsMs": 2}}));
+        let after = object(json!({"stages": {"llmMs": 1}, "backchannels": ["mm"]}));
+        assert_eq!(changed(&before, &after), ["backchannels", "stages.ttsMs"]);
+        assert!(changed(&before, &before).is_empty());
     }
 }

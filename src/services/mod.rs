@@ -11,4 +11,5 @@ pub mod recordings;
 pub mod reviews;
 pub mod sessions;
 pub mod silence;
+pub mod targets;
 pub mod traces;

@@ -2,8 +2,10 @@
 //! analysis, and sums over what is kept.
 
 mod keep;
+mod quality;
 mod queue;
 mod sweep;
 
+pub use quality::by_agent;
 pub use queue::{Batch, Taken, is_waiting, take};
 pub use sweep::sweep;
