@@ -98,8 +98,6 @@ create table gates (
     tenant_id  uuid        not null references tenants (id),
     id         uuid        not null,
     created_at timestamptz not null,
-    -- The public id of the key, or `operator` for the command line.
-    created_by text        not null,
     verdict    text        not null,
     -- SHA-256 of everything that the verdict was found from.
     digest     bytea       not null check (octet_length(digest) = 32),

@@ -5,6 +5,7 @@ pub mod analytics;
 pub mod audit;
 pub mod conversations;
 pub mod format;
+pub mod gates;
 pub mod live;
 pub mod observability;
 pub mod operations;

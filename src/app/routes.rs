@@ -7,6 +7,7 @@ use super::App;
 use crate::api::analytics;
 use crate::api::audit;
 use crate::api::conversations;
+use crate::api::gates;
 use crate::api::live;
 use crate::api::observability;
 use crate::api::operations;
@@ -168,6 +169,16 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
         on(m, analytics::active_calls::handle)
     }),
+    route(Get, "/api/v1/analytics/root-causes", Reader, |m| {
+        on(m, analytics::root_causes::handle)
+    }),
+    route(Get, "/api/v1/analytics/what-if", Reader, |m| {
+        on(m, analytics::what_if::handle)
+    }),
+    route(Post, "/v1/gates/evaluate", Reader, |m| {
+        on(m, gates::evaluate::handle)
+    }),
+    route(Get, "/v1/gates/{id}", Reader, |m| on(m, gates::get::handle)),
     route(Get, "/ws/calls", Reader, |m| on(m, live::socket::handle)),
     route(Get, "/api/v1/sse/calls/stream", Reader, |m| {
         on(m, live::stream::handle)

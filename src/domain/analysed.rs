@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::analysis::whatif::percentile;
 use crate::domain::analysis::{
     Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency,
 };
@@ -146,5 +147,127 @@ impl Conduct {
         let (sum, scored) = (sum(self) + sum(other), self.scored + other.scored);
         self.scored = scored;
         self.score = (scored > 0).then(|| sum / scored as f64);
+    }
+}
+
+/// What went wrong in some calls, put together by something.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cause {
+    pub kind: Option<String>,
+    pub stage: Option<String>,
+    pub provider: Option<String>,
+    pub agent_key: Option<String>,
+    /// Calls with such an issue, and those of them where it is critical.
+    pub calls: i64,
+    pub critical_calls: i64,
+    pub occurrences: i64,
+    pub impact_ms: i64,
+}
+
+/// What went wrong in a range of calls. What cost callers most comes first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Causes {
+    /// Calls that were analysed.
+    pub calls: i64,
+    pub all: Cause,
+    pub by_type: Vec<Cause>,
+    pub by_stage: Vec<Cause>,
+    pub by_provider: Vec<Cause>,
+    pub by_agent: Vec<Cause>,
+}
+
+impl Causes {
+    pub fn sort(&mut self) {
+        for list in [
+            &mut self.by_type,
+            &mut self.by_stage,
+            &mut self.by_provider,
+            &mut self.by_agent,
+        ] {
+            list.sort_by(|a, b| {
+                let weight = |cause: &Cause| (cause.impact_ms, cause.calls);
+                let name = |cause: &Cause| {
+                    let Cause {
+                        kind,
+                        stage,
+                        provider,
+                        agent_key,
+                        ..
+                    } = cause.clone();
+                    (kind, stage, provider, agent_key)
+                };
+                weight(b)
+                    .cmp(&weight(a))
+                    .then_with(|| name(a).cmp(&name(b)))
+            });
+        }
+    }
+}
+
+/// What the answers of some calls would have been, had one stage taken another time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhatIf {
+    /// Measured answers, and those of them in which the stage would have been quicker.
+    pub turns: usize,
+    pub replaced: usize,
+    pub p50_ms: [f64; 2],
+    pub p95_ms: [f64; 2],
+    /// By how much callers would have waited less, all together.
+    pub saved_ms: f64,
+}
+
+impl WhatIf {
+    /// Takes a stage's time for the given one wherever it was longer; none without a measured answer.
+    pub fn of(answers: &[AnswerTime], stage: Stage, instead_ms: f64) -> Option<Self> {
+        let (mut before, mut after, mut replaced, mut saved_ms) = (Vec::new(), Vec::new(), 0, 0.0);
+        for answer in answers {
+            let was_ms = answer.stages.get(&stage).copied().unwrap_or_default();
+            let saved = (was_ms - instead_ms).max(0.0);
+            replaced += usize::from(saved > 0.0);
+            saved_ms += saved;
+            before.push(answer.gap_ms);
+            after.push((answer.gap_ms - saved).max(0.0));
+        }
+        let mut both = |rank| {
+            Some([
+                percentile(&mut before, rank)?,
+                percentile(&mut after, rank)?,
+            ])
+        };
+        Some(Self {
+            turns: answers.len(),
+            replaced,
+            p50_ms: both(0.5)?,
+            p95_ms: both(0.95)?,
+            saved_ms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quicker_stage_saves_what_it_was_slower_by() {
+        let answer = |gap_ms: f64, tts_ms: f64| AnswerTime {
+            gap_ms,
+            stages: BTreeMap::from([(Stage::Tts, tts_ms)]),
+        };
+        let answers = [
+            answer(1000.0, 300.0),
+            answer(3000.0, 2300.0),
+            answer(900.0, 100.0),
+        ];
+        let what_if = WhatIf::of(&answers, Stage::Tts, 300.0).unwrap();
+        assert_eq!((what_if.turns, what_if.replaced), (3, 1));
+        assert_eq!(
+            (what_if.p50_ms, what_if.p95_ms),
+            ([1000.0, 1000.0], [3000.0, 1000.0])
+        );
+        assert_eq!(what_if.saved_ms, 2000.0);
+        // A stage that is not measured cannot save anything.
+        assert_eq!(WhatIf::of(&answers, Stage::Llm, 0.0).unwrap().replaced, 0);
+        assert_eq!(WhatIf::of(&[], Stage::Tts, 1.0), None);
     }
 }

@@ -22,6 +22,7 @@ pub mod live;
 pub mod page;
 pub mod record;
 pub mod recording;
+pub mod release;
 pub mod review;
 pub mod session;
 pub mod settings;

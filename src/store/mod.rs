@@ -9,6 +9,7 @@ pub mod audit;
 mod columns;
 pub mod embedded;
 mod failure;
+pub mod gates;
 mod health;
 pub mod ingest;
 pub mod live;
