@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analysis;
 
+const MS_DEFAULT: i64 = 500;
 const MS_MAX: i64 = 60_000;
 
 pub async fn handle(
@@ -28,16 +29,11 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let stage = params.choice("stage", &Stage::ALL, Stage::as_str);
-    let ms = params.int_opt("ms", 0..=MS_MAX);
+    let stage = stage.unwrap_or(Stage::Llm);
+    let ms = params.int("ms", MS_DEFAULT, 0..=MS_MAX);
     let dimensions = dimensions(&mut params);
     let (range, window) = Range::read(&mut params, now);
-    for (name, is_given) in [("stage", stage.is_some()), ("ms", ms.is_some())] {
-        if !is_given && params.pairs().iter().all(|(other, _)| other != name) {
-            params.fault(name, "must be given");
-        }
-    }
     params.finish()?;
-    let (stage, ms) = (stage.unwrap_or(Stage::Llm), ms.unwrap_or_default());
     let question = (&range, stage, ms, &dimensions);
     let key = polled::key(reader.scope.tenant(), "what-if", &question);
     let load = async move {
