@@ -229,3 +229,6 @@ fn interval_of(
     let low = percentile(&mut results, 0.025)?;
     Some((low, percentile(&mut results, 0.975)?))
 }
+
+#[cfg(test)]
+mod tests;

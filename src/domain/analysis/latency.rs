@@ -419,3 +419,6 @@ pub(super) fn has_error(call: &Value) -> bool {
 pub(super) fn at(call: &Value, name: &str) -> Option<f64> {
     call.get(name)?.as_f64()
 }
+
+#[cfg(test)]
+mod tests;

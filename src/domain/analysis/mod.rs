@@ -7,8 +7,14 @@ pub mod input;
 pub mod interruption;
 pub mod issue;
 pub mod latency;
+mod overlap;
+mod rules;
+pub mod score;
+mod silence;
 pub mod targets;
+mod text;
 pub mod usual;
+mod view;
 pub mod whatif;
 
 use serde::{Deserialize, Serialize};
@@ -45,24 +51,26 @@ pub struct Analysis {
 }
 
 /// Looks at a whole session.
-pub fn analyse(input: &Input, _targets: &Targets) -> Analysis {
-    let turns: Vec<TurnLatency> = input
-        .turns
-        .iter()
-        .filter_map(|turn| latency::of_turn(turn, None, &[]))
-        .collect();
-    let mut issues: Vec<Issue> = Vec::new();
+pub fn analyse(input: &Input, targets: &Targets) -> Analysis {
+    let view = view::View::of(input, targets);
+    let mut issues = rules::issues(&view);
     issues.sort_by_cached_key(Issue::rank);
+    let score = score::of_session(&view);
     Analysis {
         rules_version: RULES_VERSION,
         issues,
-        coverage: Coverage::of(&turns),
-        interruptions: InterruptionCounts::default(),
-        score: None,
-        score_turns: 0,
-        score_passed: None,
-        dead_air_count: 0,
-        dead_air_ms: 0,
-        turns,
+        coverage: Coverage::of(&view.latencies),
+        interruptions: view.interruptions.counts.clone(),
+        score: score.as_ref().map(|score| score.mean),
+        score_turns: score.as_ref().map_or(0, |score| score.turns),
+        score_passed: score.map(|score| score.mean >= score::PASS),
+        dead_air_count: view.silences.len() as u32,
+        dead_air_ms: view.silences.iter().map(silence::Silence::ms).sum::<f64>() as i64,
+        turns: view.latencies,
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

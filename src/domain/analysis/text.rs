@@ -78,7 +78,11 @@ impl Trigrams {
                 .chain(word.chars())
                 .chain([' '])
                 .collect();
-            all.extend(padded.windows(3).map(|three| [three[0], three[1], three[2]]));
+            all.extend(
+                padded
+                    .windows(3)
+                    .map(|three| [three[0], three[1], three[2]]),
+            );
         }
         Self(all.into_iter().collect())
     }
@@ -107,7 +111,10 @@ mod tests {
 
     #[test]
     fn words_are_what_is_spoken() {
-        assert_eq!(words("Hello, [noise] it's <unk>  OK!"), ["hello", "it's", "ok"]);
+        assert_eq!(
+            words("Hello, [noise] it's <unk>  OK!"),
+            ["hello", "it's", "ok"]
+        );
         assert_eq!(words("[laughter] …"), [""; 0]);
     }
 
@@ -127,7 +134,12 @@ mod tests {
     fn similarity_is_shared_over_all() {
         let like = |a: &str, b: &str| Trigrams::of(&words(a)).similarity(&Trigrams::of(&words(b)));
         assert_eq!(like("I want to book a room", "I want to BOOK a room!"), 1.0);
-        assert!(like("I want to book a room", "I would like to book a room please") > 0.5);
+        assert!(
+            like(
+                "I want to book a room",
+                "I would like to book a room please"
+            ) > 0.5
+        );
         assert!(like("I want to book a room", "what is the weather") < 0.2);
         assert_eq!(like("", ""), 0.0);
         // As PostgreSQL's pg_trgm has it.

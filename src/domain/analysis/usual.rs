@@ -134,3 +134,6 @@ pub(super) fn number(ms: f64) -> Value {
         Value::from(tenths)
     }
 }
+
+#[cfg(test)]
+mod tests;
