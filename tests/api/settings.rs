@@ -98,7 +98,7 @@ async fn wrong_targets_are_refused_with_all_their_faults() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
     let admin = acme.client("admin").await;
-    let wrong = json!({"targets": {"stages": {"tts": 1, "llm_ms": "x"}, "turns": {}}});
+    let wrong = json!({"targets": {"stages": {"tts_m": 1, "llm_ms": "x"}, "turns": {}}});
     assert_eq!(
         admin
             .put(PATH, &wrong)
@@ -107,7 +107,7 @@ async fn wrong_targets_are_refused_with_all_their_faults() {
             .faults(),
         [
             "stages.llm_ms must be a number",
-            "stages.tts is no target here; the nearest is `tts_ms`",
+            "stages.tts_m is no target here; the nearest is `tts_ms`",
             "turns is no target here; the nearest is `turn`",
         ]
     );
