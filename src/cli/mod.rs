@@ -51,7 +51,7 @@ enum Command {
     Key(key::Command),
     Import(import::Arguments),
     Export(export::Arguments),
-    Gate(gate::Arguments),
+    Gate(Box<gate::Arguments>),
     Doctor(doctor::Arguments),
 }
 
@@ -96,7 +96,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Key(command)) => key::run(command).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
-        Some(Command::Gate(arguments)) => gate::run(arguments).await,
+        Some(Command::Gate(arguments)) => gate::run(*arguments).await,
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
     }
 }

@@ -34,7 +34,7 @@ async fn ids(reader: &Client, path: &str) -> Vec<String> {
     let items = list["data"].as_array().cloned().unwrap_or_default();
     items
         .iter()
-        .map(|item| item["id"].as_str().unwrap().to_owned())
+        .map(|item| item["id"].as_str().expect("an id").to_owned())
         .collect()
 }
 
