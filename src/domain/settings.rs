@@ -288,13 +288,13 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let given = json!({"stages": {"ttMs": 1, "llmMs": "x", "sttMs": null}, "turns": {}, "turn": 5, "backchannels": [1]});
+        let given = json!({"stages": {"ttsM": 1, "llmMs": "x", "sttMs": null}, "turns": {}, "turn": 5, "backchannels": [1]});
         assert_eq!(
             faults(read(object(given))),
             [
                 "backchannels must be a list of texts",
                 "stages.llmMs must be a number",
-                "stages.ttMs is no target here; the nearest is `ttsMs`",
+                "stages.ttsM is no target here; the nearest is `ttsMs`",
                 "turn must be an object",
                 "turns is no target here; the nearest is `turn`",
             ]

@@ -84,10 +84,10 @@ where
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
     // One at a time: what is set is checked with what else is.
     sqlx::query!(
-        "select id from tenants where id = $1 for update",
-        scope.tenant.0,
+        "select pg_advisory_xact_lock(hashtextextended($1, 14))",
+        scope.tenant.to_string(),
     )
-    .fetch_one(&mut *transaction)
+    .execute(&mut *transaction)
     .await
     .map_err(failure)?;
     let settings = all(&mut transaction, scope).await?;
