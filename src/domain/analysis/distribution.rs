@@ -46,6 +46,14 @@ impl Distribution {
         self.settle();
     }
 
+    /// Each value as often as it was measured, ascending.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        self.counts.iter().flat_map(|(value, count)| {
+            let times = usize::try_from(*count).unwrap_or(usize::MAX);
+            std::iter::repeat_n(*value as f64 / 1000.0, times)
+        })
+    }
+
     pub fn count(&self) -> u64 {
         self.counts.values().sum()
     }

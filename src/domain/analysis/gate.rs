@@ -5,6 +5,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::distribution::Distribution;
+use super::interruption::InterruptionCounts;
+use super::targets::InterruptionTargets;
 use super::whatif::percentile;
 
 /// Drawn so often; a bound of an interval then moves by less than it is wide.
@@ -193,6 +196,78 @@ pub fn check(metric: Metric, values: &[f64], against: Against<'_>, min: usize) -
             Against::Baseline { values, .. } => Some(thinned(values).len()),
         },
     }
+}
+
+/// A number held against its target; `pass` is none where nothing was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCheck {
+    pub metric: Metric,
+    pub value: Option<f64>,
+    pub target: f64,
+    pub pass: Option<bool>,
+    pub measurements: u64,
+}
+
+/// How well interruptions went, against a tenant's targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterruptionGate {
+    pub verdict: Verdict,
+    pub checks: Vec<TargetCheck>,
+}
+
+/// Holds what sessions amount to against the targets. What no source measured plays no part.
+pub fn of_interruptions(
+    counts: &InterruptionCounts,
+    targets: &InterruptionTargets,
+) -> InterruptionGate {
+    let p95 = |metric, values: &Distribution, target: f64| {
+        (metric, values.percentile(0.95), target, values.count())
+    };
+    let found = [
+        p95(
+            Metric::DetectionP95Ms,
+            &counts.detection_ms,
+            f64::from(targets.detection_p95_ms),
+        ),
+        p95(
+            Metric::StopP95Ms,
+            &counts.stop_ms,
+            f64::from(targets.stop_p95_ms),
+        ),
+        p95(
+            Metric::BleedThroughP95Words,
+            &counts.bleed_through_words,
+            targets.bleed_through_p95_words,
+        ),
+        (
+            Metric::FalseInterruptionRate,
+            counts.false_interruption_rate(),
+            targets.false_rate,
+            counts.judged_stops,
+        ),
+    ];
+    let check =
+        |(metric, value, target, measurements): (Metric, Option<f64>, f64, u64)| TargetCheck {
+            metric,
+            value,
+            target,
+            pass: value.map(|value| value <= target),
+            measurements,
+        };
+    let checks: Vec<TargetCheck> = found.map(check).into();
+    let judged: Vec<bool> = checks.iter().filter_map(|check| check.pass).collect();
+    let is_enough = counts.interruptions >= u64::from(targets.min_interruptions);
+    let verdict = match (
+        is_enough && !judged.is_empty(),
+        judged.iter().all(|pass| *pass),
+    ) {
+        (false, _) => Verdict::InsufficientData,
+        (true, true) => Verdict::Pass,
+        (true, false) => Verdict::Fail,
+    };
+    InterruptionGate { verdict, checks }
 }
 
 /// What makes sense of the values, in order (so that the order in which they come plays no part), and no

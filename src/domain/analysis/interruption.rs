@@ -16,7 +16,7 @@ pub struct InterruptionCounts {
     pub overlaps_by_agent: u64,
     /// The agent was stopped by the user's sound, with words or without.
     pub interruptions: u64,
-    /// Those of them that follow from times alone.
+    /// Those of them that follow from the times of turns, or whose stop does.
     pub derived: u64,
     /// Of those that can be told: no words came, or only a sign of listening.
     pub judged_stops: u64,

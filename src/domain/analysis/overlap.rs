@@ -39,6 +39,7 @@ pub struct Stop<'a> {
     pub user: Option<usize>,
     pub reported: Option<&'a Interruption>,
     pub onset_ms: Option<f64>,
+    /// It follows from times alone, or when it ended does.
     pub is_derived: bool,
     pub is_false: Option<bool>,
     pub is_backchannel: bool,
@@ -74,10 +75,9 @@ pub fn of<'a>(view: &View<'a>) -> Interruptions<'a> {
     let agents_inside = inside(view, Speaker::Agent);
     let reported = reported(view);
     let pace = pace(view);
-    for (place, agent) in view.agent_turns() {
-        let overlaps: Vec<usize> = users_inside[place].clone();
+    for (place, _) in view.agent_turns() {
         let said = &reported.by_turn[place];
-        look_at(view, &mut found, place, agent, &overlaps, said);
+        look_at(view, &mut found, place, &users_inside[place], said);
     }
     for reported in reported.elsewhere {
         found.stops.push(Stop {
@@ -213,16 +213,17 @@ fn is_by_user(item: &Interruption) -> bool {
     source.is_none_or(|source| source == "user")
 }
 
+/// What happened in one turn of the agent: as it was reported, as the turn says, else by times alone.
 fn look_at<'a>(
     view: &View<'a>,
     found: &mut Interruptions<'a>,
     place: usize,
-    agent: &Spoken<'a>,
     overlaps: &[usize],
     said: &[&'a Interruption],
 ) {
+    let agent = &view.turns[place];
     let start_of = |user: &usize| view.turns[*user].start_ms;
-    let mut stopped_by = None;
+    let mut stopped_by: Vec<usize> = Vec::new();
     for item in said.iter().filter(|item| is_by_user(item)) {
         let onset = item.at_ms.map(f64::from);
         let distance = |user: &usize| Some((start_of(user)? - onset?).abs());
@@ -235,67 +236,53 @@ fn look_at<'a>(
                     .unwrap_or(0.0)
                     .total_cmp(&distance(b).unwrap_or(0.0))
             });
-        stopped_by = stopped_by.or(nearest);
+        stopped_by.extend(nearest);
         let onset = onset.or(nearest.and_then(|user| start_of(&user)));
         found.stops.push(Stop {
             reported: Some(*item),
             ..Stop::at(Some(place), nearest, onset)
         });
     }
-    if said.is_empty() && says_interrupted(agent) && !is_cut_by_end(view, place, agent) {
-        stopped_by = stopping(view, agent, overlaps);
+    let is_flagged = says_interrupted(agent);
+    if said.is_empty() && is_flagged && !is_cut_by_end(view, place, agent) {
+        let user = stopping(view, agent, overlaps);
         let heard = || sound_of_user(view, agent).map(|speech| speech.start_ms);
-        let onset = stopped_by.and_then(|user| start_of(&user)).or_else(heard);
-        found.stops.push(Stop::at(Some(place), stopped_by, onset));
+        let onset = user.and_then(|user| start_of(&user)).or_else(heard);
+        stopped_by.extend(user);
+        found.stops.push(Stop::at(Some(place), user, onset));
     }
-    let says_something = !said.is_empty() || says_interrupted(agent);
+    let mut is_explained = !said.is_empty() || is_flagged;
     for user in overlaps {
-        if stopped_by == Some(*user) {
-            count_real(view, found, agent, *user);
-            continue;
-        }
-        judge(
-            view,
-            found,
-            place,
-            *user,
-            says_something || stopped_by.is_some(),
-        );
-        let is_stop = found
-            .stops
-            .last()
-            .is_some_and(|stop| stop.user == Some(*user));
-        if is_stop {
-            stopped_by = Some(*user);
+        if stopped_by.contains(user) {
+            found.counts.real_overlaps += u64::from(is_real(view, agent, *user));
+        } else {
+            is_explained |= judge(view, found, (place, *user), is_explained);
         }
     }
 }
 
-/// One overlap by its times alone.
+/// One overlap by its times alone. Whether it made the agent stop; only one does.
 fn judge(
     view: &View,
     found: &mut Interruptions,
-    place: usize,
-    user_place: usize,
+    (place, user_place): (usize, usize),
     is_explained: bool,
-) {
+) -> bool {
     let (agent, user) = (&view.turns[place], &view.turns[user_place]);
     let (Some((agent_start, agent_end)), Some(onset)) = (agent.interval(), user.start_ms) else {
-        return;
+        return false;
     };
     let meant_to_end = agent
         .number("audioMs")
         .map_or(agent_end, |ms| agent_start + ms);
-    let left = meant_to_end.max(agent_end) - onset;
-    if left < ENDING_MS {
+    if meant_to_end.max(agent_end) - onset < ENDING_MS {
         found.counts.inconclusive += 1;
-        return;
+        return false;
     }
     let talked_on_ms = agent_end - onset;
-    let has_words = user.words.len() >= REAL_WORDS && !user.is_backchannel;
-    let is_real = count_real(view, found, agent, user_place);
-    let is_missed = is_real && talked_on_ms >= TALKED_THROUGH_MS;
-    if is_missed {
+    let is_real = is_real(view, agent, user_place);
+    found.counts.real_overlaps += u64::from(is_real);
+    if is_real && talked_on_ms >= TALKED_THROUGH_MS {
         found.missed.push(Missed {
             agent: place,
             user: user_place,
@@ -304,30 +291,22 @@ fn judge(
             talked_on_ms,
         });
     }
-    if has_words && !is_explained && (0.0..=STOP_WITHIN_MS).contains(&talked_on_ms) {
-        let stop = Stop::at(Some(place), Some(user_place), Some(onset));
+    let has_words = user.words.len() >= REAL_WORDS && !user.is_backchannel;
+    let stopped = has_words && (0.0..=STOP_WITHIN_MS).contains(&talked_on_ms);
+    if stopped && !is_explained {
         found.stops.push(Stop {
             is_derived: true,
-            ..unbound(stop)
+            ..Stop::at(Some(place), Some(user_place), Some(onset))
         });
     }
+    stopped
 }
 
-/// A stop that nobody reported borrows nothing.
-fn unbound<'a>(stop: Stop<'_>) -> Stop<'a> {
-    Stop {
-        reported: None,
-        ..Stop::at(stop.agent, stop.user, stop.onset_ms)
-    }
-}
-
-fn count_real(view: &View, found: &mut Interruptions, agent: &Spoken, user: usize) -> bool {
+fn is_real(view: &View, agent: &Spoken, user: usize) -> bool {
     let user = &view.turns[user];
-    let is_real = user.words.len() >= REAL_WORDS
+    user.words.len() >= REAL_WORDS
         && !user.is_backchannel
-        && overlap_ms(agent, user).is_some_and(|ms| ms >= REAL_MS);
-    found.counts.real_overlaps += u64::from(is_real);
-    is_real
+        && overlap_ms(agent, user).is_some_and(|ms| ms >= REAL_MS)
 }
 
 /// For how long both were heard.
@@ -379,10 +358,13 @@ fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
     let detection_ms = reported(|item| item.detection_ms)
         .filter(|ms| *ms > 0.0)
         .or(since_onset(extra("decidedAtMs")));
-    let stop_ms = reported(|item| item.stop_ms)
+    let told_stop_ms = reported(|item| item.stop_ms)
         .filter(|ms| *ms > 0.0)
-        .or(since_onset(extra("audioStoppedMs")))
-        .or(since_onset(agent.and_then(|agent| agent.end_ms)));
+        .or(since_onset(extra("audioStoppedMs")));
+    // An agent that resumed within its turn ends it much later.
+    let is_end = |ms: &f64| *ms <= STOP_WITHIN_MS || agent.is_some_and(says_interrupted);
+    let ended_ms = since_onset(agent.and_then(|agent| agent.end_ms)).filter(is_end);
+    let stop_ms = told_stop_ms.or(ended_ms);
     let flag = |name: &str| stop.reported?.extra.get(name)?.as_bool();
     let (mut is_backchannel, heard) = (flag("backchannel") == Some(true), words_after(view, stop));
     let is_false = match (reported_false(stop), heard) {
@@ -410,6 +392,7 @@ fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
         .zip(user_end_ms)
         .map(|(t5, t4)| t5 - t4)
         .filter(|ms| *ms >= 0.0);
+    stop.is_derived |= told_stop_ms.is_none() && stop_ms.is_some();
     (stop.detection_ms, stop.stop_ms) = (detection_ms, stop_ms);
     (stop.is_false, stop.is_backchannel) = (is_false, is_backchannel);
     (stop.words, stop.words_estimated) = match counted {

@@ -138,7 +138,7 @@ mod tests {
             like(
                 "I want to book a room",
                 "I would like to book a room please"
-            ) > 0.5
+            ) > 0.4
         );
         assert!(like("I want to book a room", "what is the weather") < 0.2);
         assert_eq!(like("", ""), 0.0);

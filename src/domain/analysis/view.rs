@@ -44,10 +44,15 @@ pub struct Spoken<'a> {
     pub end_ms: Option<f64>,
     pub words: Vec<String>,
     pub is_backchannel: bool,
+    /// The source writes down no words of users at all.
+    is_untold: bool,
 }
 
+/// Without words, a shorter sound need not be speech.
+const UNTOLD_SPEECH_MIN_MS: f64 = 700.0;
+
 impl<'a> Spoken<'a> {
-    fn of(turn: &'a Turn, targets: &Targets) -> Self {
+    fn of(turn: &'a Turn, targets: &Targets, has_transcripts: bool) -> Self {
         let is_agent = turn.speaker == Speaker::Agent;
         let stated = turn.start_ms.map(f64::from);
         let first_audio = number(turn, "firstAudioMs").filter(|_| is_agent);
@@ -65,6 +70,7 @@ impl<'a> Spoken<'a> {
             end_ms: end_ms.zip(start_ms).map(|(end, start)| end.max(start)),
             is_backchannel: text::is_backchannel(&words, &targets.backchannels),
             words,
+            is_untold: !has_transcripts && turn.text.is_none(),
         }
     }
 
@@ -85,9 +91,10 @@ impl<'a> Spoken<'a> {
         self.interval().map(|(start, end)| end - start)
     }
 
-    /// A user's words that ask for an answer.
+    /// A user's words that ask for an answer; where nobody writes down words, what may be some.
     pub fn is_real_speech(&self) -> bool {
-        self.is_user() && !self.words.is_empty() && !self.is_backchannel
+        let may_be = self.is_untold && self.ms() >= Some(UNTOLD_SPEECH_MIN_MS);
+        self.is_user() && (may_be || !self.words.is_empty() && !self.is_backchannel)
     }
 
     pub fn number(&self, name: &str) -> Option<f64> {
@@ -105,10 +112,19 @@ fn number(turn: &Turn, name: &str) -> Option<f64> {
 
 impl<'a> View<'a> {
     pub fn of(input: &'a Input<'a>, targets: &'a Targets) -> Self {
+        let has_words = |turn: &Turn| {
+            turn.text
+                .as_deref()
+                .is_some_and(|text| !text.trim().is_empty())
+        };
+        let has_transcripts = input
+            .turns
+            .iter()
+            .any(|turn| turn.speaker == Speaker::User && has_words(turn));
         let mut turns: Vec<Spoken> = input
             .turns
             .iter()
-            .map(|turn| Spoken::of(turn, targets))
+            .map(|turn| Spoken::of(turn, targets, has_transcripts))
             .collect();
         turns.sort_by_key(|spoken| spoken.turn.position());
         let places: BTreeMap<i32, usize> = turns
@@ -120,7 +136,7 @@ impl<'a> View<'a> {
         let mut view = Self {
             input,
             targets,
-            has_transcripts: turns.iter().any(|t| t.is_user() && !t.words.is_empty()),
+            has_transcripts,
             turns,
             latencies: Vec::new(),
             interruptions: Interruptions::default(),

@@ -79,6 +79,29 @@ fn one_failure_fails_all() {
     assert_eq!(Verdict::of_all([Pass, Pass]), Pass);
 }
 
+#[test]
+fn interruptions_are_held_against_the_targets() {
+    let targets = InterruptionTargets::default();
+    let mut counts = InterruptionCounts {
+        interruptions: 30,
+        judged_stops: 30,
+        false_interruptions: 3,
+        stop_ms: (0..30).map(|n| 500.0 + f64::from(n)).collect(),
+        ..InterruptionCounts::default()
+    };
+    let gate = of_interruptions(&counts, &targets);
+    assert_eq!(gate.verdict, Verdict::Pass);
+    let passes: Vec<Option<bool>> = gate.checks.iter().map(|check| check.pass).collect();
+    assert_eq!(passes, [None, Some(true), None, Some(true)]);
+    counts.false_interruptions = 4;
+    assert_eq!(of_interruptions(&counts, &targets).verdict, Verdict::Fail);
+    counts.interruptions = 29;
+    assert_eq!(
+        of_interruptions(&counts, &targets).verdict,
+        Verdict::InsufficientData
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]

@@ -10,12 +10,16 @@ use super::tell::time;
 const STALL_MS: f64 = 1000.0;
 /// Audio so much shorter than its text needs.
 const SHORTER: f64 = 0.4;
+/// And beyond what this voice's pace varies by, in deviations: some speak now fast, now slow.
+const DEVIATIONS: f64 = 3.0;
+/// Of a normal distribution the median deviation is so much of the standard one.
+const MEDIAN_DEVIATION: f64 = 0.6745;
 /// How long a text needs is known from at least so many turns, and for texts at least so long.
 const TURNS_MIN: usize = 3;
 const CHARS_MIN: usize = 40;
 
 pub fn find(view: &View) -> Vec<Issue> {
-    let usual = ms_per_char(view);
+    let usual = pace(view);
     let heard = view
         .agent_turns()
         .filter(|(_, turn)| !turn.turn.cancelled && !is_unheard(turn));
@@ -37,10 +41,10 @@ fn stalled(view: &View, turn: &Spoken) -> Option<Issue> {
     )
 }
 
-fn too_short(view: &View, turn: &Spoken, usual: f64) -> Option<Issue> {
+fn too_short(view: &View, turn: &Spoken, usual: Pace) -> Option<Issue> {
     let (chars, ms) = said(turn)?;
-    let expected = chars * usual;
-    if says_interrupted(turn) || ms > expected * (1.0 - SHORTER) {
+    let expected = chars * usual.ms_per_char;
+    if says_interrupted(turn) || ms > expected * (1.0 - SHORTER) || ms > chars * usual.fastest {
         return None;
     }
     let description = format!(
@@ -78,15 +82,32 @@ fn said(turn: &Spoken) -> Option<(f64, f64)> {
     (chars >= CHARS_MIN).then_some((chars as f64, ms))
 }
 
-/// The session's own pace: the median over turns that were said to their end.
-fn ms_per_char(view: &View) -> Option<f64> {
+/// The session's own pace.
+#[derive(Clone, Copy)]
+struct Pace {
+    ms_per_char: f64,
+    /// Faster than this is chance no more.
+    fastest: f64,
+}
+
+/// The median over turns that were said to their end.
+fn pace(view: &View) -> Option<Pace> {
     let whole = view
         .agent_turns()
         .filter(|(_, turn)| !turn.turn.cancelled && !says_interrupted(turn));
     let mut paces: Vec<f64> = whole
         .filter_map(|(_, turn)| said(turn).map(|(chars, ms)| ms / chars))
         .collect();
-    percentile(&mut paces, 0.5).filter(|_| paces.len() >= TURNS_MIN)
+    let ms_per_char = percentile(&mut paces, 0.5).filter(|_| paces.len() >= TURNS_MIN)?;
+    let mut deviations: Vec<f64> = paces
+        .iter()
+        .map(|pace| (pace - ms_per_char).abs())
+        .collect();
+    let deviation = percentile(&mut deviations, 0.5)? / MEDIAN_DEVIATION;
+    Some(Pace {
+        ms_per_char,
+        fastest: ms_per_char - DEVIATIONS * deviation,
+    })
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ const CALLS: [&str; 9] = [
     "is this working",
 ];
 const HELLOS: [&str; 6] = ["hello", "hallo", "hola", "allo", "allô", "pronto"];
+/// Who asks so soon after the start has not waited yet, but says hello.
+const START_MS: f64 = 3000.0;
 /// A greeting may have so many words.
 const HELLO_WORDS_MAX: usize = 3;
 
@@ -60,7 +62,8 @@ fn calls_out(turn: &Spoken, is_first: bool) -> bool {
     let only_hello = !turn.words.is_empty()
         && turn.words.len() <= HELLO_WORDS_MAX
         && turn.words.iter().all(is_hello);
-    CALLS.iter().any(|call| said.contains(call)) || only_hello && !is_first
+    let is_start = is_first && turn.start_ms.is_none_or(|ms| ms < START_MS);
+    !is_start && (CALLS.iter().any(|call| said.contains(call)) || only_hello && !is_first)
 }
 
 /// With what came before it: a long gap, or words that were not understood.

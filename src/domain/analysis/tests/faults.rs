@@ -34,9 +34,7 @@ fn late(call: &mut Value, turn: usize, stage: Option<&str>, by: i64) {
 /// Makes a turn last so long.
 fn last(call: &mut Value, turn: usize, length: i64) {
     let by = length - (ms(call, turn, "endMs") - ms(call, turn, "startMs"));
-    if turn + 1 < call["turns"].as_array().unwrap().len() {
-        delay(call, turn + 1, by);
-    }
+    delay(call, turn + 1, by);
     call["turns"][turn]["endMs"] = json!(ms(call, turn, "startMs") + length);
 }
 
@@ -66,6 +64,10 @@ pub fn put(kind: IssueType, call: &mut Value) -> Option<Fault> {
     match kind {
         HighLatency => late(call, AGENT, Some("llmMs"), 1300),
         ColdStart => {
+            for (stage, to) in [("endpointingMs", 150), ("sttMs", 100)] {
+                let by = to - ms(call, 1, stage);
+                late(call, 1, Some(stage), by);
+            }
             late(call, 1, Some("ttsMs"), 480);
             return one(1, &[]);
         }
@@ -165,6 +167,7 @@ pub fn put(kind: IssueType, call: &mut Value) -> Option<Fault> {
         Monologue => last(call, AGENT, 24_000),
         AbandonedAfterSilence => {
             last(call, count - 1, 2000);
+            call["turns"][count - 1]["interrupted"] = json!(true);
             late(call, count - 1, Some("llmMs"), 4500);
             return one(count - 1, &[HighLatency, DeadAir]);
         }

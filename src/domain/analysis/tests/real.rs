@@ -9,7 +9,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+use crate::domain::analysis::IssueType;
+
 const CALLS: &[u8] = include_bytes!("../../../samples/data/calls.jsonl.gz");
+/// What is wrong in the real calls themselves, by words of the session: this caller gives an address twice.
+const TRUE_ISSUES: [(&str, IssueType); 1] = [("John Jones dot net", IssueType::UserRepetition)];
 /// Turns of a session.
 const TURNS: usize = 20;
 
@@ -46,6 +50,21 @@ pub fn sessions() -> Vec<Value> {
         }
     }
     sessions
+}
+
+/// Whether a listener would say so too.
+pub fn is_true_of(session: &Value, kind: IssueType) -> bool {
+    let says = |words: &str| {
+        let turns = session["turns"].as_array().unwrap();
+        turns.iter().any(|turn| {
+            turn["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(words))
+        })
+    };
+    TRUE_ISSUES
+        .iter()
+        .any(|(words, known)| *known == kind && says(words))
 }
 
 struct Said {
