@@ -26,6 +26,7 @@ mod ingest_input;
 mod limits;
 mod live;
 mod operations;
+mod otlp;
 mod pagination;
 mod pagination_inner;
 mod recordings;
