@@ -29,6 +29,7 @@ mod limits;
 mod live;
 mod merging;
 mod operations;
+mod otlp;
 mod pagination;
 mod pagination_inner;
 mod recordings;
