@@ -10,6 +10,7 @@ use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submissi
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::partial;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -192,22 +193,30 @@ impl Ledger {
             .filter(|identity| !self.whereabouts.contains_key(identity))
     }
 
-    fn take(&mut self, fact: Fact) -> Outcome {
-        let identity = fact.identity();
-        let standing = self
-            .known(&identity)
-            .map_or(Standing::Newer, |known| fact.standing(known));
+    fn take(&mut self, said: Fact) -> Outcome {
+        let identity = said.identity();
+        let joined = self.known(&identity).and_then(|known| {
+            let both = partial::is_piece(known) && partial::is_piece(&said);
+            both.then(|| partial::join(known, &said))
+        });
+        let standing = match (self.known(&identity), &joined) {
+            (None, _) => Standing::Newer,
+            (Some(known), Some(joined)) if joined == known => Standing::Same,
+            (Some(_), Some(_)) => Standing::Newer,
+            (Some(known), None) => said.standing(known),
+        };
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
         if standing != Standing::Newer {
-            self.hear(&fact);
+            self.hear(&said);
             return Outcome::Duplicate;
         }
+        let fact = joined.unwrap_or_else(|| said.clone());
         if let Some(bound) = self.bound(&fact) {
             return Outcome::Full(bound);
         }
-        self.hear(&fact);
+        self.hear(&said);
         self.remove(&identity);
         self.put(fact);
         Outcome::Accepted

@@ -18,6 +18,7 @@ pub mod items;
 pub mod ledger;
 pub mod live;
 pub mod page;
+pub mod partial;
 pub mod precedence;
 pub mod record;
 pub mod recording;

@@ -10,6 +10,7 @@ use crate::domain::attributes::{DEFAULT, ERROR, GENERATION};
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::partial;
 
 /// One observation of a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,16 @@ pub struct Span {
     pub trace_name: Option<String>,
 }
 
+/// Under this id a trace itself is kept among its spans: a source that tells of traces by themselves says
+/// there what they are called and about. It is no observation, and not shown as one.
+pub const TRACE_ITSELF: &str = "voxray:trace";
+
+/// How the fact of a span is known within its session. The length tells where the trace's id ends,
+/// whatever is in it.
+pub fn identity(trace_id: &str, span_id: &str) -> String {
+    format!("{}:{trace_id}/{span_id}", trace_id.len())
+}
+
 /// (trace, span): what a span is known by within its session.
 pub type SpanKey = (String, String);
 
@@ -61,6 +72,9 @@ impl Span {
         let mut fields = Taker(fact.fields.clone());
         // A null says nothing here: there is no earlier word to take back.
         fields.0.retain(|_, value| !value.is_null());
+        if partial::is_piece(fact) {
+            fields.0.remove(partial::SAID_AT);
+        }
         let ended_at = fields.time("endedAt");
         let occurred_at = fields.time(OCCURRED_AT);
         let started_at = fields
@@ -135,6 +149,9 @@ impl Span {
     }
 
     fn tally(&self) -> Tally {
+        if self.span_id == TRACE_ITSELF {
+            return Tally::default();
+        }
         let is_unpriced =
             self.cost_nano_usd.is_none() && self.r#type == GENERATION && !self.usage.is_empty();
         Tally {

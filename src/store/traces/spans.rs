@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::ids::SessionId;
-use crate::domain::span::Span;
+use crate::domain::span::{Span, TRACE_ITSELF};
 use crate::domain::trace::Trace;
 use crate::store::columns::json;
 use crate::store::columns::object;
@@ -180,6 +180,7 @@ pub async fn observations(
                                 where tenant_id = $1
                                   and session_id = $2
                                   and trace_id = $3
+                                  and span_id <> $7
                                 order by started_at, span_id
                                 limit $5) shown) s
                 where coalesce(s.bytes_before, 0) <= $6
@@ -190,6 +191,7 @@ pub async fn observations(
             content.is_some(),
             limit,
             BYTES_MAX,
+            TRACE_ITSELF,
         )
         .fetch_all(&scope.pool)
     })
