@@ -2,12 +2,26 @@
 //! comes (its gist); then all of a session's gists together, whatever the order and the split in which
 //! they came. One file a vocabulary.
 
+mod claims;
+mod exchange;
+mod genai;
+mod generic;
+mod langfuse;
+mod livekit;
+mod openinference;
+mod pipecat;
+mod span;
+mod understood;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::event::Event;
-use crate::domain::ids::Claim;
+
+pub use claims::claims;
+pub use span::Said;
+pub use understood::{Beside, End, Turn, Understood, moment};
 
 /// What one span says, read from it alone. Kept beside the span, so that a session can be understood
 /// again without reading its spans' attributes.
@@ -35,7 +49,7 @@ pub struct Gist {
     pub session: Map<String, Value>,
 }
 
-/// How a span speaks.
+/// How a span speaks. The better one knows of turns, the earlier it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Vocabulary {
     Livekit,
@@ -68,17 +82,76 @@ pub enum Part {
 }
 
 /// The gist of a span fact's fields; none where it says nothing about a conversation.
-pub fn gist(_fields: &Map<String, Value>) -> Option<Gist> {
-    None
+pub fn gist(fields: &Map<String, Value>) -> Option<Gist> {
+    let span = Said::read(fields)?;
+    let mut gist = match vocabulary(&span) {
+        Vocabulary::Livekit => livekit::gist(&span),
+        Vocabulary::Pipecat => pipecat::gist(&span),
+        Vocabulary::Openinference => openinference::gist(&span),
+        Vocabulary::Genai => genai::gist(&span),
+        Vocabulary::Langfuse => langfuse::gist(&span),
+        Vocabulary::Generic => generic::gist(&span),
+    }?;
+    // What any vocabulary may say of the session; a vocabulary's own word stays.
+    for (name, value) in claims::session_fields(&span) {
+        gist.session.entry(name).or_insert(value);
+    }
+    Some(gist)
 }
 
-/// The names of the session that a span fact's fields tell, its trace not among them.
-pub fn claims(_fields: &Map<String, Value>) -> Vec<Claim> {
-    Vec::new()
+/// How a span speaks: by the scope of its tracer first, since that says who made it.
+pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
+    let scope = span.scope().to_ascii_lowercase();
+    if scope.starts_with("livekit") {
+        Vocabulary::Livekit
+    } else if scope.starts_with("pipecat") {
+        Vocabulary::Pipecat
+    } else if scope.starts_with("langfuse") || span.has_prefix("langfuse.observation.") {
+        Vocabulary::Langfuse
+    } else if span.has("openinference.span.kind") {
+        Vocabulary::Openinference
+    } else if span.has_prefix("lk.") {
+        Vocabulary::Livekit
+    } else if span.has_prefix("gen_ai.") {
+        Vocabulary::Genai
+    } else {
+        Vocabulary::Generic
+    }
 }
 
 /// What all gists of one session amount to: session, turns, tool calls, interruptions and errors. The same
 /// gists give the same events, whatever their order.
-pub fn interpret(_gists: &[Gist]) -> Vec<Event> {
-    Vec::new()
+///
+/// Several vocabularies may tell of the same conversation. LiveKit's spans are understood by themselves, and so are
+/// Pipecat's; all others only know exchanges and what is below them, so that they are understood together. The first of
+/// these three that knows turns is believed; the others only add what it leaves out.
+pub fn interpret(gists: &[Gist]) -> Vec<Event> {
+    let mut gists: Vec<&Gist> = gists.iter().collect();
+    gists.sort_by(|a, b| {
+        let rank = |gist: &Gist| (gist.started_at, gist.ended_at);
+        let name = |gist: &'_ Gist| (gist.trace_id.clone(), gist.span_id.clone());
+        rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
+    });
+    gists.dedup_by(|a, b| (&a.trace_id, &a.span_id) == (&b.trace_id, &b.span_id));
+    let of = |wanted: fn(Vocabulary) -> bool| -> Vec<&Gist> {
+        let gists = gists.iter().copied();
+        gists.filter(|gist| wanted(gist.vocabulary)).collect()
+    };
+    let livekit = of(|v| v == Vocabulary::Livekit);
+    let pipecat = of(|v| v == Vocabulary::Pipecat);
+    let others = of(|v| !matches!(v, Vocabulary::Livekit | Vocabulary::Pipecat));
+    let speaks_langfuse = others.iter().any(|g| g.vocabulary == Vocabulary::Langfuse);
+    let mut understood = Vec::new();
+    if !livekit.is_empty() {
+        understood.push(livekit::interpret(&livekit));
+    }
+    if !pipecat.is_empty() {
+        understood.push(pipecat::interpret(&pipecat));
+    }
+    if speaks_langfuse {
+        understood.push(langfuse::interpret(&others));
+    } else if !others.is_empty() {
+        understood.push(exchange::interpret(&others));
+    }
+    understood::events(&gists, understood)
 }

@@ -1,0 +1,140 @@
+//! The names that a span has for its session, whichever vocabulary it speaks.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::ids::{Claim, ClaimKind, is_call_sid};
+
+use super::Said;
+
+/// Attributes that tell a conversation from all others, the most trusted first.
+const CONVERSATIONS: [&str; 4] = [
+    "session.id",
+    "langfuse.session.id",
+    "conversation.id",
+    "gen_ai.conversation.id",
+];
+const ROOMS: [&str; 3] = ["lk.room_sid", "room_id", "gen_ai.conversation.id"];
+const CALLS: [&str; 5] = [
+    "telephony.call_sid",
+    "call_sid",
+    "twilio.call_sid",
+    "lk.sip.twilio.callSid",
+    "sip.twilio.callSid",
+];
+const STREAMS: [&str; 3] = ["telephony.stream_sid", "stream_sid", "twilio.stream_sid"];
+/// Names that others may have too: they show, and join nothing.
+const LABELS: [(&str, &str); 7] = [
+    ("lk.job_id", "livekit_job_id"),
+    ("job_id", "livekit_job_id"),
+    ("lk.room_name", "livekit_room_name"),
+    ("lk.pii.room_name", "livekit_room_name"),
+    ("lk.sip.callID", "sip_call_id"),
+    ("lk.sip.phoneNumber", "phone_number"),
+    ("user.id", "user_id"),
+];
+/// How a room's own id begins, which no application would choose.
+const ROOM_SID: &str = "RM_";
+const AGENTS: [&str; 4] = [
+    "lk.agent_name",
+    "agent.name",
+    "agent.id",
+    "langfuse.trace.metadata.agent",
+];
+const AGENT_LABELS: [&str; 2] = ["gen_ai.agent.name", "lk.agent_label"];
+/// Who the agent is where nobody says so: what its class or its process is called. No fields of a session:
+/// they are looked at when all is known.
+pub const AGENT_LABEL: &str = "agentLabel";
+pub const SERVICE: &str = "service";
+const TRANSPORTS: [&str; 2] = ["transport", "langfuse.trace.metadata.transport"];
+
+/// The names of the session that a span fact's fields tell, its trace not among them.
+pub fn claims(fields: &Map<String, Value>) -> Vec<Claim> {
+    Said::read(fields).map_or_else(Vec::new, |span| of(&span))
+}
+
+fn of(span: &Said<'_>) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let mut add = |kind: ClaimKind, name: &str| {
+        let value = span.value(name).and_then(Value::as_str).unwrap_or_default();
+        let claim = Claim::new(kind, value.trim());
+        if claim.is_sound() && !claims.contains(&claim) {
+            claims.push(claim);
+        }
+    };
+    let is_room = |name: &str| span.text(name).is_some_and(|id| id.starts_with(ROOM_SID));
+    for name in ROOMS.into_iter().filter(|name| is_room(name)) {
+        add(ClaimKind::LivekitRoomSid, name);
+    }
+    let is_call = |name: &str| span.text(name).is_some_and(is_call_sid);
+    for name in CALLS {
+        let kind = if is_call(name) {
+            ClaimKind::CallSid
+        } else {
+            continue;
+        };
+        add(kind, name);
+    }
+    for name in STREAMS {
+        add(ClaimKind::StreamSid, name);
+    }
+    for name in CONVERSATIONS.into_iter().filter(|name| !is_room(name)) {
+        add(ClaimKind::Conversation, name);
+    }
+    claims
+}
+
+/// What any span may say of its session, in the names of the native session's fields.
+pub fn session_fields(span: &Said<'_>) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), value);
+        }
+    };
+    let mut ids: Vec<Value> = Vec::new();
+    for claim in of(span) {
+        match claim.kind {
+            ClaimKind::CallSid => set("callSid", Some(claim.value.clone().into())),
+            ClaimKind::StreamSid => set("streamId", Some(claim.value.clone().into())),
+            _ => {}
+        }
+        ids.push(json!({"kind": claim.kind.as_str(), "id": claim.value}));
+    }
+    for (name, kind) in LABELS {
+        if let Some(id) = span.text(name) {
+            let label = json!({"kind": kind, "id": id});
+            if !ids.contains(&label) {
+                ids.push(label);
+            }
+        }
+    }
+    set("externalIds", (!ids.is_empty()).then(|| ids.into()));
+    let metadata = span.json("metadata");
+    let told = |name: &str| {
+        let value = metadata.as_ref()?.get(name)?.as_str()?;
+        Some(value.to_owned())
+    };
+    let plain = |name: &str| {
+        span.text(name)
+            .map(|text| text.trim_matches('"').to_owned())
+    };
+    let agent = AGENTS.iter().find_map(|name| plain(name));
+    set("agentId", agent.or_else(|| told("agent")).map(Value::from));
+    let label = AGENT_LABELS.iter().find_map(|name| plain(name));
+    set(
+        AGENT_LABEL,
+        label
+            .filter(|name| name != "default_agent")
+            .map(Value::from),
+    );
+    let service = span
+        .resource("service.name")
+        .filter(|name| !name.starts_with("unknown_service"));
+    set(SERVICE, service.map(Value::from));
+    let transport = TRANSPORTS.iter().find_map(|name| plain(name));
+    set(
+        "transport",
+        transport.or_else(|| told("transport")).map(Value::from),
+    );
+    fields
+}
