@@ -11,5 +11,6 @@ pub mod operations;
 pub mod page;
 pub mod polled;
 pub mod recordings;
+pub mod settings;
 pub mod traces;
 pub mod voice_sessions;

@@ -25,10 +25,11 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
+    PricesEdit,
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -37,6 +38,7 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
+        Self::PricesEdit,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
+            Self::PricesEdit => "prices.edit",
         }
     }
 
@@ -61,6 +64,7 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
+            Self::PricesEdit => "settings",
         }
     }
 }

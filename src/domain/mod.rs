@@ -20,6 +20,7 @@ pub mod live;
 pub mod page;
 pub mod partial;
 pub mod precedence;
+pub mod price;
 pub mod record;
 pub mod recording;
 pub mod review;

@@ -4,7 +4,6 @@ mod body;
 mod call;
 mod event;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,9 +12,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Ingestor;
-use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
+use crate::ingest::beside;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
@@ -23,7 +22,7 @@ use crate::services::ingest;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
 
-pub use body::ITEMS_MAX;
+pub use body::{ITEMS_MAX, refuse_more_than};
 pub use call::item as call_item;
 
 /// `POST /v1/ingest/events`
@@ -41,7 +40,7 @@ pub async fn events(
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| {
         let raw = body::split(&headers, bytes, "events")?;
-        body::refuse_more_than(raw.len(), ITEMS_MAX)?;
+        refuse_more_than(raw.len(), ITEMS_MAX)?;
         let items = raw.into_iter().map(|raw| event::item(tenant, raw, now));
         Ok(items.collect())
     });
@@ -70,27 +69,12 @@ pub async fn calls(
             .collect();
         // One call may be as large as a call may be; several share a request's bound.
         if items.len() > 1 {
-            body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
+            refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
         }
         Ok(items.into_iter().map(|(item, _)| item).collect())
     });
     let items = items.await?;
     answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
-}
-
-/// Bodies up to this size are taken apart at once: handing them over would cost more.
-const AT_ONCE_BYTES: usize = 128 * 1024;
-
-/// Takes a body apart, a large one beside the threads that answer requests.
-async fn beside<T: Send + 'static>(
-    bytes: Bytes,
-    work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    if bytes.len() <= AT_ONCE_BYTES {
-        return work(&bytes);
-    }
-    let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
-    done.map_err(|error| Error::Internal(error.to_string()))?
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,3 @@
+//! What a tenant sets for itself.
+
+pub mod prices;
