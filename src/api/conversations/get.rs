@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::item;
 use super::item::Item;
+use crate::api::cost::Estimate;
 use crate::api::format;
 use crate::api::voice_sessions::body::{EvaluationBody, FunctionCall, Line};
 use crate::app::App;
@@ -41,6 +42,8 @@ pub async fn handle(
 pub struct Conversation {
     #[serde(flatten)]
     item: Item,
+    #[serde(flatten)]
+    estimate: Estimate,
     recording: Option<RecordingBody>,
     summary: Option<String>,
     extracted: Value,
@@ -103,6 +106,7 @@ impl Conversation {
         let agent = session.agent_key;
         Self {
             item,
+            estimate: Estimate::of(&session),
             recording,
             summary: session.summary,
             extracted: session.extra.remove("extracted").unwrap_or_default(),

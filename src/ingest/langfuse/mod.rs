@@ -147,8 +147,9 @@ fn read_scores(
 }
 
 /// `GET /api/public/health`
-pub async fn health() -> axum::Json<Value> {
-    axum::Json(json!({"status": "OK", "version": API_VERSION}))
+pub async fn health(query: Query) -> Result<axum::Json<Value>, Problem> {
+    query.params().finish()?;
+    Ok(axum::Json(json!({"status": "OK", "version": API_VERSION})))
 }
 
 /// `GET /api/public/projects`: what an SDK asks to see whether its keys are good for anything. A tenant is
