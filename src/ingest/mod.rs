@@ -3,6 +3,7 @@
 
 pub mod langfuse;
 pub mod native;
+pub mod otlp;
 pub mod recordings;
 
 use axum::body::Bytes;
@@ -14,9 +15,9 @@ use crate::problem::Problem;
 const AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// Takes a body apart, a large one beside the threads that answer requests.
-pub(in crate::ingest) async fn beside<T: Send + 'static>(
+pub async fn beside<T: Send + 'static>(
     bytes: Bytes,
-    work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+    work: impl FnOnce(&Bytes) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     if bytes.len() <= AT_ONCE_BYTES {
         return work(&bytes);

@@ -90,6 +90,16 @@ impl Used {
         Some(total)
     }
 
+    fn add(&mut self, other: &Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.audio_tokens += other.audio_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.audio_ms += other.audio_ms;
+        self.characters += other.characters;
+        self.stated_nano_usd = self.stated_nano_usd.or(other.stated_nano_usd);
+    }
+
     fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -235,8 +245,11 @@ fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
         if let Some(whole) = stated(session, service) {
             let own = used.keys().filter(|key| key.0 == service);
             let only: Vec<Key> = own.cloned().collect();
-            // A cost that a source states counts more than amounts to be priced.
-            if only.iter().any(|key| used[key].stated_nano_usd.is_some()) {
+            // A cost that a source states counts more than amounts to be priced; and a session that only
+            // repeats the sum of its turns does not know better which model it was.
+            let mut sum = Used::default();
+            only.iter().for_each(|key| sum.add(&used[key]));
+            if sum.stated_nano_usd.is_some() || sum == whole {
                 continue;
             }
             used.retain(|key, _| key.0 != service);
