@@ -11,6 +11,7 @@ use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
+use crate::domain::precedence;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -40,6 +41,8 @@ pub struct Ledger {
     /// What is held more (or less) than before.
     more: Held,
     room: Room,
+    /// Turns are those of this family of sources only; none where there is one family at most.
+    family: Option<u8>,
 }
 
 /// How much a session holds.
@@ -118,6 +121,85 @@ impl Ledger {
         ledger
     }
 
+    /// A session that is put together again from all its facts, which may come from several sessions that
+    /// have become one.
+    pub fn rebuilt(facts: Vec<Fact>, activity: Option<Activity>) -> Self {
+        let mut ledger = Self {
+            activity,
+            ..Self::default()
+        };
+        for fact in facts {
+            let identity = fact.identity();
+            let (standing, fact) = ledger.meet(&fact);
+            let is_better = match standing {
+                Standing::Newer => true,
+                Standing::Same | Standing::Older => false,
+                // Which session it was said in must not matter.
+                Standing::Conflict => ledger
+                    .known(&identity)
+                    .is_none_or(|known| fact.hash > known.hash),
+            };
+            if is_better {
+                ledger.remove(&identity);
+                ledger.put(fact);
+            }
+        }
+        ledger.choose_family();
+        ledger
+    }
+
+    /// Takes what the session's spans amount to in place of what they amounted to before. Too much of it is
+    /// not taken: the spans themselves are kept.
+    pub fn interpret(&mut self, events: Vec<Event>) {
+        let mut facts = BTreeMap::new();
+        for event in events {
+            let fact = into_fact(event, Source::Trace);
+            facts.insert(fact.identity(), fact);
+        }
+        let replaced = self.report(Source::Trace);
+        if self
+            .bound_of_all(Source::Trace, &replaced, &facts)
+            .is_none()
+        {
+            for identity in replaced
+                .iter()
+                .filter(|identity| !facts.contains_key(identity))
+            {
+                self.remove(identity);
+            }
+            for (identity, fact) in facts {
+                if self.known(&identity) != Some(&fact) {
+                    self.remove(&identity);
+                    self.put(fact);
+                }
+            }
+        }
+        self.choose_family();
+    }
+
+    /// Which families of sources tell turns, a bit each.
+    pub fn families(&self) -> i16 {
+        self.turn_sources()
+            .fold(0, |all, source| all | precedence::family_bit(source))
+    }
+
+    fn turn_sources(&self) -> impl Iterator<Item = Source> {
+        let told = self.whereabouts.keys();
+        told.filter(|identity| precedence::is_of_turns(identity.kind))
+            .map(|identity| identity.source)
+    }
+
+    /// Of several families that count turns differently, the best that tells of turns at all.
+    fn choose_family(&mut self) {
+        let of = |identity: &Identity| precedence::turn_family(identity.source);
+        let told = || {
+            let all = self.whereabouts.keys();
+            all.filter(|identity| precedence::is_of_turns(identity.kind))
+        };
+        let turns = told().filter(|identity| identity.kind == Kind::Turn);
+        self.family = turns.map(of).max().or_else(|| told().map(of).max());
+    }
+
     /// How much more the session holds than before.
     pub fn more(&self) -> Held {
         self.more
@@ -157,10 +239,17 @@ impl Ledger {
     }
 
     pub fn facts_of(&self, entity: &Entity) -> Vec<&Fact> {
-        self.entities
+        let facts = self
+            .entities
             .get(entity)
-            .map(|facts| facts.values().collect())
-            .unwrap_or_default()
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        match self.family.filter(|_| precedence::is_of_turns(entity.kind)) {
+            Some(family) => facts
+                .filter(|fact| precedence::turn_family(fact.source) == family)
+                .collect(),
+            None => facts.collect(),
+        }
     }
 
     pub fn facts_before(&self, entity: &Entity) -> Vec<&Fact> {
@@ -195,16 +284,7 @@ impl Ledger {
 
     fn take(&mut self, said: Fact) -> Outcome {
         let identity = said.identity();
-        let joined = self.known(&identity).and_then(|known| {
-            let both = partial::is_piece(known) && partial::is_piece(&said);
-            both.then(|| partial::join(known, &said))
-        });
-        let standing = match (self.known(&identity), &joined) {
-            (None, _) => Standing::Newer,
-            (Some(known), Some(joined)) if joined == known => Standing::Same,
-            (Some(_), Some(_)) => Standing::Newer,
-            (Some(known), None) => said.standing(known),
-        };
+        let (standing, fact) = self.meet(&said);
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
@@ -212,7 +292,6 @@ impl Ledger {
             self.hear(&said);
             return Outcome::Duplicate;
         }
-        let fact = joined.unwrap_or_else(|| said.clone());
         if let Some(bound) = self.bound(&fact) {
             return Outcome::Full(bound);
         }
@@ -220,6 +299,20 @@ impl Ledger {
         self.remove(&identity);
         self.put(fact);
         Outcome::Accepted
+    }
+
+    /// How a statement stands to what is known under its identity, and what is to be kept of both.
+    fn meet(&self, said: &Fact) -> (Standing, Fact) {
+        match self.known(&said.identity()) {
+            None => (Standing::Newer, said.clone()),
+            Some(known) if partial::is_piece(known) && partial::is_piece(said) => {
+                let joined = partial::join(known, said);
+                let is_same = joined == *known;
+                let standing = if is_same { Standing::Same } else { Standing::Newer };
+                (standing, joined)
+            }
+            Some(known) => (said.standing(known), said.clone()),
+        }
     }
 
     fn put(&mut self, fact: Fact) {

@@ -103,10 +103,11 @@ impl Conversation {
         let recording = can_listen.then(|| RecordingBody::of(record.id));
         let mut session = record.session;
         let is_over = session.status.is_final();
+        let estimate = Estimate::of(&session);
         let agent = session.agent_key;
         Self {
             item,
-            estimate: Estimate::of(&session),
+            estimate,
             recording,
             summary: session.summary,
             extracted: session.extra.remove("extracted").unwrap_or_default(),
