@@ -308,7 +308,11 @@ impl Ledger {
             Some(known) if partial::is_piece(known) && partial::is_piece(said) => {
                 let joined = partial::join(known, said);
                 let is_same = joined == *known;
-                let standing = if is_same { Standing::Same } else { Standing::Newer };
+                let standing = if is_same {
+                    Standing::Same
+                } else {
+                    Standing::Newer
+                };
                 (standing, joined)
             }
             Some(known) => (said.standing(known), said.clone()),

@@ -131,12 +131,15 @@ mod tests {
     }
 
     fn submission(at: DateTime<Utc>, fields: Map<String, Value>) -> Submission {
-        Submission::Event(Source::Trace, Event {
-            kind: Kind::Span,
-            id: "1:t/s".to_owned(),
-            at,
-            fields,
-        })
+        Submission::Event(
+            Source::Trace,
+            Event {
+                kind: Kind::Span,
+                id: "1:t/s".to_owned(),
+                at,
+                fields,
+            },
+        )
     }
 
     fn told(pieces: &[Submission]) -> Fact {

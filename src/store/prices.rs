@@ -39,12 +39,7 @@ pub async fn get(scope: &Scope) -> Result<Overrides> {
 }
 
 /// Puts a tenant's own prices in the place of those that it had.
-pub async fn put(
-    scope: &Scope,
-    prices: &[Price],
-    key_id: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub async fn put(scope: &Scope, prices: &[Price], key_id: &str, now: DateTime<Utc>) -> Result<()> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
     sqlx::query!(
         "insert into price_overrides (tenant_id, version, prices, updated_at, updated_by)

@@ -23,11 +23,7 @@ pub struct Body {
     table: &'static [Price],
 }
 
-pub async fn get(
-    State(_): State<App>,
-    admin: Admin,
-    query: Query,
-) -> Result<Json<Body>, Problem> {
+pub async fn get(State(_): State<App>, admin: Admin, query: Query) -> Result<Json<Body>, Problem> {
     query.params().finish()?;
     Ok(Json(Body::from(prices::own(&admin.scope).await?)))
 }

@@ -19,7 +19,12 @@ const COUNTS: [(Service, &str, Stage, f64); 7] = [
     (Service::Llm, "promptTokens", Stage::PromptTokens, 1.0),
     (Service::Llm, "cachedTokens", Stage::CachedTokens, 1.0),
     (Service::Llm, "audioTokens", Stage::AudioTokens, 1.0),
-    (Service::Llm, "completionTokens", Stage::CompletionTokens, 1.0),
+    (
+        Service::Llm,
+        "completionTokens",
+        Stage::CompletionTokens,
+        1.0,
+    ),
     (Service::Stt, "sttSeconds", Stage::SttAudioMs, 1_000.0),
     (Service::Tts, "ttsCharacters", Stage::TtsCharacters, 1.0),
     (Service::Tts, "characters", Stage::TtsCharacters, 1.0),
@@ -100,7 +105,9 @@ impl Call<'_> {
             let provider = format!("{prefix}{}", self.provider);
             return vec![own(Stage::StatedNanoUsd, &provider, usd * NANOS)];
         }
-        let of_service = COUNTS.iter().filter(|(service, ..)| *service == self.service);
+        let of_service = COUNTS
+            .iter()
+            .filter(|(service, ..)| *service == self.service);
         of_service
             .filter_map(|(_, name, stage, unit)| {
                 let amount = number(name).filter(|amount| *amount > 0.0)?;

@@ -70,8 +70,12 @@ impl Used {
     /// What it costs by these rates; none where something that was used has no rate.
     fn cost(&self, rates: &Rates) -> Option<Picos> {
         let plain = |rate: f64, count: i64| per_million(rate, count);
-        let audio = self.audio_tokens.clamp(0, self.prompt_tokens.max(self.audio_tokens));
-        let cached = self.cached_tokens.clamp(0, (self.prompt_tokens - audio).max(0));
+        let audio = self
+            .audio_tokens
+            .clamp(0, self.prompt_tokens.max(self.audio_tokens));
+        let cached = self
+            .cached_tokens
+            .clamp(0, (self.prompt_tokens - audio).max(0));
         let text = (self.prompt_tokens - audio - cached).max(0);
         let costs = [
             (text, rates.input),
@@ -130,16 +134,26 @@ impl Used {
     pub fn read(usage: &serde_json::Map<String, Value>) -> Self {
         let count = |name: &str| {
             let count = usage.get(name).and_then(Value::as_f64);
-            count.filter(|n| (0.0..=1e12).contains(n)).unwrap_or_default() as i64
+            count
+                .filter(|n| (0.0..=1e12).contains(n))
+                .unwrap_or_default() as i64
         };
         let first = |names: &[&str]| names.iter().map(|name| count(name)).find(|n| *n > 0);
-        let cached = first(&["input_cached_tokens", "input_cache_read", "cache_read_input_tokens"]);
+        let cached = first(&[
+            "input_cached_tokens",
+            "input_cache_read",
+            "cache_read_input_tokens",
+        ]);
         let cached = cached.unwrap_or_default();
         let audio = first(&["input_audio_tokens", "input_audio"]).unwrap_or_default();
         let (input, output, total) = (count("input"), count("output"), count("total"));
         let beside = total > 0 && total == input + output + cached + audio;
         Self {
-            prompt_tokens: if beside { input + cached + audio } else { input },
+            prompt_tokens: if beside {
+                input + cached + audio
+            } else {
+                input
+            },
             cached_tokens: cached,
             audio_tokens: audio,
             completion_tokens: output,
@@ -174,13 +188,19 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
     let (mut known, mut total) = (false, 0);
     let mut unpriced = Vec::new();
     for ((service, provider, model), amount) in &used {
-        let rates = prices.find(*service, provider, model).map(|price| &price.rates);
+        let rates = prices
+            .find(*service, provider, model)
+            .map(|price| &price.rates);
         let cost = rates.and_then(|rates| amount.cost(rates));
         if let Some(stated) = amount.stated_nano_usd {
             known = true;
             total += Picos::from(stated) * PICOS_PER_NANO;
         }
-        let is_only_stated = Used { stated_nano_usd: None, ..*amount }.is_nothing();
+        let is_only_stated = Used {
+            stated_nano_usd: None,
+            ..*amount
+        }
+        .is_nothing();
         match cost {
             _ if is_only_stated => {}
             Some(cost) => {
@@ -315,11 +335,7 @@ fn named(session: &Session, service: Service, provider: &str, model: &str) -> (S
 }
 
 /// Services that were measured at work, and of which nobody says how much.
-fn unmeasured(
-    session: &Session,
-    digest: &Digest,
-    used: &BTreeMap<Key, Used>,
-) -> Vec<Unpriced> {
+fn unmeasured(session: &Session, digest: &Digest, used: &BTreeMap<Key, Used>) -> Vec<Unpriced> {
     let services = [
         (Stage::Stt, Service::Stt),
         (Stage::Llm, Service::Llm),
@@ -350,7 +366,10 @@ fn telephony(session: &Session) -> Option<(Key, Used)> {
     if !sid.starts_with(TWILIO_CALL) || !was_connected {
         return None;
     }
-    let direction = session.channel.as_deref().filter(|channel| *channel != "web")?;
+    let direction = session
+        .channel
+        .as_deref()
+        .filter(|channel| *channel != "web")?;
     let duration_ms = session.duration_ms().filter(|ms| *ms > 0)?;
     // Both ways the number called decides.
     let called = session.to_number.as_deref().unwrap_or_default();

@@ -16,7 +16,9 @@ const FILES: [&str; 2] = [
 ];
 
 /// What is paid for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
     Stt,
@@ -168,7 +170,10 @@ impl Prices {
             }
             Some(Value::Array(items)) => faults.push(Fault::body(
                 "prices",
-                format!("must have at most {OVERRIDES_MAX} items, got {}", items.len()),
+                format!(
+                    "must have at most {OVERRIDES_MAX} items, got {}",
+                    items.len()
+                ),
             )),
             Some(_) => faults.push(Fault::body("prices", "must be a list")),
             None => faults.push(Fault::body("prices", "is required")),
@@ -200,7 +205,9 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
     };
     let mut text = |name: &str| match members.get(name) {
         None | Some(Value::Null) => None,
-        Some(Value::String(text)) if (1..=NAME_MAX_CHARS).contains(&text.trim().chars().count()) => {
+        Some(Value::String(text))
+            if (1..=NAME_MAX_CHARS).contains(&text.trim().chars().count()) =>
+        {
             Some(text.trim().to_owned())
         }
         Some(_) => {
@@ -213,10 +220,16 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
         .get("service")
         .and_then(|service| Service::deserialize(service).ok());
     if service.is_none() {
-        fault("service", "must be one of `stt`, `llm`, `tts` or `telephony`");
+        fault(
+            "service",
+            "must be one of `stt`, `llm`, `tts` or `telephony`",
+        );
     }
     if model.is_none() && !members.contains_key("model") {
-        fault("model", "is required; `*` stands for every model of the provider");
+        fault(
+            "model",
+            "is required; `*` stands for every model of the provider",
+        );
     }
     if model.as_deref() == Some("*") && provider.is_none() {
         fault("provider", "is required where the model is `*`");
@@ -252,7 +265,9 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
 
 impl<'de> Deserialize<'de> for Price {
     /// As it is stored.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         let item = Value::deserialize(deserializer)?;
         let price = read(&item, "price", &mut Vec::new());
         price.ok_or_else(|| serde::de::Error::custom("not a price"))
@@ -277,7 +292,11 @@ fn find<'a>(
         });
         let all: Vec<&Price> = named.by_ref().collect();
         let best = all.iter().find(|price| is_provider(price));
-        let any = || all.iter().find(|price| price.provider.is_none()).or(all.first());
+        let any = || {
+            all.iter()
+                .find(|price| price.provider.is_none())
+                .or(all.first())
+        };
         if let Some(price) = best.or_else(any) {
             return Some(price);
         }
@@ -383,12 +402,21 @@ mod tests {
             ("claude-3-5-sonnet-latest", "claude-3-5-sonnet"),
             ("claude-sonnet-4-20250514", "claude-sonnet-4"),
             ("claude-sonnet-4@20250514", "claude-sonnet-4"),
-            ("us.anthropic.claude-3-5-haiku-20241022-v1:0", "claude-3-5-haiku"),
+            (
+                "us.anthropic.claude-3-5-haiku-20241022-v1:0",
+                "claude-3-5-haiku",
+            ),
             ("models/gemini-2.0-flash-001", "gemini-2.0-flash"),
         ] {
             assert_eq!(found("", model), Some(expected), "{model}");
         }
-        for model in ["", "gpt-4o-mini-tuned", "gpt-4o-mini-search-preview", "gpt", "llama"] {
+        for model in [
+            "",
+            "gpt-4o-mini-tuned",
+            "gpt-4o-mini-search-preview",
+            "gpt",
+            "llama",
+        ] {
             assert_eq!(found("openai", model), None, "{model}");
         }
         let any = prices.find(Service::Stt, "azure", "whatever").unwrap();
@@ -425,15 +453,18 @@ mod tests {
             panic!("faults")
         };
         let names: Vec<&str> = faults.iter().map(|fault| fault.name.as_str()).collect();
-        assert_eq!(names, [
-            "more",
-            "prices[0].provider",
-            "prices[0].input",
-            "prices[0].input",
-            "prices[1].model",
-            "prices[1].service",
-            "prices[1].colour",
-            "prices[2]",
-        ]);
+        assert_eq!(
+            names,
+            [
+                "more",
+                "prices[0].provider",
+                "prices[0].input",
+                "prices[0].input",
+                "prices[1].model",
+                "prices[1].service",
+                "prices[1].colour",
+                "prices[2]",
+            ]
+        );
     }
 }

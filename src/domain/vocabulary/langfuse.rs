@@ -36,8 +36,16 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         Part::Root | Part::Exchange => read_exchange(span, fields),
         Part::Llm => read_generation(span, fields),
         Part::Tool => {
-            put(fields, "arguments", observed(span, "input").map(|value| tool_value(&value)));
-            put(fields, "result", observed(span, "output").map(|value| tool_value(&value)));
+            put(
+                fields,
+                "arguments",
+                observed(span, "input").map(|value| tool_value(&value)),
+            );
+            put(
+                fields,
+                "result",
+                observed(span, "output").map(|value| tool_value(&value)),
+            );
         }
         Part::Stt => read_transcript(span, fields),
         Part::Tts => read_speech(span, fields),
@@ -87,7 +95,9 @@ fn told(span: &Said<'_>, name: &str) -> Option<Value> {
         })
     };
     let member = |of: &str| observed(span, of)?.get(name).cloned();
-    metadata().or_else(|| member("output")).or_else(|| member("input"))
+    metadata()
+        .or_else(|| member("output"))
+        .or_else(|| member("input"))
 }
 
 fn told_text(span: &Said<'_>, name: &str) -> Option<String> {
@@ -96,7 +106,9 @@ fn told_text(span: &Said<'_>, name: &str) -> Option<String> {
 }
 
 fn told_number(span: &Said<'_>, names: &[&str]) -> Option<f64> {
-    let mut numbers = names.iter().filter_map(|name| super::span::number(&told(span, name)?));
+    let mut numbers = names
+        .iter()
+        .filter_map(|name| super::span::number(&told(span, name)?));
     numbers.find(|number| *number >= 0.0)
 }
 
@@ -134,8 +146,16 @@ fn read_exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    put(fields, "userText", observed(span, "input").and_then(|value| asked(&value)));
-    put(fields, "text", observed(span, "output").and_then(|value| spoken(&value, "assistant")));
+    put(
+        fields,
+        "userText",
+        observed(span, "input").and_then(|value| asked(&value)),
+    );
+    put(
+        fields,
+        "text",
+        observed(span, "output").and_then(|value| spoken(&value, "assistant")),
+    );
     read_model(span, fields);
     put(fields, "llmMs", first_output_ms(span));
     let Some(Value::Object(usage)) = observed(span, "usage_details") else {
@@ -153,10 +173,22 @@ fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 fn read_transcript(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    put(fields, "text", observed(span, "output").and_then(|value| spoken(&value, "user")));
+    put(
+        fields,
+        "text",
+        observed(span, "output").and_then(|value| spoken(&value, "user")),
+    );
     read_model(span, fields);
-    put(fields, "confidence", told_number(span, &["confidence"]).filter(|share| *share <= 1.0));
-    put(fields, "audioSeconds", told_number(span, &["audio_seconds", "audio_duration"]));
+    put(
+        fields,
+        "confidence",
+        told_number(span, &["confidence"]).filter(|share| *share <= 1.0),
+    );
+    put(
+        fields,
+        "audioSeconds",
+        told_number(span, &["audio_seconds", "audio_duration"]),
+    );
 }
 
 fn read_speech(span: &Said<'_>, fields: &mut Map<String, Value>) {
@@ -167,7 +199,11 @@ fn read_speech(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, "text", given);
     read_model(span, fields);
     put(fields, "voice", told_text(span, "voice"));
-    put(fields, "ttsMs", told_number(span, &["ttfb_ms"]).or_else(|| first_output_ms(span)));
+    put(
+        fields,
+        "ttsMs",
+        told_number(span, &["ttfb_ms"]).or_else(|| first_output_ms(span)),
+    );
 }
 
 /// Who did it: as the observation says, else as its metadata does.
@@ -203,7 +239,10 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
     let messages = list.as_array().map(Vec::as_slice).unwrap_or_default();
     let has_role = |message: &&Value| message.get("role").is_some();
     if messages.iter().any(|message| has_role(&message)) {
-        let own = messages.iter().rev().filter(|m| m["role"].as_str() == Some(role));
+        let own = messages
+            .iter()
+            .rev()
+            .filter(|m| m["role"].as_str() == Some(role));
         return own.clone().find_map(parts::content);
     }
     if let Some(message) = value.pointer("/choices/0/message") {
@@ -211,8 +250,17 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
     }
     // A message that only calls a tool says nothing.
     parts::content(value).or_else(|| {
-        let names = ["output", "answer", "response", "input", "question", "utterance"];
-        names.iter().find_map(|name| parts::content(value.get(*name)?))
+        let names = [
+            "output",
+            "answer",
+            "response",
+            "input",
+            "question",
+            "utterance",
+        ];
+        names
+            .iter()
+            .find_map(|name| parts::content(value.get(*name)?))
     })
 }
 
@@ -220,7 +268,10 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
 fn asked(value: &Value) -> Option<String> {
     let list = value.get("messages").unwrap_or(value);
     let messages = list.as_array()?;
-    let mut own = messages.iter().rev().filter(|m| m["role"].as_str() == Some("user"));
+    let mut own = messages
+        .iter()
+        .rev()
+        .filter(|m| m["role"].as_str() == Some("user"));
     own.find_map(parts::content)
 }
 
@@ -229,25 +280,40 @@ fn session(span: &Said<'_>) -> Map<String, Value> {
     let mut session = Map::new();
     let tags = span.json("langfuse.trace.tags");
     put(&mut session, "tags", tags.filter(Value::is_array));
-    let release = span.text("langfuse.release").or(span.resource("langfuse.release"));
+    let release = span
+        .text("langfuse.release")
+        .or(span.resource("langfuse.release"));
     put(&mut session, "agentVersion", release);
     let mut metadata = Map::new();
     put(&mut metadata, "userId", span.text("user.id"));
     let environment = span.text("langfuse.environment");
-    put(&mut metadata, "environment", environment.or(span.resource("langfuse.environment")));
+    put(
+        &mut metadata,
+        "environment",
+        environment.or(span.resource("langfuse.environment")),
+    );
     put(&mut metadata, "release", release);
     for (name, value) in span.attributes() {
         let Some(name) = name.strip_prefix(TRACE_METADATA) else {
             continue;
         };
         if !SPOKEN_FOR.contains(&name) && metadata.len() < METADATA_MAX {
-            let value = value.as_str().map_or_else(|| value.clone(), |text| {
-                unquoted(text).as_str().map_or_else(|| parsed(text), Value::from)
-            });
+            let value = value.as_str().map_or_else(
+                || value.clone(),
+                |text| {
+                    unquoted(text)
+                        .as_str()
+                        .map_or_else(|| parsed(text), Value::from)
+                },
+            );
             metadata.insert(name.to_owned(), value);
         }
     }
-    put(&mut session, "metadata", (!metadata.is_empty()).then_some(metadata));
+    put(
+        &mut session,
+        "metadata",
+        (!metadata.is_empty()).then_some(metadata),
+    );
     session
 }
 
@@ -312,7 +378,9 @@ fn with_traces(gists: &[&Gist]) -> Vec<Gist> {
         }
         let own = tops.iter().map(|at| &rest[*at]);
         let start: Option<DateTime<Utc>> = own.clone().map(|gist| gist.started_at).min();
-        let last = own.map(|gist| gist.ended_at.unwrap_or(gist.started_at)).max();
+        let last = own
+            .map(|gist| gist.ended_at.unwrap_or(gist.started_at))
+            .max();
         trace.part = Part::Exchange;
         trace.started_at = start.map_or(trace.started_at, |start| start.min(trace.started_at));
         trace.ended_at = last.map(|last| last.max(trace.started_at));

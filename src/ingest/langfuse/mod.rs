@@ -48,7 +48,11 @@ pub async fn events(
     let (items, logged) = beside(bytes, move |bytes| read(tenant, bytes, now)).await?;
     let ids: Vec<String> = items.iter().filter_map(|item| item.id.clone()).collect();
     let receipt = ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?;
-    Ok((StatusCode::MULTI_STATUS, axum::Json(Answer::of(ids, logged, receipt.rejected))).into_response())
+    Ok((
+        StatusCode::MULTI_STATUS,
+        axum::Json(Answer::of(ids, logged, receipt.rejected)),
+    )
+        .into_response())
 }
 
 /// The items of a batch, and the ids of events that only log something.
@@ -65,7 +69,10 @@ fn read(
         .map(|(place, raw)| Envelope::read(raw, place, now))
         .collect();
     let mut relations = Relations::default();
-    events.iter().flatten().for_each(|event| relations.add(event));
+    events
+        .iter()
+        .flatten()
+        .for_each(|event| relations.add(event));
     let (mut items, mut logged) = (Vec::new(), Vec::new());
     for event in events {
         match event {
@@ -223,7 +230,9 @@ impl Answer {
 
 fn complaint(rejection: &Rejection) -> Complaint {
     let faults = rejection.faults.iter();
-    let told: Vec<String> = faults.map(|f| format!("{} {}", f.name, f.message)).collect();
+    let told: Vec<String> = faults
+        .map(|f| format!("{} {}", f.name, f.message))
+        .collect();
     Complaint {
         id: rejection.id.clone().unwrap_or_default(),
         status: 400,

@@ -41,7 +41,10 @@ const OBSERVATION: &[(&str, &str)] = &[
     ("output", "langfuse.observation.output"),
     ("model", "langfuse.observation.model.name"),
     ("modelParameters", "langfuse.observation.model.parameters"),
-    ("completionStartTime", "langfuse.observation.completion_start_time"),
+    (
+        "completionStartTime",
+        "langfuse.observation.completion_start_time",
+    ),
     ("promptName", "langfuse.observation.prompt.name"),
     ("promptVersion", "langfuse.observation.prompt.version"),
     ("environment", "langfuse.environment"),
@@ -68,7 +71,11 @@ enum Tells {
 }
 
 fn tells(event: &Envelope) -> Option<Tells> {
-    let sort = |word: &str| SORTS.into_iter().find(|sort| sort.eq_ignore_ascii_case(word));
+    let sort = |word: &str| {
+        SORTS
+            .into_iter()
+            .find(|sort| sort.eq_ignore_ascii_case(word))
+    };
     let (what, how) = event.r#type.rsplit_once('-')?;
     let stated = event.text("type").and_then(sort);
     match (what, how) {
@@ -114,7 +121,9 @@ pub fn read(tenant: TenantId, event: &Envelope, relations: &Relations, now: Date
     let trace = trace.unwrap_or(&event.id);
     let session = session.or_else(|| relations.session_of(trace));
     let session = session.map(|id| Claim::new(ClaimKind::Conversation, id));
-    let claims = session.into_iter().chain([Claim::new(ClaimKind::Trace, trace)]);
+    let claims = session
+        .into_iter()
+        .chain([Claim::new(ClaimKind::Trace, trace)]);
     let Some(session) = SessionRef::claimed(tenant, claims) else {
         return refuse("body.traceId", "is no id that a trace can be known by");
     };
@@ -137,7 +146,14 @@ fn piece(
     }
     let (start, more) = match tells {
         Tells::Trace => ("timestamp", &[][..]),
-        _ => ("startTime", &[("endTime", "endedAt"), ("parentObservationId", "parentSpanId"), ("name", "name")][..]),
+        _ => (
+            "startTime",
+            &[
+                ("endTime", "endedAt"),
+                ("parentObservationId", "parentSpanId"),
+                ("name", "name"),
+            ][..],
+        ),
     };
     for (theirs, ours) in [(start, "startedAt")].iter().chain(more) {
         let given = event.body.get(*theirs).filter(|value| !value.is_null());
@@ -167,7 +183,9 @@ fn piece(
     Ok(Event {
         kind: Kind::Span,
         id: identity(trace, span),
-        at: time("endedAt").or(time("startedAt")).unwrap_or(event.said_at),
+        at: time("endedAt")
+            .or(time("startedAt"))
+            .unwrap_or(event.said_at),
         fields,
     })
 }
@@ -180,7 +198,10 @@ fn observation(body: &Map<String, Value>, sort: Option<&str>) -> Map<String, Val
     let (used, costs) = usage::read(body);
     for (name, members) in [("usage_details", used), ("cost_details", costs)] {
         if !members.is_empty() {
-            attributes.insert(format!("langfuse.observation.{name}"), Value::Object(members));
+            attributes.insert(
+                format!("langfuse.observation.{name}"),
+                Value::Object(members),
+            );
         }
     }
     attributes

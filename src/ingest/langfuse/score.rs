@@ -91,7 +91,11 @@ pub fn read(
     if event.id.chars().count() > fields::ID_MAX_CHARS {
         return refuse("body.id", "must have at most 255 characters");
     }
-    item(event_id, session, Submission::Event(Source::Langfuse, event))
+    item(
+        event_id,
+        session,
+        Submission::Event(Source::Langfuse, event),
+    )
 }
 
 /// What a score means as an evaluation. Only what is between 0 and 1 is a score here; any other value
@@ -120,7 +124,9 @@ fn judged(name: &str, body: &Map<String, Value>) -> Result<Map<String, Value>, &
         },
         ("NUMERIC", _) => return Err("must be a number for a numeric score"),
         ("TEXT" | "CORRECTION", Some(Value::String(text))) => notes.push(text.clone()),
-        ("" | "CATEGORICAL", Some(Value::String(value))) => labels.push(Value::from(value.as_str())),
+        ("" | "CATEGORICAL", Some(Value::String(value))) => {
+            labels.push(Value::from(value.as_str()))
+        }
         ("CATEGORICAL", Some(Value::Number(value))) => labels.push(Value::from(value.to_string())),
         _ => return Err("must be a number or a text, as `dataType` says"),
     }

@@ -78,7 +78,9 @@ fn counts(given: &Map<String, Value>, suffix: &str, into: &mut Map<String, Value
 
 fn numbers(members: &Map<String, Value>) -> Map<String, Value> {
     let numbers = members.iter().filter(|(_, value)| value.is_number());
-    numbers.map(|(name, value)| (name.clone(), value.clone())).collect()
+    numbers
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -19,14 +19,24 @@ fn plain(value: &Value) -> Value {
     let (sort, value) = value.as_object().unwrap().iter().next().unwrap();
     match sort.as_str() {
         "intValue" => json!(value.as_str().unwrap().parse::<i64>().unwrap()),
-        "arrayValue" => value["values"].as_array().unwrap().iter().map(plain).collect(),
+        "arrayValue" => value["values"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(plain)
+            .collect(),
         _ => value.clone(),
     }
 }
 
 fn attributes(list: &Value) -> Value {
     let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    let pairs = items.iter().map(|item| (item["key"].as_str().unwrap().to_owned(), plain(&item["value"])));
+    let pairs = items.iter().map(|item| {
+        (
+            item["key"].as_str().unwrap().to_owned(),
+            plain(&item["value"]),
+        )
+    });
     Value::Object(pairs.collect())
 }
 
@@ -38,9 +48,16 @@ fn moment_of(nanos: &Value) -> String {
 /// The gists of a capture, of the session with this id.
 fn gists(capture: &str, session: &str) -> Vec<Gist> {
     let mut found = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(folder().join(capture)).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder().join(capture))
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.retain(|path| path.to_string_lossy().ends_with("-traces.json"));
-    for group in files.iter().map(|path| json_of(path)).flat_map(|body| body["resourceSpans"].as_array().unwrap().clone()) {
+    for group in files
+        .iter()
+        .map(|path| json_of(path))
+        .flat_map(|body| body["resourceSpans"].as_array().unwrap().clone())
+    {
         for scope in group["scopeSpans"].as_array().unwrap() {
             for span in scope["spans"].as_array().unwrap() {
                 let mut fields = json!({
@@ -91,7 +108,10 @@ fn compare(events: &[Event], expected: &Value) {
     assert_eq!(session["providers"]["tts"], "cartesia");
     assert_eq!(session["metadata"]["userId"], expected["userId"]);
     let totals = &expected["totals"];
-    assert!(close(&session["costUsd"], &totals["costUsd"], 1e-9), "{session:?}");
+    assert!(
+        close(&session["costUsd"], &totals["costUsd"], 1e-9),
+        "{session:?}"
+    );
     assert_eq!(session["usage"]["promptTokens"], totals["inputTokens"]);
     assert_eq!(session["usage"]["completionTokens"], totals["outputTokens"]);
     for tag in expected["tags"].as_array().unwrap() {
@@ -100,31 +120,50 @@ fn compare(events: &[Event], expected: &Value) {
     let tools = of(events, Kind::ToolCall);
     assert_eq!(tools.len(), totals["toolCalls"].as_u64().unwrap() as usize);
     let interruptions = of(events, Kind::Interruption).len();
-    assert_eq!(interruptions as u64, totals["interruptions"].as_u64().unwrap());
+    assert_eq!(
+        interruptions as u64,
+        totals["interruptions"].as_u64().unwrap()
+    );
     let turns = of(events, Kind::Turn);
     let mut turns = turns.iter();
     let mut errors = of(events, Kind::Error).into_iter();
     let mut tools = tools.into_iter();
     for exchange in expected["exchanges"].as_array().unwrap() {
         let (user, agent) = (turns.next().unwrap(), turns.next().unwrap());
-        assert_eq!((&user["speaker"], &user["text"]), (&json!("user"), &exchange["user"]));
+        assert_eq!(
+            (&user["speaker"], &user["text"]),
+            (&json!("user"), &exchange["user"])
+        );
         assert!(close(&user["sttMs"], &exchange["sttMs"], 30.0), "{user:?}");
         assert_eq!(agent["speaker"], "agent");
-        assert_eq!(agent.get("text").unwrap_or(&Value::Null), &exchange["agent"]);
+        assert_eq!(
+            agent.get("text").unwrap_or(&Value::Null),
+            &exchange["agent"]
+        );
         let was_interrupted = agent.get("interrupted").unwrap_or(&Value::Bool(false));
         assert_eq!(was_interrupted, &exchange["interrupted"]);
         let calls = agent["llmCalls"].as_array().unwrap();
         let stated = exchange["llmCalls"].as_array().unwrap();
         assert_eq!(calls.len(), stated.len());
-        for (call, stated) in calls.iter().zip(stated).filter(|(_, stated)| stated["error"].is_null()) {
+        for (call, stated) in calls
+            .iter()
+            .zip(stated)
+            .filter(|(_, stated)| stated["error"].is_null())
+        {
             let ttft = call["firstTokenMs"].as_f64().unwrap() - call["startMs"].as_f64().unwrap();
             assert!(close(&json!(ttft), &stated["ttftMs"], 30.0), "{call}");
             assert_eq!(call["promptTokens"], stated["inputTokens"]);
             assert_eq!(call["completionTokens"], stated["outputTokens"]);
-            assert_eq!(call.get("cachedTokens").unwrap_or(&json!(0)), &stated["cachedTokens"]);
+            assert_eq!(
+                call.get("cachedTokens").unwrap_or(&json!(0)),
+                &stated["cachedTokens"]
+            );
             assert!(close(&call["costUsd"], &stated["costUsd"], 1e-12));
         }
-        if let Some(ttfb) = exchange.get("ttsTtfbMs").filter(|_| exchange["agent"].is_string()) {
+        if let Some(ttfb) = exchange
+            .get("ttsTtfbMs")
+            .filter(|_| exchange["agent"].is_string())
+        {
             assert!(close(&agent["ttsMs"], ttfb, 30.0), "{agent:?}");
             let heard = agent["firstAudioMs"].as_f64().unwrap() - user["endMs"].as_f64().unwrap();
             let least = exchange["sttMs"].as_f64().unwrap() + ttfb.as_f64().unwrap();
@@ -178,29 +217,59 @@ fn span(id: &str, parent: Option<&str>, name: &str, second: i64, attributes: Val
 
 #[test]
 fn a_trace_that_holds_bare_observations_is_their_exchange() {
-    let trace = span(TRACE_ITSELF, None, "", 1, json!({
-        "langfuse.trace.input": "Where is it?", "langfuse.trace.output": {"answer": "On its way."},
-        "langfuse.trace.metadata.interrupted": "\"true\"", "langfuse.trace.tags": ["a"],
-    }));
-    let generation = span("g", None, "answer", 2, json!({
-        "langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o",
-        "langfuse.observation.usage_details": {"input": 10, "output": 2, "input_cached_tokens": 5, "total": 17},
-    }));
+    let trace = span(
+        TRACE_ITSELF,
+        None,
+        "",
+        1,
+        json!({
+            "langfuse.trace.input": "Where is it?", "langfuse.trace.output": {"answer": "On its way."},
+            "langfuse.trace.metadata.interrupted": "\"true\"", "langfuse.trace.tags": ["a"],
+        }),
+    );
+    let generation = span(
+        "g",
+        None,
+        "answer",
+        2,
+        json!({
+            "langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o",
+            "langfuse.observation.usage_details": {"input": 10, "output": 2, "input_cached_tokens": 5, "total": 17},
+        }),
+    );
     let events = understand(&[generation, trace]);
     let turns = of(&events, Kind::Turn);
     let said: Vec<&Value> = turns.iter().map(|turn| &turn["text"]).collect();
     assert_eq!(said, ["Where is it?", "On its way."]);
-    assert_eq!(turns[1]["llmCalls"][0]["promptTokens"], 15, "parts beside the input");
+    assert_eq!(
+        turns[1]["llmCalls"][0]["promptTokens"], 15,
+        "parts beside the input"
+    );
     assert_eq!(turns[1]["interrupted"], true);
     assert!(!of(&events, Kind::Session)[0].contains_key("costUsd"));
 }
 
 #[test]
 fn a_root_that_says_nothing_leaves_the_word_to_its_trace() {
-    let trace = span(TRACE_ITSELF, None, "", 1, json!({"langfuse.trace.input": "Hi", "langfuse.trace.output": "Hello"}));
-    let root = span("r", None, "run", 1, json!({"langfuse.observation.type": "span"}));
+    let trace = span(
+        TRACE_ITSELF,
+        None,
+        "",
+        1,
+        json!({"langfuse.trace.input": "Hi", "langfuse.trace.output": "Hello"}),
+    );
+    let root = span(
+        "r",
+        None,
+        "run",
+        1,
+        json!({"langfuse.observation.type": "span"}),
+    );
     let events = understand(&[trace, root]);
-    let said: Vec<&Value> = of(&events, Kind::Turn).iter().map(|turn| &turn["text"]).collect();
+    let said: Vec<&Value> = of(&events, Kind::Turn)
+        .iter()
+        .map(|turn| &turn["text"])
+        .collect();
     assert_eq!(said, ["Hi", "Hello"]);
 }
 
@@ -216,8 +285,15 @@ fn costs_count_where_all_generations_say_them() {
         }
         span(id, Some("r"), "llm", 2, attributes)
     };
-    let cost = |gists: &[Gist]| of(&understand(gists), Kind::Session)[0].get("costUsd").cloned();
+    let cost = |gists: &[Gist]| {
+        of(&understand(gists), Kind::Session)[0]
+            .get("costUsd")
+            .cloned()
+    };
     let priced = generation("a", json!("{\"input\": 0.5, \"output\": 0.25}"));
-    assert_eq!(cost(&[priced.clone(), generation("b", json!({"total": 1}))]), Some(json!(1.75)));
+    assert_eq!(
+        cost(&[priced.clone(), generation("b", json!({"total": 1}))]),
+        Some(json!(1.75))
+    );
     assert_eq!(cost(&[priced, generation("b", Value::Null)]), None);
 }
