@@ -11,6 +11,8 @@ use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
+use crate::domain::price;
+use crate::domain::price::Prices;
 
 /// One observation of a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Span {
     pub usage: Map<String, Value>,
     pub costs: Map<String, Value>,
     pub cost_nano_usd: Option<i64>,
+    /// Whether the cost was computed by prices, for who asks: it is not stored.
+    pub cost_estimated: bool,
     pub parameters: Map<String, Value>,
     pub status_message: Option<String>,
     pub input: Option<Value>,
@@ -104,6 +108,7 @@ impl Span {
             usage: said.usage,
             costs: said.costs,
             cost_nano_usd,
+            cost_estimated: false,
             parameters: said.parameters,
             status_message: said.status_message.or(status.message),
             input: said.input,
@@ -117,6 +122,22 @@ impl Span {
             span.metadata.entry(name).or_insert(value);
         }
         Some(span)
+    }
+
+    /// Gives a generation that only says what it used the cost of that, where it has a price.
+    pub fn estimate(&mut self, prices: &Prices) {
+        let Some(model) = self.model.as_deref() else {
+            return;
+        };
+        if self.r#type != GENERATION || self.cost_nano_usd.is_some() || !self.costs.is_empty() {
+            return;
+        }
+        if let Some(nanos) = price::of_observation(&self.usage, model, prices) {
+            self.cost_nano_usd = Some(nanos);
+            self.cost_estimated = true;
+            let usd = nanos as f64 / 1e9;
+            self.costs.insert("total".to_owned(), Value::from(usd));
+        }
     }
 
     pub fn key(&self) -> SpanKey {

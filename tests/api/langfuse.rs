@@ -159,6 +159,15 @@ async fn a_batch_is_a_session_with_its_turns_trace_and_scores() {
     );
     assert_eq!(generation["modelParameters"], json!({"temperature": 0.5}));
 
+    assert_eq!(generation["costDetails"], json!({"total": 0.00021}));
+    assert_eq!(generation["costEstimated"], true);
+    for listed in [trace, &seen["list"]["traces"][0]] {
+        assert_eq!(
+            (&listed["totalCostUsd"], &listed["costEstimated"]),
+            (&json!(0.00021), &json!(true))
+        );
+    }
+
     let evaluation = &seen["evaluations"][0];
     assert_eq!(evaluation["score"], 0.8);
     assert_eq!(evaluation["notes"], "good");

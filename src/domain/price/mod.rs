@@ -3,6 +3,7 @@
 //!
 //! What is known is summed up; what was used and has no price is listed, never counted as nothing.
 
+mod amounts;
 mod table;
 
 use std::collections::BTreeMap;
@@ -415,9 +416,54 @@ fn plain(provider: &str) -> &str {
         .unwrap_or(provider)
 }
 
-mod amounts;
-
 /// What a turn used, for its session's digest. A generation that was cancelled has cost too.
 pub fn amounts(turn: &Turn) -> Vec<Measure> {
     amounts::of(turn)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn observation(usage: Value, model: &str) -> Option<i64> {
+        let usage = usage.as_object().cloned().unwrap();
+        of_observation(&usage, model, &Prices::default())
+    }
+
+    #[test]
+    fn an_observation_costs_what_its_parts_cost() {
+        // 60 at 2.50, 40 from the cache at 1.25 and 10 at 10, in billionths: 150,000 + 50,000 + 100,000.
+        let within = json!({"input": 100, "output": 10, "input_cached_tokens": 40, "total": 110});
+        assert_eq!(observation(within, "gpt-4o"), Some(300_000));
+        let beside = json!({"input": 60, "output": 10, "input_cached_tokens": 40, "total": 110});
+        assert_eq!(observation(beside, "gpt-4o"), Some(300_000));
+        assert_eq!(observation(json!({"input": 1}), "unheard-of"), None);
+        assert_eq!(observation(json!({}), "gpt-4o"), None);
+        assert_eq!(
+            observation(json!({"input": 5, "input_audio_tokens": 5}), "gpt-4o"),
+            None,
+            "audio has no price there"
+        );
+        assert_eq!(
+            observation(json!({"input": 1e12, "output": 1e12}), "gpt-4"),
+            Some(90_000_000_000_000_000)
+        );
+    }
+
+    #[test]
+    fn nothing_is_lost_to_rounding_before_the_end() {
+        let rates = Rates {
+            input: Some(0.075),
+            ..Rates::default()
+        };
+        let used = Used {
+            prompt_tokens: 1,
+            ..Used::default()
+        };
+        let one = used.cost(&rates).unwrap();
+        assert_eq!(one, 75_000);
+        assert_eq!(nanos(one * 1_000), 75_000);
+    }
 }
