@@ -6,6 +6,7 @@ pub mod audit;
 pub mod conversations;
 mod cost;
 pub mod format;
+pub mod gates;
 pub mod live;
 pub mod observability;
 pub mod operations;

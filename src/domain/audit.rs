@@ -25,11 +25,12 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
-    PricesEdit,
+    PricesUpdate,
+    TargetsUpdate,
 }
 
 impl Action {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -38,7 +39,8 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
-        Self::PricesEdit,
+        Self::PricesUpdate,
+        Self::TargetsUpdate,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -51,7 +53,8 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
-            Self::PricesEdit => "prices.edit",
+            Self::PricesUpdate => "prices.update",
+            Self::TargetsUpdate => "targets.update",
         }
     }
 
@@ -64,7 +67,8 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
-            Self::PricesEdit => "settings",
+            Self::PricesUpdate => "prices",
+            Self::TargetsUpdate => "targets",
         }
     }
 }

@@ -58,7 +58,7 @@ pub async fn put(scope: &Scope, prices: &[Price], key_id: &str, now: DateTime<Ut
     let deed = Deed {
         at: now,
         actor: key_id.to_owned(),
-        action: Action::PricesEdit,
+        action: Action::PricesUpdate,
         object_id: scope.tenant.to_string(),
         fields: vec!["prices".to_owned()],
     };

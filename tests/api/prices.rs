@@ -216,7 +216,7 @@ async fn a_tenant_s_own_prices_are_its_own() {
     assert_eq!(cost(&other, "c1").await["totalUsd"], 2.5);
 
     let log = client
-        .get("/api/v1/audit-log?action=prices.edit")
+        .get("/api/v1/audit-log?action=prices.update")
         .await
         .status(200)
         .json();
