@@ -374,14 +374,14 @@ async fn an_sdk_finds_what_it_asks_for() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
     let health = server
-        .client()
+        .anonymous()
         .get("/api/public/health")
         .await
         .status(200)
         .json();
     assert_eq!(health["status"], "OK");
     server
-        .client()
+        .anonymous()
         .get("/api/public/projects")
         .await
         .problem(401, "unauthenticated");
