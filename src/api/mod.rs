@@ -4,6 +4,7 @@
 pub mod analytics;
 pub mod audit;
 pub mod conversations;
+mod cost;
 pub mod format;
 pub mod gates;
 pub mod live;

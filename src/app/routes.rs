@@ -16,6 +16,7 @@ use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest;
+use crate::ingest::langfuse;
 use crate::ingest::native;
 use crate::ingest::otlp;
 
@@ -152,6 +153,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/audit-log/verify", Admin, |m| {
         on(m, audit::verify::handle)
     }),
+    route(Get, "/api/v1/settings/prices", Admin, |m| {
+        on(m, settings::prices::get)
+    }),
+    route(Put, "/api/v1/settings/prices", Admin, |m| {
+        on(m, settings::prices::put)
+    }),
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)
     }),
@@ -212,6 +219,18 @@ pub const ROUTES: &[Route] = &[
         on(m, native::events)
     }),
     route(Post, "/v1/ingest/calls", Ingestor, |m| on(m, native::calls)),
+    route(Post, "/api/public/ingestion", Ingestor, |m| {
+        on(m, langfuse::events)
+    }),
+    route(Post, "/api/public/scores", Ingestor, |m| {
+        on(m, langfuse::scores)
+    }),
+    route(Get, "/api/public/health", Public, |m| {
+        on(m, langfuse::health)
+    }),
+    route(Get, "/api/public/projects", Ingestor, |m| {
+        on(m, langfuse::projects)
+    }),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
     route(Get, "/openapi.yaml", Public, |m| {

@@ -25,11 +25,12 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
+    PricesUpdate,
     TargetsUpdate,
 }
 
 impl Action {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -38,6 +39,7 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
+        Self::PricesUpdate,
         Self::TargetsUpdate,
     ];
 
@@ -51,6 +53,7 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
+            Self::PricesUpdate => "prices.update",
             Self::TargetsUpdate => "targets.update",
         }
     }
@@ -64,6 +67,7 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
+            Self::PricesUpdate => "prices",
             Self::TargetsUpdate => "targets",
         }
     }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod export;
 pub mod ingest;
 pub mod live;
+pub mod prices;
 pub mod recordings;
 pub mod reviews;
 pub mod sessions;

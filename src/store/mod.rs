@@ -14,6 +14,7 @@ mod health;
 pub mod ingest;
 pub mod live;
 mod migrate;
+pub mod prices;
 pub mod recordings;
 pub mod reviews;
 pub mod rollups;
