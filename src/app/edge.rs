@@ -10,6 +10,7 @@ use axum::response::Response;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::problem::Encoding;
 use crate::problem::Problem;
 use crate::telemetry;
 
@@ -37,12 +38,13 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
         session.id = tracing::field::Empty,
     );
     request.extensions_mut().insert(RequestId(id.clone()));
+    let status_encoding = Encoding::of_errors(route, request.headers());
 
     let in_flight = telemetry::InFlight::enter();
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     drop(in_flight);
-    let mut response = span.in_scope(|| told(response, &id));
+    let mut response = span.in_scope(|| told(response, &id, status_encoding));
 
     let status = response.status();
     telemetry::answered(route, method, status, started.elapsed());
@@ -65,15 +67,19 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
 }
 
 /// Writes an error's body with the request's id. A library's bare status becomes a problem too.
-fn told(mut response: Response, id: &str) -> Response {
+fn told(mut response: Response, id: &str, otlp: Option<Encoding>) -> Response {
+    let over = |problem: Problem, response| match otlp {
+        Some(encoding) => problem.render_status_over(response, encoding),
+        None => problem.render_over(response, id),
+    };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        return problem.render_over(response, id);
+        return over(problem, response);
     }
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() || has_own_body(&response) {
         return response;
     }
-    Problem::from_status(status).render_over(response, id)
+    over(Problem::from_status(status), response)
 }
 
 /// Whether somebody has written an error body on purpose: no library here answers in JSON or HTML.

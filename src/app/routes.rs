@@ -15,6 +15,7 @@ use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest;
 use crate::ingest::native;
+use crate::ingest::otlp;
 
 /// One operation.
 pub struct Route {
@@ -162,6 +163,15 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/v1/recordings/{callId}", Admin, |m| {
         on(m, recordings::delete::handle)
     }),
+    route(Post, "/v1/traces", Ingestor, |m| on(m, otlp::traces)),
+    route(Post, "/otlp/v1/traces", Ingestor, |m| on(m, otlp::traces)),
+    route(Post, "/api/public/otel/v1/traces", Ingestor, |m| {
+        on(m, otlp::traces)
+    }),
+    route(Post, "/v1/logs", Ingestor, |m| on(m, otlp::logs)),
+    route(Post, "/otlp/v1/logs", Ingestor, |m| on(m, otlp::logs)),
+    route(Post, "/v1/metrics", Ingestor, |m| on(m, otlp::metrics)),
+    route(Post, "/otlp/v1/metrics", Ingestor, |m| on(m, otlp::metrics)),
     route(Post, "/v1/ingest/events", Ingestor, |m| {
         on(m, native::events)
     }),

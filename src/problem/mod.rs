@@ -8,6 +8,7 @@ mod body;
 mod params;
 mod path;
 mod payload;
+mod status;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -20,6 +21,7 @@ pub use body::{Json, is_json, parse};
 pub use params::{Params, Query};
 pub use path::Path;
 pub use payload::{BodyLimit, Payload, Upload, throw_away};
+pub use status::Encoding;
 
 /// What went wrong with a request, as it is told to whoever sent it.
 #[derive(Clone, Debug)]

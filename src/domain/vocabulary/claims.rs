@@ -49,16 +49,27 @@ const TRANSPORTS: [&str; 2] = ["transport", "langfuse.trace.metadata.transport"]
 
 /// The names of the session that a span fact's fields tell, its trace not among them.
 pub fn claims(fields: &Map<String, Value>) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for (_, claim) in named_claims(fields) {
+        if !claims.contains(&claim) {
+            claims.push(claim);
+        }
+    }
+    claims
+}
+
+/// The same, each with the attribute that gives it, the most trusted first.
+pub fn named_claims(fields: &Map<String, Value>) -> Vec<(&'static str, Claim)> {
     Said::read(fields).map_or_else(Vec::new, |span| of(&span))
 }
 
-fn of(span: &Said<'_>) -> Vec<Claim> {
+fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
     let mut claims = Vec::new();
-    let mut add = |kind: ClaimKind, name: &str| {
+    let mut add = |kind: ClaimKind, name: &'static str| {
         let value = span.value(name).and_then(Value::as_str).unwrap_or_default();
         let claim = Claim::new(kind, value.trim());
-        if claim.is_sound() && !claims.contains(&claim) {
-            claims.push(claim);
+        if claim.is_sound() {
+            claims.push((name, claim));
         }
     };
     let is_room = |name: &str| span.text(name).is_some_and(|id| id.starts_with(ROOM_SID));
@@ -92,13 +103,16 @@ pub fn session_fields(span: &Said<'_>) -> Map<String, Value> {
         }
     };
     let mut ids: Vec<Value> = Vec::new();
-    for claim in of(span) {
+    for (_, claim) in of(span) {
         match claim.kind {
             ClaimKind::CallSid => set("callSid", Some(claim.value.clone().into())),
             ClaimKind::StreamSid => set("streamId", Some(claim.value.clone().into())),
             _ => {}
         }
-        ids.push(json!({"kind": claim.kind.as_str(), "id": claim.value}));
+        let id = json!({"kind": claim.kind.as_str(), "id": claim.value});
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
     }
     for (name, kind) in LABELS {
         if let Some(id) = span.text(name) {

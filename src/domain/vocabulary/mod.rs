@@ -2,6 +2,7 @@
 //! comes (its gist); then all of a session's gists together, whatever the order and the split in which
 //! they came. One file a vocabulary.
 
+mod calls;
 mod claims;
 mod exchange;
 mod genai;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::event::Event;
 
-pub use claims::claims;
+pub use claims::{claims, named_claims};
 pub use span::Said;
 pub use understood::{Beside, End, Turn, Understood, moment};
 

@@ -1,0 +1,307 @@
+//! What vocabularies have in common when they make turns: stages, generations, tools and what went wrong.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+
+use super::span::{Said, parsed};
+use super::{Beside, Gist, moment};
+
+/// Sets a field where there is a value.
+pub fn put(fields: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        fields.insert(name.to_owned(), value.into());
+    }
+}
+
+pub fn number(gist: &Gist, name: &str) -> Option<f64> {
+    gist.fields.get(name)?.as_f64()
+}
+
+pub fn text<'a>(gist: &'a Gist, name: &str) -> Option<&'a str> {
+    gist.fields.get(name)?.as_str()
+}
+
+pub fn is_set(gist: &Gist, name: &str) -> bool {
+    gist.fields
+        .get(name)
+        .and_then(Value::as_bool)
+        .unwrap_or_default()
+}
+
+/// What a gist is called wherever something needs a name of its own.
+pub fn name(gist: &Gist) -> String {
+    format!("{}/{}", gist.trace_id, gist.span_id)
+}
+
+pub fn end(gist: &Gist) -> DateTime<Utc> {
+    gist.ended_at.unwrap_or(gist.started_at)
+}
+
+pub fn duration_ms(gist: &Gist) -> f64 {
+    ms_between(gist.started_at, end(gist))
+}
+
+pub fn ms_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    (to - from).num_microseconds().unwrap_or(i64::MAX) as f64 / 1000.0
+}
+
+/// A moment so many ms later; beyond all times, the moment itself.
+pub fn after(at: DateTime<Utc>, ms: f64) -> DateTime<Utc> {
+    let later = TimeDelta::microseconds((ms * 1000.0) as i64);
+    at.checked_add_signed(later).unwrap_or(at)
+}
+
+/// When its first token or byte was there, `first` being the field that says after how long.
+pub fn first_at(gist: &Gist, first: &str) -> Option<DateTime<Utc>> {
+    number(gist, first).map(|ms| after(gist.started_at, ms))
+}
+
+const PROVIDERS: [&str; 3] = ["gen_ai.provider.name", "gen_ai.system", "llm.provider"];
+const MODELS: [&str; 4] = [
+    "gen_ai.response.model",
+    "gen_ai.request.model",
+    "llm.model_name",
+    "settings.model",
+];
+
+/// Who did it, as GenAI's conventions and those before them say.
+pub fn read_provider(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let system = || span.term(&["llm.system"]);
+    put(fields, "provider", span.term(&PROVIDERS).or_else(system));
+    put(fields, "model", span.term(&MODELS));
+}
+
+/// What a generation used, under the names of all conventions.
+pub fn read_usage(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let names: [(&str, &[&str]); 4] = [
+        (
+            "promptTokens",
+            &[
+                "gen_ai.usage.input_tokens",
+                "gen_ai.usage.prompt_tokens",
+                "llm.token_count.prompt",
+                "tokens.prompt",
+            ],
+        ),
+        (
+            "completionTokens",
+            &[
+                "gen_ai.usage.output_tokens",
+                "gen_ai.usage.completion_tokens",
+                "llm.token_count.completion",
+                "tokens.completion",
+            ],
+        ),
+        (
+            "cachedTokens",
+            &[
+                "gen_ai.usage.cache_read.input_tokens",
+                "gen_ai.usage.cache_read_input_tokens",
+                "gen_ai.usage.input_cached_tokens",
+                "llm.token_count.prompt_details.cache_read",
+            ],
+        ),
+        (
+            "audioTokens",
+            &[
+                "gen_ai.usage.audio.input_tokens",
+                "llm.token_count.prompt_details.audio",
+            ],
+        ),
+    ];
+    for (field, attributes) in names {
+        put(fields, field, span.count(attributes));
+    }
+}
+
+/// What went wrong with a span, by its status.
+pub fn read_failure(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let Some(message) = span.failure() else {
+        return;
+    };
+    let code = span
+        .exception("exception.type")
+        .or_else(|| span.text("error.type").map(str::to_owned));
+    let status = status_code(&message).or_else(|| span.text("error.type")?.parse().ok());
+    let message = match message.as_str() {
+        "" => code
+            .clone()
+            .unwrap_or_else(|| "failed without a word".to_owned()),
+        _ => message,
+    };
+    put(fields, "error", Some(message));
+    put(fields, "errorCode", code);
+    put(
+        fields,
+        "statusCode",
+        status.filter(|code| (100..600).contains(code)),
+    );
+}
+
+/// The HTTP status that a client's error names: `Error code: 429 - ...`.
+fn status_code(message: &str) -> Option<u64> {
+    let (_, rest) = message.split_once("rror code: ")?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+/// Members of a generation's entry among a turn's.
+const LLM_MEMBERS: [&str; 6] = [
+    "provider",
+    "model",
+    "promptTokens",
+    "completionTokens",
+    "cachedTokens",
+    "finishReason",
+];
+
+/// A generation among a turn's.
+pub fn llm_call(gist: &Gist) -> Value {
+    let mut call = Map::new();
+    call.insert("startMs".to_owned(), moment(gist.started_at));
+    put(
+        &mut call,
+        "firstTokenMs",
+        first_at(gist, "llmMs").map(moment),
+    );
+    put(&mut call, "endMs", gist.ended_at.map(moment));
+    for name in LLM_MEMBERS {
+        put(&mut call, name, gist.fields.get(name).cloned());
+    }
+    put(&mut call, "error", failure(gist));
+    put(
+        &mut call,
+        "cancelled",
+        is_set(gist, "cancelled").then_some(true),
+    );
+    Value::Object(call)
+}
+
+/// A synthesis among a turn's.
+pub fn tts_call(gist: &Gist, error: Option<Value>) -> Value {
+    let mut call = Map::new();
+    call.insert("startMs".to_owned(), moment(gist.started_at));
+    put(
+        &mut call,
+        "firstByteMs",
+        first_at(gist, "ttsMs").map(moment),
+    );
+    put(&mut call, "endMs", gist.ended_at.map(moment));
+    for name in ["provider", "model", "characters"] {
+        put(&mut call, name, gist.fields.get(name).cloned());
+    }
+    put(&mut call, "error", failure(gist).or(error));
+    Value::Object(call)
+}
+
+/// What went wrong, as it stands beside what it happened to.
+pub fn failure(gist: &Gist) -> Option<Value> {
+    let message = gist.fields.get("error")?;
+    let mut error = json!({ "message": message });
+    for (name, field) in [("code", "errorCode"), ("statusCode", "statusCode")] {
+        if let Some(value) = gist.fields.get(field) {
+            error[name] = value.clone();
+        }
+    }
+    Some(error)
+}
+
+/// The error event of a gist that failed.
+pub fn error(gist: &Gist, service: &str, level: &str, turn: Option<String>) -> Option<Beside> {
+    let message = text(gist, "error")?;
+    let mut fields = Map::new();
+    put(&mut fields, "message", Some(message));
+    put(&mut fields, "service", Some(service));
+    put(&mut fields, "level", Some(level));
+    put(&mut fields, "code", gist.fields.get("errorCode").cloned());
+    for name in ["statusCode", "provider", "model"] {
+        put(&mut fields, name, gist.fields.get(name).cloned());
+    }
+    put(
+        &mut fields,
+        "details",
+        Some(json!({"traceId": gist.trace_id, "spanId": gist.span_id})),
+    );
+    Some(Beside {
+        kind: Kind::Error,
+        id: format!("error/{}", name(gist)),
+        at: end(gist),
+        turn,
+        fields,
+    })
+}
+
+/// The error that a tool's result is, if it is one: JSON with an `error` that says something, or the words
+/// of a framework whose handler raised.
+pub fn error_in(result: &Value) -> Option<Value> {
+    match result {
+        Value::Object(members) => {
+            let error = members.get("error")?;
+            let is_none = matches!(error, Value::Null | Value::Bool(false))
+                || error.as_str().is_some_and(str::is_empty)
+                || error.as_f64() == Some(0.0);
+            (!is_none).then(|| error.clone())
+        }
+        Value::String(text) if text.contains("failed and returned no result") => {
+            Some(Value::from(text.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// A value of a tool, within a bound that keeps gists small; too long a one is cut to a text.
+pub fn tool_value(value: &Value) -> Value {
+    let value = match value {
+        Value::String(text) => parsed(text),
+        other => other.clone(),
+    };
+    let written = match &value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match written.char_indices().nth(TOOL_MAX_CHARS) {
+        Some((cut, _)) => Value::from(format!("{}…", &written[..cut])),
+        None => value,
+    }
+}
+
+const TOOL_MAX_CHARS: usize = 8_000;
+
+/// The sums of a session: what its generations, syntheses and transcriptions used.
+pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
+    let mut usage: Map<String, Value> = Map::new();
+    let names = [
+        ("promptTokens", "promptTokens"),
+        ("completionTokens", "completionTokens"),
+        ("cachedTokens", "cachedTokens"),
+        ("audioTokens", "audioTokens"),
+        ("characters", "ttsCharacters"),
+        ("audioSeconds", "sttSeconds"),
+    ];
+    for (field, member) in names {
+        let counts = gists.iter().filter_map(|gist| number(gist, field));
+        put(&mut usage, member, counts.reduce(|a, b| a + b));
+    }
+    usage
+}
+
+/// Which providers and models a session used first, by stage.
+pub fn stages(session: &mut Map<String, Value>, stages: [(&str, &[&Gist]); 3]) {
+    for (member, field) in [("models", "model"), ("providers", "provider")] {
+        let mut found = Map::new();
+        for (stage, gists) in stages {
+            put(
+                &mut found,
+                stage,
+                gists.iter().find_map(|gist| text(gist, field)),
+            );
+        }
+        if !found.is_empty() {
+            session.insert(member.to_owned(), Value::Object(found));
+        }
+    }
+}

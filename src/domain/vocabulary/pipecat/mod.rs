@@ -1,0 +1,104 @@
+//! The spans of Pipecat, of 1.x and of the names before it: a conversation, in it turns that are exchanges,
+//! in these one span a transcript, a generation and an utterance. No span is a tool call: those stand in
+//! the messages of the generation that follows.
+
+mod tools;
+mod turns;
+
+use serde_json::{Map, Value};
+
+use super::calls::{put, read_failure, read_provider, read_usage};
+use super::{Gist, Part, Said, Vocabulary};
+
+pub use turns::interpret;
+
+/// What one span says.
+pub fn gist(span: &Said<'_>) -> Option<Gist> {
+    let part = part(span)?;
+    let mut gist = span.gist(Vocabulary::Pipecat, part);
+    let fields = &mut gist.fields;
+    match part {
+        Part::Root => {
+            read_failure(span, fields);
+            let metadata = extra(span);
+            if !metadata.is_empty() {
+                gist.session.insert("metadata".to_owned(), metadata.into());
+            }
+        }
+        Part::Exchange => {
+            let latency = span.seconds_as_ms("turn.user_bot_latency_seconds");
+            put(fields, "latencyMs", latency);
+            put(fields, "cutOff", span.flag("turn.was_interrupted"));
+            put(fields, "atEnd", span.flag("turn.ended_by_conversation_end"));
+        }
+        Part::Stt => {
+            read_provider(span, fields);
+            put(fields, "text", span.text("transcript"));
+            put(fields, "sttMs", span.seconds_as_ms("metrics.ttfb"));
+            put(fields, "audioSeconds", span.number("metrics.audio_seconds"));
+            let language = span.term(&["language", "settings.language"]);
+            put(&mut gist.session, "language", language);
+            read_failure(span, fields);
+        }
+        Part::Llm => {
+            read_provider(span, fields);
+            read_usage(span, fields);
+            put(fields, "text", span.first_text(&["output", "transcript"]));
+            put(fields, "llmMs", span.seconds_as_ms("metrics.ttfb"));
+            read_failure(span, fields);
+            let tools = span
+                .text("input")
+                .map(tools::in_messages)
+                .unwrap_or_default();
+            put(fields, "tools", (!tools.is_empty()).then_some(tools));
+        }
+        Part::Tts => {
+            read_provider(span, fields);
+            put(fields, "text", span.text("text"));
+            put(fields, "ttsMs", span.seconds_as_ms("metrics.ttfb"));
+            put(
+                fields,
+                "characters",
+                span.count(&["metrics.character_count"]),
+            );
+            put(fields, "interrupted", span.flag("tts.interrupted"));
+            let voice = span.term(&["voice_id", "settings.voice"]);
+            put(&mut gist.session, "voice", voice);
+            read_failure(span, fields);
+        }
+        Part::Tool => tools::read(span, fields),
+        _ => {}
+    }
+    Some(gist)
+}
+
+fn part(span: &Said<'_>) -> Option<Part> {
+    let by_name = match span.name {
+        "conversation" => Part::Root,
+        "turn" => Part::Exchange,
+        "stt" => Part::Stt,
+        "llm" | "llm_response" => Part::Llm,
+        "tts" => Part::Tts,
+        "llm_tool_call" | "llm_tool_result" => Part::Tool,
+        _ => match span.text("gen_ai.operation.name") {
+            Some("stt") => Part::Stt,
+            Some("chat") if !span.name.starts_with("llm_") => Part::Llm,
+            Some("tts") => Part::Tts,
+            _ => Part::Other,
+        },
+    };
+    // What a transcriber only supposes for now is said again.
+    let is_interim = by_name == Part::Stt && span.flag("is_final") == Some(false);
+    (!is_interim).then_some(by_name)
+}
+
+/// What an application adds to the conversation.
+fn extra(span: &Said<'_>) -> Map<String, Value> {
+    let own = ["conversation.id", "conversation.type"];
+    let added = span
+        .attributes()
+        .filter(|(name, _)| !own.contains(&name.as_str()));
+    added
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}

@@ -1,0 +1,141 @@
+//! Log records. One that tells of an error in a trace belongs to the trace's conversation.
+
+use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::{Map, Value, json};
+
+use crate::domain::event;
+use crate::domain::event::{Event, Kind, Source, Submission};
+use crate::domain::fields;
+use crate::domain::ids::TenantId;
+use crate::problem::Encoding;
+use crate::problem::Problem;
+use crate::services::ingest::Item;
+
+use super::span;
+use super::span::Origin;
+use super::value;
+use super::value::Notes;
+use super::{item, refuse_more_than, sessions, unreadable, wire};
+
+/// From here on a record tells of an error: `SEVERITY_NUMBER_ERROR`.
+const ERROR: i32 = 17;
+const TRACE_ID_BYTES: usize = 16;
+const MESSAGE_MAX_CHARS: usize = 10_000;
+const DETAILS_BYTES: usize = 32 << 10;
+
+pub struct Read {
+    pub items: Vec<Item>,
+    /// Records that tell of no error, or of none that belongs to a conversation.
+    pub unused: usize,
+}
+
+/// The errors of a body.
+pub fn items(
+    tenant: TenantId,
+    bytes: &Bytes,
+    encoding: Encoding,
+    now: DateTime<Utc>,
+) -> Result<Read, Problem> {
+    let groups = wire::split::<LogRecord>(bytes.clone(), encoding, &wire::LOGS)?;
+    refuse_more_than(groups.iter().map(|group| group.items.len()).sum())?;
+    let mut read = Read {
+        items: Vec::new(),
+        unused: 0,
+    };
+    let mut errors = Vec::new();
+    for group in groups {
+        let scope = group.scope.name.clone();
+        let origin = Origin::new(group.resource, group.scope);
+        for record in group.items {
+            match record {
+                Err(error) => read.items.push(item(None, Err(vec![unreadable(error)]))),
+                Ok(record) if is_error(&record) => {
+                    errors.push(error(record, &scope, &origin, now));
+                }
+                Ok(_) => read.unused += 1,
+            }
+        }
+    }
+    let places: Vec<&Map<String, Value>> = errors.iter().map(|(place, _)| place).collect();
+    let sessions = sessions::of(tenant, &places);
+    for ((_, event), session) in errors.into_iter().zip(sessions) {
+        match session {
+            Some(session) => {
+                let content = Ok((session, Submission::Event(Source::Event, event)));
+                read.items.push(item(None, content));
+            }
+            None => read.unused += 1,
+        }
+    }
+    Ok(read)
+}
+
+fn is_error(record: &LogRecord) -> bool {
+    let is_named = || {
+        let text = record.severity_text.to_ascii_lowercase();
+        record.severity_number == 0 && matches!(text.as_str(), "error" | "critical" | "fatal")
+    };
+    record.trace_id.len() == TRACE_ID_BYTES
+        && record.trace_id.iter().any(|byte| *byte != 0)
+        && (record.severity_number >= ERROR || is_named())
+}
+
+/// Where it belongs, as a span would say it, and the error's fact.
+fn error(
+    record: LogRecord,
+    scope: &str,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> (Map<String, Value>, Event) {
+    let times = [record.time_unix_nano, record.observed_time_unix_nano];
+    let stated = times
+        .into_iter()
+        .find_map(|nanos| span::time(nanos, now).ok()?);
+    let at = stated.unwrap_or(now);
+    let body = record.body.and_then(|body| value::json(body, 0));
+    let message = match body {
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => record.event_name,
+    };
+    let message = match message.trim() {
+        "" => "an error without words".to_owned(),
+        text => span::short(text.to_owned(), MESSAGE_MAX_CHARS),
+    };
+    let attributes = value::attributes(record.attributes, DETAILS_BYTES, &mut Notes::default());
+    let mut details = attributes.clone();
+    let trace_id = span::hex(&record.trace_id);
+    details.insert("traceId".to_owned(), Value::from(trace_id.as_str()));
+    details.insert("spanId".to_owned(), Value::from(span::hex(&record.span_id)));
+    details.insert(
+        "logger".to_owned(),
+        Value::from(span::short(scope.to_owned(), 255)),
+    );
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    set("message", Value::from(message));
+    set("level", Value::from("error"));
+    if let Some(code) = attributes.get("exception.type").and_then(Value::as_str) {
+        set(
+            "code",
+            Value::from(span::short(code.to_owned(), fields::ID_MAX_CHARS)),
+        );
+    }
+    set("details", Value::Object(details));
+    let place = json!({
+        "traceId": trace_id, "spanId": span::hex(&record.span_id), "name": "log",
+        "startedAt": span::written(at), "attributes": attributes, "resource": origin.resource(),
+    });
+    // Without a time of its own it is known by what it says.
+    let told = json!({"at": stated.map(span::written), "trace": trace_id, "fields": fields});
+    let told = told.as_object().cloned().unwrap_or_default();
+    let event = Event {
+        kind: Kind::Error,
+        id: format!("log:{:016x}", event::fields_hash(&told)),
+        at,
+        fields,
+    };
+    (place.as_object().cloned().unwrap_or_default(), event)
+}
