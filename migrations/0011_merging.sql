@@ -25,8 +25,5 @@ alter table sessions add column turn_families smallint not null default 64;
 -- without reading its spans' attributes.
 alter table facts add column gist text;
 
-insert into session_aliases (tenant_id, kind, value, session_id)
-select tenant_id, 6, call_sid, (array_agg(id order by id))[1]
-  from sessions
- where call_sid is not null
- group by tenant_id, call_sid;
+-- Ids of the sessions that have become part of this one, as JSON.
+alter table live_events add column merged_from text;

@@ -52,6 +52,12 @@ pub fn is_call_sid(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// Whether a text is a carrier's id of a media stream: `MZ` and 32 hex digits.
+pub fn is_stream_sid(text: &str) -> bool {
+    text.strip_prefix("MZ")
+        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Which of two names of one session it is known by: what its source calls it rather than a spelling of
 /// our own id, then the first in the order of bytes. So it does not matter which came first.
 pub fn preferred<'a>(one: &'a str, other: &'a str) -> &'a str {
@@ -113,6 +119,12 @@ impl ClaimKind {
 
     pub fn from_stored(number: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as i16 == number)
+    }
+
+    /// A kind that another source than the native one may name.
+    pub fn parse_foreign(text: &str) -> Option<Self> {
+        let mut foreign = Self::ALL.into_iter().filter(|kind| *kind != Self::Native);
+        foreign.find(|kind| kind.as_str() == text)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submissi
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::precedence;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -39,6 +40,8 @@ pub struct Ledger {
     /// What is held more (or less) than before.
     more: Held,
     room: Room,
+    /// Turns are those of this family of sources only; none where there is one family at most.
+    family: Option<u8>,
 }
 
 /// How much a session holds.
@@ -117,6 +120,83 @@ impl Ledger {
         ledger
     }
 
+    /// A session that is put together again from all its facts, which may come from several sessions that
+    /// have become one.
+    pub fn rebuilt(facts: Vec<Fact>, activity: Option<Activity>) -> Self {
+        let mut ledger = Self {
+            activity,
+            ..Self::default()
+        };
+        for fact in facts {
+            let identity = fact.identity();
+            let known = ledger.known(&identity);
+            let is_better = known.is_none_or(|known| match fact.standing(known) {
+                Standing::Newer => true,
+                Standing::Same | Standing::Older => false,
+                // Which session it was said in must not matter.
+                Standing::Conflict => fact.hash > known.hash,
+            });
+            if is_better {
+                ledger.remove(&identity);
+                ledger.put(fact);
+            }
+        }
+        ledger.choose_family();
+        ledger
+    }
+
+    /// Takes what the session's spans amount to in place of what they amounted to before. Too much of it is
+    /// not taken: the spans themselves are kept.
+    pub fn interpret(&mut self, events: Vec<Event>) {
+        let mut facts = BTreeMap::new();
+        for event in events {
+            let fact = into_fact(event, Source::Trace);
+            facts.insert(fact.identity(), fact);
+        }
+        let replaced = self.report(Source::Trace);
+        if self
+            .bound_of_all(Source::Trace, &replaced, &facts)
+            .is_none()
+        {
+            for identity in replaced
+                .iter()
+                .filter(|identity| !facts.contains_key(identity))
+            {
+                self.remove(identity);
+            }
+            for (identity, fact) in facts {
+                if self.known(&identity) != Some(&fact) {
+                    self.remove(&identity);
+                    self.put(fact);
+                }
+            }
+        }
+        self.choose_family();
+    }
+
+    /// Which families of sources tell turns, a bit each.
+    pub fn families(&self) -> i16 {
+        self.turn_sources()
+            .fold(0, |all, source| all | precedence::family_bit(source))
+    }
+
+    fn turn_sources(&self) -> impl Iterator<Item = Source> {
+        let told = self.whereabouts.keys();
+        told.filter(|identity| precedence::is_of_turns(identity.kind))
+            .map(|identity| identity.source)
+    }
+
+    /// Of several families that count turns differently, the best that tells of turns at all.
+    fn choose_family(&mut self) {
+        let of = |identity: &Identity| precedence::turn_family(identity.source);
+        let told = || {
+            let all = self.whereabouts.keys();
+            all.filter(|identity| precedence::is_of_turns(identity.kind))
+        };
+        let turns = told().filter(|identity| identity.kind == Kind::Turn);
+        self.family = turns.map(of).max().or_else(|| told().map(of).max());
+    }
+
     /// How much more the session holds than before.
     pub fn more(&self) -> Held {
         self.more
@@ -156,10 +236,17 @@ impl Ledger {
     }
 
     pub fn facts_of(&self, entity: &Entity) -> Vec<&Fact> {
-        self.entities
+        let facts = self
+            .entities
             .get(entity)
-            .map(|facts| facts.values().collect())
-            .unwrap_or_default()
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        match self.family.filter(|_| precedence::is_of_turns(entity.kind)) {
+            Some(family) => facts
+                .filter(|fact| precedence::turn_family(fact.source) == family)
+                .collect(),
+            None => facts.collect(),
+        }
     }
 
     pub fn facts_before(&self, entity: &Entity) -> Vec<&Fact> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain::ids::SessionId;
 use crate::domain::items::is_code;
@@ -62,6 +63,9 @@ pub struct Changes {
     /// Errors that were written.
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// Sessions that have become part of it.
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Uuid>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -74,6 +78,7 @@ pub struct Step {
     pub kind: Kind,
     pub turn: Option<i32>,
     pub error_id: Option<String>,
+    pub merged_from: Vec<Uuid>,
 }
 
 impl Changes {
@@ -93,6 +98,7 @@ impl Changes {
             kind,
             turn: None,
             error_id: None,
+            merged_from: Vec::new(),
         };
         let mut steps = Vec::with_capacity(self.turns.len() + self.errors.len() + 2);
         if self.is_new {
@@ -106,6 +112,13 @@ impl Changes {
             error_id: Some(id),
             ..plain(Kind::Error)
         }));
+        if !self.merged.is_empty() {
+            steps.push(Step {
+                merged_from: self.merged,
+                ..plain(Kind::Updated)
+            });
+            self.is_new = true;
+        }
         match (self.is_over, status) {
             (true, Status::Failed) => steps.push(plain(Kind::Failed)),
             (true, _) => steps.push(plain(Kind::Ended)),
@@ -154,6 +167,8 @@ pub struct Call {
     pub tool_calls: i32,
     pub interruptions: i32,
     pub errors: i32,
+    /// Sessions that became part of it with this event.
+    pub merged_from: Vec<Uuid>,
 }
 
 impl Call {

@@ -1,5 +1,7 @@
 //! One neutral page. How a dialect spells it (cursor, page number, offset) is its own business.
 
+use crate::domain::record::Key;
+
 /// Where a page starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start<K> {
@@ -33,12 +35,18 @@ impl Limit {
 pub struct Slice<T> {
     pub items: Vec<T>,
     pub more: bool,
+    /// Where it goes on, where that is beyond the last item: what lies between has been looked through.
+    pub resume: Option<Key>,
 }
 
 impl<T> Slice<T> {
     pub fn from_probe(mut rows: Vec<T>, limit: Limit) -> Self {
         let more = rows.len() > limit.get() as usize;
         rows.truncate(limit.get() as usize);
-        Self { items: rows, more }
+        Self {
+            items: rows,
+            more,
+            resume: None,
+        }
     }
 }

@@ -53,6 +53,11 @@ pub fn turn_family(source: Source) -> u8 {
     }
 }
 
+/// The family as a bit among others.
+pub fn family_bit(source: Source) -> i16 {
+    1 << turn_family(source)
+}
+
 /// Whether facts of this kind are taken from one family only.
 pub fn is_of_turns(kind: Kind) -> bool {
     matches!(kind, Kind::Turn | Kind::ToolCall | Kind::Interruption)

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::assemble::Counters;
 use crate::domain::ids::SessionId;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
+use crate::domain::page::Slice;
 use crate::domain::session::{Session, Status, Workflow};
 use crate::domain::turn::Turn;
 
@@ -116,5 +117,13 @@ impl Record {
     pub fn avg_turn_latency_ms(&self) -> Option<f64> {
         let count = self.measured_latencies_ms().count();
         (count > 0).then(|| self.measured_latencies_ms().sum::<f64>() / count as f64)
+    }
+}
+
+impl Slice<Headline> {
+    /// Where the next page starts; none where this is the last one.
+    pub fn next(&self) -> Option<Key> {
+        let last = || self.items.last().filter(|_| self.more).map(Headline::key);
+        self.resume.or_else(last)
     }
 }

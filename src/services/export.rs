@@ -93,8 +93,7 @@ impl Export {
             limit,
         )
         .await?;
-        let last = page.items.last().filter(|_| page.more);
-        self.start = last.map(|last| Start::After(last.key()));
+        self.start = page.next().map(Start::After);
         self.waiting = page.items.into();
         Ok(())
     }

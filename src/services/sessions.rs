@@ -38,8 +38,11 @@ pub async fn page_and_total(
     start: &Start<Key>,
     limit: Limit,
 ) -> Result<(Slice<Headline>, i64)> {
-    let page = page(scope, content, filter, start, limit).await?;
-    Ok((page, total(scope, content, filter).await?))
+    check_words(scope, filter).await?;
+    // First, because it may be refused.
+    let total = total(scope, content, filter).await?;
+    let page = sessions::list(scope, content, filter, start, limit).await?;
+    Ok((page, total))
 }
 
 /// How many sessions a filter matches. Where the rollups know it, it costs the same whatever the history;
@@ -56,7 +59,7 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
         ..filter.clone()
     } == Filter::default();
     if !is_rolled_up {
-        return sessions::count(scope, content, filter).await;
+        return counted(scope, content, filter).await;
     }
     let window = Window {
         from: filter.started_after.unwrap_or(EARLIEST),
@@ -77,9 +80,21 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
         Some(Status::Missed) => Ok(tally.await?.missed),
         // Few, whatever the history.
         Some(Status::Queued | Status::Ringing | Status::Active) => {
-            sessions::count(scope, content, filter).await
+            counted(scope, content, filter).await
         }
     }
+}
+
+/// Counted one by one, which is refused where it would take long.
+async fn counted(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -> Result<i64> {
+    let counted = sessions::count(scope, content, filter).await?;
+    counted.ok_or_else(|| {
+        let message = format!(
+            "is in more than {} turns: add other filters, or look by `GET /api/v1/conversations`, which does not count",
+            sessions::FOUND_MAX
+        );
+        Error::Invalid(vec![Fault::query("q", message)])
+    })
 }
 
 /// No door takes a time before the one, or a lifetime before the other.
@@ -95,6 +110,14 @@ pub async fn by_reference(
     content: Option<&ContentScope>,
     reference: &str,
 ) -> Result<Record> {
+    // Most are asked for by their id.
+    if ids::is_session_id(reference) {
+        let id = SessionId::from_reference(scope.tenant(), reference);
+        let found = sessions::records(scope, content, &[id]).await?.pop();
+        if let Some(record) = found {
+            return Ok(record);
+        }
+    }
     let id = resolve(scope, reference).await?;
     sessions::records(scope, content, &[id])
         .await?
@@ -115,15 +138,16 @@ pub async fn with_history(
 }
 
 /// Which session is meant: the only place that reads a reference. The carrier's id of a call means the
-/// newest session of that call; any other text, and a call's id that no session has, is a spelling of the
-/// session's own id. Whether there is such a session shows when it is read.
+/// newest session of that call; any other text is a name that some source has for it. What nobody is called
+/// is a spelling of the session's own id. Whether there is such a session shows when it is read.
 pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
     if ids::is_call_sid(reference)
         && let Some(id) = sessions::newest_of_call(scope, reference).await?
     {
         return Ok(id);
     }
-    Ok(SessionId::from_reference(scope.tenant(), reference))
+    let named = sessions::named(scope, reference).await?;
+    Ok(named.unwrap_or_else(|| SessionId::from_reference(scope.tenant(), reference)))
 }
 
 /// Refuses a search that names no word which must be there.

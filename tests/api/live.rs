@@ -219,6 +219,62 @@ async fn an_ingested_call_is_told_in_order_and_without_gaps() {
 }
 
 #[tokio::test]
+async fn a_turn_is_told_when_something_is_said_of_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    socket.message().await;
+    let mut late = call("c", "active", &["First", "Second", "Third"]);
+    let second = late["turns"].as_array_mut().expect("turns").remove(1);
+    for (index, turn) in [(0, 0), (1, 2)] {
+        late["turns"][index]["index"] = json!(turn);
+    }
+    write(&ingestor, late.clone()).await;
+    // In between: what the third answers is another turn now, and nothing more.
+    let mut between = second;
+    between["index"] = json!(1);
+    late["turns"] = json!([between]);
+    write(&ingestor, late).await;
+    write(&ingestor, call("end", "completed", &[])).await;
+    let told = socket.until("call.ended").await;
+    let said: Vec<&str> = told
+        .iter()
+        .filter(|message| message["type"] == "call.transcript")
+        .map(|message| message["data"]["text"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(said, ["First", "Third", "Second"], "{told:?}");
+}
+
+/// Longer texts than are read at once.
+#[tokio::test]
+async fn long_texts_are_told_page_by_page() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    for n in 0..8 {
+        let texts = ["a", "b", "c", "d"].map(|letter| letter.repeat(90_000));
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        write(&ingestor, call(&format!("s{n}"), "active", &texts)).await;
+    }
+    write(&ingestor, call("end", "completed", &[])).await;
+    let mut socket = connect(&server, "/ws/calls?after=0", &key).await;
+    let told = socket.until("call.ended").await;
+    let is_said = |message: &&Value| message["type"] == "call.transcript";
+    let lengths = told
+        .iter()
+        .filter(is_said)
+        .map(|message| message["data"]["text"].as_str().map(str::len));
+    assert_eq!(lengths.collect::<Vec<_>>(), [Some(90_000); 32]);
+    let numbers: Vec<i64> = told
+        .iter()
+        .filter_map(|message| message["seq"].as_i64())
+        .filter(|seq| *seq > 0)
+        .collect();
+    assert!(numbers.is_sorted() && numbers.len() > 40, "{numbers:?}");
+}
+
+#[tokio::test]
 async fn the_number_of_active_calls_is_told_when_it_changes() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

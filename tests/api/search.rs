@@ -271,6 +271,67 @@ async fn walks_and_indexes_agree_with_a_look_at_everything() {
     }
 }
 
+/// Words that are everywhere: few sessions are walked, many are not counted.
+#[tokio::test]
+async fn words_that_are_everywhere_are_counted_within_bounds() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls: Vec<Value> = (0..5_010)
+        .map(|number| {
+            let said = if number % 1_000 == 7 {
+                ["rare", "nothing"]
+            } else {
+                ["ever", "ever"]
+            };
+            let mut call = call(&format!("s-{number}"), &[said[0], said[1], "ever or so"]);
+            call["session"]["tags"] = json!(if number % 500 < 2 {
+                vec!["few"]
+            } else {
+                vec![]
+            });
+            call
+        })
+        .collect();
+    write(&acme.ingestor().await, &calls).await;
+    let reader = acme.transcripts().await;
+    let list = async |query: &str| reader.get(&format!("/api/v1/voice-sessions?{query}")).await;
+    let total = async |query: &str| list(query).await.status(200).json()["total"].clone();
+    assert_eq!(total("").await, 5_010);
+    assert_eq!(total("q=rare").await, 6);
+    assert_eq!(total("q=ever&tag=few").await, 22);
+    assert_eq!(total("q=ever&tag=none").await, 0);
+    let page = list("q=ever&tag=few&limit=5&offset=20")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(page["data"].as_array().map(Vec::len), Some(2));
+    let refused = list("q=ever").await.status(400);
+    assert_eq!(
+        refused.json()["errors"][0]["name"],
+        "q",
+        "{}",
+        refused.json()
+    );
+    // What does not count takes it.
+    assert_eq!(found(&reader, "q=ever&tag=few").await.len(), 22);
+    let first = reader
+        .get("/api/v1/conversations?q=ever")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(first["has_more"], true);
+    // Where many sessions are looked through for nothing, a page ends, and the next goes on behind them.
+    let beyond = reader
+        .get(&format!("{PATH}?limit=100&q=ever&minLatencyMs=100"))
+        .await
+        .status(200)
+        .json();
+    assert_eq!(beyond["data"], json!([]));
+    assert_eq!(beyond["hasMore"], true);
+    let none: Vec<String> = Vec::new();
+    assert_eq!(found(&reader, "q=ever&minLatencyMs=100").await, none);
+}
+
 #[tokio::test]
 async fn texts_that_are_hard_to_index_are_taken_in() {
     let server = TestServer::start().await;

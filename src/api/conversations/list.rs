@@ -50,8 +50,7 @@ pub async fn handle(
     }
     let content = reader.content.as_ref();
     let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
-    let last = slice.items.last().filter(|_| slice.more);
-    let next_cursor = last.map(|item| page::cursor::encode(item.key(), &question));
+    let next_cursor = slice.next().map(|key| page::cursor::encode(key, &question));
     let link = page::link_to_next(&uri, "cursor", next_cursor.as_deref());
     let ids: Vec<SessionId> = slice.items.iter().map(|item| item.id).collect();
     let recorded = recordings::has_recordings(&reader.scope, &ids).await?;

@@ -60,6 +60,8 @@ struct CallData {
     tool_calls: i32,
     interruptions: i32,
     errors: i32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merged_from: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -178,6 +180,7 @@ impl From<Call> for CallData {
             tool_calls: call.tool_calls,
             interruptions: call.interruptions,
             errors: call.errors,
+            merged_from: call.merged_from.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -33,8 +33,7 @@ pub async fn handle(
     }
     let content = reader.content.as_ref();
     let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
-    let last = slice.items.last().filter(|_| slice.more);
-    let next_cursor = last.map(|item| page::cursor::encode(item.key(), &filter));
+    let next_cursor = slice.next().map(|key| page::cursor::encode(key, &filter));
     let link = page::link_to_next(&uri, "cursor", next_cursor.as_deref());
     let data = slice.items.into_iter().map(Item::from).collect();
     let body = Json(List {

@@ -7,21 +7,26 @@ use sqlx::PgConnection;
 
 use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
-use crate::domain::event::{Outcome, Source, Submission};
+use crate::domain::event::{Kind, Outcome, Source, Submission};
 use crate::domain::fact::{Entity, Fact};
-use crate::domain::ids::preferred;
+use crate::domain::ids::{ClaimKind, preferred};
 use crate::domain::ledger::{Ledger, Reach, Room};
+use crate::domain::precedence;
 use crate::domain::session::Activity;
 
-use super::Result;
 use super::load::{self, Key, Place, SessionBefore};
+use super::merge;
+use super::named::Named;
 use super::outbox;
+use super::resolve::{self, Resolved};
 use super::save::{self, Rows, SessionRow, Tagged};
 use super::spans;
+use super::understand;
+use super::{Result, Trouble};
 
 /// The submissions about one session, each with the place where its outcome belongs.
 pub struct SessionWork<'a> {
-    pub external_id: &'a str,
+    pub named: Named,
     pub submissions: Vec<(usize, &'a Submission)>,
 }
 
@@ -32,30 +37,108 @@ const MANY_TURNS: usize = 32;
 /// submission, by its place.
 pub async fn write(
     connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork<'_>>,
+    work: BTreeMap<Key, SessionWork<'_>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(usize, Outcome)>> {
-    let keys: Vec<Key> = work.keys().copied().collect();
-    let before = load::lock_sessions(connection, &keys).await?;
-    let mut known = load_facts(connection, work, &before).await?;
+    let resolved = resolve::resolve(connection, work).await?;
+    let work = &resolved.work;
+    let absorbed = || {
+        let all = resolved.absorbed.iter();
+        all.flat_map(|(key, others)| others.iter().map(|other| (key.0, *other)))
+    };
+    let keys: BTreeSet<Key> = work.keys().copied().chain(absorbed()).collect();
+    let mut before = load::lock_sessions(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
+    // Somebody has made one of several, between the look and the lock.
+    if absorbed().any(|key| !before.contains_key(&key)) {
+        return Err(Trouble::Race);
+    }
+    let gone: BTreeMap<Key, SessionBefore> = absorbed()
+        .filter_map(|key| Some((key, before.remove(&key)?)))
+        .collect();
+    let whole = rebuilt(&resolved, &before);
+    let mut known = load_facts(connection, work, &before, &whole).await?;
+    let members: Vec<(Key, Key)> = whole
+        .iter()
+        .flat_map(|key| {
+            let others = resolved.absorbed.get(key).into_iter().flatten();
+            [*key]
+                .into_iter()
+                .chain(others.map(|other| (key.0, *other)))
+                .map(|of| (*key, of))
+        })
+        .collect();
+    let mut whole_facts = load::all_facts(connection, &members).await?;
+    let gists = understand::load_gists(connection, work, &before, &whole).await?;
     let mut outcomes = Vec::new();
     let mut ledgers = BTreeMap::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
-        let room = before.get(key).map_or_else(Room::default, |session| {
-            Room::beside(session.counters.held())
-        });
-        let mut ledger = Ledger::new(known.remove(key).unwrap_or_default(), activity, room);
+        let mut ledger = if whole.contains(key) {
+            let others = resolved.absorbed.get(key).into_iter().flatten();
+            let others = others.filter_map(|other| Some(gone.get(&(key.0, *other))?.activity));
+            let activity = activity.into_iter().chain(others).reduce(Activity::and);
+            Ledger::rebuilt(whole_facts.remove(key).unwrap_or_default(), activity)
+        } else {
+            let room = before.get(key).map_or_else(Room::default, |session| {
+                Room::beside(session.counters.held())
+            });
+            Ledger::new(known.remove(key).unwrap_or_default(), activity, room)
+        };
         for (place, submission) in &work.submissions {
             outcomes.push((*place, ledger.submit((*submission).clone(), now)));
         }
-        if !ledger.is_unchanged(activity) {
+        if understand::tells_spans(work) || whole.contains(key) {
+            understand::spans(&mut ledger, gists.get(key).map_or(&[], Vec::as_slice));
+        }
+        if whole.contains(key) || !ledger.is_unchanged(activity) {
             ledgers.insert(*key, ledger);
         }
     }
-    let changes = assemble(connection, &ledgers, &before).await?;
-    save(connection, work, &ledgers, &before, &changes, now).await?;
+    let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
+    merge::count_own(connection, &members, &mut changes).await?;
+    let saved = Saved {
+        resolved: &resolved,
+        whole: &whole,
+        before: &before,
+        gone: &gone,
+    };
+    save(connection, saved, &ledgers, &changes, now).await?;
     Ok(outcomes)
+}
+
+/// Sessions that are put together again from all their facts: those that absorb others, and those whose
+/// turns are told by more than one family of sources.
+fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BTreeSet<Key> {
+    let mixed = resolved.work.iter().filter(|(key, work)| {
+        let known = before.get(*key).map_or(0, |session| session.turn_families);
+        (known | families(work)).count_ones() > 1
+    });
+    let mixed = mixed.map(|(key, _)| *key);
+    resolved.absorbed.keys().copied().chain(mixed).collect()
+}
+
+/// Which families of sources tell turns here, a bit each.
+fn families(work: &SessionWork<'_>) -> i16 {
+    work.submissions
+        .iter()
+        .map(|(_, submission)| match submission {
+            Submission::Event(source, event) if precedence::is_of_turns(event.kind) => {
+                precedence::family_bit(*source)
+            }
+            Submission::Event(Source::Trace, event) if event.kind == Kind::Span => {
+                precedence::family_bit(Source::Trace)
+            }
+            Submission::Report(source, report)
+                if report
+                    .events
+                    .iter()
+                    .any(|e| precedence::is_of_turns(e.kind)) =>
+            {
+                precedence::family_bit(*source)
+            }
+            _ => 0,
+        })
+        .fold(0, |all, bit| all | bit)
 }
 
 /// The facts that the submissions may meet, of sessions that exist.
@@ -63,10 +146,15 @@ async fn load_facts(
     connection: &mut PgConnection,
     work: &BTreeMap<Key, SessionWork<'_>>,
     before: &BTreeMap<Key, SessionBefore>,
+    whole: &BTreeSet<Key>,
 ) -> Result<BTreeMap<Key, Vec<Fact>>> {
     let mut reaches: BTreeMap<Key, Reach> = BTreeMap::new();
-    for (key, work) in work.iter().filter(|(key, _)| before.contains_key(key)) {
+    let is_part = |key: &Key| before.contains_key(key) && !whole.contains(key);
+    for (key, work) in work.iter().filter(|(key, _)| is_part(key)) {
         let reach = reaches.entry(*key).or_default();
+        if understand::tells_spans(work) {
+            reach.replaced_reports.insert(Source::Trace);
+        }
         work.submissions
             .iter()
             .for_each(|(_, submission)| reach.and(Ledger::reach(submission)));
@@ -108,7 +196,15 @@ async fn assemble(
     connection: &mut PgConnection,
     ledgers: &BTreeMap<Key, Ledger>,
     before: &BTreeMap<Key, SessionBefore>,
+    whole: &BTreeSet<Key>,
 ) -> Result<BTreeMap<Key, Change>> {
+    // What is put together again has nothing before it.
+    let before: BTreeMap<Key, &SessionBefore> = before
+        .iter()
+        .filter(|(key, _)| !whole.contains(key))
+        .map(|(key, session)| (*key, session))
+        .collect();
+    let before = &before;
     let mut drafts: BTreeMap<Key, Draft> = ledgers
         .iter()
         .map(|(key, ledger)| (*key, Draft::of(ledger)))
@@ -148,7 +244,7 @@ async fn assemble(
 async fn load_around(
     connection: &mut PgConnection,
     drafts: &BTreeMap<Key, Draft<'_>>,
-    before: &BTreeMap<Key, SessionBefore>,
+    before: &BTreeMap<Key, &SessionBefore>,
 ) -> Result<BTreeMap<Key, Vec<Neighbour>>> {
     let (mut places, mut whole) = (Vec::new(), Vec::new());
     for (key, draft) in drafts.iter().filter(|(key, _)| before.contains_key(key)) {
@@ -180,7 +276,7 @@ async fn load_around(
 async fn load_known(
     connection: &mut PgConnection,
     drafts: &BTreeMap<Key, Draft<'_>>,
-    before: &BTreeMap<Key, SessionBefore>,
+    before: &BTreeMap<Key, &SessionBefore>,
 ) -> Result<BTreeMap<Key, Known>> {
     let mut known: BTreeMap<Key, Known> = before
         .iter()
@@ -215,24 +311,37 @@ async fn load_known(
     Ok(known)
 }
 
+/// What was there before, and what becomes of it.
+struct Saved<'a> {
+    resolved: &'a Resolved<'a>,
+    whole: &'a BTreeSet<Key>,
+    before: &'a BTreeMap<Key, SessionBefore>,
+    /// Sessions that have been absorbed.
+    gone: &'a BTreeMap<Key, SessionBefore>,
+}
+
 async fn save(
     connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork<'_>>,
+    saved: Saved<'_>,
     ledgers: &BTreeMap<Key, Ledger>,
-    before: &BTreeMap<Key, SessionBefore>,
     changes: &BTreeMap<Key, Change>,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let before = saved.before;
     let (mut new, mut old, mut retagged, mut moved) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut hours = BTreeSet::new();
+    let mut hours: BTreeSet<_> = saved
+        .gone
+        .iter()
+        .map(|(key, session)| (key.0, hour_of(session.started_at)))
+        .collect();
     for (key, change) in changes {
-        let told = work.get(key).map_or("", |work| work.external_id);
+        let name = name(*key, &saved);
         let row = || SessionRow {
             key: *key,
-            external_id: before
-                .get(key)
-                .map_or(told, |before| preferred(&before.external_id, told)),
+            external_id: name.0,
+            name_kind: name.1,
+            turn_families: turn_families(*key, &saved, ledgers),
             change,
             activity: ledgers[key].activity().unwrap_or(Activity {
                 first_at: now,
@@ -273,6 +382,9 @@ async fn save(
         }
     }
     save::insert_sessions(connection, &new).await?;
+    merge::absorb(connection, &saved.resolved.absorbed, now).await?;
+    merge::keep_names(connection, &saved.resolved.aliases).await?;
+    merge::clear(connection, saved.whole, before).await?;
     save_facts(connection, ledgers).await?;
     let each = || changes.iter().map(|(key, change)| (*key, change));
     save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
@@ -310,8 +422,43 @@ async fn save(
     .await?;
     save::update_sessions(connection, &old).await?;
     save::replace_tags(connection, &retagged).await?;
-    outbox::append(connection, changes, ledgers, before, now).await?;
+    outbox::append(
+        connection,
+        changes,
+        ledgers,
+        before,
+        &saved.resolved.absorbed,
+        now,
+    )
+    .await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
+}
+
+/// What a session is called from now on, and what kind of name that is.
+fn name<'a>(key: Key, saved: &Saved<'a>) -> (&'a str, ClaimKind) {
+    let told = saved.resolved.work.get(&key).map(|work| &work.named);
+    let told_kind = told.and_then(|named| named.kind);
+    let told_name = told.map_or("", |named| named.external_id.as_str());
+    match (saved.before.get(&key), told_kind) {
+        (None, kind) => (told_name, kind.unwrap_or(ClaimKind::Trace)),
+        (Some(before), Some(kind)) if kind < before.name_kind => (told_name, kind),
+        (Some(before), Some(kind)) if kind == before.name_kind => {
+            (preferred(&before.external_id, told_name), kind)
+        }
+        (Some(before), _) => (&before.external_id, before.name_kind),
+    }
+}
+
+/// Which families of sources tell this session's turns: counted where all its facts are at hand.
+fn turn_families(key: Key, saved: &Saved<'_>, ledgers: &BTreeMap<Key, Ledger>) -> i16 {
+    if saved.whole.contains(&key) {
+        return ledgers.get(&key).map_or(0, Ledger::families);
+    }
+    let known = saved
+        .before
+        .get(&key)
+        .map_or(0, |before| before.turn_families);
+    known | saved.resolved.work.get(&key).map_or(0, families)
 }
 
 async fn save_facts(connection: &mut PgConnection, ledgers: &BTreeMap<Key, Ledger>) -> Result<()> {

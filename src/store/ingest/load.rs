@@ -12,8 +12,10 @@ use crate::domain::assemble::{Counters, KnownTurn, Neighbour};
 use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
+use crate::domain::ids::ClaimKind;
 use crate::domain::session::{Activity, Status};
 use crate::domain::turn::{Position, Predecessor, Speaker};
+use crate::domain::vocabulary::Gist;
 use crate::store::columns::column;
 use crate::store::columns::object;
 use crate::store::columns::unreadable;
@@ -25,6 +27,9 @@ pub type Key = (Uuid, Uuid);
 pub struct SessionBefore {
     pub status: Status,
     pub external_id: String,
+    pub name_kind: ClaimKind,
+    /// Which families of sources tell its turns (`domain::precedence`).
+    pub turn_families: i16,
     pub started_at: DateTime<Utc>,
     pub tags: Vec<String>,
     /// Written by a person: then these are its tags, whatever the facts say.
@@ -50,7 +55,7 @@ pub async fn lock_sessions(
         "select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
-                s.turn_prompt_tokens, s.has_edits
+                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -72,6 +77,9 @@ pub async fn lock_sessions(
             status: Status::parse(&row.status)
                 .ok_or_else(|| unreadable("sessions.status", &row.status))?,
             external_id: row.external_id,
+            name_kind: ClaimKind::from_stored(row.name_kind)
+                .ok_or_else(|| unreadable("sessions.name_kind", row.id))?,
+            turn_families: row.turn_families,
             started_at: row.started_at,
             tags: row.tags,
             edited_tags: edited_tags.remove(&(row.tenant_id, row.id)),
@@ -201,6 +209,69 @@ pub async fn facts_of_reports(
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(FactRow::into_fact).collect()
+}
+
+/// All facts of sessions, under the sessions that they are to belong to.
+pub async fn all_facts(
+    connection: &mut PgConnection,
+    members: &[(Key, Key)],
+) -> Result<BTreeMap<Key, Vec<Fact>>> {
+    if members.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query_as!(
+        FactRow,
+        r#"select k.tenant_id as "tenant_id!", k.into_id as "session_id!", f.source, f.kind, f.id, f.at, f.hash, f.body
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as k (tenant_id, into_id, session_id)
+             join facts f on f.tenant_id = k.tenant_id and f.session_id = k.session_id"#,
+        &column(members, |(into, _)| into.0),
+        &column(members, |(into, _)| into.1),
+        &column(members, |(_, of)| of.1),
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut facts: BTreeMap<Key, Vec<Fact>> = BTreeMap::new();
+    for row in rows {
+        let (key, fact) = row.into_fact()?;
+        facts.entry(key).or_default().push(fact);
+    }
+    Ok(facts)
+}
+
+/// What the spans of these sessions say.
+pub async fn gists(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<(Key, Identity, Gist)>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query!(
+        r#"select f.tenant_id, f.session_id, f.id, f.gist as "gist!"
+             from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, session_id)
+             join facts f
+               on f.tenant_id = k.tenant_id and f.session_id = k.session_id
+              and f.source = $3 and f.kind = $4
+            where f.gist is not null"#,
+        &column(keys, |k| k.0),
+        &column(keys, |k| k.1),
+        Source::Trace as i16,
+        Kind::Span as i16,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let gist =
+                serde_json::from_str(&row.gist).map_err(|_| unreadable("facts.gist", &row.id))?;
+            let identity = Identity {
+                source: Source::Trace,
+                kind: Kind::Span,
+                id: row.id,
+            };
+            Ok(((row.tenant_id, row.session_id), identity, gist))
+        })
+        .collect()
 }
 
 struct FactRow {

@@ -7,10 +7,14 @@
 
 mod batch;
 mod load;
+mod merge;
+mod named;
 mod outbox;
 mod queue;
+mod resolve;
 mod save;
 mod spans;
+mod understand;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -26,12 +30,12 @@ use tokio::time::timeout;
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
-use crate::domain::ids;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
 use batch::SessionWork;
 use load::Key;
+use named::Named;
 use queue::Queue;
 
 pub use queue::Admission;
@@ -82,7 +86,7 @@ pub struct Writer {
 }
 
 /// What one request says of the sessions of one lane, each with the places where outcomes belong.
-type Share = BTreeMap<Key, (String, Vec<(usize, Submission)>)>;
+type Share = BTreeMap<Key, (Named, Vec<(usize, Submission)>)>;
 
 /// What one request wants of one lane.
 struct Job {
@@ -180,8 +184,9 @@ impl Writer {
             let lane = session.id.0.as_u128() as usize % lanes.len();
             let work = lanes[lane]
                 .entry((scope.tenant().0, session.id.0))
-                .or_insert_with(|| (session.external_id.clone(), Vec::new()));
-            work.0 = ids::preferred(&work.0, &session.external_id).to_owned();
+                .or_insert_with(|| (Named::of(&session), Vec::new()));
+            work.0.and(&session);
+            work.0.hear(&submission);
             work.1.push((place, submission));
         }
         self.lanes
@@ -304,12 +309,12 @@ async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outc
     // Where a submission came from, by its place in the batch.
     let mut origins: Vec<(usize, usize)> = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
-        for (key, (external_id, submissions)) in &job.work {
+        for (key, (named, submissions)) in &job.work {
             let into = work.entry(*key).or_insert_with(|| SessionWork {
-                external_id,
+                named: named.clone(),
                 submissions: Vec::new(),
             });
-            into.external_id = ids::preferred(into.external_id, external_id);
+            into.named.add(named);
             for (place, submission) in submissions {
                 into.submissions.push((origins.len(), submission));
                 origins.push((number, *place));
@@ -322,7 +327,7 @@ async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outc
         .max()
         .unwrap_or(DateTime::UNIX_EPOCH);
     let mut transaction = pool.begin().await?;
-    let outcomes = batch::write(&mut transaction, &work, now).await?;
+    let outcomes = batch::write(&mut transaction, work, now).await?;
     transaction.commit().await?;
     let mut by_job: Vec<Vec<(usize, Outcome)>> = jobs.iter().map(|_| Vec::new()).collect();
     for (place, outcome) in outcomes {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::assemble::Change;
 use crate::domain::event::Kind;
@@ -21,6 +22,7 @@ pub async fn append(
     changes: &BTreeMap<Key, Change>,
     ledgers: &BTreeMap<Key, Ledger>,
     before: &BTreeMap<Key, SessionBefore>,
+    absorbed: &BTreeMap<Key, BTreeSet<Uuid>>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     if changes.is_empty() {
@@ -42,7 +44,8 @@ pub async fn append(
         &column(&rows, |(key, change)| to_text(&of(
             change,
             ledgers.get(*key),
-            before.get(*key)
+            before.get(*key),
+            absorbed.get(*key)
         ))),
     )
     .execute(connection)
@@ -52,7 +55,12 @@ pub async fn append(
 
 /// A turn is told where something was said of itself; that one beside it came or went changes only how it
 /// is measured.
-fn of(change: &Change, ledger: Option<&Ledger>, before: Option<&SessionBefore>) -> Changes {
+fn of(
+    change: &Change,
+    ledger: Option<&Ledger>,
+    before: Option<&SessionBefore>,
+    absorbed: Option<&BTreeSet<Uuid>>,
+) -> Changes {
     let touched: BTreeSet<&str> = ledger
         .into_iter()
         .flat_map(Ledger::touched)
@@ -66,6 +74,7 @@ fn of(change: &Change, ledger: Option<&Ledger>, before: Option<&SessionBefore>) 
     });
     Changes {
         turns: said.map(|turn| turn.index).collect(),
+        merged: absorbed.into_iter().flatten().copied().collect(),
         errors: change.errors.written.iter().map(|e| e.id.clone()).collect(),
         ..Changes::between(before.map(|before| before.status), change.session.status)
     }

@@ -6,10 +6,13 @@ use uuid::Uuid;
 
 use crate::domain::assemble::Change;
 use crate::domain::assemble::Changed;
+use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
+use crate::domain::ids::ClaimKind;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
 use crate::domain::session::{Activity, Session};
 use crate::domain::turn::{LatencySource, Turn};
+use crate::domain::vocabulary;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 
@@ -21,6 +24,8 @@ use super::load::Key;
 pub struct SessionRow<'a> {
     pub key: Key,
     pub external_id: &'a str,
+    pub name_kind: ClaimKind,
+    pub turn_families: i16,
     pub change: &'a Change,
     pub activity: Activity,
     pub touched_at: DateTime<Utc>,
@@ -52,14 +57,15 @@ macro_rules! over_sessions {
                        $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[], $32::integer[],
                        $33::integer[], $34::integer[], $35::integer[], $36::integer[], $37::bigint[], $38::bigint[],
                        $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[],
-                       $44::bigint[], $45::bigint[], $46::bigint[])
+                       $44::bigint[], $45::bigint[], $46::bigint[], $47::smallint[], $48::smallint[])
                     as g (tenant_id, id, external_id, status, agent_key, agent_version, channel,
                        started_at, answered_at, ended_at, duration_ms, end_reason,
                        ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
                        workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                        stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                        tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-                       digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens)
+                       digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens,
+                       name_kind, turn_families)
             ) " + $statement,
             &column(rows, |r| r.key.0),
             &column(rows, |r| r.key.1),
@@ -107,6 +113,8 @@ macro_rules! over_sessions {
             &column(rows, |r| r.change.counters.fact_bytes),
             &column(rows, |r| r.change.counters.span_bytes),
             &column(rows, |r| r.change.counters.turn_prompt_tokens),
+            &column(rows, |r| r.name_kind as i16),
+            &column(rows, |r| r.turn_families),
         )
         .execute($connection)
         .await?
@@ -128,7 +136,8 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens)
+               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens,
+               name_kind, turn_families)
          select tenant_id, id, external_id, status, agent_key, agent_version, channel,
                started_at, answered_at, ended_at, duration_ms, end_reason,
                ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
@@ -137,7 +146,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
                digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes,
-               turn_prompt_tokens
+               turn_prompt_tokens, name_kind, turn_families
            from given
              on conflict (tenant_id, id) do nothing"
     );
@@ -171,7 +180,8 @@ pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                 turn_tokens = g.turn_tokens, total_tokens = g.total_tokens, digest = g.digest,
                 first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count,
                 fact_bytes = g.fact_bytes, span_bytes = g.span_bytes,
-                turn_prompt_tokens = g.turn_prompt_tokens
+                turn_prompt_tokens = g.turn_prompt_tokens, name_kind = g.name_kind,
+                turn_families = g.turn_families
            from given g
           where s.tenant_id = g.tenant_id and s.id = g.id"
     );
@@ -238,11 +248,12 @@ pub async fn upsert_facts(
         return Ok(());
     }
     sqlx::query!(
-        "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body)
+        "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body, gist)
          select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
-                              $7::timestamptz[], $8::bigint[], $9::text[])
+                              $7::timestamptz[], $8::bigint[], $9::text[], $10::text[])
              on conflict (tenant_id, session_id, source, kind, id)
-             do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body",
+             do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body,
+                gist = excluded.gist",
         &column(facts, |(key, ..)| key.0),
         &column(facts, |(key, ..)| key.1),
         &column(facts, |(_, fact, _)| fact.source as i16),
@@ -252,10 +263,18 @@ pub async fn upsert_facts(
         &column(facts, |(_, fact, _)| fact.at),
         &column(facts, |(_, fact, _)| fact.hash),
         &column(facts, |(_, fact, _)| to_text(&fact.fields)),
+        &column(facts, |(_, fact, _)| gist(fact)) as _,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What a tracer's span says of the conversation.
+fn gist(fact: &Fact) -> Option<String> {
+    let is_span = fact.source == Source::Trace && fact.kind == Kind::Span;
+    let gist = is_span.then(|| vocabulary::gist(&fact.fields)).flatten()?;
+    Some(to_text(&gist))
 }
 
 /// Rows of one table, under their sessions.

@@ -49,6 +49,7 @@ struct Row {
     status: String,
     turn: Option<i32>,
     error_id: Option<String>,
+    merged_from: Option<String>,
     /// What of it can be long.
     text_bytes: i64,
 }
@@ -63,7 +64,7 @@ pub async fn page(
     let mut rows = read(&scope.pool, || {
         sqlx::query_as!(
             Row,
-            r#"select e.seq, e.session_id, e.at, e.kind, e.status, e.turn, e.error_id,
+            r#"select e.seq, e.session_id, e.at, e.kind, e.status, e.turn, e.error_id, e.merged_from,
                       -- How long a text is shows without reading it.
                       (coalesce((select octet_length(t.text) from turns t
                                   where $4 and t.tenant_id = $1 and t.session_id = e.session_id and t.index = e.turn), 0)
@@ -113,7 +114,16 @@ pub async fn page(
                 let status = Status::parse(&row.status)
                     .ok_or_else(|| unreadable("live_events.status", &row.status))?;
                 let call = calls.get(&row.session_id).cloned();
-                let call = call.map(|call| Call { status, ..call });
+                let merged_from = row.merged_from.as_deref().map(serde_json::from_str);
+                let merged_from = merged_from
+                    .transpose()
+                    .map_err(|_| unreadable("live_events.merged_from", row.seq))?
+                    .unwrap_or_default();
+                let call = call.map(|call| Call {
+                    status,
+                    merged_from,
+                    ..call
+                });
                 call.map(|call| match content {
                     Some(_) => Detail::Call(call),
                     None => Detail::Call(call.withheld()),
@@ -188,6 +198,7 @@ async fn calls(scope: &Scope, rows: &[Row]) -> Result<HashMap<Uuid, Call>> {
                 tool_calls: row.tool_call_count,
                 interruptions: row.interruption_count,
                 errors: row.error_count,
+                merged_from: Vec::new(),
             };
             Ok((row.id, call))
         })

@@ -12,6 +12,7 @@ use crate::domain::Result;
 use crate::domain::live::{Changes, Step};
 use crate::domain::session::Status;
 use crate::store::columns::column;
+use crate::store::columns::to_text;
 use crate::store::columns::unreadable;
 use crate::store::failure::failure;
 use crate::store::scope::Store;
@@ -222,10 +223,10 @@ async fn raise(
 
 async fn insert(connection: &mut PgConnection, events: &[Numbered<'_>]) -> Result<()> {
     sqlx::query!(
-        "insert into live_events (tenant_id, seq, session_id, at, kind, status, turn, error_id)
+        "insert into live_events (tenant_id, seq, session_id, at, kind, status, turn, error_id, merged_from)
          select *
            from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::smallint[], $6::text[],
-                       $7::integer[], $8::text[])",
+                       $7::integer[], $8::text[], $9::text[])",
         &column(events, |e| e.tenant),
         &column(events, |e| e.seq),
         &column(events, |e| e.row.session),
@@ -234,6 +235,7 @@ async fn insert(connection: &mut PgConnection, events: &[Numbered<'_>]) -> Resul
         &column(events, |e| e.row.status.clone()),
         &column(events, |e| e.step.turn) as _,
         &column(events, |e| e.step.error_id.clone()) as _,
+        &column(events, |e| (!e.step.merged_from.is_empty()).then(|| to_text(&e.step.merged_from))) as _,
     )
     .execute(connection)
     .await

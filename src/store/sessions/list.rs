@@ -137,13 +137,18 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Slice<Headline>> {
     let place = Place::of(start, limit);
-    let rows = if filter.words.is_some() || filter.min_latency_ms.is_some() {
+    let (rows, resume) = if filter.words.is_some() || filter.min_latency_ms.is_some() {
         search::rows_of(scope, content, filter, place).await?
     } else {
-        plain(scope, filter, place).await?
+        (plain(scope, filter, place).await?, None)
     };
     let rows: Result<Vec<Headline>> = rows.into_iter().map(Row::into_headline).collect();
-    Ok(Slice::from_probe(rows?, limit))
+    let slice = Slice::from_probe(rows?, limit);
+    Ok(Slice {
+        more: slice.more || resume.is_some(),
+        resume,
+        ..slice
+    })
 }
 
 /// Lines without a look at the turns.
@@ -210,9 +215,21 @@ async fn newest(scope: &Scope, place: Place) -> Result<Vec<Row>> {
     }
 }
 
-/// How many sessions a filter matches, for the dialects that show a total.
-pub async fn count(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -> Result<i64> {
+/// How many sessions a filter matches, for the dialects that show a total; none where words are in so many
+/// turns of so many sessions that counting would take long.
+pub async fn count(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    filter: &Filter,
+) -> Result<Option<i64>> {
     search::check(content, filter)?;
+    if let Some(counted) = search::counted(scope, filter).await? {
+        return Ok(counted);
+    }
+    count_all(scope, filter).await.map(Some)
+}
+
+async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
     read(&scope.analytics, || {
         sqlx::query_scalar!(
             r#"select count(*) as "count!"

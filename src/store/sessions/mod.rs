@@ -12,6 +12,6 @@ pub use history::said;
 pub use list::{count, list};
 pub use open::{START, Silent, silent};
 pub use record::records;
-pub use reference::newest_of_call;
-pub use search::is_searchable;
+pub use reference::{named, newest_of_call};
+pub use search::{FOUND_MAX, is_searchable};
 pub(in crate::store) use withhold::withhold_error;

@@ -1,7 +1,7 @@
 //! Sessions by other ids than their own.
 
 use crate::domain::Result;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{Claim, ClaimKind, SessionId};
 use crate::store::failure::read;
 use crate::store::scope::Scope;
 
@@ -17,6 +17,37 @@ pub async fn newest_of_call(scope: &Scope, call_sid: &str) -> Result<Option<Sess
               limit 1",
             scope.tenant.0,
             call_sid,
+        )
+        .fetch_optional(&scope.pool)
+    })
+    .await?;
+    Ok(id.map(SessionId))
+}
+
+/// The session that any source calls so: by an id that leads to another session by now, by a name that its id
+/// follows from, or by one that was heard beside. The best kind of name first.
+pub async fn named(scope: &Scope, name: &str) -> Result<Option<SessionId>> {
+    let kinds = ClaimKind::ALL.into_iter();
+    let derived: Vec<uuid::Uuid> = kinds
+        .map(|kind| Claim::new(kind, name).session(scope.tenant).0)
+        .collect();
+    let own = SessionId::from_reference(scope.tenant, name).to_string();
+    let id = read(&scope.pool, || {
+        sqlx::query_scalar!(
+            r#"select id as "id!"
+                 from (select id, array_position($2::uuid[], id) as place
+                         from sessions
+                        where tenant_id = $1 and id = any($2)
+                       union all
+                       select session_id, 100 + kind
+                         from session_aliases
+                        where tenant_id = $1 and value in ($3, $4)) as found
+                order by place
+                limit 1"#,
+            scope.tenant.0,
+            &derived,
+            name,
+            own,
         )
         .fetch_optional(&scope.pool)
     })

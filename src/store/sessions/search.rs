@@ -21,6 +21,21 @@ use super::list::{Place, Row, lines, plain, rows};
 const WALKED_FOR_WORDS: i64 = 300;
 const WALKED_FOR_LATENCY: i64 = 1_000;
 
+/// Turns with the words up to which the index answers, and sessions that the other filters leave up to which
+/// the walk does: more of one are read only where there are more of the other, too.
+pub const FOUND_MAX: i64 = 10_000;
+const NARROW: i64 = 5_000;
+
+/// What answers a question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Index,
+    /// The words are in many turns, but the other filters leave few sessions.
+    Walk,
+    /// Both are many.
+    Long,
+}
+
 /// Whether the index on words can answer: it finds nothing for words that must not be there alone, nor for
 /// a text without any word.
 pub async fn is_searchable(scope: &Scope, words: &str) -> Result<bool> {
@@ -43,41 +58,119 @@ pub(super) fn check(content: Option<&ContentScope>, filter: &Filter) -> Result<(
     Ok(())
 }
 
-/// Lines of sessions in which a turn has all the words, and a turn took so long.
+/// Lines of sessions in which a turn has all the words, and a turn took so long. Where many sessions were
+/// looked through and the page is still not full, also where to go on.
 pub(super) async fn rows_of(
     scope: &Scope,
     content: Option<&ContentScope>,
     filter: &Filter,
     place: Place,
-) -> Result<Vec<Row>> {
+) -> Result<(Vec<Row>, Option<Key>)> {
     check(content, filter)?;
     if place.skip == 0 {
-        let end = walk_end(scope, filter, place).await?;
+        let end = walk_end(scope, filter, place, walk_length(filter)).await?;
         let walked = walked(scope, filter, place, end).await?;
         let is_whole = end.is_none();
         if is_whole || walked.len() as i64 >= place.rows {
-            return Ok(walked);
+            return Ok((walked, None));
         }
     }
-    match &filter.words {
-        Some(words) => by_words(scope, words, filter, place).await,
-        None => by_latency(scope, filter, place).await,
+    let way = way(scope, filter, place).await?;
+    let rows = match &filter.words {
+        Some(_) if way == Way::Walk => walked(scope, filter, place, None).await?,
+        Some(_) if way == Way::Long && place.skip == 0 => {
+            return walked_far(scope, filter, place).await;
+        }
+        Some(words) => by_words(scope, words, filter, place).await?,
+        None => by_latency(scope, filter, place).await?,
+    };
+    Ok((rows, None))
+}
+
+/// As many sessions as a page may look through, and the last of them where the page is not full. Only a
+/// page by cursor can end so; one that skips rows comes with a total, which is refused before.
+async fn walked_far(
+    scope: &Scope,
+    filter: &Filter,
+    place: Place,
+) -> Result<(Vec<Row>, Option<Key>)> {
+    let end = walk_end(scope, filter, place, NARROW).await?;
+    let rows = walked(scope, filter, place, end).await?;
+    let is_full = rows.len() as i64 >= place.rows;
+    Ok((rows, end.filter(|_| !is_full)))
+}
+
+/// How many sessions have the words, where the index is not the way to know; within, none if that would
+/// take long.
+pub(super) async fn counted(scope: &Scope, filter: &Filter) -> Result<Option<Option<i64>>> {
+    if filter.words.is_none() {
+        return Ok(None);
     }
+    let all = Place {
+        before: None,
+        before_id: None,
+        skip: 0,
+        rows: NARROW,
+    };
+    Ok(match way(scope, filter, all).await? {
+        Way::Index => None,
+        Way::Walk => Some(Some(walked(scope, filter, all, None).await?.len() as i64)),
+        Way::Long => Some(None),
+    })
+}
+
+async fn way(scope: &Scope, filter: &Filter, place: Place) -> Result<Way> {
+    let Some(words) = &filter.words else {
+        return Ok(Way::Index);
+    };
+    let found = read(&scope.analytics, || {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!"
+                 from (select
+                         from turns t
+                        where t.tenant_id = $1
+                          and t.text is not null
+                          and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $2)
+                        limit $3) f"#,
+            scope.tenant.0,
+            words,
+            FOUND_MAX + 1,
+        )
+        .fetch_one(&scope.analytics)
+    })
+    .await?;
+    if found <= FOUND_MAX {
+        return Ok(Way::Index);
+    }
+    let beyond = Place {
+        skip: NARROW,
+        rows: 1,
+        ..place
+    };
+    let is_narrow = plain(scope, filter, beyond).await?.is_empty();
+    Ok(if is_narrow { Way::Walk } else { Way::Long })
 }
 
 /// The last session to be walked; none if that would be all there are.
-async fn walk_end(scope: &Scope, filter: &Filter, place: Place) -> Result<Option<Key>> {
-    let walked = if filter.words.is_some() {
-        WALKED_FOR_WORDS
-    } else {
-        WALKED_FOR_LATENCY
-    };
+async fn walk_end(
+    scope: &Scope,
+    filter: &Filter,
+    place: Place,
+    walked: i64,
+) -> Result<Option<Key>> {
     let last = Place {
         skip: walked,
         rows: 1,
         ..place
     };
     Ok(plain(scope, filter, last).await?.first().map(Row::key))
+}
+
+fn walk_length(filter: &Filter) -> i64 {
+    match filter.words {
+        Some(_) => WALKED_FOR_WORDS,
+        None => WALKED_FOR_LATENCY,
+    }
 }
 
 /// Sessions down to the end of the walk, newest first, each asked for its turns. The expressions fit no

@@ -1,0 +1,59 @@
+//! What the spans of a session amount to, again whenever one more comes: from what is stored of each, never
+//! from all of their attributes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::PgConnection;
+
+use crate::domain::event::{Kind, Source, Submission};
+use crate::domain::fact::Identity;
+use crate::domain::ledger::Ledger;
+use crate::domain::vocabulary;
+use crate::domain::vocabulary::Gist;
+
+use super::Result;
+use super::batch::SessionWork;
+use super::load::{self, Key, SessionBefore};
+
+/// Whether any of it is a tracer's span: then what all spans amount to may change.
+pub fn tells_spans(work: &SessionWork<'_>) -> bool {
+    work.submissions.iter().any(|(_, submission)| {
+        matches!(submission, Submission::Event(Source::Trace, event) if event.kind == Kind::Span)
+    })
+}
+
+/// Reads a session's spans anew, those that are stored by their gists.
+pub fn spans(ledger: &mut Ledger, stored: &[(Identity, Gist)]) {
+    let mut gists: BTreeMap<Identity, Gist> = stored.iter().cloned().collect();
+    for (fact, _) in ledger.written() {
+        if fact.source == Source::Trace && fact.kind == Kind::Span {
+            match vocabulary::gist(&fact.fields) {
+                Some(gist) => drop(gists.insert(fact.identity(), gist)),
+                None => drop(gists.remove(&fact.identity())),
+            }
+        }
+    }
+    let gists: Vec<Gist> = gists.into_values().collect();
+    ledger.interpret(vocabulary::interpret(&gists));
+}
+
+/// What is stored of the spans of sessions that are told further ones.
+pub async fn load_gists(
+    connection: &mut PgConnection,
+    work: &BTreeMap<Key, SessionWork<'_>>,
+    before: &BTreeMap<Key, SessionBefore>,
+    whole: &BTreeSet<Key>,
+) -> Result<BTreeMap<Key, Vec<(Identity, Gist)>>> {
+    let asked: Vec<Key> = work
+        .iter()
+        .filter(|(key, work)| {
+            before.contains_key(*key) && !whole.contains(*key) && tells_spans(work)
+        })
+        .map(|(key, _)| *key)
+        .collect();
+    let mut gists: BTreeMap<Key, Vec<(Identity, Gist)>> = BTreeMap::new();
+    for (key, identity, gist) in load::gists(connection, &asked).await? {
+        gists.entry(key).or_default().push((identity, gist));
+    }
+    Ok(gists)
+}
