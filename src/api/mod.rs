@@ -6,6 +6,7 @@ pub mod audit;
 pub mod conversations;
 pub mod format;
 pub mod live;
+pub mod livekit_keys;
 pub mod observability;
 pub mod operations;
 pub mod page;

@@ -25,10 +25,12 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
+    LivekitKeyAdd,
+    LivekitKeyRemove,
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -37,6 +39,8 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
+        Self::LivekitKeyAdd,
+        Self::LivekitKeyRemove,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -49,6 +53,8 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
+            Self::LivekitKeyAdd => "livekit_key.add",
+            Self::LivekitKeyRemove => "livekit_key.remove",
         }
     }
 
@@ -61,6 +67,7 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
+            Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod items;
 pub mod ledger;
 pub mod live;
+pub mod livekit;
 pub mod page;
 pub mod precedence;
 pub mod record;

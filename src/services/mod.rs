@@ -6,6 +6,7 @@ pub mod audit;
 pub mod export;
 pub mod ingest;
 pub mod live;
+pub mod livekit_keys;
 pub mod recordings;
 pub mod reviews;
 pub mod sessions;

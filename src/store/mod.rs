@@ -11,6 +11,7 @@ mod failure;
 mod health;
 pub mod ingest;
 pub mod live;
+pub mod livekit_keys;
 mod migrate;
 pub mod recordings;
 pub mod reviews;
