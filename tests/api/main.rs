@@ -27,6 +27,7 @@ mod limits;
 mod live;
 mod operations;
 mod pagination;
+mod pagination_inner;
 mod recordings;
 mod reviews;
 mod search;

@@ -10,6 +10,7 @@ mod generic;
 mod langfuse;
 mod livekit;
 mod openinference;
+mod parts;
 mod pipecat;
 mod span;
 mod understood;

@@ -305,3 +305,6 @@ fn answer(encoding: Encoding, rejected: &str, partial: &Partial) -> Response {
     )
         .into_response()
 }
+
+#[cfg(test)]
+mod tests;

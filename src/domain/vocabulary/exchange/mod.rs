@@ -1,0 +1,49 @@
+//! Exchanges: what vocabularies without a notion of speakers amount to. What stands at the top of a trace is what
+//! the user said and what was answered; below it are transcripts, generations, tools and speech.
+
+mod group;
+mod turns;
+
+use serde_json::{Map, Value};
+
+use super::calls::{end, number, put, stages, text, usage};
+use super::{End, Gist, Part, Understood};
+
+/// What gists of such vocabularies, in the order of time, amount to.
+pub fn interpret(gists: &[&Gist]) -> Understood {
+    let found = group::groups(gists);
+    let counted: Vec<&Gist> = found.counted.iter().collect();
+    let of = |part| -> Vec<&Gist> { counted.iter().copied().filter(|g| g.part == part).collect() };
+    let mut session = Map::new();
+    let (stt, llm, tts) = (of(Part::Stt), of(Part::Llm), of(Part::Tts));
+    stages(&mut session, [("stt", &stt), ("llm", &llm), ("tts", &tts)]);
+    let usage = usage(&counted);
+    put(&mut session, "usage", (!usage.is_empty()).then_some(usage));
+    let costs = counted.iter().filter_map(|gist| number(gist, "costUsd"));
+    put(&mut session, "costUsd", costs.reduce(|a, b| a + b));
+    let mut understood = Understood {
+        session,
+        ..Understood::default()
+    };
+    for group in found.groups(&counted) {
+        turns::of(&group, &mut understood);
+    }
+    let mut roots = found.roots.iter().filter(|root| root.ended_at.is_some());
+    understood.end = roots.next().map(|root| ended(root, gists));
+    understood
+}
+
+fn ended(root: &Gist, gists: &[&Gist]) -> End {
+    let has_failed = root.fields.contains_key("error");
+    let last = gists.iter().map(|gist| end(gist)).max();
+    End {
+        at: last.unwrap_or_else(|| end(root)),
+        status: if has_failed { "failed" } else { "completed" },
+        reason: text(root, "error").map(str::to_owned),
+    }
+}
+
+/// A gist's text that may be asked for under several names.
+fn said<'a>(gist: &'a Gist, name: &str) -> Option<&'a str> {
+    gist.fields.get(name).and_then(Value::as_str)
+}

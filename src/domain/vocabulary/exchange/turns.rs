@@ -1,0 +1,251 @@
+//! The turns of one exchange: what the user said, and the answer.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+use crate::domain::turn::Speaker;
+
+use super::super::calls::{
+    duration_ms, end, error, error_in, first_at, is_set, llm_call, name, number, put, text,
+    tts_call,
+};
+use super::super::{Beside, Gist, Part, Turn, Understood, moment};
+use super::group::Group;
+use super::said;
+
+/// Adds an exchange's turns, tools, interruptions and errors.
+pub fn of(group: &Group<'_>, understood: &mut Understood) {
+    let user = user(group);
+    let agent = agent(group);
+    let turn = agent.as_ref().or(user.as_ref()).map(|turn| turn.id.clone());
+    for tool in group.of(Part::Tool) {
+        understood.besides.extend(tool_call(tool, turn.clone()));
+    }
+    errors(group, turn.as_ref(), understood);
+    if let Some(agent) = agent
+        .as_ref()
+        .filter(|_| group.own.is_some_and(|own| is_set(own, "interrupted")))
+    {
+        let at = agent.ended_at.unwrap_or(agent.started_at);
+        let mut fields = Map::new();
+        put(&mut fields, "atMs", Some(moment(at)));
+        put(&mut fields, "source", Some("user"));
+        understood.besides.push(Beside {
+            kind: Kind::Interruption,
+            id: format!("interruption/{}", agent.id),
+            at,
+            turn: Some(agent.id.clone()),
+            fields,
+        });
+    }
+    understood.turns.extend(user);
+    understood.turns.extend(agent);
+}
+
+impl<'a> Group<'a> {
+    fn of(&self, part: Part) -> impl DoubleEndedIterator<Item = &'a Gist> + '_ {
+        self.members
+            .iter()
+            .copied()
+            .filter(move |gist| gist.part == part)
+    }
+}
+
+fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<String> {
+    let texts: Vec<&str> = gists
+        .filter_map(|gist| text(gist, "text").map(str::trim))
+        .collect();
+    (!texts.is_empty()).then(|| texts.join(" "))
+}
+
+fn user(group: &Group<'_>) -> Option<Turn> {
+    let own = group
+        .own
+        .and_then(|own| said(own, "userText"))
+        .map(str::to_owned);
+    let asked = || {
+        group
+            .of(Part::Llm)
+            .find_map(|llm| said(llm, "userText").map(str::to_owned))
+    };
+    let said = own.or_else(|| joined(group.of(Part::Stt))).or_else(asked);
+    let (first, last) = (group.of(Part::Stt).next(), group.of(Part::Stt).next_back());
+    let start = first.or(group.own).or(group.members.first().copied())?;
+    if said.is_none() && first.is_none() {
+        return None;
+    }
+    let mut fields = Map::new();
+    put(&mut fields, "text", said);
+    let heard = group.of(Part::Stt).map(duration_ms).filter(|ms| *ms > 0.0);
+    put(&mut fields, "sttMs", heard.reduce(|a, b| a + b));
+    put(
+        &mut fields,
+        "confidence",
+        last.and_then(|stt| number(stt, "confidence")),
+    );
+    for (member, field) in [("providers", "provider"), ("models", "model")] {
+        let stt = last.and_then(|last| text(last, field));
+        put(&mut fields, member, stt.map(|stt| json!({ "stt": stt })));
+    }
+    // Text that was handed in was said when it came; of a mere generation nobody knows when that was.
+    let handed = group.own.map(|own| own.started_at);
+    Some(Turn {
+        id: format!("user/{}", name(start)),
+        speaker: Speaker::User,
+        started_at: start.started_at,
+        ended_at: last.map(end).or(handed),
+        fields,
+    })
+}
+
+fn agent(group: &Group<'_>) -> Option<Turn> {
+    let tts: Vec<&Gist> = group.of(Part::Tts).collect();
+    let llm: Vec<&Gist> = group.of(Part::Llm).collect();
+    let has_failed = |gist: &Gist| gist.fields.contains_key("error");
+    let own = group
+        .own
+        .and_then(|own| text(own, "text"))
+        .map(str::to_owned);
+    let written = || {
+        llm.iter()
+            .rev()
+            .find_map(|gist| text(gist, "text"))
+            .map(str::to_owned)
+    };
+    let said = own.or_else(|| joined(tts.iter().copied())).or_else(written);
+    let first = tts.first().or(llm.first()).copied().or(group.own)?;
+    if said.is_none() && tts.is_empty() && llm.is_empty() && !group.own.is_some_and(has_failed) {
+        return None;
+    }
+    let audio = tts.iter().find_map(|gist| first_at(gist, "ttsMs"));
+    let good = || llm.iter().rev().copied().find(|gist| !has_failed(gist));
+    let token = || {
+        good()
+            .and_then(|gist| first_at(gist, "llmMs"))
+            .or(good().map(end))
+    };
+    let start = audio
+        .or(tts.first().map(|gist| gist.started_at))
+        .or_else(token);
+    let start = start.unwrap_or_else(|| end(first));
+    let spoken = tts.iter().chain(&llm).map(|gist| end(gist)).max();
+    let mut fields = Map::new();
+    let failed = said.is_none()
+        && (group.own.is_some_and(has_failed) || llm.iter().any(|gist| has_failed(gist)));
+    put(&mut fields, "text", said);
+    put(&mut fields, "failed", failed.then_some(true));
+    put(&mut fields, "firstAudioMs", audio.map(moment));
+    put(
+        &mut fields,
+        "llmMs",
+        good().and_then(|gist| number(gist, "llmMs")),
+    );
+    put(&mut fields, "llmTotalMs", total(&llm));
+    put(
+        &mut fields,
+        "ttsMs",
+        tts.iter().find_map(|gist| number(gist, "ttsMs")),
+    );
+    put(&mut fields, "ttsTotalMs", total(&tts));
+    let interrupted = group.own.is_some_and(|own| is_set(own, "interrupted"));
+    put(&mut fields, "interrupted", interrupted.then_some(true));
+    put(
+        &mut fields,
+        "llmCalls",
+        listed(llm.iter().map(|gist| llm_call(gist))),
+    );
+    put(
+        &mut fields,
+        "ttsCalls",
+        listed(tts.iter().map(|gist| tts_call(gist, None))),
+    );
+    for (member, field) in [("providers", "provider"), ("models", "model")] {
+        let mut found = Map::new();
+        put(
+            &mut found,
+            "llm",
+            llm.iter().find_map(|gist| text(gist, field)),
+        );
+        put(
+            &mut found,
+            "tts",
+            tts.iter().find_map(|gist| text(gist, field)),
+        );
+        put(&mut fields, member, (!found.is_empty()).then_some(found));
+    }
+    Some(Turn {
+        id: format!("agent/{}", name(group.own.unwrap_or(first))),
+        speaker: Speaker::Agent,
+        started_at: start,
+        ended_at: spoken.or(group.own.map(end)),
+        fields,
+    })
+}
+
+fn total(gists: &[&Gist]) -> Option<f64> {
+    (!gists.is_empty()).then(|| gists.iter().map(|gist| duration_ms(gist)).sum())
+}
+
+fn listed(items: impl Iterator<Item = Value>) -> Option<Value> {
+    let items: Vec<Value> = items.collect();
+    (!items.is_empty()).then(|| items.into())
+}
+
+/// The call, and its error where it ended in one.
+fn tool_call(tool: &Gist, turn: Option<String>) -> Vec<Beside> {
+    let mut fields = Map::new();
+    for name in ["callId", "name", "arguments", "result"] {
+        put(&mut fields, name, tool.fields.get(name).cloned());
+    }
+    put(&mut fields, "startMs", Some(moment(tool.started_at)));
+    put(&mut fields, "endMs", tool.ended_at.map(moment));
+    let own = tool.fields.get("error").cloned();
+    let found = own.or_else(|| tool.fields.get("result").and_then(error_in));
+    put(&mut fields, "error", found.clone());
+    let mut told = vec![Beside {
+        kind: Kind::ToolCall,
+        id: format!("tool/{}", name(tool)),
+        at: end(tool),
+        turn: turn.clone(),
+        fields,
+    }];
+    if let Some(found) = found {
+        let mut failed = tool.clone();
+        let message = found
+            .as_str()
+            .map_or_else(|| found.to_string(), str::to_owned);
+        put(&mut failed.fields, "error", Some(message));
+        told.extend(error(&failed, "tool", "error", turn));
+    }
+    told
+}
+
+/// Each failure once: where it happened, and at the exchange only if nothing within says it.
+fn errors(group: &Group<'_>, turn: Option<&String>, understood: &mut Understood) {
+    let before = understood.besides.len();
+    for gist in &group.members {
+        let service = match gist.part {
+            Part::Stt => "stt",
+            Part::Llm => "llm",
+            Part::Tts => "tts",
+            Part::Tool => continue,
+            _ => "workflow",
+        };
+        let repaired = group
+            .of(gist.part)
+            .any(|later| later.started_at > gist.started_at && !later.fields.contains_key("error"));
+        let level = if repaired { "warning" } else { "error" };
+        understood
+            .besides
+            .extend(error(gist, service, level, turn.cloned()));
+    }
+    let is_told = understood.besides.len() > before
+        || group
+            .of(Part::Tool)
+            .any(|tool| tool.fields.contains_key("error"));
+    if let Some(own) = group.own.filter(|_| !is_told) {
+        understood
+            .besides
+            .extend(error(own, "workflow", "error", turn.cloned()));
+    }
+}

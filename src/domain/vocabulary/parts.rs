@@ -1,0 +1,306 @@
+//! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
+//! GenAI, of OpenInference, and what applications write by themselves.
+
+use serde_json::{Map, Value};
+
+use super::calls::{put, read_failure, read_provider, read_usage, tool_value};
+use super::span::parsed;
+use super::{Part, Said};
+
+/// OpenInference marks the first token by an event.
+const FIRST_TOKEN: &str = "First Token Stream Event";
+const TEXT_MAX_CHARS: usize = 100_000;
+/// Words in which applications name spans, in lower case. The first that fits counts.
+const NAMES: [(Part, &[&str]); 6] = [
+    (
+        Part::Stt,
+        &["stt", "transcri", "speech_to_text", "speech-to-text", "asr"],
+    ),
+    (
+        Part::Tts,
+        &[
+            "tts",
+            "synth",
+            "text_to_speech",
+            "text-to-speech",
+            "speech",
+            "speak",
+        ],
+    ),
+    (Part::Tool, &["tool", "function_call", "execute_tool"]),
+    (Part::Llm, &["llm", "chat", "completion", "generate"]),
+    (
+        Part::Exchange,
+        &["turn", "voice-turn", "voice_turn", "voice turn", "exchange"],
+    ),
+    (Part::Root, &["conversation", "call", "session"]),
+];
+
+/// What a span's name says that it is: a word that it begins with, or that it is but for a number behind it.
+pub fn by_name(name: &str) -> Option<Part> {
+    let name = name.to_ascii_lowercase();
+    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_ #".contains(c));
+    let begins = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
+    let is = |words: &[&str]| words.contains(&bare);
+    NAMES.into_iter().find_map(|(part, words)| {
+        let fits = match part {
+            Part::Exchange | Part::Root => is(words),
+            _ => begins(words),
+        };
+        fits.then_some(part)
+    })
+}
+
+/// Reads what a span says as such a part.
+pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
+    read_failure(span, fields);
+    match part {
+        Part::Root | Part::Exchange => exchange(span, fields),
+        Part::Stt => {
+            read_provider(span, fields);
+            put(
+                fields,
+                "text",
+                text_of(span, &["transcript", "output.value", "output", "text"]),
+            );
+            put(fields, "audioSeconds", span.number("audio_seconds"));
+        }
+        Part::Llm | Part::LlmAttempt => llm(span, fields),
+        Part::Tts => {
+            read_provider(span, fields);
+            put(
+                fields,
+                "text",
+                text_of(span, &["text", "input.value", "input", "lk.input_text"]),
+            );
+            put(fields, "ttsMs", first_output_ms(span));
+            put(
+                fields,
+                "characters",
+                span.count(&["characters", "metrics.character_count"]),
+            );
+        }
+        Part::Tool => tool(span, fields),
+        _ => {}
+    }
+}
+
+fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    put(
+        fields,
+        "userText",
+        text_of(
+            span,
+            &[
+                "input.value",
+                "user.text",
+                "user_text",
+                "input",
+                "transcript",
+            ],
+        ),
+    );
+    put(
+        fields,
+        "text",
+        text_of(
+            span,
+            &[
+                "output.value",
+                "agent.text",
+                "agent_text",
+                "output",
+                "response",
+            ],
+        ),
+    );
+    let is_turn = span.has("turn.number") || by_name(span.name) == Some(Part::Exchange);
+    put(fields, "isTurn", is_turn.then_some(true));
+    let metadata = span.json("metadata");
+    let told = metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get("interrupted")?.as_bool());
+    let interrupted = span
+        .flag("interrupted")
+        .or(span.flag("turn.was_interrupted"))
+        .or(told);
+    put(fields, "interrupted", interrupted.filter(|is| *is));
+}
+
+fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    read_provider(span, fields);
+    read_usage(span, fields);
+    put(fields, "llmMs", first_output_ms(span));
+    put(fields, "text", generated(span));
+    put(fields, "userText", asked(span));
+    let reasons = span.value("gen_ai.response.finish_reasons");
+    let reason = reasons.and_then(|reasons| reasons.get(0)?.as_str());
+    put(
+        fields,
+        "finishReason",
+        span.text("llm.finish_reason").or(reason),
+    );
+}
+
+fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let first = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| span.value(name))
+            .map(tool_value)
+    };
+    let name = span.first_text(&["tool.name", "gen_ai.tool.name"]);
+    put(
+        fields,
+        "name",
+        name.or(Some(span.name)).filter(|name| !name.is_empty()),
+    );
+    let id = span.first_text(&["gen_ai.tool.call.id", "tool_call.id", "tool.id"]);
+    put(fields, "callId", id);
+    let arguments = [
+        "gen_ai.tool.call.arguments",
+        "tool.parameters",
+        "input.value",
+        "arguments",
+        "input",
+    ];
+    put(fields, "arguments", first(&arguments));
+    put(
+        fields,
+        "result",
+        first(&[
+            "gen_ai.tool.call.result",
+            "output.value",
+            "result",
+            "output",
+        ]),
+    );
+}
+
+/// Milliseconds until the first token or byte.
+fn first_output_ms(span: &Said<'_>) -> Option<f64> {
+    let names = [
+        "gen_ai.response.time_to_first_chunk",
+        "gen_ai.server.time_to_first_token",
+    ];
+    let told = names.iter().find_map(|name| span.seconds_as_ms(name));
+    let app = || {
+        span.number("ttfb_ms")
+            .or(span.number("ttft_ms"))
+            .filter(|ms| *ms >= 0.0)
+    };
+    let event = || {
+        let mut events = span.events().filter(|(name, ..)| *name == FIRST_TOKEN);
+        let at = events.find_map(|(_, at, _)| at)?;
+        let ms = (at - span.started_at).num_microseconds()? as f64 / 1000.0;
+        (ms >= 0.0).then_some(ms)
+    };
+    told.or_else(event).or_else(app)
+}
+
+/// The first of these attributes that holds a text, also as the content of a message.
+fn text_of(span: &Said<'_>, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| content(&span.json(name)?))
+}
+
+/// What a message says, or the last of several.
+pub fn content(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            return match items.iter().all(|item| item.get("type").is_some()) {
+                true => Some(joined(items)).filter(|text| !text.is_empty()),
+                false => items.iter().rev().find_map(content),
+            };
+        }
+        Value::Object(members) => {
+            let names = [
+                "content",
+                "text",
+                "transcript",
+                "message",
+                "parts",
+                "messages",
+                "query",
+            ];
+            return names.iter().find_map(|name| content(members.get(*name)?));
+        }
+        _ => return None,
+    };
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.chars().take(TEXT_MAX_CHARS).collect())
+}
+
+/// Parts of one message.
+fn joined(parts: &[Value]) -> String {
+    let is_text = |part: &&Value| {
+        matches!(
+            part["type"].as_str(),
+            Some("text" | "output_text" | "input_text")
+        )
+    };
+    let texts = parts.iter().filter(is_text);
+    let texts = texts.filter_map(|part| part.get("content").or(part.get("text"))?.as_str());
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+/// What a generation wrote.
+fn generated(span: &Said<'_>) -> Option<String> {
+    let flat = [
+        "llm.output_messages.0.message.content",
+        "gen_ai.completion.0.content",
+    ];
+    let choice = || {
+        let mut events = span.events().filter(|(name, ..)| *name == "gen_ai.choice");
+        events.find_map(|(_, _, attributes)| content(attributes))
+    };
+    span.first_text(&flat)
+        .map(str::to_owned)
+        .or_else(|| last_of(span, "gen_ai.output.messages", "assistant"))
+        .or_else(choice)
+        .or_else(|| text_of(span, &["output", "completion", "response"]))
+}
+
+/// What the user said last, of what a generation was given.
+fn asked(span: &Said<'_>) -> Option<String> {
+    let flat = |prefix: &str, role: &str, content: &str| {
+        let numbers = (0..).take_while(|n| span.has(&format!("{prefix}.{n}.{role}")));
+        let mut numbers: Vec<usize> = numbers.take(FLAT_MAX).collect();
+        numbers.reverse();
+        let is_user = |n: &usize| span.text(&format!("{prefix}.{n}.{role}")) == Some("user");
+        let last = numbers.into_iter().find(is_user)?;
+        span.text(&format!("{prefix}.{last}.{content}"))
+            .map(str::to_owned)
+    };
+    flat("llm.input_messages", "message.role", "message.content")
+        .or_else(|| flat("gen_ai.prompt", "role", "content"))
+        .or_else(|| last_of(span, "gen_ai.input.messages", "user"))
+        .or_else(|| {
+            let events = span
+                .events()
+                .filter(|(name, ..)| *name == "gen_ai.user.message");
+            events
+                .last()
+                .and_then(|(_, _, attributes)| content(attributes))
+        })
+        .or_else(|| last_of(span, "input", "user"))
+}
+
+const FLAT_MAX: usize = 10_000;
+
+/// The last message of a role in a list.
+fn last_of(span: &Said<'_>, name: &str, role: &str) -> Option<String> {
+    let list = span.json(name)?;
+    let list = match &list {
+        Value::String(text) => parsed(text),
+        other => other.clone(),
+    };
+    let messages = list
+        .as_array()
+        .or_else(|| list.get("messages")?.as_array())?;
+    let mut own = messages
+        .iter()
+        .rev()
+        .filter(|message| message["role"].as_str() == Some(role));
+    own.find_map(content)
+}
