@@ -82,7 +82,10 @@ impl<'a> Token<'a> {
         if self.claims.exp + LEEWAY_SECONDS <= now {
             return Some("the LiveKit token has expired");
         }
-        let starts = self.claims.nbf.is_some_and(|nbf| nbf - LEEWAY_SECONDS > now);
+        let starts = self
+            .claims
+            .nbf
+            .is_some_and(|nbf| nbf - LEEWAY_SECONDS > now);
         starts.then_some("the LiveKit token is not valid yet: is a clock wrong?")
     }
 }
@@ -123,9 +126,20 @@ mod tests {
         let claims = part(r#"{"iss": "devkey", "exp": 9999999999}"#);
         for alg in ["none", "None", "HS384", "RS256", ""] {
             let header = part(&format!(r#"{{"alg": "{alg}"}}"#));
-            assert!(Token::read(&format!("{header}.{claims}.")).is_err(), "{alg}");
+            assert!(
+                Token::read(&format!("{header}.{claims}.")).is_err(),
+                "{alg}"
+            );
         }
-        for text in ["", ".", "..", "a.b.c", "vx_key", "....", &"a.".repeat(20_000)] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a.b.c",
+            "vx_key",
+            "....",
+            &"a.".repeat(20_000),
+        ] {
             assert!(Token::read(text).is_err(), "{text:.20}");
         }
     }
@@ -134,8 +148,15 @@ mod tests {
     fn a_token_without_an_end_is_none() {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let header = part(r#"{"alg": "HS256"}"#);
-        for claims in [r#"{"iss": "a"}"#, r#"{"exp": 9999999999}"#, r#"{"iss": "a", "exp": "soon"}"#] {
-            assert!(Token::read(&format!("{header}.{}.", part(claims))).is_err(), "{claims}");
+        for claims in [
+            r#"{"iss": "a"}"#,
+            r#"{"exp": 9999999999}"#,
+            r#"{"iss": "a", "exp": "soon"}"#,
+        ] {
+            assert!(
+                Token::read(&format!("{header}.{}.", part(claims))).is_err(),
+                "{claims}"
+            );
         }
     }
 }

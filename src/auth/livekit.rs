@@ -15,7 +15,8 @@ use crate::app::Clock;
 use crate::problem::Problem;
 use crate::store::Scope;
 
-const HOW: &str = "an agent sends it by itself where `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` are set";
+const HOW: &str =
+    "an agent sends it by itself where `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` are set";
 
 /// An agent that may upload what it observes.
 pub struct LivekitAgent {
@@ -40,7 +41,10 @@ impl LivekitServer {
             ) == 0;
         match same {
             true => Ok(()),
-            false => Err(refused("body_mismatch", "the token was signed for another body")),
+            false => Err(refused(
+                "body_mismatch",
+                "the token was signed for another body",
+            )),
         }
     }
 }

@@ -86,9 +86,14 @@ async fn add(arguments: Add) -> Result<(), Failure> {
     })
     .await?;
     if arguments.json {
-        return Ok(print::json(&json!({ "id": key.id, "keyName": key.key_name }))?);
+        return Ok(print::json(
+            &json!({ "id": key.id, "keyName": key.key_name }),
+        )?);
     }
-    Ok(print::line(&format!("id   {}\nkey  {}", key.id, key.key_name))?)
+    Ok(print::line(&format!(
+        "id   {}\nkey  {}",
+        key.id, key.key_name
+    ))?)
 }
 
 async fn list(arguments: List) -> Result<(), Failure> {
@@ -102,7 +107,13 @@ async fn list(arguments: List) -> Result<(), Failure> {
     }
     let rows: Vec<_> = keys
         .iter()
-        .map(|key| vec![key.id.clone(), key.key_name.clone(), print::time(key.created_at)])
+        .map(|key| {
+            vec![
+                key.id.clone(),
+                key.key_name.clone(),
+                print::time(key.created_at),
+            ]
+        })
         .collect();
     Ok(print::table(&["ID", "KEY", "CREATED"], &rows)?)
 }
@@ -125,7 +136,12 @@ async fn remove(arguments: Remove) -> Result<(), Failure> {
     })
     .await?;
     if arguments.json {
-        return Ok(print::json(&json!({ "id": arguments.id, "removed": true }))?);
+        return Ok(print::json(
+            &json!({ "id": arguments.id, "removed": true }),
+        )?);
     }
-    Ok(print::line(&format!("LiveKit key {} is removed", arguments.id))?)
+    Ok(print::line(&format!(
+        "LiveKit key {} is removed",
+        arguments.id
+    ))?)
 }

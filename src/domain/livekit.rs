@@ -38,7 +38,10 @@ pub fn faults(key_name: &str, secret: &str) -> Vec<Fault> {
             let message = format!("must have {min} to {max} characters, got {count}");
             faults.push(Fault::body(name, message));
         } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            faults.push(Fault::body(name, "must not contain spaces or control characters"));
+            faults.push(Fault::body(
+                name,
+                "must not contain spaces or control characters",
+            ));
         }
     };
     check("keyName", key_name, 1, KEY_NAME_MAX_CHARS);

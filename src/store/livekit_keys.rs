@@ -54,7 +54,7 @@ pub async fn add(scope: &Scope, key: &NewLivekitKey, actor: &str) -> Result<()> 
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
     let added = sqlx::query!(
         "insert into livekit_keys (id, tenant_id, key_name, secret, created_at)
-         select $2, $1, $3, $4, $5
+         select $2, $1, $3, $4, $5::timestamptz
           where (select count(*) from livekit_keys where tenant_id = $1) < $6",
         scope.tenant.0,
         key.id,

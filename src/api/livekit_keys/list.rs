@@ -17,11 +17,7 @@ struct List {
     data: Vec<Item>,
 }
 
-pub async fn handle(
-    State(_): State<App>,
-    admin: Admin,
-    query: Query,
-) -> Result<Response, Problem> {
+pub async fn handle(State(_): State<App>, admin: Admin, query: Query) -> Result<Response, Problem> {
     query.params().finish()?;
     let keys = livekit_keys::list(&admin.scope).await?;
     let data = keys.into_iter().map(Item::from).collect();

@@ -1,7 +1,7 @@
 //! The chat history of a session, as the SDK uploads it at the end: what was said, in order, with the times
 //! that the SDK measured.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::{Event, Kind};
@@ -12,7 +12,10 @@ use super::{event, moment, number, put, text};
 /// The facts of a chat history; times count from the session's start.
 pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
     let none = Vec::new();
-    let items = history.get("items").and_then(Value::as_array).unwrap_or(&none);
+    let items = history
+        .get("items")
+        .and_then(Value::as_array)
+        .unwrap_or(&none);
     let mut items: Vec<&Value> = items.iter().collect();
     // The SDK keeps them in order; another sender may not.
     items.sort_by(|a, b| created(a).total_cmp(&created(b)));
@@ -87,14 +90,26 @@ impl Told {
         let stt = ms("transcription_delay");
         put(&mut fields, "sttMs", stt);
         let turn = ms("end_of_turn_delay");
-        put(&mut fields, "endpointingMs", turn.map(|turn| (turn - stt.unwrap_or_default()).max(0.0)));
-        put(&mut fields, "callbackMs", ms("on_user_turn_completed_delay"));
+        put(
+            &mut fields,
+            "endpointingMs",
+            turn.map(|turn| (turn - stt.unwrap_or_default()).max(0.0)),
+        );
+        put(
+            &mut fields,
+            "callbackMs",
+            ms("on_user_turn_completed_delay"),
+        );
         put(&mut fields, "llmMs", ms("llm_node_ttft"));
         put(&mut fields, "ttsMs", ms("tts_node_ttfb"));
         put(&mut fields, "playoutMs", ms("playback_latency"));
         put(&mut fields, "latencyMs", ms("e2e_latency"));
         let confidence = number(item, "transcript_confidence");
-        put(&mut fields, "confidence", confidence.filter(|share| *share > 0.0 && *share <= 1.0));
+        put(
+            &mut fields,
+            "confidence",
+            confidence.filter(|share| *share > 0.0 && *share <= 1.0),
+        );
         let interrupted = item["interrupted"] == Value::Bool(true);
         put(&mut fields, "interrupted", interrupted.then_some(true));
         for (object, member) in [("models", "model_name"), ("providers", "model_provider")] {
@@ -126,10 +141,15 @@ impl Told {
         put(&mut fields, "turn", Some(self.turns));
         put(&mut fields, "name", text(call, "name"));
         let arguments = text(call, "arguments");
-        let arguments = arguments.map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+        let arguments =
+            arguments.map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
         put(&mut fields, "arguments", arguments);
         put(&mut fields, "startMs", self.offset_ms(started));
-        put(&mut fields, "endMs", ended.and_then(|at| self.offset_ms(at.max(started))));
+        put(
+            &mut fields,
+            "endMs",
+            ended.and_then(|at| self.offset_ms(at.max(started))),
+        );
         if let Some(output) = output {
             let is_error = output["is_error"] == Value::Bool(true);
             let name = if is_error { "error" } else { "result" };

@@ -47,7 +47,12 @@ pub async fn logs(
     let (items, unused) = beside(bytes, move |bytes| items(tenant, bytes, encoding, now)).await?;
     otlp::count_unused("livekit_logs", unused);
     let receipt = ingest::take(&app.writer, &agent.scope, items, admission, now).await?;
-    Ok(otlp::taken(encoding, "rejectedLogRecords", receipt, "log records"))
+    Ok(otlp::taken(
+        encoding,
+        "rejectedLogRecords",
+        receipt,
+        "log records",
+    ))
 }
 
 /// What of a body says something of a session, and how many records do not.
@@ -61,7 +66,11 @@ fn items(
     otlp::refuse_more_than(groups.iter().map(|group| group.items.len()).sum())?;
     let (mut items, mut unused) = (Vec::new(), 0);
     for group in groups {
-        let scope = attributes(group.scope.attributes, ATTRIBUTES_BYTES, &mut Notes::default());
+        let scope = attributes(
+            group.scope.attributes,
+            ATTRIBUTES_BYTES,
+            &mut Notes::default(),
+        );
         for record in group.items {
             let record = match record {
                 Ok(record) => record,
@@ -72,7 +81,9 @@ fn items(
             };
             let read = Record::read(record, &group.scope.name, &scope, now);
             let told = read.as_ref().and_then(|record| record.event(now));
-            let session = read.as_ref().and_then(|record| parts::session(tenant, record.room()?));
+            let session = read
+                .as_ref()
+                .and_then(|record| parts::session(tenant, record.room()?));
             match (session, told) {
                 (Some(session), Some(told)) => {
                     items.push(item(&session, Source::LivekitReport, told));
@@ -93,9 +104,17 @@ struct Record {
 }
 
 impl Record {
-    fn read(record: LogRecord, logger: &str, scope: &Map<String, Value>, now: DateTime<Utc>) -> Option<Self> {
+    fn read(
+        record: LogRecord,
+        logger: &str,
+        scope: &Map<String, Value>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
         let own = attributes(record.attributes, ATTRIBUTES_BYTES, &mut Notes::default());
-        let named = own.get("logger.name").and_then(Value::as_str).unwrap_or(logger);
+        let named = own
+            .get("logger.name")
+            .and_then(Value::as_str)
+            .unwrap_or(logger);
         if !["chat_history", "evaluations"].contains(&named) {
             return None;
         }
@@ -103,7 +122,9 @@ impl Record {
             return None;
         };
         let times = [record.time_unix_nano, record.observed_time_unix_nano];
-        let stated = times.into_iter().find_map(|nanos| otlp::time(nanos, now).ok()?);
+        let stated = times
+            .into_iter()
+            .find_map(|nanos| otlp::time(nanos, now).ok()?);
         let mut all = scope.clone();
         all.extend(own);
         Some(Self {
@@ -129,7 +150,10 @@ impl Record {
 
     /// Tells this job's word from another's in the same room.
     fn id(&self, name: &str) -> String {
-        format!("{name}:{}", text(&self.attributes, "job_id").unwrap_or_default())
+        format!(
+            "{name}:{}",
+            text(&self.attributes, "job_id").unwrap_or_default()
+        )
     }
 
     fn report(&self, now: DateTime<Utc>) -> Option<Event> {
@@ -138,11 +162,19 @@ impl Record {
         put(&mut fields, "agentId", text(said, "agent_name"));
         put(&mut fields, "tags", said.get("session.tags").cloned());
         let (room, name, job) = (self.room()?, text(said, "room"), text(said, "job_id"));
-        put(&mut fields, "externalIds", Some(parts::external_ids(room, name, job)));
+        put(
+            &mut fields,
+            "externalIds",
+            Some(parts::external_ids(room, name, job)),
+        );
         parts::usage(&said["usage"], &mut fields);
         let mut metadata = Map::new();
         put(&mut metadata, "livekitAgents", text(said, "sdk_version"));
-        put(&mut metadata, "sessionOptions", said.get("session.options").cloned());
+        put(
+            &mut metadata,
+            "sessionOptions",
+            said.get("session.options").cloned(),
+        );
         put(&mut fields, "metadata", Some(metadata));
         event(Kind::Session, self.id("report"), self.at, fields, now)
     }
@@ -163,8 +195,18 @@ impl Record {
         put(&mut fields, "score", score);
         put(&mut fields, "verdict", verdict);
         put(&mut fields, "notes", text(found, "reasoning"));
-        put(&mut fields, "labels", text(found, "tag").map(|tag| json!([tag])));
-        event(Kind::Evaluation, self.id(&format!("judge:{judge}")), self.at, fields, now)
+        put(
+            &mut fields,
+            "labels",
+            text(found, "tag").map(|tag| json!([tag])),
+        );
+        event(
+            Kind::Evaluation,
+            self.id(&format!("judge:{judge}")),
+            self.at,
+            fields,
+            now,
+        )
     }
 
     /// What a tag carries besides its name; the names are in the report.
@@ -172,8 +214,18 @@ impl Record {
         let tag = &self.attributes["tag"];
         let name = text(tag, "name")?;
         let mut fields = Map::new();
-        put(&mut fields, "metadata", Some(json!({ format!("tag:{name}"): tag["metadata"] })));
-        event(Kind::Session, self.id(&format!("tag:{name}")), self.at, fields, now)
+        put(
+            &mut fields,
+            "metadata",
+            Some(json!({ format!("tag:{name}"): tag["metadata"] })),
+        );
+        event(
+            Kind::Session,
+            self.id(&format!("tag:{name}")),
+            self.at,
+            fields,
+            now,
+        )
     }
 
     /// What the application itself thinks of how it went.

@@ -47,7 +47,10 @@ pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
         };
         for (name, native) in counts {
             if let Some(count) = number(one, name).filter(|count| *count > 0.0) {
-                let sum = sums.get(*native).and_then(Value::as_f64).unwrap_or_default();
+                let sum = sums
+                    .get(*native)
+                    .and_then(Value::as_f64)
+                    .unwrap_or_default();
                 sums.insert((*native).to_owned(), json!(sum + count));
             }
         }
@@ -57,7 +60,11 @@ pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
             }
         }
     }
-    for (name, members) in [("usage", sums), ("models", models), ("providers", providers)] {
+    for (name, members) in [
+        ("usage", sums),
+        ("models", models),
+        ("providers", providers),
+    ] {
         put(fields, name, (!members.is_empty()).then_some(members));
     }
 }
