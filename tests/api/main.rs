@@ -25,6 +25,7 @@ mod ingest;
 mod ingest_input;
 mod limits;
 mod live;
+mod livekit;
 mod operations;
 mod pagination;
 mod pagination_inner;

@@ -249,8 +249,8 @@ impl Hook {
                 json!({
                     "filename": text(file, "filename"), "location": text(file, "location"),
                     "startedAt": time(file, "startedAt"), "endedAt": time(file, "endedAt"),
-                    "durationMs": number(file, "duration").map(|nanos| (nanos / 1e6).round()),
-                    "sizeBytes": number(file, "size"),
+                    "durationMs": number(file, "duration").map(|nanos| (nanos / 1e6).round() as i64),
+                    "sizeBytes": number(file, "size").map(|bytes| bytes as i64),
                 })
             })
             .collect();
