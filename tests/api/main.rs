@@ -27,6 +27,7 @@ mod limits;
 mod live;
 mod livekit;
 mod operations;
+mod otlp;
 mod pagination;
 mod pagination_inner;
 mod recordings;
