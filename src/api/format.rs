@@ -21,3 +21,8 @@ pub fn usd(micros: i64) -> f64 {
 pub fn whole_ms(ms: f64) -> i64 {
     ms.round() as i64
 }
+
+/// Shares and scores, three decimals.
+pub fn thousandth(share: f64) -> f64 {
+    (share * 1e3).round() / 1e3
+}

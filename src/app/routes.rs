@@ -7,11 +7,13 @@ use super::App;
 use crate::api::analytics;
 use crate::api::audit;
 use crate::api::conversations;
+use crate::api::gates;
 use crate::api::live;
 use crate::api::livekit_keys;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::recordings;
+use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest;
@@ -74,6 +76,24 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/v1/observability/calls/{callId}", Reader, |m| {
         on(m, observability::get_call::handle)
     }),
+    route(
+        Get,
+        "/v1/observability/sessions/interruption-quality",
+        Reader,
+        |m| on(m, observability::interruption_quality::handle),
+    ),
+    route(
+        Get,
+        "/v1/observability/sessions/{sessionId}/root-cause",
+        Reader,
+        |m| on(m, observability::root_cause::handle_session),
+    ),
+    route(
+        Get,
+        "/v1/observability/calls/{callId}/root-cause",
+        Reader,
+        |m| on(m, observability::root_cause::handle_call),
+    ),
     route(Get, "/api/v1/conversations", Reader, |m| {
         on(m, conversations::list::handle)
     }),
@@ -122,6 +142,12 @@ pub const ROUTES: &[Route] = &[
         Reviewer,
         |m| on(m, voice_sessions::evaluations::delete::handle),
     ),
+    route(Get, "/api/v1/settings/targets", Admin, |m| {
+        on(m, settings::targets::get)
+    }),
+    route(Put, "/api/v1/settings/targets", Admin, |m| {
+        on(m, settings::targets::put)
+    }),
     route(Get, "/api/v1/audit-log", Admin, |m| {
         on(m, audit::list::handle)
     }),
@@ -146,6 +172,16 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/analytics/active-calls", Reader, |m| {
         on(m, analytics::active_calls::handle)
     }),
+    route(Get, "/api/v1/analytics/root-causes", Reader, |m| {
+        on(m, analytics::root_causes::handle)
+    }),
+    route(Get, "/api/v1/analytics/what-if", Reader, |m| {
+        on(m, analytics::what_if::handle)
+    }),
+    route(Post, "/v1/gates/evaluate", Reader, |m| {
+        on(m, gates::evaluate::handle)
+    }),
+    route(Get, "/v1/gates/{id}", Reader, |m| on(m, gates::get::handle)),
     route(Get, "/ws/calls", Reader, |m| on(m, live::socket::handle)),
     route(Get, "/api/v1/sse/calls/stream", Reader, |m| {
         on(m, live::stream::handle)

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{App, Clock, router};
 use crate::domain::Result;
+use crate::services::analysis;
 use crate::services::live;
 use crate::services::recordings;
 use crate::services::silence;
@@ -24,6 +25,9 @@ const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
+const ANALYSE_EVERY: Duration = Duration::from_millis(500);
+/// Between two rounds: requests come first.
+const BREATH: Duration = Duration::from_millis(5);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
@@ -150,6 +154,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     });
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| keep_rollups(store, clock, stop));
+    let (store, clock) = (app.store.clone(), app.clock.clone());
+    tasks.spawn(move |stop| analyse(store, clock, stop));
     start_live(app, tasks);
     let early = app.clone();
     tasks.every(EARLY_EVERY, move || drop_early(early.clone()));
@@ -209,6 +215,29 @@ async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
             return;
         }
     }
+}
+
+/// Analyses calls as they change, and those whose analysis is not of today.
+async fn analyse(store: Store, clock: Clock, stop: CancellationToken) {
+    let work = async {
+        loop {
+            let wait = match analyse_round(&store, clock.now()).await {
+                Ok(true) => BREATH,
+                Ok(false) => ANALYSE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "calls could not be analysed, trying again");
+                    CLAIM_EVERY
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Answers whether there is more to do at once.
+async fn analyse_round(store: &Store, now: DateTime<Utc>) -> Result<bool> {
+    Ok(analysis::round(store, now).await? || analysis::sweep(store, now).await?)
 }
 
 /// Answers whether there is more to do at once.

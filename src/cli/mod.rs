@@ -1,11 +1,12 @@
 //! The command line, one file a command. Results go to standard output, everything else to standard
 //! error.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the data directory is in use.
+//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the data directory is in use. `gate` has its own.
 
 mod demo;
 mod doctor;
 mod export;
+mod gate;
 mod import;
 mod key;
 mod livekit_key;
@@ -53,12 +54,16 @@ enum Command {
     LivekitKey(livekit_key::Command),
     Import(import::Arguments),
     Export(export::Arguments),
+    Gate(Box<gate::Arguments>),
     Doctor(doctor::Arguments),
 }
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(format!("the runtime does not start: {error}")).report(),
@@ -66,6 +71,20 @@ pub fn main() -> ExitCode {
     match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Wrong arguments, or a question for help. To a pipeline that asks a gate, 2 would say something else.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_gate = std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "gate");
+    // Where it cannot be told there is nobody to tell.
+    let _ = error.print();
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_gate => ExitCode::from(gate::ERROR),
+        _ => ExitCode::from(2),
     }
 }
 
@@ -81,6 +100,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::LivekitKey(command)) => livekit_key::run(command).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
+        Some(Command::Gate(arguments)) => gate::run(*arguments).await,
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
     }
 }

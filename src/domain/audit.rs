@@ -30,7 +30,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -41,6 +41,7 @@ impl Action {
         Self::RecordingDelete,
         Self::LivekitKeyAdd,
         Self::LivekitKeyRemove,
+        Self::TargetsUpdate,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -55,6 +56,7 @@ impl Action {
             Self::RecordingDelete => "recording.delete",
             Self::LivekitKeyAdd => "livekit_key.add",
             Self::LivekitKeyRemove => "livekit_key.remove",
+            Self::TargetsUpdate => "targets.update",
         }
     }
 
@@ -68,6 +70,7 @@ impl Action {
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
             Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
+            Self::TargetsUpdate => "targets",
         }
     }
 }

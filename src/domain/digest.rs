@@ -246,6 +246,14 @@ fn bucket_of(micros: i64) -> u16 {
     ((ms.ln() / GAMMA.ln()).ceil() as i32 + BUCKET_OFFSET).clamp(0, i32::from(u16::MAX)) as u16
 }
 
+/// The value that stands for all in its bucket; zero for itself alone.
+pub(in crate::domain) fn rounded_micros(micros: i64) -> i64 {
+    if micros <= 0 {
+        return 0;
+    }
+    (middle_ms(bucket_of(micros)) * 1000.0).round() as i64
+}
+
 /// The value that is within [`RELATIVE_ERROR`] of both bounds of a bucket.
 fn middle_ms(bucket: u16) -> f64 {
     2.0 * GAMMA.powi(i32::from(bucket) - BUCKET_OFFSET) / (GAMMA + 1.0)

@@ -2,6 +2,8 @@
 //! I/O, reads no clock. Imports nothing of ours.
 
 pub mod access;
+pub mod analysed;
+pub mod analysis;
 pub mod analytics;
 pub mod answer;
 pub mod assemble;
@@ -22,8 +24,10 @@ pub mod page;
 pub mod precedence;
 pub mod record;
 pub mod recording;
+pub mod release;
 pub mod review;
 pub mod session;
+pub mod settings;
 pub mod span;
 pub mod tally;
 pub mod trace;

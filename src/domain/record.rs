@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::analysis::IssueType;
 use crate::domain::assemble::Counters;
 use crate::domain::ids::SessionId;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
@@ -26,6 +27,8 @@ pub struct Headline {
     pub turns: i32,
     pub tags: Vec<String>,
     pub reviewed: bool,
+    /// Whether its analysis found anything.
+    pub has_issues: bool,
     /// Text of what sources said, in bytes: what showing the whole session will need.
     pub fact_bytes: i64,
 }
@@ -60,6 +63,9 @@ pub struct Filter {
     pub words: Option<String>,
     /// At least one measured answer to a user took so long.
     pub min_latency_ms: Option<i64>,
+    /// Whether the analysis found anything.
+    pub has_issues: Option<bool>,
+    pub issue_type: Option<IssueType>,
 }
 
 /// A whole session.
@@ -76,6 +82,8 @@ pub struct Record {
     pub interruptions: Vec<Interruption>,
     pub errors: Vec<ServiceError>,
     pub evaluations: Vec<Evaluation>,
+    /// Whether the analysis, as last kept, found anything.
+    pub has_issues: bool,
     /// Whether what was said has been left out.
     pub content_withheld: bool,
 }

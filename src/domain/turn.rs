@@ -1,6 +1,7 @@
 //! A turn's state: what was said and how long each stage took, first as the facts about the turn
 //! alone say, then with what follows from the turn before it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::digest::{Measure, Stage};
@@ -30,7 +31,8 @@ impl Speaker {
 }
 
 /// Where a turn's latency comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LatencySource {
     /// The source measured it.
     Measured,

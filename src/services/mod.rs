@@ -1,6 +1,7 @@
 //! What is asked: combines what the store knows into what the faces tell. No axum, no SQL. Imports
 //! `domain`, `store` and `objects`.
 
+pub mod analysis;
 pub mod analytics;
 pub mod audit;
 pub mod export;
@@ -11,4 +12,5 @@ pub mod recordings;
 pub mod reviews;
 pub mod sessions;
 pub mod silence;
+pub mod targets;
 pub mod traces;

@@ -2,12 +2,14 @@
 //!
 //! Every function that touches a tenant's rows takes a [`Scope`] first, and `$1` is the tenant.
 
+pub mod analysis;
 pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 mod columns;
 pub mod embedded;
 mod failure;
+pub mod gates;
 mod health;
 pub mod ingest;
 pub mod live;
@@ -18,6 +20,7 @@ pub mod reviews;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;
+pub mod targets;
 pub mod tenants;
 pub mod traces;
 

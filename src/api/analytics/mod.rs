@@ -5,7 +5,9 @@ pub mod call_volume;
 pub mod errors;
 pub mod provider_latency;
 mod range;
+pub mod root_causes;
 pub mod summary;
+pub mod what_if;
 pub mod workflow_stats;
 
 use crate::domain::analytics::Dimensions;

@@ -28,6 +28,7 @@ pub struct Item {
     tags: Vec<String>,
     reviewed: bool,
     has_recording: bool,
+    has_issues: bool,
 }
 
 #[derive(Serialize)]
@@ -56,6 +57,7 @@ impl Item {
             tags: headline.tags,
             reviewed: headline.reviewed,
             has_recording: recorded.contains(&headline.id),
+            has_issues: headline.has_issues,
         }
     }
 }
@@ -97,6 +99,7 @@ pub fn headline(record: &Record) -> Headline {
         turns: record.counters.turns,
         tags: session.tags.clone(),
         reviewed: record.counters.evaluations > 0,
+        has_issues: record.has_issues,
         fact_bytes: record.counters.fact_bytes,
     }
 }

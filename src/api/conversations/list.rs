@@ -11,6 +11,7 @@ use crate::api::page;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
+use crate::domain::analysis::IssueType;
 use crate::domain::fields::{CHANNELS, STATUSES};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Filter;
@@ -82,6 +83,8 @@ fn filter(params: &mut Params) -> Filter {
         tag: params.text("tag"),
         words: params.text("q"),
         min_latency_ms: params.int_opt("min_latency_ms", page::MIN_LATENCY_MS),
+        has_issues: params.flag("has_issues"),
+        issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),
         ..Filter::default()
     };
     if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)

@@ -9,6 +9,7 @@ use crate::api::format;
 use crate::api::page;
 use crate::app::App;
 use crate::auth::Reader;
+use crate::domain::analysis::IssueType;
 use crate::domain::fields::CHANNELS;
 use crate::domain::record::{Filter, Headline};
 use crate::domain::session::Status;
@@ -58,6 +59,8 @@ fn filter(params: &mut Params) -> Filter {
         tag: params.text("tag"),
         words: params.text("q"),
         min_latency_ms: params.int_opt("minLatencyMs", page::MIN_LATENCY_MS),
+        has_issues: params.flag("hasIssues"),
+        issue_type: params.choice("issueType", IssueType::ALL, IssueType::as_str),
         ..Filter::default()
     };
     if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)
@@ -85,6 +88,7 @@ struct Item {
     ended_at: Option<String>,
     turns: i32,
     status: &'static str,
+    has_issues: bool,
 }
 
 impl From<Headline> for Item {
@@ -96,6 +100,7 @@ impl From<Headline> for Item {
             ended_at: headline.ended_at.map(format::time),
             turns: headline.turns,
             status: headline.status.as_str(),
+            has_issues: headline.has_issues,
         }
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod get_call;
 pub mod get_session;
+pub mod interruption_quality;
 pub mod list_sessions;
+pub mod root_cause;

@@ -12,6 +12,7 @@ use crate::api::page;
 use crate::app::App;
 use crate::auth::Reader;
 use crate::domain::Error;
+use crate::domain::analysis::IssueType;
 use crate::domain::fields::STATUSES;
 use crate::domain::record::{Filter, Record};
 use crate::domain::session::Status;
@@ -116,6 +117,8 @@ pub(super) fn filter(params: &mut Params) -> Filter {
         call_sid: params.text("call_sid"),
         stream_id: params.text("stream_id"),
         words: params.text("q"),
+        has_issues: params.flag("has_issues"),
+        issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),
         ..Filter::default()
     };
     if let (Some(after), Some(before)) = (filter.started_after, filter.started_before)

@@ -431,6 +431,7 @@ async fn save(
         now,
     )
     .await?;
+    save::mark_analyses(connection, changes, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

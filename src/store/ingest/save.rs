@@ -1,6 +1,8 @@
 //! What a batch writes: one UNNEST statement a table, rows in the order of their keys.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -567,6 +569,35 @@ pub async fn mark_hours(
         "insert into dirty_hour (tenant_id, hour) select * from unnest($1::uuid[], $2::timestamptz[])",
         &column(hours, |h| h.0),
         &column(hours, |h| h.1),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A call that goes on is analysed again after so long at the earliest, one that is over at once.
+const ANALYSED_EVERY: TimeDelta = TimeDelta::seconds(5);
+
+/// Has the calls that changed analysed.
+pub async fn mark_analyses(
+    connection: &mut PgConnection,
+    changes: &BTreeMap<Key, Change>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(&Key, &Change)> = changes.iter().collect();
+    sqlx::query!(
+        "insert into analysis_marks (tenant_id, session_id, due_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])",
+        &column(&rows, |(key, _)| key.0),
+        &column(&rows, |(key, _)| key.1),
+        &column(&rows, |(_, change)| if change.session.status.is_final() {
+            now
+        } else {
+            now + ANALYSED_EVERY
+        }),
     )
     .execute(connection)
     .await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::Result;
+use crate::domain::analysis::IssueType;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
 use crate::domain::record::{Filter, Headline, Key};
@@ -33,6 +34,7 @@ pub(super) struct Row {
     pub tags: Vec<String>,
     pub evaluation_count: i32,
     pub fact_bytes: i64,
+    pub has_issues: bool,
 }
 
 /// Which rows: strictly older than the last one shown, the first few skipped, so many.
@@ -74,7 +76,7 @@ macro_rules! lines {
                                              where e.tenant_id = $1 and e.session_id = s.id), s.tags)
                              else s.tags
                         end as \"tags!\",
-                        s.evaluation_count, s.fact_bytes
+                        s.evaluation_count, s.fact_bytes, s.has_issues
                    from " + $from + "
                   where s.tenant_id = $1 " + $($rest)+,
                 $($argument,)+
@@ -86,7 +88,7 @@ macro_rules! lines {
 pub(super) use lines;
 
 /// Lines that fit a filter. All such statements have the filter and the place, and differ in where the
-/// sessions `s` come from and in conditions of their own, which bind from `$16` on. Each wants a plan for
+/// sessions `s` come from and in conditions of their own, which bind from `$18` on. Each wants a plan for
 /// its values: a plan for all values could not leave out the conditions that do not apply.
 macro_rules! rows {
     ($scope:expr, $filter:expr, $place:expr, $from:literal, $more:literal $(, $own:expr)*) => {
@@ -104,7 +106,11 @@ macro_rules! rows {
                     and ($10::timestamptz is null or s.started_at >= $10)
                     and ($11::timestamptz is null or s.started_at < $11)
                     -- Keyset: strictly older than the last row already shown.
-                    and ($12::timestamptz is null or (s.started_at, s.id) < ($12, $13::uuid))" + $more],
+                    and ($12::timestamptz is null or (s.started_at, s.id) < ($12, $13::uuid))
+                    and ($16::boolean is null or s.has_issues = $16)
+                    and ($17::text is null
+                         or exists (select from session_issues i
+                                     where i.tenant_id = $1 and i.session_id = s.id and i.type = $17))" + $more],
             $scope.tenant.0,
             $filter.agent_key.as_deref(),
             $filter.status.map(Status::as_str),
@@ -120,6 +126,8 @@ macro_rules! rows {
             $place.before_id,
             $place.rows,
             $place.skip,
+            $filter.has_issues,
+            $filter.issue_type.map(IssueType::as_str),
             $($own,)*
         )
     };
@@ -155,6 +163,18 @@ pub async fn list(
 pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
     match &filter.tag {
         None if *filter == Filter::default() => newest(scope, place).await,
+        None if filter.issue_type.is_some() => by_issue(scope, filter, place).await,
+        None if filter.has_issues == Some(true) => {
+            // As a condition of its own the partial index answers it.
+            rows!(
+                scope,
+                filter,
+                place,
+                "sessions s",
+                "and s.has_issues order by s.started_at desc, s.id desc limit $14 offset $15"
+            )
+            .await
+        }
         None => {
             rows!(
                 scope,
@@ -171,7 +191,7 @@ pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Resul
             place,
             "session_tags t join sessions s on s.tenant_id = t.tenant_id and s.id = t.session_id",
             "and t.tenant_id = $1
-                 and t.tag = $16
+                 and t.tag = $18
                  and ($10::timestamptz is null or t.started_at >= $10)
                  and ($11::timestamptz is null or t.started_at < $11)
                  and ($12::timestamptz is null or (t.started_at, t.session_id) < ($12, $13::uuid))
@@ -180,6 +200,24 @@ pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Resul
         )
         .await,
     }
+}
+
+/// Lines of calls with an issue of one type, in the order of the index on that.
+async fn by_issue(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+    rows!(
+        scope,
+        filter,
+        place,
+        "session_issues f join sessions s on s.tenant_id = f.tenant_id and s.id = f.session_id",
+        "and f.tenant_id = $1
+         and f.type = $17
+         and f.is_first
+         and ($10::timestamptz is null or f.call_started_at >= $10)
+         and ($11::timestamptz is null or f.call_started_at < $11)
+         and ($12::timestamptz is null or (f.call_started_at, f.session_id) < ($12, $13::uuid))
+         order by f.call_started_at desc, f.session_id desc limit $14 offset $15"
+    )
+    .await
 }
 
 /// Lines without a filter, what is asked most. Without a condition that may or may not apply: one plan for
@@ -253,7 +291,10 @@ async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
                   and ($14::float8 is null
                        or s.id in (select t.session_id from turns t
                                     where t.tenant_id = $1 and t.answers_user and not t.cancelled
-                                      and t.latency_ms > 0 and t.latency_ms >= $14))"#,
+                                      and t.latency_ms > 0 and t.latency_ms >= $14))
+                  and ($15::boolean is null or s.has_issues = $15)
+                  and ($16::text is null
+                       or s.id in (select i.session_id from session_issues i where i.tenant_id = $1 and i.type = $16))"#,
             scope.tenant.0,
             filter.agent_key.as_deref(),
             filter.status.map(Status::as_str),
@@ -268,6 +309,8 @@ async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
             filter.workflow.as_deref(),
             filter.words.as_deref(),
             search::min_latency_ms(filter),
+            filter.has_issues,
+            filter.issue_type.map(IssueType::as_str),
         )
         .fetch_one(&scope.analytics)
     })
@@ -301,6 +344,7 @@ impl Row {
             tags: self.tags,
             reviewed: self.evaluation_count > 0,
             fact_bytes: self.fact_bytes,
+            has_issues: self.has_issues,
         })
     }
 }

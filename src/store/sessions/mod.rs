@@ -1,5 +1,6 @@
 //! Sessions as readers see them: lists in keyset order, whole records by id.
 
+mod heard;
 mod history;
 mod list;
 mod open;
@@ -8,6 +9,7 @@ mod reference;
 mod search;
 mod withhold;
 
+pub use heard::{Heard, heard};
 pub use history::said;
 pub use list::{count, list};
 pub use open::{START, Silent, silent};

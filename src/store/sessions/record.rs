@@ -67,7 +67,7 @@ async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<(Records, Vec<Uuid>)> {
                     workflow_id, workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                     stt_provider, llm_provider, tts_provider, cost_micro_usd, extra,
                     turn_count, tool_call_count, interruption_count, error_count, evaluation_count, fact_count,
-                    turn_tokens, turn_prompt_tokens, total_tokens, has_edits
+                    turn_tokens, turn_prompt_tokens, total_tokens, has_edits, has_issues
                from sessions
               where tenant_id = $1
                 and id = any ($2)",
@@ -126,6 +126,7 @@ struct HeadRow {
     turn_prompt_tokens: i64,
     total_tokens: i64,
     has_edits: bool,
+    has_issues: bool,
 }
 
 impl HeadRow {
@@ -187,6 +188,7 @@ impl HeadRow {
             interruptions: Vec::new(),
             errors: Vec::new(),
             evaluations: Vec::new(),
+            has_issues: self.has_issues,
             content_withheld: false,
         })
     }

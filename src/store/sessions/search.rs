@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::Error;
 use crate::domain::Result;
+use crate::domain::analysis::IssueType;
 use crate::domain::record::{Filter, Key};
 use crate::domain::session::Status;
 use crate::store::failure::read;
@@ -188,18 +189,18 @@ async fn walked(
         filter,
         place,
         "sessions s",
-        "and ($16::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $16))
-         and ($17::timestamptz is null or (s.started_at, s.id) >= ($17, $18::uuid))
-         and ($19::text is null
+        "and ($18::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $18))
+         and ($19::timestamptz is null or (s.started_at, s.id) >= ($19, $20::uuid))
+         and ($21::text is null
               or exists (select from turns t
                           where t.tenant_id = $1 and t.session_id = s.id
-                            and to_tsvector('simple', t.text || '') @@ websearch_to_tsquery('simple', $19)
+                            and to_tsvector('simple', t.text || '') @@ websearch_to_tsquery('simple', $21)
                          offset 0))
-         and ($20::float8 is null
+         and ($22::float8 is null
               or exists (select from turns t
                           where t.tenant_id = $1 and t.session_id = s.id
-                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $20
+                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $22
                          offset 0))
          order by s.started_at desc, s.id desc limit $14 offset $15",
         filter.tag.as_deref(),
@@ -222,14 +223,14 @@ async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> 
             from turns t
            where t.tenant_id = $1
              and t.text is not null
-             and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $16)) f
+             and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $18)) f
          cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
-        "and ($17::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $17))
-         and ($18::float8 is null
+        "and ($19::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $19))
+         and ($20::float8 is null
               or exists (select from turns t
                           where t.tenant_id = $1 and t.session_id = s.id
-                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $18
+                            and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $20
                          offset 0))
          order by s.started_at desc, s.id desc limit $14 offset $15",
         words,
@@ -249,10 +250,10 @@ async fn by_latency(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<
             from turns t
            where t.tenant_id = $1
              and t.answers_user and not t.cancelled and t.latency_ms > 0
-             and t.latency_ms >= $16::float8) f
+             and t.latency_ms >= $18::float8) f
          cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
-        "and ($17::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $17))
+        "and ($19::text is null
+              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $19))
          order by s.started_at desc, s.id desc limit $14 offset $15",
         min_latency_ms(filter).unwrap_or_default(),
         filter.tag.as_deref()

@@ -82,6 +82,8 @@ async fn content_in_answers(reader: &Client) -> usize {
         "/v1/traces/session/full/text",
         "/traces/view/text",
         "/v1/observability/calls/full",
+        "/v1/observability/sessions/full/root-cause",
+        "/v1/observability/calls/full/root-cause",
         "/api/v1/conversations",
         "/api/v1/conversations/full",
         "/api/v1/voice-sessions/full/evaluations",

@@ -29,7 +29,7 @@ fn headers(media_type: &'static str, more: &[(&'static str, &'static str)]) -> H
 fn list() -> Value {
     let item = json!({
         "id": "sess_01890a5d7c3e7b9a8c1d2e3f40516273", "agentId": null, "startedAt": "2025-06-11T10:00:00Z",
-        "endedAt": "2025-06-11T10:00:00.500Z", "turns": 0, "status": "completed"
+        "endedAt": "2025-06-11T10:00:00.500Z", "turns": 0, "status": "completed", "hasIssues": false
     });
     json!({ "data": [item], "nextCursor": null, "hasMore": false })
 }

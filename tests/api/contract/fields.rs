@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use voxray::domain::analysis::gate::{Metric, Verdict};
+use voxray::domain::analysis::{IssueType, Severity, Stage, Targets};
 use voxray::domain::analytics::Period;
 use voxray::domain::event::{Kind, NATIVE_KINDS};
 use voxray::domain::fields;
@@ -34,12 +36,52 @@ fn lists_are_those_of_the_code() {
     assert_eq!(service["enum"], or_null(fields::SERVICES));
     let service = &document()["components"]["schemas"]["CallError"]["properties"]["service"];
     assert_eq!(service["enum"], or_null(fields::SERVICES));
+    let types = IssueType::ALL.iter().map(|kind| kind.as_str());
+    assert_eq!(*schema("IssueType"), types.collect::<Value>());
+    assert_eq!(*schema("IssueStage"), json!(Stage::ALL.map(Stage::as_str)));
+    assert_eq!(
+        *schema("Severity"),
+        json!(Severity::ALL.map(Severity::as_str))
+    );
+    assert_eq!(
+        *schema("GateMetric"),
+        json!(Metric::ALL.map(Metric::as_str))
+    );
+    assert_eq!(
+        *schema("GateVerdict"),
+        json!(Verdict::ALL.map(Verdict::as_str))
+    );
+    for bound in Targets::bounds() {
+        let (group, name) = bound.name.split_once('.').expect("a group");
+        let group = format!("{}{}Targets", group[..1].to_uppercase(), &group[1..]);
+        let group = group
+            .replace("Stages", "Stage")
+            .replace("Thresholds", "Threshold");
+        let said = &document()["components"]["schemas"][group.as_str()]["properties"][snake(name)];
+        assert_eq!(said["minimum"].as_f64(), Some(bound.min), "{}", bound.name);
+        assert_eq!(said["maximum"].as_f64(), Some(bound.max), "{}", bound.name);
+        let default = format!("By default {}.", bound.default);
+        let description = said["description"].as_str().expect("a description");
+        assert!(
+            description.ends_with(&default),
+            "{}: {description}",
+            bound.name
+        );
+    }
     let period = &document()["components"]["parameters"]["period"]["schema"];
     assert_eq!(period["enum"], json!(Period::ALL.map(Period::as_str)));
     assert_eq!(period["default"], Period::Day.as_str());
     let events = &document()["components"]["schemas"]["EventBatch"]["anyOf"];
     assert_eq!(events[0]["properties"]["events"]["maxItems"], ITEMS_MAX);
     assert_eq!(events[1]["maxItems"], ITEMS_MAX);
+}
+
+fn snake(name: &str) -> String {
+    let letter = |c: char| match c.is_ascii_uppercase() {
+        true => format!("_{}", c.to_ascii_lowercase()),
+        false => c.to_string(),
+    };
+    name.chars().map(letter).collect()
 }
 
 #[test]

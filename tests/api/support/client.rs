@@ -64,6 +64,11 @@ impl Client {
             .await
     }
 
+    pub async fn put(&self, path: &str, json: &Value) -> Answer {
+        self.send(Method::PUT, path, |request| request.json(json))
+            .await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, |request| request).await
     }

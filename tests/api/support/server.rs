@@ -11,6 +11,7 @@ use voxray::auth::key;
 use voxray::config::Settings;
 use voxray::domain::access::{self, Rights};
 use voxray::domain::ids::TenantId;
+use voxray::services::analysis;
 use voxray::store::api_keys::{self, NewKey};
 use voxray::store::{Store, parse_url, tenants};
 
@@ -128,6 +129,13 @@ impl TestServer {
         let router = app::layered(app::routes().merge(probe::routes()), self.app.clone());
         tokio::spawn(axum::serve(listener, router).into_future());
         Client::new(&base)
+    }
+
+    /// Has every call analysed that changed, those that go on included.
+    pub async fn analysed(&self) {
+        self.clock.advance(chrono::TimeDelta::seconds(6));
+        let done = analysis::drain(&self.app.store, self.clock.now()).await;
+        done.expect("analyses");
     }
 
     /// Asks the server to stop, as a signal does.

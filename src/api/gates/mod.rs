@@ -1,0 +1,4 @@
+//! Release gates, in camelCase.
+
+pub mod evaluate;
+pub mod get;

@@ -1,0 +1,3 @@
+//! What a tenant has set, in snake_case.
+
+pub mod targets;

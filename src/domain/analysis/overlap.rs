@@ -1,0 +1,527 @@
+//! What happened at each overlap: the user spoke while the agent did.
+
+use super::input::Speech;
+use super::interruption::InterruptionCounts;
+use super::view::{Spoken, View};
+use crate::domain::items::Interruption;
+use crate::domain::turn::Speaker;
+
+/// Less agent's speech than this left at the onset: it was ending anyway.
+const ENDING_MS: f64 = 500.0;
+/// An agent that ends so long after the onset was stopped by it.
+const STOP_WITHIN_MS: f64 = 2000.0;
+/// Words that come so long after the onset are what the stop was for.
+const WORDS_WITHIN_MS: f64 = 2000.0;
+/// Real speech of the user, and an agent that does not mind it.
+const REAL_WORDS: usize = 2;
+const REAL_MS: f64 = 600.0;
+const TALKED_THROUGH_MS: f64 = 1500.0;
+/// The user goes on so soon after the agent's start: it was not the end of the user's turn.
+const GOES_ON_WITHIN_MS: f64 = 1000.0;
+/// Audio that was not played, beyond what clocks differ by.
+const UNPLAYED_MS: f64 = 100.0;
+/// The pace of speech is taken from turns that are at least so long.
+const PACE_MIN_MS: f64 = 1000.0;
+
+#[derive(Default)]
+pub struct Interruptions<'a> {
+    pub counts: InterruptionCounts,
+    pub stops: Vec<Stop<'a>>,
+    pub missed: Vec<Missed>,
+    /// Places of agent's turns that the user was cut off by, and how.
+    pub premature: Vec<Premature>,
+}
+
+/// The agent was stopped by the user's sound.
+pub struct Stop<'a> {
+    /// Place of the agent's turn, and of the user's.
+    pub agent: Option<usize>,
+    pub user: Option<usize>,
+    pub reported: Option<&'a Interruption>,
+    pub onset_ms: Option<f64>,
+    /// It follows from times alone, or when it ended does.
+    pub is_derived: bool,
+    pub is_false: Option<bool>,
+    pub is_backchannel: bool,
+    pub detection_ms: Option<f64>,
+    pub stop_ms: Option<f64>,
+    pub words: Option<f64>,
+    pub words_estimated: bool,
+    pub recovered: bool,
+    pub post_ms: Option<f64>,
+}
+
+/// The agent talked on over the user.
+pub struct Missed {
+    pub agent: usize,
+    pub user: usize,
+    pub onset_ms: f64,
+    pub overlap_ms: f64,
+    pub talked_on_ms: f64,
+}
+
+/// The agent began too early.
+pub struct Premature {
+    pub agent: usize,
+    pub user: usize,
+    /// How long both spoke, where the agent cut in; else after how long the user went on.
+    pub cut_in_ms: Option<f64>,
+    pub goes_on_after_ms: Option<f64>,
+}
+
+pub fn of<'a>(view: &View<'a>) -> Interruptions<'a> {
+    let mut found = Interruptions::default();
+    let users_inside = inside(view, Speaker::User);
+    let agents_inside = inside(view, Speaker::Agent);
+    let reported = reported(view);
+    let pace = pace(view);
+    for (place, _) in view.agent_turns() {
+        let said = &reported.by_turn[place];
+        look_at(view, &mut found, place, &users_inside[place], said);
+    }
+    for reported in reported.elsewhere {
+        found.stops.push(Stop {
+            reported: Some(reported),
+            ..Stop::at(None, None, None)
+        });
+    }
+    for stop in &mut found.stops {
+        complete(view, stop, pace);
+    }
+    found.premature = premature(view, &agents_inside);
+    let counts = &mut found.counts;
+    counts.sessions = 1;
+    counts.agent_turns = view
+        .agent_turns()
+        .filter(|(_, t)| !t.turn.cancelled)
+        .count() as u64;
+    counts.overlaps = users_inside.iter().map(|inside| inside.len() as u64).sum();
+    counts.overlaps_by_agent = agents_inside.iter().map(|inside| inside.len() as u64).sum();
+    counts.missed_barge_ins = found.missed.len() as u64;
+    counts.agent_interrupts = found.premature.len() as u64;
+    for stop in &found.stops {
+        counts.interruptions += 1;
+        counts.derived += u64::from(stop.is_derived);
+        counts.judged_stops += u64::from(stop.is_false.is_some());
+        counts.false_interruptions += u64::from(stop.is_false == Some(true));
+        counts.recovered += u64::from(stop.recovered);
+        stop.detection_ms
+            .into_iter()
+            .for_each(|ms| counts.detection_ms.add(ms));
+        stop.stop_ms
+            .into_iter()
+            .for_each(|ms| counts.stop_ms.add(ms));
+        stop.after_decision_ms()
+            .into_iter()
+            .for_each(|ms| counts.stop_after_decision_ms.add(ms));
+        stop.post_ms
+            .into_iter()
+            .for_each(|ms| counts.post_interruption_ms.add(ms));
+        stop.words
+            .into_iter()
+            .for_each(|words| counts.bleed_through_words.add(words));
+        counts.bleed_through_estimated += u64::from(stop.words_estimated);
+    }
+    found
+}
+
+impl<'a> Stop<'a> {
+    fn at(agent: Option<usize>, user: Option<usize>, onset_ms: Option<f64>) -> Self {
+        Self {
+            agent,
+            user,
+            reported: None,
+            onset_ms,
+            is_derived: false,
+            is_false: None,
+            is_backchannel: false,
+            detection_ms: None,
+            stop_ms: None,
+            words: None,
+            words_estimated: false,
+            recovered: false,
+            post_ms: None,
+        }
+    }
+
+    /// From the decision to silence.
+    pub fn after_decision_ms(&self) -> Option<f64> {
+        let ms = self.stop_ms? - self.detection_ms?;
+        Some(ms).filter(|ms| *ms >= 0.0)
+    }
+}
+
+/// For each turn of the other speaker, the turns of this one that start strictly inside it. One that
+/// starts inside several counts for the last of them to start.
+fn inside(view: &View, speaker: Speaker) -> Vec<Vec<usize>> {
+    let mut inside = vec![Vec::new(); view.turns.len()];
+    let mut open: Vec<(i32, i32, usize)> = Vec::new();
+    for (place, turn) in view.turns.iter().enumerate() {
+        let (Some(start), Some(end)) = (turn.turn.start_ms, turn.turn.end_ms) else {
+            continue;
+        };
+        open.retain(|(_, until, _)| *until > start);
+        if turn.turn.speaker != speaker {
+            open.push((start, end, place));
+        } else if let Some((_, _, other)) = open.iter().rfind(|(since, _, _)| *since < start) {
+            inside[*other].push(place);
+        }
+    }
+    inside
+}
+
+struct Reported<'a> {
+    by_turn: Vec<Vec<&'a Interruption>>,
+    elsewhere: Vec<&'a Interruption>,
+}
+
+/// Which turn of the agent each report speaks of.
+fn reported<'a>(view: &View<'a>) -> Reported<'a> {
+    let mut reported = Reported {
+        by_turn: vec![Vec::new(); view.turns.len()],
+        elsewhere: Vec::new(),
+    };
+    let agents: Vec<(usize, f64)> = view
+        .agent_turns()
+        .filter_map(|(place, turn)| Some((place, turn.start_ms?)))
+        .collect();
+    let mut all: Vec<&Interruption> = view.input.interruptions.iter().collect();
+    all.sort_by(|a, b| (a.at_ms, &a.id).cmp(&(b.at_ms, &b.id)));
+    for item in all {
+        let by_time = |ms: f64| {
+            let after = agents.partition_point(|(_, start)| *start <= ms);
+            agents[..after].last().map(|(place, _)| *place)
+        };
+        let stated = item.turn.and_then(|index| view.place_of(index));
+        let place = match stated {
+            Some(place) if view.turns[place].is_agent() => Some(place),
+            // Told with the user's turn: what it interrupted is the agent's turn before.
+            Some(place) => view.turns[..place].iter().rposition(Spoken::is_agent),
+            None => item.at_ms.and_then(|ms| by_time(f64::from(ms))),
+        };
+        match place {
+            Some(place) => reported.by_turn[place].push(item),
+            None if is_by_user(item) => reported.elsewhere.push(item),
+            None => {}
+        }
+    }
+    reported
+}
+
+fn is_by_user(item: &Interruption) -> bool {
+    let source = item.extra.get("source").and_then(serde_json::Value::as_str);
+    source.is_none_or(|source| source == "user")
+}
+
+/// What happened in one turn of the agent: as it was reported, as the turn says, else by times alone.
+fn look_at<'a>(
+    view: &View<'a>,
+    found: &mut Interruptions<'a>,
+    place: usize,
+    overlaps: &[usize],
+    said: &[&'a Interruption],
+) {
+    let agent = &view.turns[place];
+    let start_of = |user: &usize| view.turns[*user].start_ms;
+    let mut stopped_by: Vec<usize> = Vec::new();
+    for item in said.iter().filter(|item| is_by_user(item)) {
+        let onset = item.at_ms.map(f64::from);
+        let distance = |user: &usize| Some((start_of(user)? - onset?).abs());
+        let nearest = overlaps
+            .iter()
+            .copied()
+            .filter(|user| distance(user).is_none_or(|ms| ms <= WORDS_WITHIN_MS))
+            .min_by(|a, b| {
+                distance(a)
+                    .unwrap_or(0.0)
+                    .total_cmp(&distance(b).unwrap_or(0.0))
+            });
+        stopped_by.extend(nearest);
+        let onset = onset.or(nearest.and_then(|user| start_of(&user)));
+        found.stops.push(Stop {
+            reported: Some(*item),
+            ..Stop::at(Some(place), nearest, onset)
+        });
+    }
+    let is_flagged = says_interrupted(agent);
+    if said.is_empty() && is_flagged && !is_cut_by_end(view, place, agent) {
+        let user = stopping(view, agent, overlaps);
+        let heard = || sound_of_user(view, agent).map(|speech| speech.start_ms);
+        let onset = user.and_then(|user| start_of(&user)).or_else(heard);
+        stopped_by.extend(user);
+        found.stops.push(Stop::at(Some(place), user, onset));
+    }
+    let mut is_explained = !said.is_empty() || is_flagged;
+    for user in overlaps {
+        if stopped_by.contains(user) {
+            found.counts.real_overlaps += u64::from(is_real(view, agent, *user));
+        } else {
+            is_explained |= judge(view, found, (place, *user), is_explained);
+        }
+    }
+}
+
+/// One overlap by its times alone. Whether it made the agent stop; only one does.
+fn judge(
+    view: &View,
+    found: &mut Interruptions,
+    (place, user_place): (usize, usize),
+    is_explained: bool,
+) -> bool {
+    let (agent, user) = (&view.turns[place], &view.turns[user_place]);
+    let (Some((agent_start, agent_end)), Some(onset)) = (agent.interval(), user.start_ms) else {
+        return false;
+    };
+    let meant_to_end = agent
+        .number("audioMs")
+        .map_or(agent_end, |ms| agent_start + ms);
+    if meant_to_end.max(agent_end) - onset < ENDING_MS {
+        found.counts.inconclusive += 1;
+        return false;
+    }
+    let talked_on_ms = agent_end - onset;
+    let is_real = is_real(view, agent, user_place);
+    found.counts.real_overlaps += u64::from(is_real);
+    if is_real && talked_on_ms >= TALKED_THROUGH_MS {
+        found.missed.push(Missed {
+            agent: place,
+            user: user_place,
+            onset_ms: onset,
+            overlap_ms: overlap_ms(agent, user).unwrap_or_default(),
+            talked_on_ms,
+        });
+    }
+    let has_words = user.words.len() >= REAL_WORDS && !user.is_backchannel;
+    let stopped = has_words && (0.0..=STOP_WITHIN_MS).contains(&talked_on_ms);
+    if stopped && !is_explained {
+        found.stops.push(Stop {
+            is_derived: true,
+            ..Stop::at(Some(place), Some(user_place), Some(onset))
+        });
+    }
+    stopped
+}
+
+fn is_real(view: &View, agent: &Spoken, user: usize) -> bool {
+    let user = &view.turns[user];
+    user.words.len() >= REAL_WORDS
+        && !user.is_backchannel
+        && overlap_ms(agent, user).is_some_and(|ms| ms >= REAL_MS)
+}
+
+/// For how long both were heard.
+pub fn overlap_ms(a: &Spoken, b: &Spoken) -> Option<f64> {
+    let ((a_start, a_end), (b_start, b_end)) = (a.interval()?, b.interval()?);
+    Some(a_end.min(b_end) - a_start.max(b_start)).filter(|ms| *ms > 0.0)
+}
+
+/// Whether the source itself says that the agent was cut off.
+pub fn says_interrupted(agent: &Spoken) -> bool {
+    let unplayed = agent.number("audioMs").zip(agent.number("playedMs"));
+    agent.turn.interrupted || unplayed.is_some_and(|(audio, played)| audio - played > UNPLAYED_MS)
+}
+
+/// A call that ends cuts off whatever is being said: nobody interrupted.
+fn is_cut_by_end(view: &View, place: usize, agent: &Spoken) -> bool {
+    let is_last = view.turns[place + 1..].iter().all(Spoken::is_agent);
+    is_last && sound_of_user(view, agent).is_none()
+}
+
+/// Which of the overlapping turns made the agent stop.
+fn stopping(view: &View, agent: &Spoken, overlaps: &[usize]) -> Option<usize> {
+    let is_near = |user: &&usize| {
+        let onset = view.turns[**user].start_ms;
+        onset
+            .zip(agent.end_ms)
+            .is_some_and(|(onset, end)| end - onset <= STOP_WITHIN_MS)
+    };
+    overlaps.iter().find(is_near).or(overlaps.last()).copied()
+}
+
+/// Voice activity of the user that began while the agent spoke, the last of it.
+fn sound_of_user<'a>(view: &View<'a>, agent: &Spoken) -> Option<&'a Speech> {
+    let (start, end) = agent.interval()?;
+    let until = view
+        .user_speech
+        .partition_point(|speech| speech.start_ms <= end);
+    let last = view.user_speech[..until].last()?;
+    (last.start_ms > start).then_some(*last)
+}
+
+/// What is known of a stop once all stops are.
+fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
+    let onset_ms = stop.onset_ms;
+    let agent = stop.agent.map(|place| &view.turns[place]);
+    let extra = |name: &str| stop.reported?.extra.get(name)?.as_f64();
+    let since_onset = |at: Option<f64>| Some(at? - onset_ms?).filter(|ms| *ms >= 0.0);
+    let reported = |value: fn(&Interruption) -> Option<f64>| stop.reported.and_then(value);
+    let detection_ms = reported(|item| item.detection_ms)
+        .filter(|ms| *ms > 0.0)
+        .or(since_onset(extra("decidedAtMs")));
+    let told_stop_ms = reported(|item| item.stop_ms)
+        .filter(|ms| *ms > 0.0)
+        .or(since_onset(extra("audioStoppedMs")));
+    // An agent that resumed within its turn ends it much later.
+    let is_end = |ms: &f64| *ms <= STOP_WITHIN_MS || agent.is_some_and(says_interrupted);
+    let ended_ms = since_onset(agent.and_then(|agent| agent.end_ms)).filter(is_end);
+    let stop_ms = told_stop_ms.or(ended_ms);
+    let flag = |name: &str| stop.reported?.extra.get(name)?.as_bool();
+    let (mut is_backchannel, heard) = (flag("backchannel") == Some(true), words_after(view, stop));
+    let is_false = match (reported_false(stop), heard) {
+        (Some(said), _) => Some(said),
+        (None, _) if is_backchannel => Some(true),
+        (None, Some(Heard::Words)) => Some(false),
+        (None, Some(Heard::Backchannel)) => {
+            is_backchannel = true;
+            Some(true)
+        }
+        (None, Some(Heard::Nothing)) => Some(true),
+        (None, None) => None,
+    };
+    let words = reported(|item| item.bleed_through_words.map(f64::from));
+    let counted = match (words, agent, onset_ms, stop_ms) {
+        (Some(words), ..) => Some((words, flag("estimated") == Some(true))),
+        (None, Some(agent), Some(onset), Some(ms)) => words_within(agent, onset, ms, pace),
+        _ => None,
+    };
+    let next = stop.agent.and_then(|place| view.next_agent(place));
+    let user_end_ms = extra("endMs").or(stop.user.and_then(|place| view.turns[place].end_ms));
+    let resumed_ms = extra("resumedAtMs").or(next.and_then(|(_, next)| next.start_ms));
+    stop.recovered = next.is_some_and(|(_, next)| !next.turn.failed && !says_interrupted(next));
+    stop.post_ms = resumed_ms
+        .zip(user_end_ms)
+        .map(|(t5, t4)| t5 - t4)
+        .filter(|ms| *ms >= 0.0);
+    stop.is_derived |= told_stop_ms.is_none() && stop_ms.is_some();
+    (stop.detection_ms, stop.stop_ms) = (detection_ms, stop_ms);
+    (stop.is_false, stop.is_backchannel) = (is_false, is_backchannel);
+    (stop.words, stop.words_estimated) = match counted {
+        Some((words, estimated)) => (Some(words), estimated),
+        None => (None, false),
+    };
+}
+
+fn reported_false(stop: &Stop) -> Option<bool> {
+    stop.reported.and_then(|item| item.is_false)
+}
+
+enum Heard {
+    Words,
+    Backchannel,
+    Nothing,
+}
+
+/// What the user said around and after the onset; none where that cannot be known.
+fn words_after(view: &View, stop: &Stop) -> Option<Heard> {
+    if stop.reported.is_some_and(|item| {
+        let text = item.extra.get("text").and_then(serde_json::Value::as_str);
+        text.is_some_and(|text| !super::text::words(text).is_empty())
+    }) && stop.user.is_none()
+    {
+        return Some(Heard::Words);
+    }
+    let onset = stop.onset_ms.filter(|_| view.has_transcripts)?;
+    let first = view.turns.partition_point(|t| {
+        t.turn
+            .start_ms
+            .is_some_and(|s| f64::from(s) <= onset + WORDS_WITHIN_MS)
+    });
+    let is_near = |turn: &&Spoken| turn.is_user() && turn.end_ms.is_some_and(|end| end >= onset);
+    let near: Vec<&Spoken> = view.turns[first.saturating_sub(20)..first]
+        .iter()
+        .filter(is_near)
+        .collect();
+    if near.iter().any(|turn| turn.turn.text.is_none()) {
+        return None;
+    }
+    if near.iter().any(|turn| turn.is_real_speech()) {
+        return Some(Heard::Words);
+    }
+    let has_backchannel = near.iter().any(|turn| turn.is_backchannel);
+    Some(if has_backchannel {
+        Heard::Backchannel
+    } else {
+        Heard::Nothing
+    })
+}
+
+/// The agent's words that began after the onset and were heard: counted, else (flagged) estimated.
+fn words_within(
+    agent: &Spoken,
+    onset: f64,
+    stop_ms: f64,
+    pace: Option<f64>,
+) -> Option<(f64, bool)> {
+    let timed = super::latency::list(agent.turn, "words")
+        .filter_map(|word| super::latency::at(word, "startMs"));
+    let timed: Vec<f64> = timed.collect();
+    if !timed.is_empty() {
+        let heard = timed
+            .iter()
+            .filter(|at| **at > onset && **at <= onset + stop_ms);
+        return Some((heard.count() as f64, false));
+    }
+    let pace = pace?;
+    let spoken = (pace * (onset - agent.start_ms?).max(0.0) / 1000.0).floor();
+    let left = (agent.words.len() as f64 - spoken).max(0.0);
+    Some(((pace * stop_ms / 1000.0).floor().min(left), true))
+}
+
+/// The agent's words a second, over turns that were said to their end.
+fn pace(view: &View) -> Option<f64> {
+    let (mut words, mut ms) = (0.0, 0.0);
+    for (_, agent) in view.agent_turns() {
+        let whole = agent
+            .ms()
+            .filter(|ms| *ms >= PACE_MIN_MS && !says_interrupted(agent));
+        if let Some(length) = whole.filter(|_| !agent.words.is_empty()) {
+            words += agent.words.len() as f64;
+            ms += length;
+        }
+    }
+    (ms > 0.0).then(|| words / ms * 1000.0)
+}
+
+/// Turns of the agent that began while the user spoke, or that the user went on after.
+fn premature(view: &View, agents_inside: &[Vec<usize>]) -> Vec<Premature> {
+    let mut found = Vec::new();
+    let mut cut_in = vec![false; view.turns.len()];
+    for (user, inside) in agents_inside.iter().enumerate() {
+        for agent in inside.iter().filter(|_| view.turns[user].is_real_speech()) {
+            cut_in[*agent] = true;
+            found.push(Premature {
+                agent: *agent,
+                user,
+                cut_in_ms: overlap_ms(&view.turns[*agent], &view.turns[user]),
+                goes_on_after_ms: None,
+            });
+        }
+    }
+    for (place, agent) in view.agent_turns().filter(|(place, _)| !cut_in[*place]) {
+        let was_speaking = view.answered_by(place).is_some_and(Spoken::is_real_speech);
+        let Some(next) = view
+            .turns
+            .get(place + 1)
+            .filter(|next| next.is_real_speech())
+        else {
+            continue;
+        };
+        let after = next
+            .start_ms
+            .zip(agent.start_ms)
+            .map(|(next, start)| next - start);
+        if let Some(ms) = after.filter(|ms| was_speaking && *ms <= GOES_ON_WITHIN_MS) {
+            found.push(Premature {
+                agent: place,
+                user: place + 1,
+                cut_in_ms: None,
+                goes_on_after_ms: Some(ms),
+            });
+        }
+    }
+    found.sort_by_key(|premature| premature.agent);
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::analysis::fixture::{analysis, clean};
+
+/// The third question begins so long before the second answer ends, and lasts so long.
+fn overlapping(before_end: i64, ms: i64, text: &str) -> Value {
+    let mut call = clean(4);
+    let end = call["turns"][3]["endMs"].as_i64().unwrap();
+    let user = &mut call["turns"][4];
+    user["startMs"] = json!(end - before_end);
+    user["endMs"] = json!(end - before_end + ms);
+    user["text"] = json!(text);
+    call
+}
+
+fn counts(call: &Value) -> InterruptionCounts {
+    analysis(call).interruptions
+}
+
+#[test]
+fn times_alone_tell_an_interruption() {
+    let found = counts(&overlapping(1000, 2000, "no wait"));
+    assert_eq!(
+        (found.overlaps, found.interruptions, found.derived),
+        (1, 1, 1)
+    );
+    assert_eq!((found.judged_stops, found.false_interruptions), (1, 0));
+    assert_eq!(found.stop_ms.mean(), Some(1000.0));
+    assert_eq!(
+        (found.recovered, found.real_overlaps, found.missed_barge_ins),
+        (1, 1, 0)
+    );
+    // The user ends a second after the agent did; the next answer comes by its own time.
+    assert_eq!(found.post_interruption_ms.count(), 1);
+    // 9 words in 3.2 s.
+    assert!(found.bleed_through_words.max() >= Some(2.0));
+    assert_eq!(found.bleed_through_estimated, 1);
+    assert_eq!(found.detection_ms.count(), 0);
+}
+
+#[test]
+fn an_agent_that_was_ending_anyway_is_inconclusive() {
+    let ending = counts(&overlapping(499, 2000, "no wait"));
+    assert_eq!(
+        (ending.overlaps, ending.interruptions, ending.inconclusive),
+        (1, 0, 1)
+    );
+    let not_yet = counts(&overlapping(500, 2000, "no wait"));
+    assert_eq!((not_yet.interruptions, not_yet.inconclusive), (1, 0));
+}
+
+#[test]
+fn one_word_or_a_sign_of_listening_is_no_interruption() {
+    for text in ["wait", "mm-hmm yeah"] {
+        let found = counts(&overlapping(1000, 700, text));
+        assert_eq!(
+            (found.overlaps, found.interruptions, found.real_overlaps),
+            (1, 0, 0),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn talking_through_is_missed() {
+    let found = counts(&overlapping(2500, 1500, "no wait please"));
+    assert_eq!(
+        (
+            found.real_overlaps,
+            found.missed_barge_ins,
+            found.interruptions
+        ),
+        (1, 1, 0)
+    );
+    assert_eq!(found.missed_barge_in_rate(), Some(1.0));
+}
+
+#[test]
+fn words_with_times_are_counted_exactly() {
+    let mut call = overlapping(1000, 2000, "no wait");
+    let end = call["turns"][3]["endMs"].as_i64().unwrap();
+    let onset = end - 1000;
+    call["turns"][3]["words"] = [onset - 200, onset, onset + 1, onset + 400, onset + 900]
+        .iter()
+        .map(|at| json!({"word": "x", "startMs": at, "endMs": at + 100}))
+        .collect();
+    call["interruptions"] = json!([{"turn": 3, "atMs": onset, "decidedAtMs": onset + 300,
+        "audioStoppedMs": onset + 800}]);
+    let found = counts(&call);
+    assert_eq!((found.interruptions, found.derived), (1, 0));
+    assert_eq!(found.bleed_through_words.total(), 2.0);
+    assert_eq!(found.bleed_through_estimated, 0);
+    assert_eq!(found.detection_ms.mean(), Some(300.0));
+    assert_eq!(found.stop_ms.mean(), Some(800.0));
+    assert_eq!(found.stop_after_decision_ms.mean(), Some(500.0));
+}
+
+#[test]
+fn what_a_program_stopped_the_user_did_not() {
+    let mut call = overlapping(1000, 2000, "no wait");
+    call["interruptions"] = json!([{"turn": 3, "source": "programmatic"}]);
+    let found = counts(&call);
+    assert_eq!((found.overlaps, found.interruptions), (1, 0));
+    // A call that ends cuts off the last turn.
+    let mut call = clean(3);
+    call["turns"][5]["interrupted"] = json!(true);
+    assert_eq!(counts(&call).interruptions, 0);
+}
+
+#[test]
+fn a_report_without_times_is_an_interruption() {
+    let mut call = clean(2);
+    call["interruptions"] =
+        json!([{"stopMs": 420, "detectionMs": 200, "bleedThroughWords": 1, "isFalse": true}]);
+    let found = counts(&call);
+    assert_eq!(
+        (
+            found.interruptions,
+            found.judged_stops,
+            found.false_interruptions
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(found.stop_ms.mean(), Some(420.0));
+    assert_eq!(found.false_interruption_rate(), Some(1.0));
+}

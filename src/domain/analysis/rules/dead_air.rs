@@ -1,0 +1,132 @@
+//! A silence that nobody ended for too long.
+
+use super::super::issue::{Issue, IssueType, Severity, Stage};
+use super::super::silence::{Silence, allowed_ms};
+use super::super::view::View;
+use super::tell::time;
+use crate::domain::turn::Speaker;
+
+pub fn find(view: &View) -> Vec<Issue> {
+    view.silences
+        .iter()
+        .map(|silence| tell(view, silence))
+        .collect()
+}
+
+fn tell(view: &View, silence: &Silence) -> Issue {
+    let (ms, allowed) = (silence.ms(), allowed_ms(silence, view.targets));
+    let after = match silence.after {
+        Some(Speaker::User) => "after the user had spoken",
+        Some(Speaker::Agent) => "after the agent had spoken",
+        None => "before the first word",
+    };
+    let cause = waited_for(view, silence);
+    let stage = cause.map(|(stage, _)| stage);
+    let because = match cause {
+        Some((Stage::Unexplained, _)) | None => String::new(),
+        Some((stage, ms)) => format!("; {} took {} of it", stage.title(), time(ms)),
+    };
+    let description = format!(
+        "Nobody spoke for {} {after} (limit: {}){because}.",
+        time(ms),
+        time(allowed)
+    );
+    let is_critical = ms > f64::from(view.targets.thresholds.dead_air_critical_ms);
+    let severity = if is_critical {
+        Severity::Critical
+    } else {
+        Severity::Major
+    };
+    let advice = match (stage, silence.after) {
+        (Some(stage), _) => super::high_latency::advice(stage),
+        (None, Some(Speaker::Agent)) => {
+            "Ask again, or say what the caller can do, after a few seconds without an answer."
+        }
+        (None, _) => {
+            "Say a filler or a lead-in where an answer takes longer, and an apology where none comes."
+        }
+    };
+    let mut issue = Issue::new(IssueType::DeadAir, severity, description)
+        .in_stage(stage)
+        .at(Some(silence.from_ms))
+        .costs(Some(ms - allowed))
+        .measures("silenceMs", Some(ms))
+        .measures("limitMs", Some(allowed))
+        .advise(advice);
+    if let Some((stage, ms)) = cause {
+        let latency = silence.turn_after.and_then(|turn| view.latency_of(turn));
+        issue = issue.measures("stageMs", Some(ms)).by(latency
+            .map(|latency| latency.named(stage))
+            .unwrap_or_default());
+    }
+    issue.turn = silence.turn_after.or(silence.turn_before);
+    issue
+}
+
+/// What the answer that ended a silence had waited for most, and for how long.
+pub fn waited_for(view: &View, silence: &Silence) -> Option<(Stage, f64)> {
+    let latency = view.latency_of(silence.turn_after?)?;
+    let is_known = !latency.segments.is_empty();
+    latency
+        .dominant()
+        .filter(|_| is_known && silence.after == Some(Speaker::User))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::fixture::{clean, delay, found, issue};
+    use super::*;
+
+    const KIND: IssueType = IssueType::DeadAir;
+
+    #[test]
+    fn after_the_user_three_seconds_are_the_limit() {
+        let mut call = clean(3);
+        delay(&mut call, 3, 2100);
+        assert!(found(&call, KIND).is_empty());
+        delay(&mut call, 3, 1000);
+        call["turns"][3]["latencyMs"] = json!(4000);
+        call["turns"][3]["llmMs"] = json!(3200);
+        let issue = issue(&call, KIND);
+        assert_eq!(
+            issue.description,
+            "Nobody spoke for 4s after the user had spoken (limit: 3s); LLM took 3.2s of it."
+        );
+        assert_eq!((issue.turn, issue.stage), (Some(3), Some(Stage::Llm)));
+        assert_eq!(
+            (issue.severity, issue.impact_ms),
+            (Severity::Major, Some(1000))
+        );
+    }
+
+    #[test]
+    fn after_the_agent_five_and_fifteen_are_critical() {
+        for (pause, expected) in [
+            (5000, None),
+            (5001, Some(Severity::Major)),
+            (15_000, Some(Severity::Major)),
+            (15_001, Some(Severity::Critical)),
+        ] {
+            let mut call = clean(3);
+            delay(&mut call, 2, pause - 700);
+            let found = found(&call, KIND);
+            assert_eq!(
+                found.first().map(|issue| issue.severity),
+                expected,
+                "{pause}"
+            );
+        }
+    }
+
+    #[test]
+    fn sound_without_words_is_no_silence() {
+        let mut call = clean(3);
+        delay(&mut call, 2, 6000);
+        let from = call["turns"][1]["endMs"].as_i64().unwrap() + 3000;
+        assert_eq!(found(&call, KIND).len(), 1);
+        call["speech"] = json!([{"speaker": "user", "startMs": from, "endMs": from + 900}]);
+        assert!(found(&call, KIND).is_empty());
+    }
+}

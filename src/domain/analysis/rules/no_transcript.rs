@@ -1,0 +1,177 @@
+//! Speech of the user that nobody wrote down.
+
+use super::super::issue::{Issue, IssueType, Severity, Stage};
+use super::super::view::View;
+use super::tell::{count, time};
+
+/// Shorter sounds need not be speech.
+const SPEECH_MIN_MS: f64 = 700.0;
+const TIMES_MIN: usize = 2;
+/// So much speech in a row without a word: recognition is dead.
+const DEAD_MS: f64 = 10_000.0;
+/// Less likely sounds are not taken for speech.
+const PROBABILITY_MIN: f64 = 0.5;
+/// By so much a transcript's times may lie beside the sound's.
+const LEAD_MS: f64 = 500.0;
+const LAG_MS: f64 = 1500.0;
+/// A pause so long ends a stretch of speech.
+const PAUSE_MS: f64 = 300.0;
+
+pub fn find(view: &View) -> Vec<Issue> {
+    of_session(view).into_iter().collect()
+}
+
+fn of_session(view: &View) -> Option<Issue> {
+    let written = written(view);
+    let lost = |(from, to): &(f64, f64)| !is_written(&written, *from, *to);
+    let mut silent: Vec<(f64, f64)> = Vec::new();
+    let (mut in_a_row_ms, mut worst_ms) = (0.0f64, 0.0f64);
+    for (from, to) in heard(view) {
+        if !lost(&(from, to)) {
+            in_a_row_ms = 0.0;
+            continue;
+        }
+        in_a_row_ms += to - from;
+        worst_ms = worst_ms.max(in_a_row_ms);
+        if to - from >= SPEECH_MIN_MS {
+            silent.push((from, to));
+        }
+    }
+    if silent.len() < TIMES_MIN && worst_ms <= DEAD_MS {
+        return None;
+    }
+    let since = silent.first()?.0;
+    let total: f64 = silent.iter().map(|(from, to)| to - from).sum();
+    let description = format!(
+        "The user spoke {} ({} in all) without a transcript, first at {}.",
+        count(silent.len(), "time"),
+        time(total),
+        time(since)
+    );
+    let session = view.input.session;
+    Some(
+        Issue::new(IssueType::NoTranscript, Severity::Critical, description)
+            .in_stage(Some(Stage::Stt))
+            .by((session.providers.stt.as_deref(), None))
+            .at(Some(since))
+            .shows("times", silent.len())
+            .measures("speechMs", Some(total))
+            .measures("longestInARowMs", Some(worst_ms))
+            .measures("sinceMs", Some(since))
+            .advise("Look at the recogniser's connection and audio format (sample rate, encoding, channel), and reconnect where it stays silent during speech."),
+    )
+}
+
+/// Stretches of the user's speech by voice activity; where there is none, turns without a text among
+/// others with one.
+fn heard(view: &View) -> Vec<(f64, f64)> {
+    let likely = |p: Option<f64>| p.is_none_or(|p| p >= PROBABILITY_MIN);
+    let mut sounds: Vec<(f64, f64)> = view
+        .user_speech
+        .iter()
+        .filter(|speech| likely(speech.probability))
+        .map(|speech| (speech.start_ms, speech.end_ms))
+        .collect();
+    if view.turns.iter().any(|turn| turn.turn.text.is_some()) {
+        let silent = |turn: &&super::super::view::Spoken| {
+            turn.turn.text.as_deref().is_none_or(str::is_empty)
+        };
+        let turns = view.user_turns().map(|(_, turn)| turn).filter(silent);
+        sounds.extend(turns.filter_map(|turn| turn.interval()));
+    }
+    sounds.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let mut stretches: Vec<(f64, f64)> = Vec::new();
+    for (from, to) in sounds {
+        match stretches.last_mut() {
+            Some(last) if from - last.1 <= PAUSE_MS => last.1 = last.1.max(to),
+            _ => stretches.push((from, to)),
+        }
+    }
+    stretches
+}
+
+/// When the user's words were, by start.
+fn written(view: &View) -> Vec<(f64, f64)> {
+    let texts = view.user_turns().filter(|(_, turn)| {
+        turn.turn
+            .text
+            .as_deref()
+            .is_some_and(|t| !t.trim().is_empty())
+    });
+    let reported = view.input.interruptions.iter().filter_map(|item| {
+        item.extra
+            .get("text")?
+            .as_str()
+            .filter(|text| !text.is_empty())?;
+        let at = f64::from(item.at_ms?);
+        Some((at, at))
+    });
+    let mut all: Vec<(f64, f64)> = texts
+        .filter_map(|(_, turn)| turn.interval())
+        .chain(reported)
+        .collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Each ends at the latest end so far, so that a search by start finds all that may reach it.
+    let mut latest = f64::NEG_INFINITY;
+    for (_, to) in &mut all {
+        latest = latest.max(*to);
+        *to = latest;
+    }
+    all
+}
+
+fn is_written(written: &[(f64, f64)], from: f64, to: f64) -> bool {
+    let until = written.partition_point(|(start, _)| *start <= to + LAG_MS);
+    written[..until]
+        .last()
+        .is_some_and(|(_, end)| *end >= from - LEAD_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::fixture::{clean, found, issue};
+    use super::*;
+
+    const KIND: IssueType = IssueType::NoTranscript;
+
+    #[test]
+    fn speech_without_words_twice() {
+        let mut call = clean(2);
+        let speech =
+            |from: i64, ms: i64| json!({"speaker": "user", "startMs": from, "endMs": from + ms});
+        call["speech"] = json!([speech(0, 2600), speech(20_000, 700), speech(24_000, 900)]);
+        let issue = issue(&call, KIND);
+        assert_eq!(
+            issue.description,
+            "The user spoke 2 times (1.6s in all) without a transcript, first at 20s."
+        );
+        call["speech"] = json!([speech(0, 2600), speech(20_000, 699), speech(24_000, 900)]);
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn ten_seconds_in_a_row_are_enough() {
+        for (ms, is_dead) in [(10_000, false), (10_001, true)] {
+            let mut call = clean(2);
+            call["speech"] = json!([{"speaker": "user", "startMs": 20_000, "endMs": 20_000 + ms}]);
+            assert_eq!(!found(&call, KIND).is_empty(), is_dead);
+        }
+    }
+
+    #[test]
+    fn without_any_text_nothing_is_said() {
+        let mut call = clean(3);
+        for turn in call["turns"].as_array_mut().unwrap() {
+            turn["text"] = json!(null);
+        }
+        assert!(found(&call, KIND).is_empty());
+        let mut call = clean(3);
+        call["turns"][0]["text"] = json!("");
+        call["turns"][2]["text"] = json!("[noise]");
+        assert!(found(&call, KIND).is_empty());
+        call["turns"][2]["text"] = json!(null);
+        assert_eq!(found(&call, KIND).len(), 1);
+    }
+}

@@ -1,0 +1,121 @@
+//! The same tool asked the same again and again.
+
+use std::collections::BTreeMap;
+
+use super::super::issue::{Issue, IssueType, Severity, Stage};
+use super::super::view::View;
+use super::tell::{count, excerpt};
+
+const TIMES_MIN: usize = 3;
+const TIMES_AFTER_ERROR_MIN: usize = 2;
+
+#[derive(Default)]
+struct Calls {
+    count: usize,
+    failed: usize,
+    /// Asked again after it failed.
+    again: usize,
+    last_turn: Option<i32>,
+    at_ms: Option<f64>,
+    ms: f64,
+}
+
+pub fn find(view: &View) -> Vec<Issue> {
+    let mut all: BTreeMap<(&str, String), Calls> = BTreeMap::new();
+    for (tool, turn) in view.tools() {
+        let (Some(name), Some(arguments)) = (tool.name.as_deref(), &tool.arguments) else {
+            continue;
+        };
+        // Members of an object are in order, so that equal arguments are equal texts.
+        let calls = all.entry((name, arguments.to_string())).or_default();
+        calls.again += usize::from(calls.failed > 0);
+        calls.count += 1;
+        calls.failed += usize::from(tool.failed());
+        calls.last_turn = turn.or(tool.turn).or(calls.last_turn);
+        calls.at_ms = tool.start_ms.map(f64::from).or(calls.at_ms);
+        if let Some((from, to)) = tool.interval().filter(|_| calls.count > 1) {
+            calls.ms += f64::from(to) - f64::from(from);
+        }
+    }
+    all.into_iter()
+        .filter_map(|((name, arguments), calls)| tell(name, &arguments, &calls))
+        .collect()
+}
+
+fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
+    let after_error = calls.again > 0 && calls.count >= TIMES_AFTER_ERROR_MIN;
+    if calls.count < TIMES_MIN && !after_error {
+        return None;
+    }
+    let failing = if calls.failed > 0 {
+        format!(", {} with an error", count(calls.failed, "time"))
+    } else {
+        String::new()
+    };
+    let description = format!(
+        "The tool `{name}` was called {} with equal arguments{failing}.",
+        count(calls.count, "time")
+    );
+    let advice = if calls.failed > 0 {
+        "Explain the error to the model in the tool's result, so that it changes its arguments or gives up."
+    } else {
+        "See that the tool's result reaches the model and says all that it needs; stop after a number of equal calls."
+    };
+    let mut issue = Issue::new(IssueType::ToolLoop, Severity::Major, description)
+        .in_stage(Some(Stage::Tool))
+        .at(calls.at_ms)
+        .costs(Some(calls.ms).filter(|ms| *ms > 0.0))
+        .shows("tool", name)
+        .shows("calls", calls.count)
+        .shows("errors", calls.failed)
+        .advise(advice)
+        .quotes(
+            format!("The arguments: {}.", excerpt(arguments)),
+            "arguments",
+            excerpt(arguments),
+        );
+    issue.turn = calls.last_turn;
+    Some(issue)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::super::fixture::{clean, found};
+    use super::*;
+
+    fn calls(tools: Value) -> Vec<Issue> {
+        let mut call = clean(4);
+        call["toolCalls"] = tools;
+        found(&call, IssueType::ToolLoop)
+    }
+
+    #[test]
+    fn three_equal_calls_are_a_loop() {
+        let one =
+            |turn: i32| json!({"turn": turn, "name": "find", "arguments": {"b": 1, "a": "x"}});
+        let turned = json!({"turn": 5, "name": "find", "arguments": {"a": "x", "b": 1}});
+        let found = calls(json!([one(1), one(3), turned]));
+        assert_eq!(
+            found[0].description,
+            "The tool `find` was called 3 times with equal arguments."
+        );
+        assert_eq!(found[0].turn, Some(5));
+        assert!(found[0].quoted.as_deref().unwrap().contains("\"x\""));
+        assert!(calls(json!([one(1), one(3)])).is_empty());
+        let other = json!({"turn": 5, "name": "find", "arguments": {"a": "y", "b": 1}});
+        assert!(calls(json!([one(1), one(3), other])).is_empty());
+    }
+
+    #[test]
+    fn once_more_after_an_error_is_a_loop() {
+        let failed = json!({"turn": 1, "name": "find", "arguments": {}, "error": "no"});
+        let again = json!({"turn": 3, "name": "find", "arguments": {}});
+        assert_eq!(calls(json!([failed, again])).len(), 1);
+        assert!(calls(json!([failed])).is_empty());
+        // The last of two failed: nobody asked again.
+        let later = json!({"turn": 5, "name": "find", "arguments": {}, "error": "no"});
+        assert!(calls(json!([again, later])).is_empty());
+    }
+}

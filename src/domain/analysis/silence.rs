@@ -1,0 +1,148 @@
+//! Silences that are too long.
+
+use super::targets::Targets;
+use super::view::{Spoken, View};
+use crate::domain::turn::Speaker;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silence {
+    pub from_ms: f64,
+    pub to_ms: f64,
+    /// Who spoke last; nobody before the first word.
+    pub after: Option<Speaker>,
+    /// Index of the turn before it, and of the one that ended it.
+    pub turn_before: Option<i32>,
+    pub turn_after: Option<i32>,
+}
+
+impl Silence {
+    pub fn ms(&self) -> f64 {
+        self.to_ms - self.from_ms
+    }
+}
+
+/// Somebody's sound.
+struct Sound {
+    from_ms: f64,
+    to_ms: f64,
+    speaker: Speaker,
+    turn: Option<i32>,
+}
+
+/// How long a silence may be.
+pub fn allowed_ms(silence: &Silence, targets: &Targets) -> f64 {
+    f64::from(match silence.after {
+        Some(Speaker::User) => targets.thresholds.dead_air_after_user_ms,
+        _ => targets.thresholds.dead_air_ms,
+    })
+}
+
+pub fn too_long(pauses: &[Silence], targets: &Targets) -> Vec<Silence> {
+    let is_too_long = |silence: &&Silence| silence.ms() > allowed_ms(silence, targets);
+    pauses.iter().filter(is_too_long).cloned().collect()
+}
+
+/// Every time that nobody spoke, from the connection on. After the agent's last word it is the caller's
+/// to speak or to hang up: what follows is no pause.
+pub fn pauses(view: &View) -> Vec<Silence> {
+    let sounds = sounds(view);
+    let mut silences: Vec<Silence> = Vec::new();
+    let connected = [
+        view.input.session.answered_at,
+        crate::domain::fact::time(&view.input.session.extra, "connectedAt"),
+    ];
+    let mut last = connected.into_iter().flatten().max().map(|at| Sound {
+        from_ms: view.offset_ms(at),
+        to_ms: view.offset_ms(at),
+        speaker: Speaker::Agent,
+        turn: None,
+    });
+    let mut has_spoken = false;
+    for sound in sounds {
+        if let Some(last) = &last {
+            silences.push(Silence {
+                from_ms: last.to_ms,
+                to_ms: sound.from_ms,
+                after: has_spoken.then_some(last.speaker),
+                turn_before: last.turn,
+                turn_after: sound.turn,
+            });
+        }
+        has_spoken = true;
+        match &mut last {
+            Some(last) if last.to_ms > sound.to_ms => {}
+            // Voice activity goes on a little longer than the turn that it belongs to.
+            Some(last) if sound.turn.is_none() && last.speaker == sound.speaker => {
+                last.turn = last.turn.filter(|_| sound.from_ms <= last.to_ms);
+                last.to_ms = sound.to_ms;
+            }
+            _ => last = Some(sound),
+        }
+    }
+    if let (Some(last), Some(end_ms)) = (last, view.end_ms)
+        && has_spoken
+        && last.speaker == Speaker::User
+    {
+        silences.push(Silence {
+            from_ms: last.to_ms,
+            to_ms: end_ms,
+            after: Some(last.speaker),
+            turn_before: last.turn,
+            turn_after: None,
+        });
+    }
+    silences.retain(|silence| silence.ms() > 0.0);
+    for silence in &mut silences {
+        silence.turn_after = silence.turn_after.or_else(|| {
+            let until = |turn: &Spoken| turn.start_ms.is_some_and(|start| start < silence.to_ms);
+            let next = view.turns.get(view.turns.partition_point(until))?;
+            Some(next.turn.index)
+        });
+    }
+    silences
+}
+
+fn sounds(view: &View) -> Vec<Sound> {
+    let mut sounds = Vec::with_capacity(view.turns.len() + view.input.speech.len());
+    for turn in view.turns.iter().filter(|turn| !turn.turn.cancelled) {
+        let Some((from_ms, to_ms)) = turn.interval() else {
+            continue;
+        };
+        let (speaker, index) = (turn.turn.speaker, Some(turn.turn.index));
+        let mut has_parts = false;
+        for part in super::latency::list(turn.turn, "segments") {
+            let ends = super::latency::at(part, "startMs").zip(super::latency::at(part, "endMs"));
+            if let Some((from_ms, to_ms)) = ends {
+                has_parts = true;
+                sounds.push(Sound {
+                    from_ms,
+                    to_ms,
+                    speaker,
+                    turn: index,
+                });
+            }
+        }
+        // An agent's turn without sound fills no silence.
+        let is_heard = turn.is_user() || to_ms > from_ms;
+        if !has_parts && is_heard {
+            sounds.push(Sound {
+                from_ms,
+                to_ms,
+                speaker,
+                turn: index,
+            });
+        }
+    }
+    sounds.extend(view.input.speech.iter().map(|speech| Sound {
+        from_ms: speech.start_ms,
+        to_ms: speech.end_ms,
+        speaker: speech.speaker,
+        turn: None,
+    }));
+    sounds.sort_by(|a, b| {
+        (a.from_ms.total_cmp(&b.from_ms))
+            .then(a.to_ms.total_cmp(&b.to_ms))
+            .then(a.turn.cmp(&b.turn))
+    });
+    sounds
+}

@@ -1,0 +1,241 @@
+//! The whole analysis: the same for the same, in order, quick, and right about faults put into real
+//! timings.
+
+mod faults;
+mod real;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::fixture::{Call, analysis, clean, delay};
+use super::*;
+
+/// A call with much that is wrong.
+fn troubled() -> Value {
+    let mut call = clean(8);
+    call["turns"][5]["llmMs"] = json!(2000);
+    delay(&mut call, 5, 1700);
+    call["turns"][5]["latencyMs"] = json!(2600);
+    call["turns"][6]["confidence"] = json!(0.4);
+    call["turns"][9]["failed"] = json!(true);
+    call["turns"][11]["finishReason"] = json!("length");
+    call["network"] = json!([{"atMs": 3000, "lossPercent": 9}]);
+    call["toolCalls"] = json!([{"turn": 13, "name": "find", "error": "not there"}]);
+    delay(&mut call, 15, 4000);
+    call["turns"][15]["latencyMs"] = json!(4900);
+    call
+}
+
+#[test]
+fn a_call_with_nothing_wrong_has_no_issues() {
+    let analysis = analysis(&clean(8));
+    assert_eq!(analysis.issues, []);
+    assert_eq!(
+        (analysis.score, analysis.score_passed),
+        (Some(1.0), Some(true))
+    );
+    assert_eq!(
+        analysis.coverage,
+        Coverage {
+            answers: 8,
+            measured: 8,
+            complete: 8
+        }
+    );
+}
+
+#[test]
+fn the_worst_comes_first_and_the_same_is_told_in_any_order() {
+    let mut call = troubled();
+    let once = analysis(&call);
+    assert_eq!(once.issues[0].kind, IssueType::AbandonedAfterSilence);
+    let ranks: Vec<_> = once.issues[1..]
+        .iter()
+        .map(|issue| (issue.severity, std::cmp::Reverse(issue.impact_ms)))
+        .collect();
+    assert!(ranks.is_sorted(), "{ranks:?}");
+    assert!(once.issues.len() >= 8);
+    call["turns"].as_array_mut().unwrap().reverse();
+    call["network"].as_array_mut().unwrap().reverse();
+    let bytes = |analysis: &Analysis| serde_json::to_vec(analysis).unwrap();
+    assert_eq!(bytes(&analysis(&call)), bytes(&once));
+    let back: Analysis = serde_json::from_slice(&bytes(&once)).unwrap();
+    assert_eq!(back, once);
+}
+
+#[test]
+fn nothing_is_quoted_to_who_may_not_read_it() {
+    let issues = analysis(&troubled()).issues;
+    assert!(issues.iter().any(Issue::has_content));
+    for issue in &issues {
+        let shown = format!(
+            "{} {}",
+            issue.description_for(false),
+            Value::from(issue.evidence_for(false))
+        );
+        for words in ["breakfast", "Leeds", "not there", "arrive"] {
+            assert!(!shown.contains(words), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_session_is_analysed_too() {
+    let nothing = analysis(&json!({"session": {"agentId": "desk"}}));
+    assert_eq!(
+        (nothing.issues.len(), nothing.score, nothing.turns.len()),
+        (0, None, 0)
+    );
+}
+
+#[test]
+fn every_type_has_its_name() {
+    for kind in IssueType::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        assert_eq!(IssueType::parse(kind.as_str()), Some(*kind));
+    }
+    assert_eq!(IssueType::ALL.len(), 27);
+    for stage in Stage::ALL {
+        assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+    }
+}
+
+#[test]
+fn defaults_are_within_their_bounds_and_others_are_refused() {
+    assert!(Targets::default().faults().is_empty());
+    let given: Targets = serde_json::from_value(json!({"turn": {"targetMs": 1200}})).unwrap();
+    assert_eq!((given.turn.target_ms, given.turn.critical_ms), (1200, 3000));
+    assert!(serde_json::from_value::<Targets>(json!({"turn": {"target": 1}})).is_err());
+    let wrong: Targets = serde_json::from_value(json!({"turn": {"targetMs": 0, "criticalMs": 9},
+        "interruption": {"falseRate": 1.5}, "backchannels": [""]}))
+    .unwrap();
+    let names: Vec<String> = wrong.faults().into_iter().map(|fault| fault.name).collect();
+    assert_eq!(
+        names,
+        ["turn.targetMs", "interruption.falseRate", "backchannels"]
+    );
+    for bound in Targets::bounds() {
+        assert!(
+            (bound.min..=bound.max).contains(&bound.default),
+            "{}",
+            bound.name
+        );
+    }
+}
+
+#[test]
+fn overlaps_are_counted_as_independently_defined() {
+    // Each turn that starts strictly inside one of the other speaker, once, over the shipped calls.
+    for call in real::native_calls() {
+        let turns: Vec<(bool, i64, i64)> = call["turns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| {
+                (
+                    t["speaker"] == "agent",
+                    t["startMs"].as_i64().unwrap(),
+                    t["endMs"].as_i64().unwrap(),
+                )
+            })
+            .collect();
+        let inside = |agent: bool| {
+            let mine = turns.iter().filter(|t| t.0 == agent);
+            mine.filter(|t| turns.iter().any(|o| o.0 != agent && o.1 < t.1 && t.1 < o.2))
+                .count() as u64
+        };
+        let counts = analysis(&call).interruptions;
+        assert_eq!(
+            (counts.overlaps, counts.overlaps_by_agent),
+            (inside(false), inside(true))
+        );
+    }
+}
+
+/// Faults in sessions made of real timings are found, and nothing else is.
+#[test]
+fn faults_in_real_timings_are_found_and_nothing_else() {
+    let sessions = real::sessions();
+    assert!(sessions.len() >= 25, "{}", sessions.len());
+    let is_clean = |call: &&Value| {
+        let issues = analysis(call).issues;
+        issues
+            .iter()
+            .all(|issue| real::is_true_of(call, issue.kind))
+    };
+    let clean_ones = sessions.iter().filter(is_clean).count();
+    let clean_share = clean_ones as f64 / sessions.len() as f64;
+    let (mut right, mut wrong) = (0usize, 0usize);
+    let mut missed: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut unexpected: BTreeMap<String, usize> = BTreeMap::new();
+    let mut injected = 0;
+    for session in &sessions {
+        for kind in IssueType::ALL {
+            let mut call = session.clone();
+            let Some(fault) = faults::put(*kind, &mut call) else {
+                continue;
+            };
+            injected += 1;
+            let issues = analysis(&call).issues;
+            let is_it = |issue: &Issue| {
+                issue.kind == *kind && (fault.turn.is_none() || issue.turn == fault.turn)
+            };
+            if !issues.iter().any(is_it) {
+                *missed.entry(kind.as_str()).or_default() += 1;
+            }
+            for issue in &issues {
+                let follows = issue.kind == *kind
+                    || fault.follows.contains(&issue.kind)
+                    || real::is_true_of(session, issue.kind);
+                right += usize::from(follows);
+                wrong += usize::from(!follows);
+                if !follows {
+                    let name = format!("{} beside {}", issue.kind.as_str(), kind.as_str());
+                    *unexpected.entry(name).or_default() += 1;
+                }
+            }
+        }
+    }
+    let recall = 1.0 - missed.values().sum::<usize>() as f64 / injected as f64;
+    let precision = right as f64 / (right + wrong) as f64;
+    println!(
+        "{} sessions, {injected} faults: recall {recall:.3}, precision {precision:.3}, clean {clean_share:.3}",
+        sessions.len()
+    );
+    assert!(recall >= 0.95, "recall {recall}: missed {missed:?}");
+    assert!(precision >= 0.95, "precision {precision}: {unexpected:?}");
+    assert!(clean_share >= 0.95, "clean {clean_share}");
+}
+
+/// Prints what a long session costs: `cargo test --lib analysis -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_a_long_session() {
+    let mut call = clean(250);
+    for n in (1..500).step_by(2) {
+        let turn = &mut call["turns"][n];
+        let start = turn["startMs"].as_i64().unwrap();
+        turn["llmCalls"] = json!([{"startMs": start - 500, "firstTokenMs": start - 200, "endMs": start,
+            "provider": "openai", "model": "gpt-4o", "promptTokens": 900 + n}]);
+        turn["words"] = (0..10)
+            .map(|w| json!({"word": "word", "startMs": start + w * 300}))
+            .collect();
+    }
+    call["speech"] = (0..1000)
+        .map(|n| json!({"speaker": "user", "startMs": n * 3700, "endMs": n * 3700 + 900}))
+        .collect();
+    let call = Call::of(&call);
+    let (input, targets) = (call.input(), Targets::default());
+    const RUNS: u32 = 50;
+    let started = std::time::Instant::now();
+    let mut issues = 0;
+    for _ in 0..RUNS {
+        issues += analyse(&input, &targets).issues.len();
+    }
+    println!(
+        "500 turns: {:?} each, {} issues",
+        started.elapsed() / RUNS,
+        issues / RUNS as usize
+    );
+}

@@ -1,0 +1,12 @@
+//! Why a call felt slow: one call analysed when it is read, many beside requests as they change.
+
+pub mod gates;
+mod many;
+mod quality;
+mod root_cause;
+mod work;
+
+pub use many::{causes, what_if};
+pub use quality::{Check, Gate, Metric, Quality, quality};
+pub use root_cause::{RootCause, root_cause};
+pub use work::{drain, round, sweep};

@@ -1,0 +1,110 @@
+//! One call, analysed from its record as it is now.
+
+use chrono::TimeDelta;
+
+use crate::domain::Error;
+use crate::domain::Result;
+use crate::domain::analysis::usual::{self, Usual, UsualKey, UsualValue};
+use crate::domain::analysis::{self, Analysis, Input, Issue};
+use crate::domain::analytics::{Dimensions, Window, hour_of};
+use crate::domain::digest::{self, Digest};
+use crate::domain::ids::SessionId;
+use crate::domain::record::Record;
+use crate::domain::settings::Effective;
+use crate::services::sessions::resolve;
+use crate::store::ContentScope;
+use crate::store::Scope;
+use crate::store::analytics;
+use crate::store::sessions::{self, Heard};
+use crate::store::targets;
+
+/// What is usual is what it was in the days before the call's hour.
+const USUAL_DAYS: TimeDelta = TimeDelta::days(7);
+
+pub struct RootCause {
+    pub session: SessionId,
+    pub targets_version: i64,
+    pub analysis: Analysis,
+    /// The analysis' issues, with what is usual beside what was measured.
+    pub issues: Vec<Issue>,
+}
+
+/// The analysis of the session that a path names. It looks at what was said whoever asks, so that everybody
+/// is told the same issues; the face withholds what they quote.
+pub async fn root_cause(scope: &Scope, reference: &str) -> Result<RootCause> {
+    let id = resolve(scope, reference).await?;
+    let content = ContentScope::for_analysis();
+    let record = sessions::records(scope, Some(&content), &[id]).await?.pop();
+    let record = record.ok_or(Error::NotFound("session"))?;
+    let heard = sessions::heard(scope, &[id]).await?.remove(&id);
+    let agent = record.session.agent_key.clone();
+    let settings = targets::of_agents(scope, agent.as_slice()).await?;
+    let effective = Effective::of(settings.iter(), agent.as_deref());
+    let analysis = analyse(&record, &heard.unwrap_or_default(), &effective);
+    let usual = usual_of(scope, &record, &analysis).await?;
+    Ok(RootCause {
+        session: record.id,
+        targets_version: effective.version,
+        issues: usual::issues_with(&analysis, &usual),
+        analysis,
+    })
+}
+
+pub fn analyse(record: &Record, heard: &Heard, effective: &Effective) -> Analysis {
+    let input = Input {
+        session: &record.session,
+        turns: &record.turns,
+        tool_calls: &record.tool_calls,
+        interruptions: &record.interruptions,
+        errors: &record.errors,
+        speech: &heard.speech,
+        network: &heard.network,
+    };
+    analysis::analyse(&input, &effective.targets)
+}
+
+/// The medians of the agent's own calls of the days before, by provider.
+async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result<Usual> {
+    let wanted = usual::wanted(analysis);
+    let (Some(agent_key), false) = (&record.session.agent_key, analysis.issues.is_empty()) else {
+        return Ok(Usual::default());
+    };
+    let to = hour_of(record.session.started_at);
+    let Some(from) = to.checked_sub_signed(USUAL_DAYS) else {
+        return Ok(Usual::default());
+    };
+    let dimensions = Dimensions {
+        agent_key: Some(agent_key.clone()),
+        ..Dimensions::default()
+    };
+    let sums = analytics::sums(scope, Window { from, to }, &dimensions).await?;
+    let mut usual = Usual::default();
+    for key in wanted {
+        if let Some(value) = median(&sums.digest, record, &key) {
+            usual.add(key, value);
+        }
+    }
+    Ok(usual)
+}
+
+fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue> {
+    let stage = match key.stage {
+        analysis::Stage::Stt => digest::Stage::Stt,
+        analysis::Stage::Endpointing => digest::Stage::Endpointing,
+        analysis::Stage::Llm => digest::Stage::Llm,
+        analysis::Stage::Tts => digest::Stage::Tts,
+        _ => return None,
+    };
+    // What names no provider is counted under the call's own.
+    let provider = match key.provider.as_str() {
+        "" => record.session.providers.of(stage).map(String::as_str),
+        named => Some(named),
+    };
+    let provider = provider.unwrap_or_default();
+    let mut entries = digest.entries().iter();
+    let entry = entries.find(|one| one.stage == stage && one.provider == provider)?;
+    Some(UsualValue {
+        ms: entry.percentile_ms(0.5)?,
+        measurements: entry.count,
+    })
+}

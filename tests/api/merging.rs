@@ -1,0 +1,269 @@
+//! One call that several sources tell of is one session, whichever of them comes first.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Tenant, TestServer};
+
+const SID: &str = "CA0123456789abcdef0123456789abcdef";
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CONVERSATION: &str = "conv-17";
+
+/// A way in, and what is sent there.
+type Delivery = (&'static str, Value);
+
+fn span(
+    id: u64,
+    parent: Option<u64>,
+    name: &str,
+    seconds: (f64, f64),
+    attributes: &[(&str, Value)],
+) -> Value {
+    let nanos = |second: f64| (1_749_636_000_000_000_000 + (second * 1e9) as i64).to_string();
+    let attributes: Vec<Value> = attributes
+        .iter()
+        .map(|(key, value)| {
+            let value = match value {
+                Value::String(text) => json!({"stringValue": text}),
+                Value::Bool(flag) => json!({"boolValue": flag}),
+                Value::Number(number) if number.is_i64() => json!({"intValue": number.to_string()}),
+                number => json!({"doubleValue": number}),
+            };
+            json!({"key": key, "value": value})
+        })
+        .collect();
+    let mut span = json!({
+        "traceId": TRACE, "spanId": format!("{id:016x}"), "name": name, "kind": 1,
+        "startTimeUnixNano": nanos(seconds.0), "endTimeUnixNano": nanos(seconds.1), "attributes": attributes,
+    });
+    if let Some(parent) = parent {
+        span["parentSpanId"] = json!(format!("{parent:016x}"));
+    }
+    span
+}
+
+fn export(scope: &str, spans: Vec<Value>) -> Delivery {
+    let body = json!({"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "harbor-voice"}}]},
+        "scopeSpans": [{"scope": {"name": scope}, "spans": spans}],
+    }]});
+    ("/v1/traces", body)
+}
+
+/// One exchange as Pipecat exports it: services first, which name only their trace; then what names the
+/// conversation; last the whole, which names the call.
+fn services() -> Delivery {
+    export(
+        "pipecat",
+        vec![
+            span(
+                3,
+                Some(2),
+                "stt",
+                (1.0, 2.4),
+                &[
+                    ("transcript", json!("Are you open?")),
+                    ("metrics.ttfb", json!(0.3)),
+                ],
+            ),
+            span(
+                4,
+                Some(2),
+                "llm",
+                (2.5, 3.0),
+                &[
+                    ("output", json!("Yes.")),
+                    ("metrics.ttfb", json!(0.25)),
+                    ("gen_ai.request.model", json!("gpt-4o-mini")),
+                ],
+            ),
+            span(
+                5,
+                Some(2),
+                "tts",
+                (2.8, 3.6),
+                &[("text", json!("Yes.")), ("metrics.ttfb", json!(0.12))],
+            ),
+        ],
+    )
+}
+
+fn turn() -> Delivery {
+    export(
+        "pipecat.turn",
+        vec![span(
+            2,
+            Some(1),
+            "turn",
+            (0.5, 6.0),
+            &[
+                ("conversation.id", json!(CONVERSATION)),
+                ("turn.number", json!(1)),
+                ("turn.was_interrupted", json!(false)),
+                ("turn.user_bot_latency_seconds", json!(0.82)),
+            ],
+        )],
+    )
+}
+
+fn root() -> Delivery {
+    export(
+        "pipecat.turn",
+        vec![span(
+            1,
+            None,
+            "conversation",
+            (0.0, 7.0),
+            &[
+                ("conversation.id", json!(CONVERSATION)),
+                ("telephony.call_sid", json!(SID)),
+                ("agent.name", json!("harbor")),
+            ],
+        )],
+    )
+}
+
+/// What the application itself says, under a name of its own.
+fn native() -> Delivery {
+    let event = json!({"type": "session", "id": "e1", "at": "2025-06-11T10:00:09Z", "sessionId": "mine",
+        "callSid": SID, "campaign": "spring", "status": "completed", "startedAt": "2025-06-11T10:00:00Z"});
+    ("/v1/ingest/events", json!({"events": [event]}))
+}
+
+fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![Vec::new()];
+    }
+    (0..items.len())
+        .flat_map(|first| {
+            let mut rest = items.to_vec();
+            let item = rest.remove(first);
+            orders(&rest).into_iter().map(move |mut order| {
+                order.insert(0, item.clone());
+                order
+            })
+        })
+        .collect()
+}
+
+async fn deliver(ingestor: &Client, (path, body): &Delivery) {
+    ingestor.post(path, body).await.status(200);
+}
+
+/// The session under this name, without the ids that follow from the tenant.
+async fn session(reader: &Client, name: &str) -> (String, Value) {
+    let mut body = reader
+        .get(&format!("/v1/observability/sessions/{name}"))
+        .await
+        .status(200)
+        .json();
+    let id = body["id"].take().as_str().expect("an id").to_owned();
+    (id, body)
+}
+
+async fn told_in(server: &TestServer, number: usize, order: &[Delivery]) -> (Value, usize) {
+    let acme: Tenant<'_> = server.tenant(&format!("acme-{number}")).await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+    for delivery in order {
+        deliver(&ingestor, delivery).await;
+    }
+    let (id, body) = session(&reader, SID).await;
+    for name in [CONVERSATION, TRACE, &id] {
+        assert_eq!(
+            session(&reader, name).await,
+            (id.clone(), body.clone()),
+            "{name}"
+        );
+    }
+    let list = reader
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
+    let count = list["data"].as_array().map_or(0, Vec::len);
+    (body, count)
+}
+
+#[tokio::test]
+async fn whatever_comes_first_one_call_is_one_session() {
+    let server = TestServer::start().await;
+    let mut first: Option<Value> = None;
+    let all = [services(), turn(), root(), native()];
+    for (number, order) in orders(&all).into_iter().enumerate() {
+        let paths: Vec<&Value> = order.iter().map(|(_, body)| body).collect();
+        let (body, count) = told_in(&server, number, &order).await;
+        assert_eq!(count, 1, "{paths:?}");
+        assert_eq!(body["turns"].as_array().map(Vec::len), Some(2), "{body}");
+        assert_eq!(body["turns"][1]["latencyMs"], 820.0, "{body}");
+        assert_eq!(body["agentId"], "harbor", "{body}");
+        let first = first.get_or_insert_with(|| body.clone());
+        assert_eq!(&body, first, "{paths:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_hangs_on_a_session_moves_with_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+    deliver(&ingestor, &services()).await;
+    let (unnamed, _) = session(&reader, TRACE).await;
+    let reviewer = acme
+        .client("sessions:read,transcripts:read,reviews:write")
+        .await;
+    let path = format!("/api/v1/voice-sessions/{unnamed}");
+    let edit = json!({"summary": "Opening hours.", "tags": ["hours"]});
+    reviewer.patch(&path, &edit).await.status(200);
+    let evaluation = json!({"verdict": "pass", "notes": "good"});
+    let evaluations = format!("{path}/evaluations");
+    reviewer.post(&evaluations, &evaluation).await.status(201);
+    deliver(&ingestor, &turn()).await;
+    deliver(&ingestor, &root()).await;
+    deliver(&ingestor, &native()).await;
+    let (named, _) = session(&reader, "mine").await;
+    assert_ne!(named, unnamed);
+    // By the old id as by the new one.
+    for id in [&unnamed, &named] {
+        let one = reader.get(&format!("/api/v1/voice-sessions/{id}")).await;
+        let one = one.status(200).json();
+        assert_eq!(one["summary"], "Opening hours.", "{one}");
+        assert_eq!(one["tags"], json!(["hours"]), "{one}");
+        assert_eq!(one["evaluations"][0]["notes"], "good", "{one}");
+    }
+    let tagged = reader
+        .get("/api/v1/voice-sessions?tag=hours")
+        .await
+        .status(200);
+    assert_eq!(tagged.json()["total"], 1);
+}
+
+#[tokio::test]
+async fn sessions_that_are_named_apart_stay_apart() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
+    let leg = |name: &str| {
+        json!({"type": "session", "id": name, "at": "2025-06-11T10:00:09Z", "sessionId": name, "callSid": SID,
+            "startedAt": "2025-06-11T10:00:00Z"})
+    };
+    let events = json!({"events": [leg("one"), leg("two")]});
+    deliver(&ingestor, &("/v1/ingest/events", events)).await;
+    deliver(&ingestor, &root()).await;
+    let list = reader.get("/v1/observability/sessions").await.status(200);
+    assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_neighbours_names_lead_nowhere() {
+    let server = TestServer::start().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    for delivery in [services(), turn(), root()] {
+        deliver(&acme.ingestor().await, &delivery).await;
+    }
+    let reader = other.transcripts().await;
+    for name in [SID, CONVERSATION, TRACE] {
+        let answer = reader
+            .get(&format!("/v1/observability/sessions/{name}"))
+            .await;
+        answer.problem(404, "not-found");
+    }
+}

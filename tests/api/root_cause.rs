@@ -1,0 +1,474 @@
+//! Why a call felt slow: one call's issues, the lists that go by them, and sums over many calls.
+
+use serde_json::{Value, json};
+use voxray::services::analysis;
+
+use crate::support::{Client, TestServer};
+
+/// A call whose second answer waits long for its voice.
+fn slow(id: &str, agent: &str, started_at: &str, tts_ms: i64) -> Value {
+    let gap = 700 + tts_ms;
+    json!({
+        "session": {"sessionId": id, "startedAt": started_at, "endedAt": started_at, "status": "completed",
+            "agentId": agent, "channel": "inbound", "campaign": "spring",
+            "providers": {"stt": "deepgram", "llm": "openai", "tts": "elevenlabs"}},
+        "turns": [
+            {"index": 0, "speaker": "user", "text": "I want a table", "startMs": 0, "endMs": 1000},
+            {"index": 1, "speaker": "agent", "text": "For how many?", "startMs": 1800, "endMs": 3000,
+                "sttMs": 100, "endpointingMs": 100, "llmMs": 300, "ttsMs": 300},
+            {"index": 2, "speaker": "user", "text": "For two of us", "startMs": 4000, "endMs": 5000},
+            {"index": 3, "speaker": "agent", "text": "That is booked", "startMs": 5000 + gap, "endMs": 7000 + gap,
+                "sttMs": 100, "endpointingMs": 100, "llmMs": 500, "ttsMs": tts_ms}
+        ]
+    })
+}
+
+async fn send(ingestor: &Client, calls: &[Value]) {
+    let body = json!({ "calls": calls });
+    let answer = ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    assert_eq!(answer.json()["accepted"], calls.len());
+}
+
+async fn ids(reader: &Client, path: &str) -> Vec<String> {
+    let list = reader.get(path).await.status(200).json();
+    let items = list["data"].as_array().cloned().unwrap_or_default();
+    items
+        .iter()
+        .map(|item| item["id"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_slow_turn_is_named_with_its_stage() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    send(
+        &acme.ingestor().await,
+        &[slow("one", "desk", "2025-06-11T10:00:00Z", 2300)],
+    )
+    .await;
+    let reader = acme.transcripts().await;
+    let path = "/v1/observability/sessions/one/root-cause";
+    let found = reader.get(path).await.status(200).json();
+    let issues = found["issues"].as_array().unwrap();
+    let issue = issues
+        .iter()
+        .find(|issue| issue["type"] == "high_latency")
+        .expect("an issue");
+    assert_eq!(
+        (&issue["turn"], &issue["stage"], &issue["provider"]),
+        (&json!(3), &json!("tts"), &json!(null))
+    );
+    assert!(
+        issue["description"].as_str().unwrap().contains("2.3s"),
+        "{issue}"
+    );
+    assert!(issue["impactMs"].as_i64().unwrap() > 0, "{issue}");
+    // The parts of a latency add up.
+    for turn in found["turns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|turn| !turn["gapMs"].is_null())
+    {
+        let stages = turn["stages"].as_array().unwrap().iter();
+        let sum: i64 = stages.map(|stage| stage["ms"].as_i64().unwrap()).sum();
+        assert_eq!(
+            sum + turn["unexplainedMs"].as_i64().unwrap(),
+            turn["gapMs"].as_i64().unwrap(),
+            "{turn}"
+        );
+    }
+    assert_eq!(
+        (
+            &found["coverage"]["answers"],
+            &found["coverage"]["measured"]
+        ),
+        (&json!(2), &json!(2))
+    );
+    // The same to the byte, by every id, and whoever asks as often as they like.
+    let again = reader.get(path).await.status(200).text();
+    assert_eq!(again, reader.get(path).await.status(200).text());
+    let id = found["sessionId"].as_str().unwrap();
+    let by_call = reader
+        .get(&format!("/v1/observability/calls/{id}/root-cause"))
+        .await;
+    assert_eq!(by_call.status(200).text(), again);
+    reader
+        .get("/v1/observability/sessions/none/root-cause")
+        .await
+        .problem(404, "not-found");
+    let other = server.tenant("other").await.reader().await;
+    other
+        .get(&format!("/v1/observability/sessions/{id}/root-cause"))
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut calls: Vec<Value> = (0..20)
+        .map(|n| {
+            slow(
+                &format!("good-{n}"),
+                "desk",
+                &format!("2025-06-10T10:{n:02}:00Z"),
+                300,
+            )
+        })
+        .collect();
+    calls.push(slow("slow", "desk", "2025-06-11T11:00:00Z", 2300));
+    send(&acme.ingestor().await, &calls).await;
+    let reader = acme.reader().await;
+    let good = reader
+        .get("/v1/observability/sessions/good-1/root-cause")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(good["issues"], json!([]));
+    let slow = reader
+        .get("/v1/observability/sessions/slow/root-cause")
+        .await
+        .status(200)
+        .json();
+    let evidence = &slow["issues"][0]["evidence"];
+    assert_eq!(evidence["usualMeasurements"], 40, "{slow}");
+    let usual = evidence["usualMs"].as_f64().unwrap();
+    assert!((usual / 300.0 - 1.0).abs() < 0.011, "{usual}");
+}
+
+#[tokio::test]
+async fn what_is_quoted_is_withheld_and_the_issues_are_the_same() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 2300);
+    call["turns"][2]["text"] = json!("hello, are you there?");
+    call["toolCalls"] = json!([{"callId": "t", "turn": 3, "name": "book", "arguments": {"secret": "mauve"},
+        "error": "mauve is sold out", "startMs": 5100, "endMs": 5200}]);
+    send(&acme.ingestor().await, &[call]).await;
+    let path = "/v1/observability/sessions/one/root-cause";
+    let whole = acme.transcripts().await.get(path).await.status(200).json();
+    let less = acme.reader().await.get(path).await.status(200).json();
+    let types = |found: &Value| -> Vec<Value> {
+        let issues = found["issues"].as_array().unwrap();
+        issues
+            .iter()
+            .map(|issue| json!([issue["type"], issue["turn"], issue["impactMs"]]))
+            .collect()
+    };
+    assert_eq!(types(&whole), types(&less));
+    let tool = json!([
+        "tool_error",
+        3,
+        whole["issues"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|i| i["type"] == "tool_error")
+            .unwrap()["impactMs"]
+    ]);
+    assert!(types(&whole).contains(&tool), "{whole}");
+    assert!(
+        !less.to_string().contains("mauve") && !less.to_string().contains("are you there"),
+        "{less}"
+    );
+    assert_eq!(less["contentWithheld"], true);
+    assert_eq!(whole.get("contentWithheld"), None);
+    assert!(whole.to_string().contains("mauve"), "{whole}");
+}
+
+#[tokio::test]
+async fn lists_go_by_what_was_found() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let calls: Vec<Value> = (0..6)
+        .map(|n| {
+            let tts_ms = if n % 2 == 0 { 2300 } else { 300 };
+            slow(
+                &format!("call-{n}"),
+                "desk",
+                &format!("2025-06-11T10:0{n}:00Z"),
+                tts_ms,
+            )
+        })
+        .collect();
+    send(&ingestor, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let with = ids(&reader, "/v1/observability/sessions?hasIssues=true").await;
+    assert_eq!(with.len(), 3);
+    assert_eq!(
+        ids(&reader, "/v1/observability/sessions?issueType=high_latency").await,
+        with
+    );
+    assert_eq!(
+        ids(&reader, "/v1/observability/sessions?hasIssues=false")
+            .await
+            .len(),
+        3
+    );
+    assert_eq!(
+        ids(&reader, "/v1/observability/sessions?issueType=voicemail")
+            .await
+            .len(),
+        0
+    );
+    let page = reader
+        .get("/v1/observability/sessions?issueType=high_latency&limit=2")
+        .await
+        .status(200)
+        .json();
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let rest = ids(
+        &reader,
+        &format!("/v1/observability/sessions?issueType=high_latency&limit=2&cursor={cursor}"),
+    )
+    .await;
+    assert_eq!(rest, with[2..]);
+    let list = reader
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
+    let flags: Vec<bool> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["hasIssues"].as_bool().unwrap())
+        .collect();
+    assert_eq!(flags, [false, true, false, true, false, true]);
+    assert_eq!(
+        ids(
+            &reader,
+            "/api/v1/conversations?has_issues=true&campaign=spring"
+        )
+        .await
+        .len(),
+        3
+    );
+    assert_eq!(
+        ids(
+            &reader,
+            "/api/v1/conversations?issue_type=high_latency&has_issues=false"
+        )
+        .await
+        .len(),
+        0
+    );
+    let voice = reader
+        .get("/api/v1/voice-sessions?issue_type=high_latency")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(voice["total"], 3);
+    let one = with[0].clone();
+    let detail = reader
+        .get(&format!("/api/v1/conversations/{one}"))
+        .await
+        .status(200)
+        .json();
+    assert_eq!(detail["has_issues"], true);
+    reader
+        .get("/v1/observability/sessions?issueType=slow")
+        .await
+        .problem(400, "invalid-request");
+    // A correction takes the issue away.
+    send(
+        &ingestor,
+        &[slow("call-0", "desk", "2025-06-11T10:00:00Z", 310)],
+    )
+    .await;
+    server.analysed().await;
+    assert_eq!(
+        ids(&reader, "/v1/observability/sessions?hasIssues=true")
+            .await
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn other_targets_give_other_issues_and_the_past_is_looked_at_again() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls = [
+        slow("a", "desk", "2025-06-11T10:00:00Z", 700),
+        slow("b", "sales", "2025-06-11T10:01:00Z", 700),
+    ];
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let (reader, admin) = (acme.reader().await, acme.client("admin").await);
+    let path = "/v1/observability/sessions?hasIssues=true";
+    assert_eq!(ids(&reader, path).await.len(), 0);
+    let strict = json!({"targets": {"turn": {"target_ms": 1000}}});
+    admin
+        .put("/api/v1/settings/targets?agent=desk", &strict)
+        .await
+        .status(200);
+    server.analysed().await;
+    assert_eq!(ids(&reader, path).await.len(), 1);
+    let found = reader
+        .get("/v1/observability/sessions/a/root-cause")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&found["targetsVersion"], &found["issues"][0]["type"]),
+        (&json!(1), &json!("high_latency"))
+    );
+    let other = reader
+        .get("/v1/observability/sessions/b/root-cause")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&other["targetsVersion"], &other["issues"]),
+        (&json!(0), &json!([]))
+    );
+    admin
+        .put("/api/v1/settings/targets", &strict)
+        .await
+        .status(200);
+    server.analysed().await;
+    assert_eq!(ids(&reader, path).await.len(), 2);
+}
+
+#[tokio::test]
+async fn two_processes_share_the_work_and_what_was_left_undone_is_taken_up() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let calls: Vec<Value> = (0..300)
+        .map(|n| {
+            slow(
+                &format!("call-{n}"),
+                "desk",
+                &format!("2025-06-11T10:{:02}:{:02}Z", n / 60, n % 60),
+                2300,
+            )
+        })
+        .collect();
+    send(&acme.ingestor().await, &calls).await;
+    let store = &server.app.store;
+    // Taken up by a process that dies: its marks stay.
+    drop(
+        voxray::store::analysis::take(store, server.clock.now())
+            .await
+            .unwrap(),
+    );
+    let (now, other) = (server.clock.now(), store.clone());
+    let (mine, theirs) = tokio::join!(analysis::drain(store, now), analysis::drain(&other, now));
+    mine.unwrap();
+    theirs.unwrap();
+    let reader = acme.reader().await;
+    let causes = reader
+        .get("/api/v1/analytics/root-causes")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&causes["analysed_calls"], &causes["calls_with_issues"]),
+        (&json!(300), &json!(300))
+    );
+}
+
+#[tokio::test]
+async fn causes_are_put_together() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls = [
+        slow("a", "desk", "2025-06-11T10:00:00Z", 2300),
+        slow("b", "desk", "2025-06-11T10:01:00Z", 3300),
+        slow("c", "sales", "2025-06-11T10:02:00Z", 300),
+        slow("d", "sales", "2025-06-09T10:02:00Z", 2300),
+    ];
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let path = "/api/v1/analytics/root-causes";
+    let first = reader.get(path).await.status(200);
+    let day = first.json();
+    assert_eq!(
+        (
+            &day["analysed_calls"],
+            &day["calls_with_issues"],
+            &day["calls_with_issues_rate"]
+        ),
+        (&json!(3), &json!(2), &json!(66.7))
+    );
+    let by_type = &day["by_type"][0];
+    assert_eq!(
+        (&by_type["type"], &by_type["calls"], &by_type["occurrences"]),
+        (&json!("high_latency"), &json!(2), &json!(2))
+    );
+    assert_eq!(day["by_stage"][0]["stage"], "tts");
+    assert_eq!(
+        (
+            &day["by_agent"][0]["agent_key"],
+            &day["by_agent"][0]["calls"]
+        ),
+        (&json!("desk"), &json!(2))
+    );
+    assert!(day["seconds_lost"].as_f64().unwrap() >= 4.0, "{day}");
+    let again = reader.header("if-none-match", &first.header("etag"));
+    again.get(path).await.status(304);
+    let of = async |query: &str| {
+        reader
+            .get(&format!("{path}{query}"))
+            .await
+            .status(200)
+            .json()["calls_with_issues"]
+            .clone()
+    };
+    assert_eq!(of("?period=7d").await, 3);
+    assert_eq!(of("?period=7d&agent_key=sales").await, 1);
+    assert_eq!(of("?campaign=autumn").await, 0);
+    assert_eq!(of("?started_after=2025-06-11T10:01:00Z").await, 1);
+    let other = server.tenant("other").await.reader().await;
+    let none = other.get(path).await.status(200).json();
+    assert_eq!(
+        (&none["analysed_calls"], &none["calls_with_issues_rate"]),
+        (&json!(0), &json!(null))
+    );
+}
+
+#[tokio::test]
+async fn a_quicker_stage_would_have_saved() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls = [
+        slow("a", "desk", "2025-06-11T10:00:00Z", 2300),
+        slow("b", "desk", "2025-06-11T10:01:00Z", 300),
+    ];
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let answer = reader
+        .get("/api/v1/analytics/what-if?stage=tts&ms=300")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        answer,
+        json!({
+            "stage": "tts", "ms": 300, "calls": 2, "truncated": false, "answers": 4, "measured_answers": 4, "improved_answers": 1,
+            "p50_latency_ms": {"now": 800.0, "what_if": 800.0}, "p95_latency_ms": {"now": 3000.0, "what_if": 1000.0},
+            "seconds_saved": 2.0
+        })
+    );
+    let nobody = reader
+        .get("/api/v1/analytics/what-if?agent_key=nobody")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&nobody["calls"], &nobody["p95_latency_ms"]["now"]),
+        (&json!(0), &json!(null))
+    );
+    reader
+        .get("/api/v1/analytics/what-if?stage=x&ms=-1")
+        .await
+        .problem(400, "invalid-request");
+}
