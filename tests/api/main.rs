@@ -28,6 +28,7 @@ mod langfuse;
 mod interruptions;
 mod limits;
 mod live;
+mod livekit;
 mod merging;
 mod operations;
 mod otlp;
