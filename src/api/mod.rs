@@ -13,3 +13,4 @@ pub mod polled;
 pub mod recordings;
 pub mod traces;
 pub mod voice_sessions;
+pub mod webhooks;

@@ -16,6 +16,7 @@ mod recount;
 mod serve;
 mod span;
 mod tenant;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ enum Command {
     Tenant(tenant::Command),
     #[command(subcommand)]
     Key(key::Command),
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     Import(import::Arguments),
     Export(export::Arguments),
     Doctor(doctor::Arguments),
@@ -75,6 +78,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Migrate(arguments)) => migrate::run(arguments).await.map(done),
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
         Some(Command::Key(command)) => key::run(command).await.map(done),
+        Some(Command::Webhook(command)) => Box::pin(webhook::run(command)).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,

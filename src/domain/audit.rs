@@ -25,10 +25,12 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
+    WebhookCreate,
+    WebhookDisable,
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -37,6 +39,8 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
+        Self::WebhookCreate,
+        Self::WebhookDisable,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -49,6 +53,8 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
+            Self::WebhookCreate => "webhook.create",
+            Self::WebhookDisable => "webhook.disable",
         }
     }
 
@@ -61,6 +67,7 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
+            Self::WebhookCreate | Self::WebhookDisable => "webhook",
         }
     }
 }

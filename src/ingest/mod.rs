@@ -3,3 +3,24 @@
 
 pub mod native;
 pub mod recordings;
+pub mod webhooks;
+
+use axum::body::Bytes;
+
+use crate::domain::Error;
+use crate::problem::Problem;
+
+/// Bodies up to this size are taken apart at once: handing them over would cost more.
+const AT_ONCE_BYTES: usize = 128 * 1024;
+
+/// Takes a body apart, a large one beside the threads that answer requests.
+pub async fn beside<T: Send + 'static>(
+    bytes: Bytes,
+    work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes.len() <= AT_ONCE_BYTES {
+        return work(&bytes);
+    }
+    let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
+    done.map_err(|error| Error::Internal(error.to_string()))?
+}

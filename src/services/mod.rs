@@ -4,6 +4,7 @@
 pub mod analytics;
 pub mod audit;
 pub mod export;
+pub mod fetches;
 pub mod ingest;
 pub mod live;
 pub mod recordings;
@@ -11,3 +12,4 @@ pub mod reviews;
 pub mod sessions;
 pub mod silence;
 pub mod traces;
+pub mod webhooks;

@@ -19,6 +19,7 @@ pub mod scope;
 pub mod sessions;
 pub mod tenants;
 pub mod traces;
+pub mod webhooks;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};

@@ -4,7 +4,6 @@ mod body;
 mod call;
 mod event;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,9 +12,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Ingestor;
-use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
+use crate::ingest::beside;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
@@ -76,21 +75,6 @@ pub async fn calls(
     });
     let items = items.await?;
     answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
-}
-
-/// Bodies up to this size are taken apart at once: handing them over would cost more.
-const AT_ONCE_BYTES: usize = 128 * 1024;
-
-/// Takes a body apart, a large one beside the threads that answer requests.
-async fn beside<T: Send + 'static>(
-    bytes: Bytes,
-    work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    if bytes.len() <= AT_ONCE_BYTES {
-        return work(&bytes);
-    }
-    let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
-    done.map_err(|error| Error::Internal(error.to_string()))?
 }
 
 #[derive(Serialize)]
