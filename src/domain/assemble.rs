@@ -752,14 +752,11 @@ mod tests {
                 fields: fields(value),
             });
         if whole {
-            return Submission::Report(
-                Source::Call,
-                Report {
-                    at: Some(at(n)),
-                    hash: n,
-                    events: events.collect(),
-                },
-            );
+            return Submission::Report(Source::Call, Report {
+                at: Some(at(n)),
+                hash: n,
+                events: events.collect(),
+            });
         }
         Submission::Event(Source::Event, events.next().unwrap())
     }

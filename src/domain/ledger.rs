@@ -546,14 +546,11 @@ mod tests {
     }
 
     fn report(minute: u32, events: Vec<Event>) -> Submission {
-        Submission::Report(
-            Source::Call,
-            Report {
-                at: format!("2026-01-01T00:{minute:02}:00Z").parse().ok(),
-                hash: i64::from(minute),
-                events,
-            },
-        )
+        Submission::Report(Source::Call, Report {
+            at: format!("2026-01-01T00:{minute:02}:00Z").parse().ok(),
+            hash: i64::from(minute),
+            events,
+        })
     }
 
     fn turns(indexes: std::ops::Range<i32>) -> Vec<Event> {
@@ -597,15 +594,12 @@ mod tests {
     }
 
     fn session(n: usize, note: &str) -> Submission {
-        Submission::Event(
-            Source::Event,
-            event(
-                Kind::Session,
-                &n.to_string(),
-                "2026-01-01T00:00:00Z",
-                json!({"summary": note}),
-            ),
-        )
+        Submission::Event(Source::Event, event(
+            Kind::Session,
+            &n.to_string(),
+            "2026-01-01T00:00:00Z",
+            json!({"summary": note}),
+        ))
     }
 
     #[test]
@@ -625,15 +619,12 @@ mod tests {
     fn a_full_session_takes_corrections_and_its_end() {
         let now = DateTime::UNIX_EPOCH;
         let error = |id: &str, text: &str| {
-            Submission::Event(
-                Source::Event,
-                event(
-                    Kind::Error,
-                    id,
-                    "2026-01-01T00:00:00Z",
-                    json!({"message": text}),
-                ),
-            )
+            Submission::Event(Source::Event, event(
+                Kind::Error,
+                id,
+                "2026-01-01T00:00:00Z",
+                json!({"message": text}),
+            ))
         };
         let mut first = Ledger::default();
         first.submit(error("a", "long enough"), now);
@@ -676,14 +667,11 @@ mod tests {
             turn.at = DateTime::UNIX_EPOCH;
             let started = json!({"startedAt": time, "status": "active"});
             let session = event(Kind::Session, "session", time, started);
-            Submission::Report(
-                Source::Call,
-                Report {
-                    at: None,
-                    hash,
-                    events: vec![turn, session],
-                },
-            )
+            Submission::Report(Source::Call, Report {
+                at: None,
+                hash,
+                events: vec![turn, session],
+            })
         };
         let at = |text: &str| -> DateTime<Utc> { text.parse().unwrap() };
         let mut ledger = Ledger::default();
@@ -720,10 +708,12 @@ mod tests {
     #[test]
     fn a_repetition_is_one_also_where_the_store_cut_its_time() {
         let sent = |fields| {
-            Submission::Event(
-                Source::Event,
-                event(Kind::Error, "e", "2026-01-01T00:00:00.123456789Z", fields),
-            )
+            Submission::Event(Source::Event, event(
+                Kind::Error,
+                "e",
+                "2026-01-01T00:00:00.123456789Z",
+                fields,
+            ))
         };
         let mut ledger = Ledger::default();
         let now = DateTime::UNIX_EPOCH;

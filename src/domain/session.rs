@@ -258,10 +258,12 @@ impl End {
         let is_taken_back = |f: &&Fact| f.fields.get("status").is_some_and(Value::is_null);
         let since = stated.iter().rposition(is_taken_back).unwrap_or_default();
         let words = || {
-            stated[since..].iter().filter_map(|f| {
-                let status = Status::parse(f.fields.get("status")?.as_str()?)?;
-                Some((status, f.at, f.source))
-            })
+            stated[since..]
+                .iter()
+                .filter_map(|f| {
+                    let status = Status::parse(f.fields.get("status")?.as_str()?)?;
+                    Some((status, f.at, f.source))
+                })
         };
         // max_by_key takes the last of equals, and `stated` is in overruling order.
         let last_final = words()

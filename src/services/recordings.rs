@@ -52,7 +52,7 @@ impl Shown {
 #[derive(Debug)]
 pub enum State {
     Kept(Box<Shown>),
-    Wanted { call: Option<Call>, fetch: Fetch },
+    Wanted(Box<(Option<Call>, Fetch)>),
 }
 
 /// Where a recording may be put, and what is there.
@@ -193,7 +193,7 @@ pub async fn state(scope: &Scope, content: &ContentScope, reference: &str) -> Re
         Err(error @ Error::NotFound(_)) => {
             let ids = ids(scope, call.as_ref(), reference);
             match fetches::wanted(scope, &ids).await? {
-                Some(fetch) => Ok(State::Wanted { call, fetch }),
+                Some(fetch) => Ok(State::Wanted(Box::new((call, fetch)))),
                 None => Err(error),
             }
         }
@@ -205,10 +205,10 @@ pub async fn state(scope: &Scope, content: &ContentScope, reference: &str) -> Re
 pub async fn show(scope: &Scope, content: &ContentScope, reference: &str) -> Result<Shown> {
     match state(scope, content, reference).await? {
         State::Kept(shown) => Ok(*shown),
-        State::Wanted { fetch, .. } if fetch.failure.is_none() => Err(Error::Conflict(
+        State::Wanted(wanted) if wanted.1.failure.is_none() => Err(Error::Conflict(
             "the recording is still being fetched, try again later".to_owned(),
         )),
-        State::Wanted { .. } => Err(Error::NotFound("recording")),
+        State::Wanted(_) => Err(Error::NotFound("recording")),
     }
 }
 

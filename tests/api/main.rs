@@ -33,3 +33,4 @@ mod search;
 mod store_away;
 mod support;
 mod traces;
+mod webhooks;

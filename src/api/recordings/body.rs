@@ -32,7 +32,8 @@ impl From<State> for RecordingBody {
     fn from(state: State) -> Self {
         match state {
             State::Kept(shown) => Self::from(*shown),
-            State::Wanted { call, fetch } => {
+            State::Wanted(wanted) => {
+                let (call, fetch) = *wanted;
                 let known = call.as_ref();
                 let call_id =
                     known.map(|call| call.call_sid.clone().unwrap_or(call.external_id.clone()));
