@@ -357,6 +357,7 @@ async fn credentials_stay_with_the_host_they_are_for() {
     };
     let path = endpoint(&studio.manager, "twilio", json!({ "public_url": BASE })).await;
     let studio = Studio { path, ..studio };
+    studio.end().await;
     studio
         .announce(&format!("http://{first}/Accounts/{ACCOUNT}/RE1"))
         .await;

@@ -88,7 +88,7 @@ async fn states_in_any_order_make_one_call() {
         assert_eq!(call["answered_at"], "2025-06-11T10:00:09Z", "{order:?}");
         assert_eq!(call["ended_at"], "2025-06-11T10:00:58Z", "{order:?}");
         assert_eq!(call["direction"], "outbound", "{order:?}");
-        assert_eq!(call["duration_seconds"], 49, "{order:?}");
+        assert_eq!(call["duration_seconds"], 49.0, "{order:?}");
     }
     assert_eq!(results(&manager, &path).await, vec!["accepted"; 12]);
     // The same again changes nothing.
@@ -113,7 +113,7 @@ async fn a_last_word_alone_is_a_whole_call() {
     let call = shown(&manager, SID).await;
     assert_eq!(
         (&call["status"], &call["duration_seconds"]),
-        (&json!("completed"), &json!(49))
+        (&json!("completed"), &json!(49.0))
     );
     for (status, here) in [
         ("busy", "declined"),

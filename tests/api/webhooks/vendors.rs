@@ -88,7 +88,7 @@ async fn a_report_of_vapi_is_a_whole_call() {
         (&json!(0.21), &json!("A table for two."))
     );
     assert_eq!(
-        (&call["from"], &call["direction"]),
+        (&whole["from"], &call["direction"]),
         (&json!("+15005550006"), &json!("inbound"))
     );
 
@@ -115,7 +115,7 @@ async fn a_report_of_vapi_is_a_whole_call() {
         .get(&format!("/api/v1/conversations/{SID}"))
         .await
         .json();
-    assert_eq!(call["cost_usd"], 7);
+    assert_eq!(call["cost_usd"], 7.0);
     // Of no use, and never a reason to stop sending.
     for kind in [
         "transcript",
