@@ -16,6 +16,7 @@ use crate::api::recordings;
 use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
+use crate::api::webhooks;
 use crate::ingest;
 use crate::ingest::langfuse;
 use crate::ingest::livekit;
@@ -261,6 +262,34 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/v1/admin/livekit-keys/{id}", Admin, |m| {
         on(m, livekit_keys::remove::handle)
     }),
+    // A vendor's signature is what guards these.
+    route(Post, "/v1/ingest/twilio/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::twilio)
+    }),
+    route(Post, "/v1/ingest/vapi/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::vapi)
+    }),
+    route(Post, "/v1/ingest/retell/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::retell)
+    }),
+    route(Post, "/v1/ingest/elevenlabs/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::elevenlabs)
+    }),
+    route(Get, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::list::handle)
+    }),
+    route(Post, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::create::handle)
+    }),
+    route(Delete, "/v1/admin/webhooks/{endpointId}", Admin, |m| {
+        on(m, webhooks::remove::handle)
+    }),
+    route(
+        Get,
+        "/v1/admin/webhooks/{endpointId}/deliveries",
+        Admin,
+        |m| on(m, webhooks::deliveries::handle),
+    ),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
     route(Get, "/openapi.yaml", Public, |m| {

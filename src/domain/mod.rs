@@ -35,5 +35,6 @@ pub mod tally;
 pub mod trace;
 pub mod turn;
 pub mod vocabulary;
+pub mod webhook;
 
 pub use error::{Error, Fault, Place, Result};

@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod targets;
 pub mod tenants;
 pub mod traces;
+pub mod webhooks;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};
