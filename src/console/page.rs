@@ -71,16 +71,9 @@ pub fn ok(page: &impl Template) -> Result<Response, Error> {
     respond(StatusCode::OK, page)
 }
 
-/// Parameters as forms send them: fields that were left empty say nothing.
+/// Parameters as forms send them.
 pub fn params(query: Query) -> Params {
-    let params = query.params();
-    let pairs = params.pairs().iter();
-    Params::new(
-        pairs
-            .filter(|(_, text)| !text.is_empty())
-            .cloned()
-            .collect(),
-    )
+    query.params().of_form()
 }
 
 /// A path with parameters; without a `?` where there are none.

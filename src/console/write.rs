@@ -78,8 +78,9 @@ pub async fn edit(
             .any(|field| field == name)
     };
     if has("summary") {
-        let summary = form.text("summary").map_or(Value::Null, Value::from);
-        body.insert("summary".to_owned(), summary);
+        // Null would bring back what sources say.
+        let summary = form.text("summary").unwrap_or_default();
+        body.insert("summary".to_owned(), Value::from(summary));
     }
     if has("tags") {
         body.insert("tags".to_owned(), Value::from(form.list("tags")));

@@ -2,9 +2,11 @@
 
 mod calls;
 mod dashboard;
+mod in_browser;
 mod pages;
 mod review;
 mod session;
+mod webdriver;
 
 use reqwest::Method;
 use serde_json::{Value, json};

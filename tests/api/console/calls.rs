@@ -57,7 +57,7 @@ async fn the_transcript_tells_what_was_not_heard() {
     let to = format!("/v1/recordings/{CALL}?startOffsetMs=2400");
     put.send(Method::PUT, &to, |request| request.body(audio.to_vec()))
         .await
-        .status(201);
+        .status(200);
     let html = visitor.get(&path).await.status(200).text();
     for present in [
         "<audio",

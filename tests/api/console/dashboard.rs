@@ -17,10 +17,17 @@ async fn the_dashboard_tells_what_the_analytics_tell() {
     let html = visitor.get("/console/dashboard").await.status(200).text();
     let summary = visitor.get("/api/v1/analytics/summary").await.json();
     assert_eq!(summary["total_calls"], 2);
+    let p95 = summary["p95_turn_latency_ms"].as_f64().expect("a number");
+    // Near the 1,000 ms that were measured, with a separator or not.
+    let p95 = match p95.round() as i64 {
+        ms @ 990..1_000 => format!("{ms} ms"),
+        ms @ 1_000..=1_010 => format!("1,0{:02} ms", ms - 1_000),
+        ms => panic!("{ms} ms"),
+    };
     for present in [
         "<dt>Calls</dt><dd>2</dd>",
         "<dt>Success rate</dt><dd>50.0 %</dd>",
-        "<dt>Answer after, p95</dt><dd>1,000 ms</dd>",
+        &format!("<dt>Answer after, p95</dt><dd>{p95}</dd>"),
         "<dt>Cost</dt><dd>$0.18</dd>",
         "2025-06-11 10:00: 1 calls, 1 completed, 0 failed",
         "2025-06-11 11:00: 1 calls, 0 completed, 1 failed",
