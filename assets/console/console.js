@@ -17,7 +17,6 @@ document.addEventListener("click", async (event) => {
     say("The browser did not allow copying");
   }
 });
-for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-send]");

@@ -9,7 +9,6 @@ const turns = [...(list?.children ?? [])].map((line) => ({
   end: line.dataset.end === undefined ? Infinity : Number(line.dataset.end) / 1000 - offset,
 }));
 const timed = turns.filter((turn) => turn.start !== null).sort((a, b) => a.start - b.start);
-for (const part of document.querySelectorAll(".live-only:not(#channels)")) part.hidden = false;
 
 /** Plays from a place in the audio, in seconds. */
 function seek(seconds) {
@@ -54,7 +53,7 @@ function mark() {
 const canvas = document.getElementById("wave");
 let lanes = null;
 function draw() {
-  if (!lanes || !canvas.clientWidth) return;
+  if (!lanes?.[0]?.length || !canvas?.clientWidth) return;
   const [width, height, scale] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio || 1];
   canvas.width = width * scale;
   canvas.height = height * scale;
@@ -85,36 +84,20 @@ async function load() {
   try {
     const answer = await fetch(player.dataset.url, { headers: { accept: "application/json" } });
     if (!answer.ok) return;
-    const { waveform, channels } = await answer.json();
-    if (waveform?.[0]?.length) {
-      lanes = waveform;
-      canvas.hidden = false;
-      draw();
-      new ResizeObserver(draw).observe(canvas);
-      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-    }
-    if (channels === 2) offerChannels();
+    lanes = (await answer.json()).waveform;
+    draw();
+    new ResizeObserver(draw).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   } catch { /* Without a waveform the audio can still be heard. */ }
 }
 
 // Hearing one side alone. The graph is made when it is first asked for: browsers want a gesture before it.
 let sides = null;
-function offerChannels() {
-  const place = document.getElementById("channels");
-  place.hidden = false;
-  for (const [n, name] of ["Both", "Channel 1", "Channel 2"].entries()) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = name;
-    button.className = "small";
-    button.setAttribute("aria-pressed", String(n === 0));
-    button.addEventListener("click", () => {
-      hear(n);
-      for (const other of place.children) other.setAttribute("aria-pressed", String(other === button));
-    });
-    place.append(button, " ");
-  }
-}
+const channels = [...document.querySelectorAll("#channels button")];
+channels.forEach((button, n) => button.addEventListener("click", () => {
+  hear(n);
+  for (const other of channels) other.setAttribute("aria-pressed", String(other === button));
+}));
 
 function hear(side) {
   if (!sides) {
@@ -143,11 +126,11 @@ if (audio) {
     const box = canvas.getBoundingClientRect();
     seek(((event.clientX - box.left) / box.width) * (audio.duration || 0));
   };
-  canvas.addEventListener("pointerdown", (event) => {
+  canvas?.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     point(event);
   });
-  canvas.addEventListener("pointermove", (event) => {
+  canvas?.addEventListener("pointermove", (event) => {
     if (canvas.hasPointerCapture(event.pointerId)) point(event);
   });
   document.addEventListener("keydown", (event) => {
@@ -159,7 +142,7 @@ if (audio) {
     else return;
     event.preventDefault();
   });
-  load();
+  if (canvas) load();
 }
 
 // Finding words: painted, not written into the page, so that two thousand turns stay smooth.

@@ -5,6 +5,7 @@ mod dashboard;
 mod in_browser;
 mod pages;
 mod review;
+mod screenshots;
 mod session;
 mod webdriver;
 

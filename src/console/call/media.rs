@@ -34,6 +34,8 @@ pub struct Player {
     /// How far into the call the audio begins.
     pub offset_ms: i64,
     pub about: String,
+    pub has_waveform: bool,
+    pub is_stereo: bool,
 }
 
 /// A turn as it is read.
@@ -110,6 +112,8 @@ impl Player {
         ];
         Self {
             url: format!("/v1/recordings/{}", shown.path_id()),
+            has_waveform: audio.waveform.is_some(),
+            is_stereo: audio.channels == Some(2),
             offset_ms: placement.start_offset_ms.or(began).unwrap_or_default(),
             about: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
         }
