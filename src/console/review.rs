@@ -120,7 +120,12 @@ pub async fn handle(
     filter.reviewed = reviewed.is();
     let content = viewer.content.as_ref();
     let (start, limit) = (choices.start(), Limit::checked(QUEUE));
-    let slice = sessions::page(&viewer.scope, content, &filter, &start, limit).await?;
+    let mut slice = sessions::page(&viewer.scope, content, &filter, &start, limit).await?;
+    let further = slice.items.last().filter(|_| slice.more).map(filter::after);
+    // What goes on cannot be judged yet. Such calls are few.
+    if choices.status.is_none() {
+        slice.items.retain(|item| item.status.is_final());
+    }
     let asked = id.or_else(|| slice.items.first().map(|first| first.id.to_string()));
     let record = match &asked {
         Some(id) => Some(sessions::by_reference(&viewer.scope, content, id).await?),
@@ -137,7 +142,6 @@ pub async fn handle(
         // What was judged has left the queue; those after it have not.
         None => slice.items.iter().find(|item| older(item, record.as_ref())),
     };
-    let further = slice.items.last().filter(|_| slice.more);
     let next = next.map(|next| link.to(next));
     let page = Page {
         frame: Frame::of(&viewer, "review", "Review"),
@@ -154,7 +158,7 @@ pub async fn handle(
         previous: at
             .and_then(|at| slice.items.get(at.checked_sub(1)?))
             .map(|previous| link.to(previous)),
-        next: next.or(further.map(|last| link.after(last))),
+        next: next.or(further.map(|place| link.after(&place))),
         open: match record {
             Some(record) => Some(Open::load(&viewer, record, &link).await?),
             None => None,
@@ -180,8 +184,8 @@ impl Links<'_> {
         self.with(&[("id", &item.id.to_string())], true)
     }
 
-    fn after(&self, last: &Headline) -> String {
-        self.with(&[("before", &filter::after(last))], false)
+    fn after(&self, place: &str) -> String {
+        self.with(&[("before", place)], false)
     }
 
     fn with(&self, others: &[(&'static str, &str)], stays: bool) -> String {

@@ -193,8 +193,8 @@ impl Bar {
             part
         });
         let others = [
-            ("LLM whole answer", turn.llm_total_ms),
-            ("TTS whole audio", turn.tts_total_ms),
+            ("last generation, whole", turn.llm_total_ms),
+            ("audio, whole", turn.tts_total_ms),
         ];
         Self {
             parts: parts.collect(),

@@ -121,12 +121,16 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
     };
     let providers = &session.providers;
     let cost = session.cost_micro_usd;
+    let unknown = || "not known".to_owned();
     [
         (
             "Cost",
-            cost.map(|micro| format::dollars(micro as f64 / 1e6)),
+            Some(cost.map_or_else(unknown, |micro| format::dollars(micro as f64 / 1e6))),
         ),
-        ("Duration", session.duration_ms().map(seconds)),
+        (
+            "Duration",
+            Some(session.duration_ms().map_or_else(unknown, seconds)),
+        ),
         (
             "Mean answer after",
             record.avg_turn_latency_ms().map(format::ms),

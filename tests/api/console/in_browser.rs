@@ -220,7 +220,7 @@ async fn calls_are_reviewed_by_keyboard_while_the_audio_plays() {
     let acme = server.tenant("acme").await;
     ingest(&acme, &full()).await;
     record(&acme, CALL).await;
-    ingest(&acme, &json!({"session": {"sessionId": "older", "agentId": "older", "startedAt": "2025-06-11T09:00:00Z"}})).await;
+    ingest(&acme, &json!({"session": {"sessionId": "older", "agentId": "older", "startedAt": "2025-06-11T09:00:00Z", "status": "failed"}})).await;
     let key = acme.key(ALL).await;
     browser.sign_in(&key).await;
     browser.go("/console/review").await;

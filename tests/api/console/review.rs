@@ -32,7 +32,7 @@ async fn what_was_judged_leaves_the_queue() {
     assert!(html.contains("Nothing is left to review here"));
     ingest(&acme, &full()).await;
     let newer = "01890a5d-7c3e-7b9a-8c1d-2e3f40516274";
-    let call = json!({"session": {"sessionId": newer, "startedAt": "2025-06-11T11:00:00Z"},
+    let call = json!({"session": {"sessionId": newer, "startedAt": "2025-06-11T11:00:00Z", "status": "failed"},
         "turns": [{"speaker": "agent", "text": "Hello", "startMs": 0, "endMs": 900}]});
     ingest(&acme, &call).await;
     let (html, ids) = queue(&visitor, "").await;
