@@ -347,3 +347,48 @@ async fn every_page_is_accessible_in_any_light_and_on_a_phone() {
     }
     browser.close().await;
 }
+
+#[tokio::test]
+async fn a_transcript_of_two_thousand_turns_stays_smooth() {
+    let server = TestServer::start().await;
+    let Some(browser) = Browser::open(&server.base).await else {
+        return;
+    };
+    let acme = server.tenant("acme").await;
+    let turns: Vec<_> = (0..2_000)
+        .map(|n| {
+            let speaker = if n % 2 == 0 { "user" } else { "agent" };
+            let text = format!("line {n}, and some more words that somebody said in it");
+            json!({"speaker": speaker, "text": text, "startMs": n * 1000, "endMs": n * 1000 + 900})
+        })
+        .collect();
+    let call = json!({"session": {"sessionId": CALL, "startedAt": "2025-06-11T10:00:00Z", "status": "completed"},
+        "turns": turns});
+    ingest(&acme, &call).await;
+    record(&acme, CALL).await;
+    browser.sign_in(&acme.key(ALL).await).await;
+    browser
+        .go(&format!("/console/conversations/{CALL}?tab=media"))
+        .await;
+    let frames = browser
+        .awaited(
+            "let n = 0, last = performance.now(), worst = 0; const step = () => { const now = performance.now(); \
+             worst = Math.max(worst, now - last); last = now; scrollBy(0, 900); \
+             if (++n < 70) requestAnimationFrame(step); else done([worst, performance.getEntriesByType('navigation')[0].duration]); }; \
+             requestAnimationFrame(step);",
+        )
+        .await;
+    println!("2,000 turns: the slowest frame while scrolling and the load took {frames} ms");
+    // Far from what anybody would call smooth, so that a busy machine passes; without leaving out what is not seen it
+    // takes longer.
+    let worst = frames[0].as_f64().expect("a number");
+    assert!(worst < 500.0, "{frames}");
+    browser.type_into("#find", "line 1999").await;
+    browser
+        .until("document.getElementById('found').textContent === '1 of 1'")
+        .await;
+    browser
+        .until("(r => r.top >= 0 && r.bottom <= innerHeight)(document.getElementById('turn-1999').getBoundingClientRect())")
+        .await;
+    browser.close().await;
+}

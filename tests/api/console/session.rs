@@ -199,3 +199,45 @@ async fn a_session_has_the_rights_of_its_key_and_no_others() {
         .await
         .status(200);
 }
+
+#[tokio::test]
+async fn a_trace_is_opened_after_signing_in() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    ingest(&acme, &full()).await;
+    let path = format!("/traces/view/{CALL}-turn-1");
+    let led = browser(&server).get(&path).await.status(303);
+    let next = format!("/console/sign-in?next=%2Ftraces%2Fview%2F{CALL}-turn-1");
+    assert_eq!(led.header("location"), next);
+    let html = browser(&server).get(&next).await.status(200).text();
+    assert!(
+        html.contains(&format!("name=\"next\" value=\"{path}\"")),
+        "{html}"
+    );
+    let visitor = signed_in(&server, &acme, ALL).await;
+    visitor.get(&path).await.status(200);
+}
+
+#[tokio::test]
+async fn streams_end_with_the_session_that_opened_them() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let visitor = signed_in(&server, &acme, ALL).await;
+    let mut stream = visitor.streamed("/api/v1/sse/calls/stream").await;
+    assert_eq!(stream.status(), 200);
+    let first = stream.chunk().await.expect("a message").expect("more");
+    assert!(String::from_utf8_lossy(&first).contains("connected"));
+    submit(&visitor, "/console/sign-out", &[]).await.status(303);
+    let rest = async {
+        let mut text = String::new();
+        while let Some(chunk) = stream.chunk().await.expect("a message") {
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        text
+    };
+    let limit = std::time::Duration::from_secs(5);
+    let rest = tokio::time::timeout(limit, rest)
+        .await
+        .expect("an end within 5 s");
+    assert!(rest.contains("key_ended"), "{rest}");
+}
