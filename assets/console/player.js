@@ -44,9 +44,17 @@ function mark() {
   shown?.line.classList.add("now");
   shown?.line.setAttribute("aria-current", "true");
   if (follow?.checked && !audio.paused) {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    shown?.line.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+    if (shown) accompany(shown.line);
   }
+}
+
+/** Keeps a line in view: gently from one to the next, at once where it is far. */
+function accompany(line) {
+  const box = line.getBoundingClientRect();
+  const is_far = box.bottom < -innerHeight || box.top > 2 * innerHeight;
+  if (is_far) return show(line);
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  line.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
 }
 
 // The waveform: a lane a channel, what was heard in the accent's colour.
@@ -171,11 +179,16 @@ function search() {
   if (CSS.highlights) CSS.highlights.set("found", new Highlight(...hits));
   step(1);
 }
+/** Turns that were never seen have a guessed height: once those on the way are laid out, the place may be another. */
+function show(line, tries = 3) {
+  line.scrollIntoView({ block: "center" });
+  if (tries > 0) requestAnimationFrame(() => show(line, tries - 1));
+}
 function step(by) {
   if (hits.length) {
     at = (at + by + hits.length) % hits.length;
     if (CSS.highlights) CSS.highlights.set("found-here", new Highlight(hits[at]));
-    hits[at].startContainer.parentElement.closest("li").scrollIntoView({ block: "center" });
+    show(hits[at].startContainer.parentElement.closest("li"));
   } else if (CSS.highlights) CSS.highlights.delete("found-here");
   const text = find.value.trim() ? (hits.length ? `${at + 1} of ${hits.length}` : "Not found") : "";
   document.getElementById("found").textContent = text;
