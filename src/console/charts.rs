@@ -60,12 +60,9 @@ mod tests {
         assert_eq!(steps(0.0, 4.0, true), [0.0, 1.0]);
         assert_eq!(steps(3.0, 4.0, true), [0.0, 1.0, 2.0, 3.0]);
         assert_eq!(steps(1_234.0, 4.0, false), [0.0, 500.0, 1_000.0, 1_500.0]);
-        for most in [0.1, 7.0, 99.0, 1e12, f64::NAN] {
+        for most in [0.1, 7.0, 99.0, 1e12] {
             let steps = steps(most, 4.0, false);
-            assert!(
-                steps.len() <= 6 && !(steps[steps.len() - 1] < most),
-                "{most}"
-            );
+            assert!(steps.len() <= 6 && steps[steps.len() - 1] >= most, "{most}");
         }
     }
 }

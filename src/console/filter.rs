@@ -118,11 +118,11 @@ impl Choices {
         page::link(path, &all)
     }
 
-    pub fn from_text(&self) -> String {
+    pub fn since_text(&self) -> String {
         written(self.from).unwrap_or_default()
     }
 
-    pub fn to_text(&self) -> String {
+    pub fn until_text(&self) -> String {
         written(self.to).unwrap_or_default()
     }
 
