@@ -74,7 +74,10 @@ if (document.getElementById("list").hasAttribute("data-first")) {
     if (message.type === "connected" || message.type.startsWith("call.") || message.data?.code === "gap") refresh();
   };
   feed.onerror = () => {
-    show(false, feed.readyState === EventSource.CLOSED ? "Not live" : "Reconnecting");
+    const is_over = feed.readyState === EventSource.CLOSED;
+    show(false, is_over ? "Not live" : "Reconnecting");
+    // If the session is over, the page leads to where another is had.
+    if (is_over) refresh();
   };
   addEventListener("pagehide", () => feed.close());
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

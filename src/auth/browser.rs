@@ -6,6 +6,7 @@
 use axum::http::header::{COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use chrono::TimeDelta;
+use url::Url;
 
 use super::key::{Generated, Presented};
 use super::secret;
@@ -36,24 +37,27 @@ pub fn session(headers: &HeaderMap) -> Option<Presented> {
 }
 
 /// The cookie that signs a browser in.
-pub fn cookie(text: &str, headers: &HeaderMap) -> String {
+pub fn cookie(text: &str, headers: &HeaderMap, public: Option<&Url>) -> String {
     let seconds = LIFETIME.num_seconds();
     format!(
         "{NAME}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{}",
-        secure(headers)
+        secure(headers, public)
     )
 }
 
 /// The cookie that signs it out.
-pub fn no_cookie(headers: &HeaderMap) -> String {
+pub fn no_cookie(headers: &HeaderMap, public: Option<&Url>) -> String {
     format!(
         "{NAME}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{}",
-        secure(headers)
+        secure(headers, public)
     )
 }
 
-/// Whoever ends TLS before this server says so; then the cookie is for TLS alone.
-fn secure(headers: &HeaderMap) -> &'static str {
+/// Whoever ends TLS before this server says so, or the settings do; then the cookie is for TLS alone.
+fn secure(headers: &HeaderMap, public: Option<&Url>) -> &'static str {
+    if public.is_some_and(|url| url.scheme() == "https") {
+        return "; Secure";
+    }
     let told = headers.get(X_FORWARDED_PROTO);
     let told = told.and_then(|value| value.to_str().ok());
     let first = told.and_then(|text| text.split(',').next());
@@ -99,11 +103,15 @@ mod tests {
 
     #[test]
     fn the_cookie_is_secure_where_the_connection_is() {
-        let plain = cookie("x", &HeaderMap::new());
+        let plain = cookie("x", &HeaderMap::new(), None);
         assert!(plain.contains("; HttpOnly; SameSite=Strict") && !plain.contains("Secure"));
         let behind = headers(&[("x-forwarded-proto", "https, http")]);
-        assert!(cookie("x", &behind).ends_with("; Secure"));
-        assert!(no_cookie(&behind).contains("Max-Age=0"));
+        assert!(cookie("x", &behind, None).ends_with("; Secure"));
+        assert!(no_cookie(&behind, None).contains("Max-Age=0"));
+        let public = |text: &str| Url::parse(text).unwrap();
+        let is_secure =
+            |text| cookie("x", &HeaderMap::new(), Some(&public(text))).ends_with("; Secure");
+        assert!(is_secure("https://a.example") && !is_secure("http://a.example"));
     }
 
     #[test]

@@ -64,10 +64,11 @@ pub async fn enter(
     let Some(key) = key::parse(key) else {
         return refuse("This is no API key: one begins with vxr_ and has 55 characters.");
     };
+    let public = app.settings.public_url.as_ref();
     let cookie = match app.keyring.sign_in(&key, now).await? {
         None => return refuse("This API key is unknown, expired or revoked."),
         Some((_, None)) => return refuse("This API key lacks the scope sessions:read."),
-        Some((_, Some(text))) => browser::cookie(&text, &headers),
+        Some((_, Some(text))) => browser::cookie(&text, &headers, public),
     };
     // Who signs in again does not leave the old session behind.
     if let Some(old) = browser::session(&headers) {
@@ -88,7 +89,10 @@ pub async fn leave(
     if let Some(session) = browser::session(&headers) {
         app.keyring.sign_out(&session, now).await?;
     }
-    redirect("/console/sign-in", &browser::no_cookie(&headers))
+    redirect(
+        "/console/sign-in",
+        &browser::no_cookie(&headers, app.settings.public_url.as_ref()),
+    )
 }
 
 impl Page {
