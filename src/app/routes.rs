@@ -17,6 +17,7 @@ use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::api::webhooks;
+use crate::console;
 use crate::ingest;
 use crate::ingest::langfuse;
 use crate::ingest::livekit;
@@ -73,7 +74,7 @@ pub const ROUTES: &[Route] = &[
         |m| on(m, traces::get::handle),
     ),
     route(Get, "/traces/view/{traceId}", Reader, |m| {
-        on(m, traces::view::handle)
+        on(m, console::trace::handle)
     }),
     route(Get, "/v1/observability/calls/{callId}", Reader, |m| {
         on(m, observability::get_call::handle)
@@ -290,6 +291,37 @@ pub const ROUTES: &[Route] = &[
         Admin,
         |m| on(m, webhooks::deliveries::handle),
     ),
+    route(Get, "/console", Reader, |m| on(m, console::list::handle)),
+    route(Get, "/console/conversations/{id}", Reader, |m| {
+        on(m, console::call::handle)
+    }),
+    route(
+        Post,
+        "/console/conversations/{id}/evaluations",
+        Reviewer,
+        |m| on(m, console::write::evaluate),
+    ),
+    route(Post, "/console/conversations/{id}/edit", Reviewer, |m| {
+        on(m, console::write::edit)
+    }),
+    route(Get, "/console/dashboard", Reader, |m| {
+        on(m, console::dashboard::handle)
+    }),
+    route(Get, "/console/review", Reader, |m| {
+        on(m, console::review::handle)
+    }),
+    route(Get, "/console/sign-in", Public, |m| {
+        on(m, console::sign_in::show)
+    }),
+    route(Post, "/console/sign-in", Public, |m| {
+        on(m, console::sign_in::enter)
+    }),
+    route(Post, "/console/sign-out", Reader, |m| {
+        on(m, console::sign_in::leave)
+    }),
+    route(Get, "/console/assets/{file}", Public, |m| {
+        on(m, console::assets::handle)
+    }),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
     route(Get, "/openapi.yaml", Public, |m| {

@@ -117,6 +117,13 @@ pub const SETTINGS: &[Setting] = &[
         "Believe `X-Forwarded-Proto` and `X-Forwarded-Host` where the address of a webhook is signed",
     ),
     server(
+        "public_url",
+        "VOXRAY_PUBLIC_URL",
+        "",
+        "Where browsers reach the server; with `https://` the console's cookie is for TLS alone, also where a proxy does \
+         not say `X-Forwarded-Proto`",
+    ),
+    server(
         "ingest_queue_bytes",
         "VOXRAY_INGEST_QUEUE_BYTES",
         "33554432",

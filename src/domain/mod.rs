@@ -9,6 +9,7 @@ pub mod answer;
 pub mod assemble;
 pub mod attributes;
 pub mod audit;
+pub mod calendar;
 pub mod digest;
 pub mod error;
 pub mod event;

@@ -7,6 +7,7 @@ pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 mod columns;
+pub mod console;
 pub mod embedded;
 mod failure;
 pub mod gates;

@@ -12,6 +12,7 @@ mod bad_input;
 mod bounds;
 mod calls;
 mod cli;
+mod console;
 mod contract;
 mod conversations;
 mod crash;

@@ -1,22 +1,15 @@
-//! `GET /traces/view/{traceId}`: a trace as a page to read. No script, nothing from elsewhere.
-
-use std::sync::LazyLock;
+//! `GET /traces/view/{traceId}`: a trace as a page to read. It works without a script.
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use axum::response::Response;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use super::body::usd;
+use super::format::{delta_ms as ms, dollars, precisely, shortened, span_of_time, written};
+use super::page;
+use super::page::Frame;
 use crate::app::App;
-use crate::auth::Reader;
-use crate::domain::Error;
+use crate::auth::Viewer;
 use crate::domain::attributes::{DEFAULT, ERROR};
 use crate::domain::span::Span;
 use crate::domain::trace::Detail;
@@ -32,42 +25,22 @@ const VALUE_MAX_CHARS: usize = 4_000;
 /// Deeper rows are not moved further to the right.
 const DEPTH_MAX: usize = 8;
 
-const STYLE: &str = include_str!("view.css");
-
-/// Only the page's own style, known by its hash, is allowed.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-});
-
 pub async fn handle(
     State(_): State<App>,
-    reader: Reader,
+    viewer: Viewer,
     Path(trace): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let content = reader.content.as_ref();
-    let detail = traces::anywhere(&reader.scope, content, &trace, ROWS_MAX).await?;
-    let page = Page::of(detail)
-        .render()
-        .map_err(|error| Error::Internal(format!("the page of a trace: {error}")))?;
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY.as_str()),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "private, no-cache"),
-    ];
-    Ok((headers, page).into_response())
+    let content = viewer.content.as_ref();
+    let detail = traces::anywhere(&viewer.scope, content, &trace, ROWS_MAX).await?;
+    Ok(page::ok(&Page::of(&viewer, detail))?)
 }
 
 #[derive(Template)]
-#[template(path = "trace.html")]
+#[template(path = "console/trace.html")]
 struct Page {
-    style: &'static str,
+    frame: Frame,
     name: String,
     id: String,
     session: String,
@@ -111,7 +84,7 @@ struct Row {
 }
 
 impl Page {
-    fn of(detail: Detail) -> Self {
+    fn of(viewer: &Viewer, detail: Detail) -> Self {
         let trace = detail.trace;
         let length_ms = trace.ended_at.map(|end| ms(end - trace.started_at));
         let axis = Axis {
@@ -122,17 +95,15 @@ impl Page {
             .into_iter()
             .map(|(depth, span)| Row::of(depth, span, trace.started_at, &axis))
             .collect();
+        let name = trace.name.unwrap_or_else(|| trace.id.clone());
         Self {
-            style: STYLE,
-            name: trace.name.unwrap_or_else(|| trace.id.clone()),
+            frame: Frame::of(viewer, "conversations", &name),
+            name,
             id: trace.id,
             session: trace.session.to_string(),
-            started_at: trace
-                .started_at
-                .format("%Y-%m-%d %H:%M:%S%.3f UTC")
-                .to_string(),
+            started_at: precisely(trace.started_at),
             duration: length_ms.map(span_of_time),
-            cost: trace.cost_nano_usd.map(|nanos| dollars(usd(nanos))),
+            cost: trace.cost_nano_usd.map(|nanos| dollars(nanos as f64 / 1e9)),
             cost_incomplete: trace.cost_incomplete,
             observations: trace.observations,
             errors: rows.iter().filter(|row| row.is_error).count(),
@@ -176,7 +147,9 @@ impl Row {
             r#type: span.r#type,
             level: Some(span.level).filter(|level| level != DEFAULT),
             model: span.model,
-            message: span.status_message.map(|text| shortened(&text)),
+            message: span
+                .status_message
+                .map(|text| shortened(&text, VALUE_MAX_CHARS)),
         }
     }
 }
@@ -196,53 +169,8 @@ fn details(span: &Span) -> Vec<(&'static str, String)> {
         ("Parent", span.parent.as_deref().and_then(text)),
     ]
     .into_iter()
-    .filter_map(|(label, value)| Some((label, written(&value?))))
+    .filter_map(|(label, value)| Some((label, written(&value?, VALUE_MAX_CHARS))))
     .collect()
-}
-
-fn written(value: &Value) -> String {
-    match value {
-        Value::String(text) => shortened(text),
-        // A map with text keys always serialises.
-        other => shortened(&serde_json::to_string_pretty(other).unwrap_or_default()),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(VALUE_MAX_CHARS) {
-        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()),
-        None => text.to_owned(),
-    }
-}
-
-fn ms(delta: chrono::TimeDelta) -> f64 {
-    // Sources say microseconds; a span of centuries is shown in whole ms.
-    delta
-        .num_microseconds()
-        .map_or(delta.num_milliseconds() as f64, |us| us as f64 / 1e3)
-}
-
-fn dollars(usd: f64) -> String {
-    let text = format!("{usd:.6}");
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    format!("${short}")
-}
-
-/// A length of time with its unit.
-fn span_of_time(ms: f64) -> String {
-    let trimmed = |number: f64, decimals: usize| {
-        let text = format!("{number:.decimals$}");
-        match text.contains('.') {
-            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-            false => text,
-        }
-    };
-    match ms {
-        ms if ms < 10.0 => format!("{} ms", trimmed(ms, 2)),
-        ms if ms < 1_000.0 => format!("{} ms", trimmed(ms, 0)),
-        ms if ms < 120_000.0 => format!("{} s", trimmed(ms / 1e3, 2)),
-        ms => format!("{} min", trimmed(ms / 60e3, 1)),
-    }
 }
 
 /// From times to places along the page.
@@ -301,20 +229,6 @@ impl Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_of_time_have_units() {
-        let shown: Vec<String> = [0.0, 0.25, 9.5, 250.4, 1_250.0, 60_000.0, 150_000.0]
-            .into_iter()
-            .map(span_of_time)
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "0 ms", "0.25 ms", "9.5 ms", "250 ms", "1.25 s", "60 s", "2.5 min"
-            ]
-        );
-    }
 
     #[test]
     fn ticks_are_round_and_few_whatever_the_length() {
