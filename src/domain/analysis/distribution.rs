@@ -83,14 +83,6 @@ impl Distribution {
         })
     }
 
-    /// Each value as often as it was counted.
-    pub fn values(&self) -> impl Iterator<Item = f64> {
-        let times = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        self.counts.iter().flat_map(move |(value, count)| {
-            std::iter::repeat_n(*value as f64 / 1000.0, times(*count))
-        })
-    }
-
     fn count_in(&mut self, thousandths: i64, count: u64) {
         let key = if self.is_rounded {
             digest::rounded_micros(thousandths)
