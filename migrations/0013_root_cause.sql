@@ -75,6 +75,7 @@ create table session_issues (
     stage           text        not null,
     provider        text        not null,
     call_started_at timestamptz not null,
+    agent_key       text,
     -- The worst of them.
     severity        text        not null,
     occurrences     integer     not null,

@@ -2,6 +2,7 @@
 //! I/O, reads no clock. Imports nothing of ours.
 
 pub mod access;
+pub mod alternatives;
 pub mod analysed;
 pub mod analysis;
 pub mod analytics;

@@ -47,13 +47,16 @@ async fn a_conversation_has_all_its_fields() {
         .post("/v1/ingest/calls", &full())
         .await
         .status(200);
+    server.analysed().await;
     let reader = acme.transcripts().await;
     let list = reader.get(PATH).await.status(200).json();
     let item = json!({
         "id": "01890a5d-7c3e-7b9a-8c1d-2e3f40516273", "status": "completed", "type": "outbound", "direction": "outbound",
         "agent_key": "agent_xyz", "campaign": "spring", "workflow": {"id": null, "slug": "booking", "name": "Table booking"},
         "started_at": "2025-06-11T10:00:00Z", "answered_at": "2025-06-11T10:00:04Z", "ended_at": "2025-06-11T10:05:30.500Z",
-        "duration_seconds": 326.5, "cost_usd": 0.184, "turns": 2, "tags": ["vip"], "reviewed": true, "has_recording": false
+        "duration_seconds": 326.5, "cost_usd": 0.184, "turns": 2, "tags": ["vip"], "reviewed": true, "has_recording": false,
+        // The caller is never answered.
+        "has_issues": true
     });
     assert_eq!(
         list,

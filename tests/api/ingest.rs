@@ -293,6 +293,7 @@ async fn everything(client: &Client, session: &str) -> Vec<Value> {
     for path in [
         "/v1/observability/sessions?limit=5".to_owned(),
         format!("/v1/observability/sessions/{session}"),
+        format!("/v1/observability/sessions/{session}/root-cause"),
         "/api/v1/voice-sessions?tag=t1".to_owned(),
         format!("/api/v1/voice-sessions/{session}"),
     ] {
@@ -331,6 +332,7 @@ async fn any_order_split_and_repetition_gives_the_same_answers() {
                     .await
                     .status(200);
             }
+            server.analysed().await;
             told.push(everything(&tenant.transcripts().await, &session).await);
         }
         for order in 1..4 {

@@ -145,7 +145,7 @@ async fn the_gate_goes_by_the_agents_own_targets() {
     let check = &all["gate"]["checks"][3];
     assert_eq!(
         *check,
-        json!({"metric": "falseInterruptionRate", "value": 20.0, "target": 10.0, "pass": false})
+        json!({"metric": "falseInterruptionRate", "value": 20.0, "target": 10.0, "pass": false, "samples": 40})
     );
     let lax = json!({"targets": {"interruption": {"false_rate": 0.3, "min_interruptions": 10}}});
     acme.client("admin")

@@ -64,6 +64,9 @@ async fn a_slow_turn_is_named_with_its_stage() {
         "{issue}"
     );
     assert!(issue["impactMs"].as_i64().unwrap() > 0, "{issue}");
+    // Nothing is known of other providers here, so none is named.
+    let recommendation = issue["recommendation"].as_str().expect("a text");
+    assert!(!recommendation.contains("Consider "), "{recommendation}");
     // The parts of a latency add up.
     for turn in found["turns"]
         .as_array()
@@ -120,6 +123,14 @@ async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
         })
         .collect();
     calls.push(slow("slow", "desk", "2025-06-11T11:00:00Z", 2300));
+    // Another agent's voice comes from somebody quicker.
+    calls.extend((0..20).map(|n| {
+        let started_at = format!("2025-06-10T11:{n:02}:00Z");
+        let mut call = slow(&format!("quick-{n}"), "sales", &started_at, 150);
+        call["session"]["providers"]["tts"] = json!("cartesia");
+        call["turns"][1]["ttsMs"] = json!(150);
+        call
+    }));
     send(&acme.ingestor().await, &calls).await;
     let reader = acme.reader().await;
     let good = reader
@@ -133,6 +144,13 @@ async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
         .await
         .status(200)
         .json();
+    let recommendation = slow["issues"][0]["recommendation"].as_str();
+    let recommendation = recommendation.expect("a recommendation");
+    assert!(
+        recommendation.contains("Consider cartesia: ")
+            && recommendation.contains("40 measurements"),
+        "{recommendation}"
+    );
     let evidence = &slow["issues"][0]["evidence"];
     assert_eq!(evidence["usualMeasurements"], 40, "{slow}");
     let usual = evidence["usualMs"].as_f64().unwrap();

@@ -10,12 +10,13 @@ use crate::api::polled;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
+use crate::domain::analysis::gate::{Metric, TargetCheck};
 use crate::domain::analysis::{Distribution, InterruptionCounts};
 use crate::domain::analytics::{Period, Window};
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analysis;
-use crate::services::analysis::{Check, Gate, Metric, Quality};
+use crate::services::analysis::Quality;
 
 /// Agents that are told one by one.
 const AGENTS_MAX: usize = 100;
@@ -133,6 +134,7 @@ struct CheckBody {
     value: Option<f64>,
     target: f64,
     pass: Option<bool>,
+    samples: u64,
 }
 
 impl Body {
@@ -151,6 +153,7 @@ impl Body {
 impl Numbers {
     fn of(quality: Quality) -> Self {
         let conduct = quality.conduct;
+        let checks = quality.gate.checks.into_iter();
         let counts: InterruptionCounts = conduct.counts;
         Self {
             sessions: counts.sessions,
@@ -178,7 +181,11 @@ impl Numbers {
                 score: conduct.score.map(format::thousandth),
                 sessions: conduct.scored,
             },
-            gate: GateBody::from(quality.gate),
+            gate: GateBody {
+                verdict: quality.gate.verdict.as_str(),
+                min_interruptions: quality.min_interruptions,
+                checks: checks.filter_map(CheckBody::of).collect(),
+            },
         }
     }
 }
@@ -209,30 +216,22 @@ impl Words {
     }
 }
 
-impl From<Gate> for GateBody {
-    fn from(gate: Gate) -> Self {
-        Self {
-            verdict: gate.verdict.as_str(),
-            min_interruptions: gate.min_interruptions,
-            checks: gate.checks.into_iter().map(CheckBody::from).collect(),
-        }
-    }
-}
-
-impl From<Check> for CheckBody {
-    fn from(check: Check) -> Self {
+impl CheckBody {
+    fn of(check: TargetCheck) -> Option<Self> {
         let (metric, shown): (_, fn(f64) -> f64) = match check.metric {
-            Metric::DetectionP95 => ("detectionLatencyMs.p95", tenth),
-            Metric::StopP95 => ("stopLatencyMs.p95", tenth),
-            Metric::BleedThroughP95 => ("bleedThroughWords.p95", tenth),
-            Metric::FalseRate => ("falseInterruptionRate", percent),
+            Metric::DetectionP95Ms => ("detectionLatencyMs.p95", tenth),
+            Metric::StopP95Ms => ("stopLatencyMs.p95", tenth),
+            Metric::BleedThroughP95Words => ("bleedThroughWords.p95", tenth),
+            Metric::FalseInterruptionRate => ("falseInterruptionRate", percent),
+            _ => return None,
         };
-        Self {
+        Some(Self {
             metric,
             value: check.value.map(shown),
             target: shown(check.target),
             pass: check.pass,
-        }
+            samples: check.measurements,
+        })
     }
 }
 

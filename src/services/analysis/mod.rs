@@ -7,6 +7,6 @@ mod root_cause;
 mod work;
 
 pub use many::{causes, what_if};
-pub use quality::{Check, Gate, Metric, Quality, quality};
+pub use quality::{Quality, quality};
 pub use root_cause::{RootCause, root_cause};
 pub use work::{drain, round, sweep};

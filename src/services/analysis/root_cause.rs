@@ -4,8 +4,9 @@ use chrono::TimeDelta;
 
 use crate::domain::Error;
 use crate::domain::Result;
+use crate::domain::alternatives::Alternative;
 use crate::domain::analysis::usual::{self, Usual, UsualKey, UsualValue};
-use crate::domain::analysis::{self, Analysis, Input, Issue};
+use crate::domain::analysis::{self, Analysis, Input, Issue, IssueType};
 use crate::domain::analytics::{Dimensions, Window, hour_of};
 use crate::domain::digest::{self, Digest};
 use crate::domain::ids::SessionId;
@@ -42,12 +43,63 @@ pub async fn root_cause(scope: &Scope, reference: &str) -> Result<RootCause> {
     let effective = Effective::of(settings.iter(), agent.as_deref());
     let analysis = analyse(&record, &heard.unwrap_or_default(), &effective);
     let usual = usual_of(scope, &record, &analysis).await?;
+    let mut issues = usual::issues_with(&analysis, &usual);
+    recommend(scope, &record, &mut issues).await?;
     Ok(RootCause {
         session: record.id,
         targets_version: effective.version,
-        issues: usual::issues_with(&analysis, &usual),
+        issues,
         analysis,
     })
+}
+
+/// Names another provider where the tenant's own calls show that it is quicker.
+async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Result<()> {
+    let is_slow = |issue: &Issue| issue.kind == IssueType::HighLatency && stage_of(issue).is_some();
+    if !issues.iter().any(is_slow) {
+        return Ok(());
+    }
+    let Some(window) = days_before(record) else {
+        return Ok(());
+    };
+    let sums = analytics::sums(scope, window, &Dimensions::default()).await?;
+    for issue in issues.iter_mut().filter(|issue| is_slow(issue)) {
+        let Some(stage) = stage_of(issue) else {
+            continue;
+        };
+        let own = issue
+            .provider
+            .as_ref()
+            .or(record.session.providers.of(stage));
+        let Some(own) = own.cloned() else { continue };
+        if let Some(better) = Alternative::to(&sums.digest, stage, &own) {
+            issue.recommendation = format!("{} {}", issue.recommendation, better.told(&own));
+        }
+    }
+    Ok(())
+}
+
+/// The stage that an issue blames, if somebody provides it.
+fn stage_of(issue: &Issue) -> Option<digest::Stage> {
+    measured_as(issue.stage?).filter(|stage| *stage != digest::Stage::Endpointing)
+}
+
+/// What rollups measure a stage as.
+fn measured_as(stage: analysis::Stage) -> Option<digest::Stage> {
+    match stage {
+        analysis::Stage::Stt => Some(digest::Stage::Stt),
+        analysis::Stage::Endpointing => Some(digest::Stage::Endpointing),
+        analysis::Stage::Llm => Some(digest::Stage::Llm),
+        analysis::Stage::Tts => Some(digest::Stage::Tts),
+        _ => None,
+    }
+}
+
+/// None only where the calendar begins.
+fn days_before(record: &Record) -> Option<Window> {
+    let to = hour_of(record.session.started_at);
+    let from = to.checked_sub_signed(USUAL_DAYS)?;
+    Some(Window { from, to })
 }
 
 pub fn analyse(record: &Record, heard: &Heard, effective: &Effective) -> Analysis {
@@ -69,15 +121,14 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
     let (Some(agent_key), false) = (&record.session.agent_key, analysis.issues.is_empty()) else {
         return Ok(Usual::default());
     };
-    let to = hour_of(record.session.started_at);
-    let Some(from) = to.checked_sub_signed(USUAL_DAYS) else {
+    let Some(window) = days_before(record) else {
         return Ok(Usual::default());
     };
     let dimensions = Dimensions {
         agent_key: Some(agent_key.clone()),
         ..Dimensions::default()
     };
-    let sums = analytics::sums(scope, Window { from, to }, &dimensions).await?;
+    let sums = analytics::sums(scope, window, &dimensions).await?;
     let mut usual = Usual::default();
     for key in wanted {
         if let Some(value) = median(&sums.digest, record, &key) {
@@ -88,13 +139,7 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
 }
 
 fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue> {
-    let stage = match key.stage {
-        analysis::Stage::Stt => digest::Stage::Stt,
-        analysis::Stage::Endpointing => digest::Stage::Endpointing,
-        analysis::Stage::Llm => digest::Stage::Llm,
-        analysis::Stage::Tts => digest::Stage::Tts,
-        _ => return None,
-    };
+    let stage = measured_as(key.stage)?;
     // What names no provider is counted under the call's own.
     let provider = match key.provider.as_str() {
         "" => record.session.providers.of(stage).map(String::as_str),

@@ -50,8 +50,8 @@ async fn write_issues(
     }
     sqlx::query!(
         "insert into session_issues
-              (tenant_id, session_id, type, stage, provider, call_started_at, severity, occurrences, impact_ms, is_first)
-         select $1, i.session_id, i.type, i.stage, i.provider, s.started_at, i.severity, i.occurrences, i.impact_ms, i.is_first
+              (tenant_id, session_id, type, stage, provider, call_started_at, agent_key, severity, occurrences, impact_ms, is_first)
+         select $1, i.session_id, i.type, i.stage, i.provider, s.started_at, s.agent_key, i.severity, i.occurrences, i.impact_ms, i.is_first
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::boolean[])
              as i (session_id, type, stage, provider, severity, occurrences, impact_ms, is_first)
            join sessions s on s.tenant_id = $1 and s.id = i.session_id",

@@ -112,6 +112,8 @@ pub async fn answers(scope: &Scope, window: Window, dimensions: &Dimensions) -> 
                       from sessions s
                      where s.tenant_id = $1
                        and s.id = a.session_id
+                       and s.started_at >= $2
+                       and s.started_at < $3
                        and ($6::text is null or s.workflow_slug = $6 or s.workflow_id = $6)
                        and ($7::text is null or s.channel = $7)
                        and ($8::text is null or s.campaign = $8)))
