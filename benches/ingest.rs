@@ -11,6 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use serde_json::json;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
@@ -57,6 +62,12 @@ async fn main() {
         "turn events, 1 a request, 64 long sessions",
         server.load(length, 1, Shape::LongSessions).await,
     );
+    for size in [1, 10, 100, 1_000] {
+        row(
+            &format!("OTLP spans (protobuf), {size} a request, new sessions"),
+            server.spans(length, size).await,
+        );
+    }
     let (first, last) = server.one_long_call().await;
     println!(
         "one call of 2,000 turns, event by event: first 200 {first:.0}/s, last 200 {last:.0}/s, time last/first {:.2}",
@@ -128,6 +139,35 @@ impl Server {
         events.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
     }
 
+    /// Spans made durable, with what they amount to, per second by all clients together.
+    async fn spans(&self, length: Duration, size: usize) -> f64 {
+        let template = Arc::new(conversation(size));
+        let spans = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        let clients = (0..CLIENTS).map(|_| {
+            let (address, key) = (self.server.address.clone(), self.key.clone());
+            let (template, spans) = (template.clone(), spans.clone());
+            tokio::spawn(async move {
+                let mut connection = TcpStream::connect(&address).await.expect("a connection");
+                while started.elapsed() < length {
+                    let body = of_another_trace(&template);
+                    send(
+                        &mut connection,
+                        &key,
+                        ("/v1/traces", "application/x-protobuf"),
+                        &body,
+                    )
+                    .await;
+                    spans.fetch_add(size as u64, Ordering::Relaxed);
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.await.expect("a client");
+        }
+        spans.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+    }
+
     /// Rates of the first and the last 200 turns of one call.
     async fn one_long_call(&self) -> (f64, f64) {
         let mut connection = TcpStream::connect(&self.server.address)
@@ -158,10 +198,88 @@ fn turns(session: uuid::Uuid, first: usize, count: usize) -> Vec<u8> {
         .into_bytes()
 }
 
-/// One request on a kept connection, with as little work on this side as possible: both share the cores.
+/// The trace id of a template, which each request has another one for.
+const TEMPLATE_TRACE: [u8; 16] = *b"a trace's own id";
+
+/// So many spans of one conversation, as Pipecat has them: an exchange, and in it a transcript, a generation and
+/// an utterance.
+fn conversation(size: usize) -> Vec<u8> {
+    let text = |key: &str, value: &str| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
+    };
+    let span = |n: usize| {
+        let (exchange, part) = (n / 4, n % 4);
+        let (name, word) = [
+            ("turn", "turn.type"),
+            ("stt", "transcript"),
+            ("llm", "output"),
+            ("tts", "text"),
+        ][part];
+        let start =
+            1_768_125_600_000_000_000 + exchange as u64 * 4_000_000_000 + part as u64 * 500_000_000;
+        Span {
+            trace_id: TEMPLATE_TRACE.to_vec(),
+            span_id: (n as u64 + 1).to_be_bytes().to_vec(),
+            parent_span_id: ((exchange * 4) as u64 + 1).to_be_bytes().to_vec(),
+            name: name.to_owned(),
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 400_000_000,
+            attributes: vec![
+                text(word, "I would like a table for two, please"),
+                text("gen_ai.request.model", "gpt-4o-mini"),
+                text("gen_ai.provider.name", "openai"),
+                text("metrics.ttfb", "0.2"),
+            ],
+            ..Span::default()
+        }
+    };
+    let scope = InstrumentationScope {
+        name: "pipecat".to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let spans = ScopeSpans {
+        scope: Some(scope),
+        spans: (0..size).map(span).collect(),
+        ..ScopeSpans::default()
+    };
+    let resource_spans = vec![ResourceSpans {
+        scope_spans: vec![spans],
+        ..ResourceSpans::default()
+    }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+fn of_another_trace(template: &[u8]) -> Vec<u8> {
+    let (mut body, trace) = (template.to_vec(), uuid::Uuid::new_v4());
+    let mut at = 0;
+    while let Some(found) = body[at..]
+        .windows(16)
+        .position(|window| window == TEMPLATE_TRACE)
+    {
+        at += found;
+        body[at..at + 16].copy_from_slice(trace.as_bytes());
+    }
+    body
+}
+
 async fn post(connection: &mut TcpStream, key: &str, body: &[u8]) {
+    send(
+        connection,
+        key,
+        ("/v1/ingest/events", "application/json"),
+        body,
+    )
+    .await;
+}
+
+/// One request on a kept connection, with as little work on this side as possible: both share the cores.
+async fn send(connection: &mut TcpStream, key: &str, (path, kind): (&str, &str), body: &[u8]) {
     let head = format!(
-        "POST /v1/ingest/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     let mut request = head.into_bytes();

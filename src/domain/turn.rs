@@ -219,11 +219,10 @@ impl Turn {
 
     /// From the user's end to the first that is heard of the answer.
     fn gap_ms(&self, user: &Predecessor) -> Option<f64> {
-        let first_audio_ms = self
-            .extra
-            .get("firstAudioMs")
-            .and_then(Value::as_f64)
-            .or(self.start_ms.map(f64::from));
+        let first_audio_ms = self.extra.get("firstAudioMs").and_then(Value::as_f64);
+        // Of an answer that failed nothing was heard, unless it says when.
+        let start_ms = self.start_ms.filter(|_| !self.failed);
+        let first_audio_ms = first_audio_ms.or(start_ms.map(f64::from));
         Some(first_audio_ms? - f64::from(user.end_ms?))
     }
 

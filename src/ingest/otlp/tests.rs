@@ -1,7 +1,5 @@
 //! What is understood of real captures, in any order and split.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
-
 use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;

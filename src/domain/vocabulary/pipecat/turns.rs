@@ -324,12 +324,17 @@ impl Context<'_, '_> {
         let is_last = self
             .after
             .is_none_or(|after| after.exchange() != run.exchange());
+        let spoke = run.of(Part::Tts).next().is_some();
+        (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
+    }
+
+    /// Whether another exchange begins where this one ends: then the user spoke.
+    fn is_followed(&self, exchange: &Gist, at: DateTime<Utc>) -> bool {
         let mut others = self.exchanges.values();
-        let follows = others.any(|other| {
+        others.any(|other| {
             other.span_id != exchange.span_id
                 && ms_between(at, other.started_at).abs() <= FOLLOWS_MS
-        });
-        (is_last && follows && run.of(Part::Tts).next().is_some()).then_some(at)
+        })
     }
 
     /// The exchange's latency is that of its first answer that was heard.
@@ -364,10 +369,12 @@ impl Context<'_, '_> {
         if let Some(at) = interrupted {
             return at;
         }
-        let silence = self.exchange.and_then(|exchange| exchange.ended_at);
-        let silence = silence
-            .map(|at| after(at, -TURN_END_MS))
-            .filter(|at| *at > made);
+        // An exchange that nobody ended is over so long after the last word.
+        let silence = self.exchange.and_then(|exchange| {
+            let at = exchange.ended_at?;
+            (!self.is_followed(exchange, at)).then(|| after(at, -TURN_END_MS))
+        });
+        let silence = silence.filter(|at| *at > made);
         let next = self.after.and_then(|next| next.gists.first());
         let next = next.map(|next| next.started_at).filter(|at| *at > made);
         let spoke = run
