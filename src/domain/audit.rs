@@ -27,6 +27,7 @@ pub enum Action {
     RecordingDelete,
     LivekitKeyAdd,
     LivekitKeyRemove,
+    TargetsUpdate,
 }
 
 impl Action {
