@@ -4,6 +4,7 @@
 pub mod analytics;
 pub mod audit;
 pub mod conversations;
+mod cost;
 pub mod format;
 pub mod gates;
 pub mod live;
@@ -16,3 +17,4 @@ pub mod recordings;
 pub mod settings;
 pub mod traces;
 pub mod voice_sessions;
+pub mod webhooks;

@@ -16,7 +16,9 @@ use crate::api::recordings;
 use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
+use crate::api::webhooks;
 use crate::ingest;
+use crate::ingest::langfuse;
 use crate::ingest::livekit;
 use crate::ingest::native;
 use crate::ingest::otlp;
@@ -154,6 +156,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/audit-log/verify", Admin, |m| {
         on(m, audit::verify::handle)
     }),
+    route(Get, "/api/v1/settings/prices", Admin, |m| {
+        on(m, settings::prices::get)
+    }),
+    route(Put, "/api/v1/settings/prices", Admin, |m| {
+        on(m, settings::prices::put)
+    }),
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)
     }),
@@ -214,6 +222,18 @@ pub const ROUTES: &[Route] = &[
         on(m, native::events)
     }),
     route(Post, "/v1/ingest/calls", Ingestor, |m| on(m, native::calls)),
+    route(Post, "/api/public/ingestion", Ingestor, |m| {
+        on(m, langfuse::events)
+    }),
+    route(Post, "/api/public/scores", Ingestor, |m| {
+        on(m, langfuse::scores)
+    }),
+    route(Get, "/api/public/health", Public, |m| {
+        on(m, langfuse::health)
+    }),
+    route(Get, "/api/public/projects", Ingestor, |m| {
+        on(m, langfuse::projects)
+    }),
     // A LiveKit token is what guards these.
     route(Post, "/observability/traces/otlp/v0", Public, |m| {
         on(m, livekit::traces)
@@ -242,6 +262,34 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/v1/admin/livekit-keys/{id}", Admin, |m| {
         on(m, livekit_keys::remove::handle)
     }),
+    // A vendor's signature is what guards these.
+    route(Post, "/v1/ingest/twilio/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::twilio)
+    }),
+    route(Post, "/v1/ingest/vapi/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::vapi)
+    }),
+    route(Post, "/v1/ingest/retell/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::retell)
+    }),
+    route(Post, "/v1/ingest/elevenlabs/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::elevenlabs)
+    }),
+    route(Get, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::list::handle)
+    }),
+    route(Post, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::create::handle)
+    }),
+    route(Delete, "/v1/admin/webhooks/{endpointId}", Admin, |m| {
+        on(m, webhooks::remove::handle)
+    }),
+    route(
+        Get,
+        "/v1/admin/webhooks/{endpointId}/deliveries",
+        Admin,
+        |m| on(m, webhooks::deliveries::handle),
+    ),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),
     route(Get, "/openapi.yaml", Public, |m| {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     pub concurrency_limit: usize,
     pub cors_origins: Vec<HeaderValue>,
+    /// What a proxy says of the address that was called is believed.
+    pub trust_proxy: bool,
     pub ingest_queue_bytes: usize,
     pub session_timeout: Duration,
     pub ring_timeout: Duration,

@@ -61,6 +61,7 @@ impl Sources {
                 "origins such as `https://dash.example.org`, separated by commas",
                 origins,
             ),
+            trust_proxy: r.parsed("trust_proxy", "`true` or `false`"),
             ingest_queue_bytes: r.number("ingest_queue_bytes", 1 << 20..=1 << 34),
             session_timeout: minutes(r.number("session_timeout_minutes", 1..=100_000)),
             ring_timeout: minutes(r.number("ring_timeout_minutes", 1..=100_000)),

@@ -46,6 +46,8 @@ impl Answer {
             observations: spans.len() as i64,
             cost_nano_usd: None,
             cost_incomplete: false,
+            cost_estimated: false,
+            unpriced: 0,
         };
         (trace, spans)
     }
@@ -86,6 +88,7 @@ impl Answer {
             usage: stage.usage,
             costs: Map::new(),
             cost_nano_usd: None,
+            cost_estimated: false,
             parameters: Map::new(),
             status_message: stage.message,
             input: stage.input,

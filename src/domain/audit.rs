@@ -27,11 +27,14 @@ pub enum Action {
     RecordingDelete,
     LivekitKeyAdd,
     LivekitKeyRemove,
+    PricesUpdate,
     TargetsUpdate,
+    WebhookCreate,
+    WebhookDisable,
 }
 
 impl Action {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -40,9 +43,12 @@ impl Action {
         Self::KeyRotate,
         Self::KeyRevoke,
         Self::RecordingDelete,
+        Self::PricesUpdate,
         Self::LivekitKeyAdd,
         Self::LivekitKeyRemove,
         Self::TargetsUpdate,
+        Self::WebhookCreate,
+        Self::WebhookDisable,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -55,9 +61,12 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
+            Self::PricesUpdate => "prices.update",
             Self::LivekitKeyAdd => "livekit_key.add",
             Self::LivekitKeyRemove => "livekit_key.remove",
             Self::TargetsUpdate => "targets.update",
+            Self::WebhookCreate => "webhook.create",
+            Self::WebhookDisable => "webhook.disable",
         }
     }
 
@@ -70,8 +79,10 @@ impl Action {
             }
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
+            Self::PricesUpdate => "prices",
             Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
             Self::TargetsUpdate => "targets",
+            Self::WebhookCreate | Self::WebhookDisable => "webhook",
         }
     }
 }

@@ -28,6 +28,22 @@ pub enum Stage {
     Detection,
     Stop,
     BleedThroughWords,
+    /// Not how long but how much: what a price is asked for (`domain::price`). The numbers are stored by
+    /// their place: new ones come last.
+    PromptTokens,
+    CachedTokens,
+    AudioTokens,
+    CompletionTokens,
+    SttAudioMs,
+    TtsCharacters,
+    StatedNanoUsd,
+}
+
+impl Stage {
+    /// Whether it is summed up only: how often and how evenly does not matter.
+    pub fn is_amount(self) -> bool {
+        self >= Self::PromptTokens
+    }
 }
 
 /// One measurement. Provider and model are empty where the source names none of its own.
@@ -56,6 +72,18 @@ impl Measure {
             model: model.unwrap_or_default().to_owned(),
             micros: (ms * 1000.0).round() as i64,
         })
+    }
+}
+
+impl Measure {
+    /// So much of something.
+    pub fn amount(stage: Stage, provider: &str, model: &str, amount: i64) -> Self {
+        Self {
+            stage,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            micros: amount,
+        }
     }
 }
 
@@ -97,7 +125,9 @@ impl Digest {
         let entry = &mut self.entries[at];
         entry.count += 1;
         entry.sum_micros = entry.sum_micros.saturating_add(measure.micros);
-        add_to_bucket(&mut entry.buckets, bucket_of(measure.micros), 1);
+        if !measure.stage.is_amount() {
+            add_to_bucket(&mut entry.buckets, bucket_of(measure.micros), 1);
+        }
     }
 
     /// Takes one measurement of this session away again; one that was never added is ignored.
@@ -135,14 +165,15 @@ impl Digest {
     }
 
     /// Adds a session's digest, told by provider only (a session counts once however many models it
-    /// used); what names no provider of its own is counted under the session's.
+    /// used); what names no provider of its own is counted under the session's. How much a session used
+    /// stays its own.
     pub fn merge_session(
         &mut self,
         session: &Self,
         default_provider: impl Fn(Stage) -> Option<String>,
     ) {
         let mut seen: Vec<(Stage, String)> = Vec::new();
-        for entry in &session.entries {
+        for entry in session.entries.iter().filter(|e| !e.stage.is_amount()) {
             let provider = match entry.provider.as_str() {
                 "" => default_provider(entry.stage).unwrap_or_default(),
                 named => named.to_owned(),

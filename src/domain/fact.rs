@@ -5,6 +5,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::{Kind, Source};
+use crate::domain::partial;
 use crate::domain::precedence;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -168,15 +169,16 @@ impl Fact {
         }
     }
 
-    /// Of two spans under one id the one that ended later wins, then the one that says more. The time
-    /// comes last: it places a span that says no time itself.
-    pub fn span_rank(&self) -> (Option<DateTime<Utc>>, usize, i64, DateTime<Utc>) {
+    /// Of two spans under one id one that was told whole wins, then the one that ended later, then the one
+    /// that says more. The time comes last: it places a span that says no time itself.
+    pub fn span_rank(&self) -> (bool, Option<DateTime<Utc>>, usize, i64, DateTime<Utc>) {
         let attributes = self
             .fields
             .get("attributes")
             .and_then(Value::as_object)
             .map_or(0, Map::len);
         (
+            !partial::is_piece(self),
             time(&self.fields, "endedAt"),
             attributes,
             self.hash,

@@ -158,6 +158,8 @@ const LLM_CALLS: &[Field] = &[
     f("attempt", COUNT),
     f("cancelled", Bool),
     f("error", Any),
+    f("audioTokens", COUNT),
+    f("costUsd", USD),
 ];
 
 const TTS_CALLS: &[Field] = &[
@@ -169,6 +171,7 @@ const TTS_CALLS: &[Field] = &[
     f("provider", Text(ID_MAX_CHARS)),
     f("model", Text(ID_MAX_CHARS)),
     f("error", Any),
+    f("costUsd", USD),
 ];
 
 const TURN_FIELDS: &[Field] = &[

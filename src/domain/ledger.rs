@@ -10,6 +10,7 @@ use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submissi
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::partial;
 use crate::domain::precedence;
 use crate::domain::session::Activity;
 
@@ -129,13 +130,15 @@ impl Ledger {
         };
         for fact in facts {
             let identity = fact.identity();
-            let known = ledger.known(&identity);
-            let is_better = known.is_none_or(|known| match fact.standing(known) {
+            let (standing, fact) = ledger.meet(&fact);
+            let is_better = match standing {
                 Standing::Newer => true,
                 Standing::Same | Standing::Older => false,
                 // Which session it was said in must not matter.
-                Standing::Conflict => fact.hash > known.hash,
-            });
+                Standing::Conflict => ledger
+                    .known(&identity)
+                    .is_none_or(|known| fact.hash > known.hash),
+            };
             if is_better {
                 ledger.remove(&identity);
                 ledger.put(fact);
@@ -279,25 +282,41 @@ impl Ledger {
             .filter(|identity| !self.whereabouts.contains_key(identity))
     }
 
-    fn take(&mut self, fact: Fact) -> Outcome {
-        let identity = fact.identity();
-        let standing = self
-            .known(&identity)
-            .map_or(Standing::Newer, |known| fact.standing(known));
+    fn take(&mut self, said: Fact) -> Outcome {
+        let identity = said.identity();
+        let (standing, fact) = self.meet(&said);
         if standing == Standing::Conflict {
             return Outcome::Conflict;
         }
         if standing != Standing::Newer {
-            self.hear(&fact);
+            self.hear(&said);
             return Outcome::Duplicate;
         }
         if let Some(bound) = self.bound(&fact) {
             return Outcome::Full(bound);
         }
-        self.hear(&fact);
+        self.hear(&said);
         self.remove(&identity);
         self.put(fact);
         Outcome::Accepted
+    }
+
+    /// How a statement stands to what is known under its identity, and what is to be kept of both.
+    fn meet(&self, said: &Fact) -> (Standing, Fact) {
+        match self.known(&said.identity()) {
+            None => (Standing::Newer, said.clone()),
+            Some(known) if partial::is_piece(known) && partial::is_piece(said) => {
+                let joined = partial::join(known, said);
+                let is_same = joined == *known;
+                let standing = if is_same {
+                    Standing::Same
+                } else {
+                    Standing::Newer
+                };
+                (standing, joined)
+            }
+            Some(known) => (said.standing(known), said.clone()),
+        }
     }
 
     fn put(&mut self, fact: Fact) {

@@ -21,7 +21,9 @@ pub mod ledger;
 pub mod live;
 pub mod livekit;
 pub mod page;
+pub mod partial;
 pub mod precedence;
+pub mod price;
 pub mod record;
 pub mod recording;
 pub mod release;
@@ -33,5 +35,6 @@ pub mod tally;
 pub mod trace;
 pub mod turn;
 pub mod vocabulary;
+pub mod webhook;
 
 pub use error::{Error, Fault, Place, Result};

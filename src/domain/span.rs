@@ -10,6 +10,9 @@ use crate::domain::attributes::{DEFAULT, ERROR, GENERATION};
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::partial;
+use crate::domain::price;
+use crate::domain::price::Prices;
 
 /// One observation of a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub struct Span {
     pub usage: Map<String, Value>,
     pub costs: Map<String, Value>,
     pub cost_nano_usd: Option<i64>,
+    /// Whether the cost was computed by prices, for who asks: it is not stored.
+    pub cost_estimated: bool,
     pub parameters: Map<String, Value>,
     pub status_message: Option<String>,
     pub input: Option<Value>,
@@ -36,6 +41,16 @@ pub struct Span {
     pub metadata: Map<String, Value>,
     /// What its source calls the trace; stays with the first span of a trace as its name.
     pub trace_name: Option<String>,
+}
+
+/// Under this id a trace itself is kept among its spans: a source that tells of traces by themselves says
+/// there what they are called and about. It is no observation, and not shown as one.
+pub const TRACE_ITSELF: &str = "voxray:trace";
+
+/// How the fact of a span is known within its session. The length tells where the trace's id ends,
+/// whatever is in it.
+pub fn identity(trace_id: &str, span_id: &str) -> String {
+    format!("{}:{trace_id}/{span_id}", trace_id.len())
 }
 
 /// (trace, span): what a span is known by within its session.
@@ -61,6 +76,9 @@ impl Span {
         let mut fields = Taker(fact.fields.clone());
         // A null says nothing here: there is no earlier word to take back.
         fields.0.retain(|_, value| !value.is_null());
+        if partial::is_piece(fact) {
+            fields.0.remove(partial::SAID_AT);
+        }
         let ended_at = fields.time("endedAt");
         let occurred_at = fields.time(OCCURRED_AT);
         let started_at = fields
@@ -90,6 +108,7 @@ impl Span {
             usage: said.usage,
             costs: said.costs,
             cost_nano_usd,
+            cost_estimated: false,
             parameters: said.parameters,
             status_message: said.status_message.or(status.message),
             input: said.input,
@@ -103,6 +122,22 @@ impl Span {
             span.metadata.entry(name).or_insert(value);
         }
         Some(span)
+    }
+
+    /// Gives a generation that only says what it used the cost of that, where it has a price.
+    pub fn estimate(&mut self, prices: &Prices) {
+        let Some(model) = self.model.as_deref() else {
+            return;
+        };
+        if self.r#type != GENERATION || self.cost_nano_usd.is_some() || !self.costs.is_empty() {
+            return;
+        }
+        if let Some(nanos) = price::of_observation(&self.usage, model, prices) {
+            self.cost_nano_usd = Some(nanos);
+            self.cost_estimated = true;
+            let usd = nanos as f64 / 1e9;
+            self.costs.insert("total".to_owned(), Value::from(usd));
+        }
     }
 
     pub fn key(&self) -> SpanKey {
@@ -135,6 +170,9 @@ impl Span {
     }
 
     fn tally(&self) -> Tally {
+        if self.span_id == TRACE_ITSELF {
+            return Tally::default();
+        }
         let is_unpriced =
             self.cost_nano_usd.is_none() && self.r#type == GENERATION && !self.usage.is_empty();
         Tally {

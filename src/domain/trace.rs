@@ -21,6 +21,10 @@ pub struct Trace {
     pub cost_nano_usd: Option<i64>,
     /// Whether a generation with usage does not say what it cost, while others do.
     pub cost_incomplete: bool,
+    /// Whether a part of the costs was computed by prices, since nobody states it.
+    pub cost_estimated: bool,
+    /// Generations that say what they used and not what that cost.
+    pub unpriced: i64,
 }
 
 /// A trace with its observations.
@@ -33,6 +37,20 @@ pub struct Detail {
     pub truncated: bool,
     /// Whether what was said has been left out.
     pub content_withheld: bool,
+}
+
+impl Trace {
+    /// Adds what generations cost that do not say it themselves; none of one that has no price.
+    pub fn estimate(&mut self, costs: impl Iterator<Item = Option<i64>>) {
+        let mut left = self.unpriced;
+        for nanos in costs.flatten() {
+            let known = self.cost_nano_usd.unwrap_or_default();
+            self.cost_nano_usd = Some(known.saturating_add(nanos));
+            self.cost_estimated = true;
+            left -= 1;
+        }
+        self.cost_incomplete = self.cost_nano_usd.is_some() && left > 0;
+    }
 }
 
 /// Observations as a tree: children right behind their parent, by start. One whose parent is not there

@@ -8,6 +8,7 @@ use crate::domain::digest::{Measure, Stage};
 use crate::domain::fact;
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
+use crate::domain::price;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
@@ -252,8 +253,9 @@ impl Turn {
     /// What this (resolved) turn adds to its session's statistics. A cancelled generation says
     /// nothing about how fast a stage is.
     pub fn measures(&self) -> Vec<Measure> {
+        let amounts = price::amounts(self);
         if self.speaker == Speaker::User || self.cancelled {
-            return Vec::new();
+            return amounts;
         }
         let own = |stage: Stage, name: &str, ms: Option<f64>| {
             let provider = self
@@ -288,6 +290,7 @@ impl Turn {
         if self.answers_user {
             measures.extend(Measure::of(Stage::Turn, None, None, self.latency_ms));
         }
+        measures.extend(amounts);
         measures
     }
 }

@@ -1,10 +1,12 @@
 //! Writing faces: each door turns bytes into domain events, purely, and hands them to the one funnel,
 //! `services::ingest`. Imports `domain`, `services`, `auth`, `problem`, `app`.
 
+pub mod langfuse;
 pub mod livekit;
 pub mod native;
 pub mod otlp;
 pub mod recordings;
+pub mod webhooks;
 
 use axum::body::Bytes;
 

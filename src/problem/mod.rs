@@ -55,6 +55,7 @@ kinds! {
     INVALID_REQUEST = BAD_REQUEST, "invalid-request", "Invalid request";
     UNAUTHENTICATED = UNAUTHORIZED, "unauthenticated", "No valid API key";
     MISSING_SCOPE = FORBIDDEN, "missing-scope", "The API key lacks a scope";
+    INVALID_SIGNATURE = FORBIDDEN, "invalid-signature", "The signature is not valid";
     NOT_FOUND = NOT_FOUND, "not-found", "Not found";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
@@ -139,6 +140,11 @@ impl Problem {
             status,
             ..Self::new(kind, detail)
         }
+    }
+
+    /// What is told about it.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub fn status(&self) -> StatusCode {

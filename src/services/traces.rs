@@ -5,12 +5,15 @@ use crate::domain::Result;
 use crate::domain::answer::Answer;
 use crate::domain::ids::SessionId;
 use crate::domain::page::Limit;
+use crate::domain::price;
+use crate::domain::price::Prices;
 use crate::domain::span::Span;
 use crate::domain::trace;
 use crate::domain::trace::{Detail, Trace};
 use crate::services::sessions;
 use crate::store::ContentScope;
 use crate::store::Scope;
+use crate::store::prices;
 use crate::store::traces;
 
 /// Observations that one answer shows.
@@ -29,7 +32,12 @@ pub async fn page(
         .await?
         .ok_or(Error::NotFound("session"))?;
     if count > 0 {
-        return Ok((traces::list(scope, session, skip, limit).await?, count));
+        let mut listed = traces::list(scope, session, skip, limit).await?;
+        if listed.iter().any(|trace| trace.unpriced > 0) {
+            let own = prices::get(scope).await?.prices;
+            estimate(scope, session, &mut listed, &own).await?;
+        }
+        return Ok((listed, count));
     }
     let answers = traces::answers(scope, None, session, skip, limit).await?;
     let derived = answers.into_iter().map(|answer| answer.into_trace().0);
@@ -64,13 +72,48 @@ pub async fn anywhere(
     }
 }
 
+/// Generations whose cost is computed for one answer; of those beyond it is not known.
+const ESTIMATED_MAX: i64 = 5_000;
+
+/// Adds to traces what generations cost that do not say it.
+async fn estimate(
+    scope: &Scope,
+    session: SessionId,
+    listed: &mut [Trace],
+    own: &Prices,
+) -> Result<()> {
+    let asked = listed.iter().filter(|trace| trace.unpriced > 0);
+    let asked: Vec<String> = asked.map(|trace| trace.id.clone()).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let unpriced = traces::unpriced(scope, session, &asked, ESTIMATED_MAX).await?;
+    for trace in listed.iter_mut().filter(|trace| trace.unpriced > 0) {
+        let of_trace = unpriced
+            .iter()
+            .filter(|unpriced| unpriced.trace == trace.id);
+        let costs: Vec<Option<i64>> = of_trace
+            .map(|unpriced| price::of_observation(&unpriced.usage, &unpriced.model, own))
+            .collect();
+        trace.estimate(costs.into_iter());
+    }
+    Ok(())
+}
+
 async fn detail(
     scope: &Scope,
     content: Option<&ContentScope>,
     trace: Trace,
     limit: i64,
 ) -> Result<Detail> {
-    let spans = traces::observations(scope, content, &trace, limit).await?;
+    let mut spans = traces::observations(scope, content, &trace, limit).await?;
+    let mut trace = [trace];
+    if trace[0].unpriced > 0 {
+        let own = prices::get(scope).await?.prices;
+        spans.iter_mut().for_each(|span| span.estimate(&own));
+        estimate(scope, trace[0].session, &mut trace, &own).await?;
+    }
+    let [trace] = trace;
     Ok(told(trace, spans, content))
 }
 

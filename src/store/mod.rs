@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod live;
 pub mod livekit_keys;
 mod migrate;
+pub mod prices;
 pub mod recordings;
 pub mod reviews;
 pub mod rollups;
@@ -23,6 +24,7 @@ pub mod sessions;
 pub mod targets;
 pub mod tenants;
 pub mod traces;
+pub mod webhooks;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};

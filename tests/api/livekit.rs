@@ -409,6 +409,9 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     for (what, status, declared, body) in bad {
         let answer = upload(&agent, declared, body).await;
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        if status == 415 {
+            continue;
+        }
         let told = Status::decode(answer.body.as_slice()).expect("a status");
         assert!(!told.message.is_empty(), "{what}");
     }
@@ -614,6 +617,10 @@ async fn secrets_go_in_and_never_come_out() {
         let answer = answer.problem(422, "invalid-content");
         assert!(!answer.text().contains(SECRET));
     }
+    let (declared, body) = form();
+    upload(&agent(&server, SECRET), &declared, body.clone())
+        .await
+        .status(200);
     client.delete(&path).await.status(204);
     client.delete(&path).await.problem(404, "not-found");
     let audit = client.get("/api/v1/audit-log").await.status(200);
@@ -621,8 +628,7 @@ async fn secrets_go_in_and_never_come_out() {
         audit.text().contains("livekit_key.add") && audit.text().contains("livekit_key.remove")
     );
     assert!(!audit.text().contains(SECRET));
-    // It opens nothing any more, once what was remembered is forgotten; here nothing was.
-    let (declared, body) = form();
+    // It opens nothing any more.
     upload(&agent(&server, SECRET), &declared, body)
         .await
         .status(401);
@@ -709,7 +715,7 @@ async fn a_barge_in_and_the_answer_s_latency_are_as_measured() {
     let turns = seen["transcript"].as_array().expect("turns");
     assert_eq!(turns.len(), 8, "{seen:#}");
     // As the loudspeaker's clock had it: 1007, 1128, 1029 and 749 ms.
-    let path = "/api/v1/analytics/summary?period=24h";
+    let path = "/api/v1/analytics/summary?period=7d";
     let summary = client.get(path).await.status(200).json();
     let average = summary["avg_turn_latency_ms"].as_f64().expect("a latency");
     assert!((average - 978.0).abs() < 40.0, "{summary}");

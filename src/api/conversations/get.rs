@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::item;
 use super::item::Item;
+use crate::api::cost::Estimate;
 use crate::api::format;
 use crate::api::voice_sessions::body::{EvaluationBody, FunctionCall, Line};
 use crate::app::App;
@@ -41,6 +42,8 @@ pub async fn handle(
 pub struct Conversation {
     #[serde(flatten)]
     item: Item,
+    #[serde(flatten)]
+    estimate: Estimate,
     recording: Option<RecordingBody>,
     summary: Option<String>,
     extracted: Value,
@@ -100,9 +103,11 @@ impl Conversation {
         let recording = can_listen.then(|| RecordingBody::of(record.id));
         let mut session = record.session;
         let is_over = session.status.is_final();
+        let estimate = Estimate::of(&session);
         let agent = session.agent_key;
         Self {
             item,
+            estimate,
             recording,
             summary: session.summary,
             extracted: session.extra.remove("extracted").unwrap_or_default(),

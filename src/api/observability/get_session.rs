@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api::cost::Cost;
 use crate::api::format;
 use crate::app::App;
 use crate::auth::Reader;
@@ -178,12 +179,6 @@ struct Usage {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Cost {
-    total_usd: f64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Metrics {
     total_duration_ms: Option<i64>,
     avg_turn_latency_ms: Option<i64>,
@@ -226,6 +221,7 @@ impl From<Record> for Detail {
         });
         let turns = turns.collect();
         let session = record.session;
+        let cost = Cost::of(&session);
         let mut extra = session.extra;
         Self {
             id,
@@ -273,9 +269,7 @@ impl From<Record> for Detail {
                 .collect(),
             agent_id: agent,
             usage,
-            cost: session.cost_micro_usd.map(|micros| Cost {
-                total_usd: format::usd(micros),
-            }),
+            cost,
             metrics,
             content_withheld: record.content_withheld,
         }

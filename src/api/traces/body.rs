@@ -20,6 +20,8 @@ pub struct Headline {
     total_cost_usd: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cost_incomplete: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cost_estimated: bool,
     observation_count: i64,
     html_path: String,
 }
@@ -56,6 +58,8 @@ struct Observation {
     metadata: Option<Map<String, Value>>,
     usage_details: Map<String, Value>,
     cost_details: Map<String, Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cost_estimated: bool,
     environment: Option<String>,
 }
 
@@ -85,6 +89,7 @@ impl From<trace::Trace> for Headline {
             latency_seconds: latency_ms.map(|ms| ms as f64 / 1e3),
             total_cost_usd: trace.cost_nano_usd.map(usd),
             cost_incomplete: trace.cost_incomplete,
+            cost_estimated: trace.cost_estimated,
             observation_count: trace.observations,
         }
     }
@@ -126,6 +131,7 @@ impl Observation {
             metadata: Some(span.metadata).filter(|left| !withheld || !left.is_empty()),
             usage_details: span.usage,
             cost_details: span.costs,
+            cost_estimated: span.cost_estimated,
             environment: span.environment,
         }
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::cost::Estimate;
 use crate::api::format;
 use crate::domain::items::{Evaluation, ToolCall};
 use crate::domain::record::Record;
@@ -27,6 +28,8 @@ pub struct VoiceSession {
     pub(super) voice: Option<String>,
     pub(super) evaluations: Vec<EvaluationBody>,
     pub(super) cost_usd: Option<f64>,
+    #[serde(flatten)]
+    estimate: Estimate,
     pub(super) metadata: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) content_withheld: bool,
@@ -97,6 +100,7 @@ impl From<Record> for VoiceSession {
         };
         Self {
             id: record.id.to_string(),
+            estimate: Estimate::of(&session),
             stream_id: session.stream_id,
             call_sid: session.call_sid,
             agent_key: session.agent_key,

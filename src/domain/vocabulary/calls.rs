@@ -150,13 +150,15 @@ fn status_code(message: &str) -> Option<u64> {
 }
 
 /// Members of a generation's entry among a turn's.
-const LLM_MEMBERS: [&str; 6] = [
+const LLM_MEMBERS: [&str; 8] = [
     "provider",
     "model",
     "promptTokens",
     "completionTokens",
     "cachedTokens",
     "finishReason",
+    "audioTokens",
+    "costUsd",
 ];
 
 /// A generation among a turn's.

@@ -1,14 +1,399 @@
-//! The spans of Langfuse's SDKs.
+//! The spans of Langfuse's SDKs, and what came through Langfuse's own events in the same attributes.
+//!
+//! Langfuse knows traces and sorts of observations but neither speakers nor speech: the root of a trace is
+//! an exchange, a `generation` a language model, a `tool` a tool, and what transcribes or speaks is told
+//! by its name. Values are JSON within texts, some of them quoted twice.
 
-use super::{Gist, Said, Understood, exchange};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::price::Used;
+use crate::domain::span::TRACE_ITSELF;
+
+use super::calls::{after, ms_between, number, put, text, tool_value};
+use super::parts;
+use super::span::parsed;
+use super::{Gist, Part, Said, Turn, Understood, Vocabulary, exchange};
+use crate::domain::turn::Speaker;
+
+const OBSERVATION: &str = "langfuse.observation.";
+const TRACE_METADATA: &str = "langfuse.trace.metadata.";
+const OBSERVATION_METADATA: &str = "langfuse.observation.metadata.";
+/// Marks of the observation that an application began with, whatever called it.
+const ROOTS: [&str; 2] = ["langfuse.internal.is_app_root", "langfuse.internal.as_root"];
+const ERROR: &str = "ERROR";
+/// What of a trace's metadata is a field of its own, or speaks of one turn only.
+const SPOKEN_FOR: [&str; 4] = ["agent", "transport", "turn", "interrupted"];
+const METADATA_MAX: usize = 50;
 
 /// What one span says.
-pub fn gist(_span: &Said<'_>) -> Option<Gist> {
-    None
+pub fn gist(span: &Said<'_>) -> Option<Gist> {
+    let part = part(span);
+    let mut gist = span.gist(Vocabulary::Langfuse, part);
+    let fields = &mut gist.fields;
+    parts::read(span, part, fields);
+    match part {
+        Part::Root | Part::Exchange => read_exchange(span, fields),
+        Part::Llm => read_generation(span, fields),
+        Part::Tool => {
+            put(
+                fields,
+                "arguments",
+                observed(span, "input").map(|value| tool_value(&value)),
+            );
+            put(
+                fields,
+                "result",
+                observed(span, "output").map(|value| tool_value(&value)),
+            );
+        }
+        Part::Stt => read_transcript(span, fields),
+        Part::Tts => read_speech(span, fields),
+        _ => {}
+    }
+    put(fields, "costUsd", cost_usd(span));
+    let level = span.text("langfuse.observation.level").unwrap_or_default();
+    if level.eq_ignore_ascii_case(ERROR) {
+        let message = observed(span, "status_message");
+        let message = message.as_ref().and_then(Value::as_str).unwrap_or("failed");
+        fields.insert("error".to_owned(), Value::from(message));
+    }
+    gist.session = session(span);
+    Some(gist)
+}
+
+fn part(span: &Said<'_>) -> Part {
+    if span.span_id == TRACE_ITSELF {
+        return Part::Root;
+    }
+    let named = parts::by_name(span.name);
+    let speech = named.filter(|part| matches!(part, Part::Stt | Part::Tts));
+    let sort = span.text("langfuse.observation.type").unwrap_or("span");
+    let is_root = span.parent.is_none() || ROOTS.iter().any(|mark| span.flag(mark) == Some(true));
+    match sort.to_ascii_lowercase().as_str() {
+        "generation" => speech.unwrap_or(Part::Llm),
+        "tool" => Part::Tool,
+        "agent" | "chain" => Part::Exchange,
+        "span" if speech.is_some() => speech.unwrap_or(Part::Other),
+        "span" if is_root || named == Some(Part::Exchange) => Part::Exchange,
+        _ => Part::Other,
+    }
+}
+
+/// An attribute of the observation, JSON within its text taken out.
+fn observed(span: &Said<'_>, name: &str) -> Option<Value> {
+    span.json(&format!("{OBSERVATION}{name}"))
+}
+
+/// A member of the observation's own metadata, else of what it took in or gave.
+fn told(span: &Said<'_>, name: &str) -> Option<Value> {
+    let metadata = || {
+        let own = span.json(&format!("{OBSERVATION_METADATA}{name}"))?;
+        Some(match &own {
+            Value::String(quoted) => unquoted(quoted),
+            other => other.clone(),
+        })
+    };
+    let member = |of: &str| observed(span, of)?.get(name).cloned();
+    metadata()
+        .or_else(|| member("output"))
+        .or_else(|| member("input"))
+}
+
+fn told_text(span: &Said<'_>, name: &str) -> Option<String> {
+    let value = told(span, name)?;
+    value.as_str().map(str::to_owned)
+}
+
+fn told_number(span: &Said<'_>, names: &[&str]) -> Option<f64> {
+    let mut numbers = names
+        .iter()
+        .filter_map(|name| super::span::number(&told(span, name)?));
+    numbers.find(|number| *number >= 0.0)
+}
+
+/// A text without the quotes that some versions put around it.
+fn unquoted(text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => value,
+        Err(_) => Value::from(text),
+    }
+}
+
+fn read_exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let first = |names: [&str; 2], role: &str| {
+        let mut values = names.iter().filter_map(|name| span.json(name));
+        values.find_map(|value| spoken(&value, role))
+    };
+    let input = ["langfuse.observation.input", "langfuse.trace.input"];
+    let output = ["langfuse.observation.output", "langfuse.trace.output"];
+    put(fields, "userText", first(input, "user"));
+    put(fields, "text", first(output, "assistant"));
+    if told(span, "turn_index").is_some() || told(span, "turn").is_some() {
+        fields.insert("isTurn".to_owned(), Value::Bool(true));
+    }
+    let flag = |name: String| match span.json(&name)? {
+        Value::Bool(flag) => Some(flag),
+        Value::String(text) => unquoted(&text).as_bool().or_else(|| {
+            let inner = unquoted(&text);
+            Some(inner.as_str()?.eq_ignore_ascii_case("true"))
+        }),
+        _ => None,
+    };
+    let interrupted = flag(format!("{OBSERVATION_METADATA}interrupted"))
+        .or_else(|| flag(format!("{TRACE_METADATA}interrupted")));
+    put(fields, "interrupted", interrupted.filter(|is| *is));
+}
+
+fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    put(
+        fields,
+        "userText",
+        observed(span, "input").and_then(|value| asked(&value)),
+    );
+    put(
+        fields,
+        "text",
+        observed(span, "output").and_then(|value| spoken(&value, "assistant")),
+    );
+    read_model(span, fields);
+    put(fields, "llmMs", first_output_ms(span));
+    let Some(Value::Object(usage)) = observed(span, "usage_details") else {
+        return;
+    };
+    let used = Used::read(&usage);
+    for (name, count) in [
+        ("promptTokens", used.prompt_tokens),
+        ("completionTokens", used.completion_tokens),
+        ("cachedTokens", used.cached_tokens),
+        ("audioTokens", used.audio_tokens),
+    ] {
+        put(fields, name, (count > 0).then_some(count));
+    }
+}
+
+fn read_transcript(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    put(
+        fields,
+        "text",
+        observed(span, "output").and_then(|value| spoken(&value, "user")),
+    );
+    read_model(span, fields);
+    put(
+        fields,
+        "confidence",
+        told_number(span, &["confidence"]).filter(|share| *share <= 1.0),
+    );
+    put(
+        fields,
+        "audioSeconds",
+        told_number(span, &["audio_seconds", "audio_duration"]),
+    );
+}
+
+fn read_speech(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let given = observed(span, "input").and_then(|value| spoken(&value, "assistant"));
+    let characters = given.as_ref().map(|text| text.chars().count());
+    let stated = told_number(span, &["characters", "character_count"]).map(|count| count as usize);
+    put(fields, "characters", stated.or(characters));
+    put(fields, "text", given);
+    read_model(span, fields);
+    put(fields, "voice", told_text(span, "voice"));
+    put(
+        fields,
+        "ttsMs",
+        told_number(span, &["ttfb_ms"]).or_else(|| first_output_ms(span)),
+    );
+}
+
+/// Who did it: as the observation says, else as its metadata does.
+fn read_model(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let own = observed(span, "model.name");
+    let own = own.as_ref().and_then(Value::as_str).map(str::to_owned);
+    put(fields, "model", own.or_else(|| told_text(span, "model")));
+    put(fields, "provider", told_text(span, "provider"));
+}
+
+/// Milliseconds until the first part of the output, whose time is quoted twice.
+fn first_output_ms(span: &Said<'_>) -> Option<f64> {
+    let text = span.text("langfuse.observation.completion_start_time")?;
+    let at = DateTime::parse_from_rfc3339(text.trim_matches('"')).ok()?;
+    Some(ms_between(span.started_at, at.to_utc())).filter(|ms| *ms >= 0.0)
+}
+
+/// What the observation cost: the stated total, else the sum of its parts.
+fn cost_usd(span: &Said<'_>) -> Option<f64> {
+    let Value::Object(costs) = observed(span, "cost_details")? else {
+        return None;
+    };
+    let sound = |value: &Value| super::span::number(value).filter(|usd| (0.0..=1e5).contains(usd));
+    match costs.get("total") {
+        Some(total) => sound(total),
+        None => costs.values().filter_map(sound).reduce(|a, b| a + b),
+    }
+}
+
+/// What one side said: the last message of that side, or what is no list of messages at all.
+fn spoken(value: &Value, role: &str) -> Option<String> {
+    let list = value.get("messages").unwrap_or(value);
+    let messages = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_role = |message: &&Value| message.get("role").is_some();
+    if messages.iter().any(|message| has_role(&message)) {
+        let own = messages
+            .iter()
+            .rev()
+            .filter(|m| m["role"].as_str() == Some(role));
+        return own.clone().find_map(parts::content);
+    }
+    if let Some(message) = value.pointer("/choices/0/message") {
+        return parts::content(message);
+    }
+    // A message that only calls a tool says nothing.
+    parts::content(value).or_else(|| {
+        let names = [
+            "output",
+            "answer",
+            "response",
+            "input",
+            "question",
+            "utterance",
+        ];
+        names
+            .iter()
+            .find_map(|name| parts::content(value.get(*name)?))
+    })
+}
+
+/// What the user said last, of what a generation was given.
+fn asked(value: &Value) -> Option<String> {
+    let list = value.get("messages").unwrap_or(value);
+    let messages = list.as_array()?;
+    let mut own = messages
+        .iter()
+        .rev()
+        .filter(|m| m["role"].as_str() == Some("user"));
+    own.find_map(parts::content)
+}
+
+/// What a span says of its session, beside what every vocabulary may say.
+fn session(span: &Said<'_>) -> Map<String, Value> {
+    let mut session = Map::new();
+    let tags = span.json("langfuse.trace.tags");
+    put(&mut session, "tags", tags.filter(Value::is_array));
+    let release = span
+        .text("langfuse.release")
+        .or(span.resource("langfuse.release"));
+    put(&mut session, "agentVersion", release);
+    let mut metadata = Map::new();
+    put(&mut metadata, "userId", span.text("user.id"));
+    let environment = span.text("langfuse.environment");
+    put(
+        &mut metadata,
+        "environment",
+        environment.or(span.resource("langfuse.environment")),
+    );
+    put(&mut metadata, "release", release);
+    for (name, value) in span.attributes() {
+        let Some(name) = name.strip_prefix(TRACE_METADATA) else {
+            continue;
+        };
+        if !SPOKEN_FOR.contains(&name) && metadata.len() < METADATA_MAX {
+            let value = value.as_str().map_or_else(
+                || value.clone(),
+                |text| {
+                    unquoted(text)
+                        .as_str()
+                        .map_or_else(|| parsed(text), Value::from)
+                },
+            );
+            metadata.insert(name.to_owned(), value);
+        }
+    }
+    put(
+        &mut session,
+        "metadata",
+        (!metadata.is_empty()).then_some(metadata),
+    );
+    session
 }
 
 /// What a session's gists amount to, those of Langfuse and of plainer vocabularies beside them, in the
 /// order of time.
 pub fn interpret(gists: &[&Gist]) -> Understood {
-    exchange::interpret(gists)
+    let gists = with_traces(gists);
+    let gists: Vec<&Gist> = gists.iter().collect();
+    let mut understood = exchange::interpret(&gists);
+    // A sum that leaves out some generations is not what the session cost: then each says it for itself.
+    let is_unpriced = |gist: &&&Gist| {
+        let used = gist.fields.contains_key("promptTokens");
+        gist.part == Part::Llm && used && number(gist, "costUsd").is_none()
+    };
+    if gists.iter().any(|gist| is_unpriced(&gist)) {
+        understood.session.remove("costUsd");
+    }
+    understood.turns.iter_mut().for_each(hear);
+    understood
 }
+
+/// A transcriber's span begins where the user has ended: the transcript is what comes of it.
+fn hear(turn: &mut Turn) {
+    let stt_ms = turn.fields.get("sttMs").and_then(Value::as_f64);
+    if turn.speaker == Speaker::User
+        && let (Some(stt_ms), Some(end)) = (stt_ms, turn.ended_at)
+    {
+        turn.ended_at = Some(after(end, -stt_ms).max(turn.started_at));
+    }
+}
+
+/// The gists, traces that were told of by themselves among them: a trace is an exchange, if what is in it is
+/// not one itself.
+fn with_traces(gists: &[&Gist]) -> Vec<Gist> {
+    let (traces, mut rest): (Vec<Gist>, Vec<Gist>) = gists
+        .iter()
+        .map(|gist| (*gist).clone())
+        .partition(|gist| gist.span_id == TRACE_ITSELF);
+    for mut trace in traces {
+        let ids: Vec<String> = rest.iter().map(|gist| gist.span_id.clone()).collect();
+        let is_top = |gist: &Gist| {
+            let parent = gist.parent.as_ref();
+            gist.trace_id == trace.trace_id && parent.is_none_or(|parent| !ids.contains(parent))
+        };
+        let tops: Vec<usize> = (0..rest.len()).filter(|at| is_top(&rest[*at])).collect();
+        let exchanges = tops.iter().filter(|at| rest[**at].part == Part::Exchange);
+        let exchanges: Vec<usize> = exchanges.copied().collect();
+        if let [only] = exchanges[..] {
+            // What the trace says stands in for what its root leaves out.
+            for (name, value) in std::mem::take(&mut trace.fields) {
+                rest[only].fields.entry(name).or_insert(value);
+            }
+        }
+        let speaks = text(&trace, "userText").or(text(&trace, "text")).is_some();
+        let parts = tops.iter().map(|at| rest[*at].part);
+        let has_parts = parts.into_iter().any(|part| part != Part::Other);
+        if !exchanges.is_empty() || !(speaks || has_parts) {
+            continue;
+        }
+        for top in &tops {
+            rest[*top].parent = Some(TRACE_ITSELF.to_owned());
+        }
+        let own = tops.iter().map(|at| &rest[*at]);
+        let start: Option<DateTime<Utc>> = own.clone().map(|gist| gist.started_at).min();
+        let last = own
+            .map(|gist| gist.ended_at.unwrap_or(gist.started_at))
+            .max();
+        trace.part = Part::Exchange;
+        trace.started_at = start.map_or(trace.started_at, |start| start.min(trace.started_at));
+        trace.ended_at = last.map(|last| last.max(trace.started_at));
+        rest.push(trace);
+    }
+    rest.retain(|gist| gist.span_id != TRACE_ITSELF || gist.part == Part::Exchange);
+    rest.sort_by(|a, b| {
+        let rank = |gist: &Gist| (gist.started_at, gist.ended_at);
+        let name = |gist: &Gist| (gist.trace_id.clone(), gist.span_id.clone());
+        rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
+    });
+    rest
+}
+
+#[cfg(test)]
+mod tests;

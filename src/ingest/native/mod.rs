@@ -14,6 +14,7 @@ use crate::app::Now;
 use crate::auth::Ingestor;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
+use crate::ingest::beside;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
@@ -21,9 +22,7 @@ use crate::services::ingest;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
 
-use super::beside;
-
-pub use body::ITEMS_MAX;
+pub use body::{ITEMS_MAX, refuse_more_than};
 pub use call::item as call_item;
 pub use event::span_identity;
 
@@ -42,7 +41,7 @@ pub async fn events(
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| {
         let raw = body::split(&headers, bytes, "events")?;
-        body::refuse_more_than(raw.len(), ITEMS_MAX)?;
+        refuse_more_than(raw.len(), ITEMS_MAX)?;
         let items = raw.into_iter().map(|raw| event::item(tenant, raw, now));
         Ok(items.collect())
     });
@@ -71,7 +70,7 @@ pub async fn calls(
             .collect();
         // One call may be as large as a call may be; several share a request's bound.
         if items.len() > 1 {
-            body::refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
+            refuse_more_than(items.iter().map(|(_, held)| held).sum(), ITEMS_MAX)?;
         }
         Ok(items.into_iter().map(|(item, _)| item).collect())
     });

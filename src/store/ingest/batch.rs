@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
@@ -12,6 +13,8 @@ use crate::domain::fact::{Entity, Fact};
 use crate::domain::ids::{ClaimKind, preferred};
 use crate::domain::ledger::{Ledger, Reach, Room};
 use crate::domain::precedence;
+use crate::domain::price;
+use crate::domain::price::Prices;
 use crate::domain::session::Activity;
 
 use super::load::{self, Key, Place, SessionBefore};
@@ -96,6 +99,7 @@ pub async fn write(
     }
     let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
     merge::count_own(connection, &members, &mut changes).await?;
+    price(connection, &mut changes).await?;
     let saved = Saved {
         resolved: &resolved,
         whole: &whole,
@@ -239,6 +243,18 @@ async fn assemble(
         Some((key, draft.finish(known, of(&key))?))
     });
     Ok(finished.collect())
+}
+
+/// What sessions cost whose sources do not say it.
+async fn price(connection: &mut PgConnection, changes: &mut BTreeMap<Key, Change>) -> Result<()> {
+    let tenants: BTreeSet<Uuid> = changes.keys().map(|key| key.0).collect();
+    let own = load::prices(connection, &tenants.into_iter().collect::<Vec<_>>()).await?;
+    let none = Prices::default();
+    for (key, change) in changes {
+        let prices = own.get(&key.0).unwrap_or(&none);
+        price::apply(&mut change.session, &change.digest, prices);
+    }
+    Ok(())
 }
 
 async fn load_around(

@@ -13,12 +13,14 @@ use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
 use crate::domain::ids::ClaimKind;
+use crate::domain::price::Prices;
 use crate::domain::session::{Activity, Status};
 use crate::domain::turn::{Position, Predecessor, Speaker};
 use crate::domain::vocabulary::Gist;
 use crate::store::columns::column;
 use crate::store::columns::object;
 use crate::store::columns::unreadable;
+use crate::store::prices;
 
 /// (tenant, session): what rows and locks are sorted by.
 pub type Key = (Uuid, Uuid);
@@ -348,6 +350,24 @@ pub async fn neighbours(
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(NeighbourRow::into_neighbour).collect()
+}
+
+/// What each of these tenants pays.
+pub async fn prices(
+    connection: &mut PgConnection,
+    tenants: &[Uuid],
+) -> Result<BTreeMap<Uuid, Prices>> {
+    let rows = sqlx::query!(
+        "select tenant_id, version, prices
+           from price_overrides
+          where tenant_id = any ($1)",
+        tenants,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.tenant_id, prices::parsed(row.version, &row.prices)?)))
+        .collect()
 }
 
 /// All turns of sessions of which a batch touches many turns at once.

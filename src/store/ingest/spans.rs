@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::Result;
 use super::load::Key;
 use super::save::Rows;
-use crate::domain::span::{Span, SpanKey, Tallies, Tally};
+use crate::domain::span::{Span, SpanKey, TRACE_ITSELF, Tallies, Tally};
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 
@@ -116,7 +116,8 @@ async fn delete_empty(
 }
 
 /// Counts and costs by the difference; first and last moment and name by one step into an index each.
-/// A trace is called as its first root says, or its first span where no root is known.
+/// A trace is called as it is said of itself, else as its first root says, or its first span where no root
+/// is known.
 async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) -> Result<()> {
     if traces.is_empty() {
         return Ok(());
@@ -125,8 +126,9 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
         "insert into traces (tenant_id, session_id, trace_id, name, started_at, ended_at, observation_count,
                              priced_count, unpriced_count, cost_nano_usd)
          select k.tenant_id, k.session_id, k.trace_id,
-                case when root.span_id is null then coalesce(first.trace_name, first.name)
-                     else coalesce(root.trace_name, root.name) end,
+                coalesce(itself.trace_name,
+                         case when root.span_id is null then coalesce(first.trace_name, first.name)
+                              else coalesce(root.trace_name, root.name) end),
                 first.started_at, case when last.is_end or last.at > first.started_at then last.at end, k.observations, k.priced, k.unpriced, k.cost_nano_usd
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[])
                 as k (tenant_id, session_id, trace_id, observations, priced, unpriced, cost_nano_usd)
@@ -146,9 +148,11 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
                 select s.span_id, s.trace_name, s.name
                   from spans s
                  where s.tenant_id = k.tenant_id and s.session_id = k.session_id and s.trace_id = k.trace_id
-                   and s.parent is null
+                   and s.parent is null and s.span_id <> $8
                  order by s.started_at, s.span_id
                  limit 1) root on true
+           left join spans itself on itself.tenant_id = k.tenant_id and itself.session_id = k.session_id
+                 and itself.trace_id = k.trace_id and itself.span_id = $8
              on conflict (tenant_id, session_id, trace_id)
              do update set name = excluded.name, started_at = excluded.started_at, ended_at = excluded.ended_at,
                 observation_count = traces.observation_count + excluded.observation_count,
@@ -162,6 +166,7 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
         &column(traces, |(_, _, tally)| tally.priced),
         &column(traces, |(_, _, tally)| tally.unpriced),
         &column(traces, |(_, _, tally)| tally.cost_nano_usd),
+        TRACE_ITSELF,
     )
     .execute(connection)
     .await?;

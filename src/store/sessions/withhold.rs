@@ -4,9 +4,11 @@
 use serde_json::{Map, Value};
 
 use crate::domain::items::{ServiceError, is_code};
+use crate::domain::price::PRICING;
 use crate::domain::record::Record;
 
-const SESSION_SHOWN: [&str; 8] = [
+const SESSION_SHOWN: [&str; 9] = [
+    PRICING,
     "connectedAt",
     "models",
     "providers",
@@ -130,6 +132,8 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
             "finishReason",
             "attempt",
             "cancelled",
+            "audioTokens",
+            "costUsd",
         ],
     ),
     (
@@ -142,6 +146,7 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
             "characters",
             "provider",
             "model",
+            "costUsd",
         ],
     ),
 ];

@@ -4,4 +4,4 @@ mod answers;
 mod spans;
 
 pub use answers::{answer, answers, count_answers};
-pub use spans::{count, find, find_anywhere, list, observations};
+pub use spans::{count, find, find_anywhere, list, observations, unpriced};

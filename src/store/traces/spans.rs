@@ -1,12 +1,13 @@
 //! Traces of spans.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::Result;
+use crate::domain::attributes::GENERATION;
 use crate::domain::ids::SessionId;
-use crate::domain::span::Span;
+use crate::domain::span::{Span, TRACE_ITSELF};
 use crate::domain::trace::Trace;
 use crate::store::columns::json;
 use crate::store::columns::object;
@@ -37,6 +38,8 @@ impl Row {
             observations: i64::from(self.observation_count),
             cost_nano_usd: is_priced.then_some(self.cost_nano_usd),
             cost_incomplete: is_priced && self.unpriced_count > 0,
+            cost_estimated: false,
+            unpriced: i64::from(self.unpriced_count),
         }
     }
 }
@@ -125,6 +128,52 @@ pub async fn find_anywhere(scope: &Scope, trace: &str) -> Result<Option<Trace>> 
     Ok(row.map(Row::into_trace))
 }
 
+/// A generation that says what it used and not what that cost.
+pub struct Unpriced {
+    pub trace: String,
+    pub model: String,
+    pub usage: Map<String, Value>,
+}
+
+/// Generations of these traces that do not say what they cost, at most so many.
+pub async fn unpriced(
+    scope: &Scope,
+    session: SessionId,
+    traces: &[String],
+    limit: i64,
+) -> Result<Vec<Unpriced>> {
+    let rows = read(&scope.pool, || {
+        sqlx::query!(
+            r#"select trace_id, model as "model!", usage
+                 from spans
+                where tenant_id = $1
+                  and session_id = $2
+                  and trace_id = any ($3)
+                  and cost_nano_usd is null
+                  and type = $4
+                  and model is not null
+                  and usage <> '{}'
+                limit $5"#,
+            scope.tenant.0,
+            session.0,
+            traces,
+            GENERATION,
+            limit,
+        )
+        .fetch_all(&scope.pool)
+    })
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Unpriced {
+                trace: row.trace_id,
+                model: row.model,
+                usage: object("spans.usage", &row.usage)?,
+            })
+        })
+        .collect()
+}
+
 /// Bytes of one answer's observations; the last may go beyond.
 const BYTES_MAX: i64 = 16 << 20;
 
@@ -180,6 +229,7 @@ pub async fn observations(
                                 where tenant_id = $1
                                   and session_id = $2
                                   and trace_id = $3
+                                  and span_id <> $7
                                 order by started_at, span_id
                                 limit $5) shown) s
                 where coalesce(s.bytes_before, 0) <= $6
@@ -190,6 +240,7 @@ pub async fn observations(
             content.is_some(),
             limit,
             BYTES_MAX,
+            TRACE_ITSELF,
         )
         .fetch_all(&scope.pool)
     })
@@ -216,13 +267,14 @@ impl SpanRow {
             usage: object("spans.usage", &self.usage)?,
             costs: object("spans.costs", &self.costs)?,
             cost_nano_usd: self.cost_nano_usd,
+            cost_estimated: false,
             parameters: object("spans.parameters", &self.parameters)?,
             status_message: self.status_message,
             input: json("spans.input", self.input)?,
             output: json("spans.output", self.output)?,
             metadata: match self.metadata {
                 Some(text) => object("spans.metadata", &text)?,
-                None => serde_json::Map::new(),
+                None => Map::new(),
             },
             trace_name: self.trace_name,
         };

@@ -1,0 +1,118 @@
+//! What a turn used, by service, provider and model.
+
+use serde_json::{Map, Value};
+
+use super::{STATED, Service};
+use crate::domain::digest::{Measure, Stage};
+use crate::domain::turn::Turn;
+
+/// One call of a service, or the turn's short word for all of them.
+struct Call<'a> {
+    service: Service,
+    provider: &'a str,
+    model: &'a str,
+    counts: &'a Map<String, Value>,
+}
+
+/// Fields that tell how much, and what they count as.
+const COUNTS: [(Service, &str, Stage, f64); 7] = [
+    (Service::Llm, "promptTokens", Stage::PromptTokens, 1.0),
+    (Service::Llm, "cachedTokens", Stage::CachedTokens, 1.0),
+    (Service::Llm, "audioTokens", Stage::AudioTokens, 1.0),
+    (
+        Service::Llm,
+        "completionTokens",
+        Stage::CompletionTokens,
+        1.0,
+    ),
+    (Service::Stt, "sttSeconds", Stage::SttAudioMs, 1_000.0),
+    (Service::Tts, "ttsCharacters", Stage::TtsCharacters, 1.0),
+    (Service::Tts, "characters", Stage::TtsCharacters, 1.0),
+];
+const COST: &str = "costUsd";
+const NANOS: f64 = 1e9;
+
+pub fn of(turn: &Turn) -> Vec<Measure> {
+    let mut measures = Vec::new();
+    let usage = turn.extra.get("usage").and_then(Value::as_object);
+    for (service, list) in [
+        (Service::Llm, "llmCalls"),
+        (Service::Tts, "ttsCalls"),
+        (Service::Stt, ""),
+    ] {
+        let calls = calls(turn, service, list);
+        let mut counted: Vec<Measure> = calls.iter().flat_map(Call::measures).collect();
+        if counted.is_empty()
+            && let Some(usage) = usage
+        {
+            // One call that says nothing of itself is what the turn speaks of.
+            let [provider, model] = match &calls[..] {
+                [call] => [call.provider, call.model],
+                _ => ["providers", "models"].map(|object| usual(turn, object, service)),
+            };
+            counted = Call {
+                service,
+                provider,
+                model,
+                counts: usage,
+            }
+            .measures();
+        }
+        measures.append(&mut counted);
+    }
+    measures
+}
+
+fn calls<'a>(turn: &'a Turn, service: Service, list: &str) -> Vec<Call<'a>> {
+    let items = turn.extra.get(list).and_then(Value::as_array);
+    let items = items.map(Vec::as_slice).unwrap_or_default();
+    let calls = items.iter().filter_map(Value::as_object).map(|counts| {
+        let named = |name: &str, object: &str| {
+            let own = counts.get(name).and_then(Value::as_str);
+            own.unwrap_or_else(|| usual(turn, object, service))
+        };
+        Call {
+            service,
+            provider: named("provider", "providers"),
+            model: named("model", "models"),
+            counts,
+        }
+    });
+    calls.collect()
+}
+
+fn usual<'a>(turn: &'a Turn, object: &str, service: Service) -> &'a str {
+    let name = match service {
+        Service::Stt => "stt",
+        Service::Llm => "llm",
+        Service::Tts => "tts",
+        Service::Telephony => return "",
+    };
+    let named = turn.extra.get(object).and_then(|names| names.get(name));
+    named.and_then(Value::as_str).unwrap_or_default()
+}
+
+impl Call<'_> {
+    /// What its source says it cost, else what it used.
+    fn measures(&self) -> Vec<Measure> {
+        let number = |name: &str| self.counts.get(name).and_then(Value::as_f64);
+        let own = |stage, provider: &str, amount: f64| {
+            Measure::amount(stage, provider, self.model, amount.round() as i64)
+        };
+        if let Some(usd) = number(COST) {
+            let prefix = STATED.iter().find(|(service, _)| *service == self.service);
+            let prefix = prefix.map_or("", |(_, prefix)| *prefix);
+            let provider = format!("{prefix}{}", self.provider);
+            return vec![own(Stage::StatedNanoUsd, &provider, usd * NANOS)];
+        }
+        let of_service = COUNTS
+            .iter()
+            .filter(|(service, ..)| *service == self.service);
+        of_service
+            .filter_map(|(_, name, stage, unit)| {
+                let amount = number(name).filter(|amount| *amount > 0.0)?;
+                Some(own(*stage, self.provider, amount * unit))
+            })
+            .collect()
+    }
+}

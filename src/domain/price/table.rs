@@ -1,0 +1,470 @@
+//! What providers charge: the table that is shipped as data, and a tenant's own prices, which count more.
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::{Error, Fault, Result};
+
+/// The table's own version: changed with every price in `prices/`.
+pub const VERSION: &str = "2025-08-31";
+
+const FILES: [&str; 2] = [
+    include_str!("../../../prices/llm.json"),
+    include_str!("../../../prices/speech.json"),
+];
+
+/// What is paid for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    Stt,
+    #[default]
+    Llm,
+    Tts,
+    Telephony,
+}
+
+/// What a model costs, in US dollars. A price that is left out is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rates {
+    /// A million tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<f64>,
+    /// The same, of those that the provider had in its cache; without it they cost what the others do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_minute: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_million_characters: Option<f64>,
+}
+
+/// One model's price.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    pub service: Service,
+    pub provider: Option<String>,
+    /// `*` stands for every model of the provider.
+    pub model: String,
+    #[serde(skip)]
+    pub aliases: Vec<String>,
+    #[serde(flatten)]
+    pub rates: Rates,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Where the price was read, and when it was true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    #[serde(default)]
+    service: Service,
+    provider: String,
+    source: String,
+    as_of: String,
+    models: Vec<Map<String, Value>>,
+}
+
+static SHIPPED: LazyLock<Vec<Price>> = LazyLock::new(|| {
+    let groups = FILES.iter().filter_map(|file| {
+        let groups: Vec<Group> = serde_json::from_str(file).ok()?;
+        Some(groups)
+    });
+    groups.flatten().flat_map(Group::prices).collect()
+});
+
+impl Group {
+    fn prices(self) -> Vec<Price> {
+        let prices = self.models.into_iter().filter_map(|mut fields| {
+            let text = |value: Option<Value>| Some(value?.as_str()?.to_owned());
+            let aliases = fields.remove("aliases");
+            Some(Price {
+                service: self.service,
+                provider: Some(self.provider.clone()),
+                model: text(fields.remove("model"))?,
+                note: text(fields.remove("note")),
+                aliases: serde_json::from_value(aliases.unwrap_or_default()).unwrap_or_default(),
+                rates: serde_json::from_value(Value::Object(fields)).ok()?,
+                source: Some(self.source.clone()),
+                as_of: Some(self.as_of.clone()),
+            })
+        });
+        prices.collect()
+    }
+}
+
+/// The table that is shipped.
+pub fn shipped() -> &'static [Price] {
+    &SHIPPED
+}
+
+/// What a tenant pays: its own prices before those of the table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prices {
+    pub overrides: Vec<Price>,
+    /// How often the tenant has changed its prices.
+    pub version: i64,
+}
+
+/// Prices that one tenant may have of its own.
+pub const OVERRIDES_MAX: usize = 500;
+const NAME_MAX_CHARS: usize = 255;
+const RATE_MAX_USD: f64 = 1e6;
+const RATES: [&str; 7] = [
+    "input",
+    "cachedInput",
+    "output",
+    "audioInput",
+    "audioOutput",
+    "perMinute",
+    "perMillionCharacters",
+];
+
+impl Prices {
+    /// Which prices a cost was computed with.
+    pub fn version(&self) -> String {
+        match self.version {
+            0 => VERSION.to_owned(),
+            own => format!("{VERSION}+{own}"),
+        }
+    }
+
+    /// The price of a model: the tenant's, else the table's; of several providers' that have the model, the
+    /// one that is named.
+    pub fn find(&self, service: Service, provider: &str, model: &str) -> Option<&Price> {
+        let own = self.overrides.as_slice();
+        [own, shipped()]
+            .into_iter()
+            .find_map(|prices| find(prices, service, provider, model))
+    }
+
+    /// Reads what a tenant writes: `{"prices": [...]}`, all faults told at once.
+    pub fn read(body: &Map<String, Value>) -> Result<Vec<Price>> {
+        let mut faults = Vec::new();
+        for name in body.keys().filter(|name| *name != "prices") {
+            faults.push(Fault::body(name, "is not known"));
+        }
+        let mut prices = Vec::new();
+        match body.get("prices") {
+            Some(Value::Array(items)) if items.len() <= OVERRIDES_MAX => {
+                for (place, item) in items.iter().enumerate() {
+                    prices.extend(read(item, &format!("prices[{place}]"), &mut faults));
+                }
+            }
+            Some(Value::Array(items)) => faults.push(Fault::body(
+                "prices",
+                format!(
+                    "must have at most {OVERRIDES_MAX} items, got {}",
+                    items.len()
+                ),
+            )),
+            Some(_) => faults.push(Fault::body("prices", "must be a list")),
+            None => faults.push(Fault::body("prices", "is required")),
+        }
+        let key = |price: &Price| (price.service, price.provider.clone(), price.model.clone());
+        for (place, price) in prices.iter().enumerate() {
+            if prices[..place].iter().any(|other| key(other) == key(price)) && faults.is_empty() {
+                faults.push(Fault::body(
+                    format!("prices[{place}]"),
+                    "is the second price of its model",
+                ));
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(prices),
+            false => Err(Error::Unprocessable(faults)),
+        }
+    }
+}
+
+fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
+    let before = faults.len();
+    let Some(members) = item.as_object() else {
+        faults.push(Fault::body(place, "must be an object"));
+        return None;
+    };
+    let mut fault = |name: &str, message: &str| {
+        faults.push(Fault::body(format!("{place}.{name}"), message));
+    };
+    let mut text = |name: &str| match members.get(name) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text))
+            if (1..=NAME_MAX_CHARS).contains(&text.trim().chars().count()) =>
+        {
+            Some(text.trim().to_owned())
+        }
+        Some(_) => {
+            fault(name, "must be a text of 1 to 255 characters");
+            None
+        }
+    };
+    let (provider, model, note) = (text("provider"), text("model"), text("note"));
+    let service = members
+        .get("service")
+        .and_then(|service| Service::deserialize(service).ok());
+    if service.is_none() {
+        fault(
+            "service",
+            "must be one of `stt`, `llm`, `tts` or `telephony`",
+        );
+    }
+    if model.is_none() && !members.contains_key("model") {
+        fault(
+            "model",
+            "is required; `*` stands for every model of the provider",
+        );
+    }
+    if model.as_deref() == Some("*") && provider.is_none() {
+        fault("provider", "is required where the model is `*`");
+    }
+    let mut rates = Map::new();
+    for (name, value) in members {
+        if RATES.contains(&name.as_str()) {
+            match value.as_f64() {
+                Some(rate) if (0.0..=RATE_MAX_USD).contains(&rate) => {
+                    rates.insert(name.clone(), value.clone());
+                }
+                _ => fault(name, "must be a number of US dollars between 0 and 1000000"),
+            }
+        } else if !["service", "provider", "model", "note"].contains(&name.as_str()) {
+            fault(name, "is not known");
+        }
+    }
+    if rates.is_empty() {
+        fault("input", "or another price is required");
+    }
+    (faults.len() == before).then_some(())?;
+    Some(Price {
+        service: service?,
+        provider,
+        model: model?,
+        aliases: Vec::new(),
+        rates: serde_json::from_value(Value::Object(rates)).ok()?,
+        note,
+        source: None,
+        as_of: None,
+    })
+}
+
+impl<'de> Deserialize<'de> for Price {
+    /// As it is stored.
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        let item = Value::deserialize(deserializer)?;
+        let price = read(&item, "price", &mut Vec::new());
+        price.ok_or_else(|| serde::de::Error::custom("not a price"))
+    }
+}
+
+fn find<'a>(
+    prices: &'a [Price],
+    service: Service,
+    provider: &str,
+    model: &str,
+) -> Option<&'a Price> {
+    let provider = provider.to_ascii_lowercase();
+    let is_provider = |price: &&Price| {
+        let own = price.provider.as_deref().map(str::to_ascii_lowercase);
+        own.is_some_and(|own| own == provider)
+    };
+    for name in spellings(model) {
+        let mut named = prices.iter().filter(|price| {
+            let is_it = |own: &String| own.eq_ignore_ascii_case(&name);
+            price.service == service && (is_it(&price.model) || price.aliases.iter().any(is_it))
+        });
+        let all: Vec<&Price> = named.by_ref().collect();
+        let best = all.iter().find(|price| is_provider(price));
+        let any = || {
+            all.iter()
+                .find(|price| price.provider.is_none())
+                .or(all.first())
+        };
+        if let Some(price) = best.or_else(any) {
+            return Some(price);
+        }
+    }
+    let mut rest = prices.iter().filter(is_provider);
+    rest.find(|price| price.service == service && price.model == "*")
+}
+
+/// A model's name as it is, then without what others put around it: the path or vendor before it, the date
+/// or revision behind it.
+fn spellings(model: &str) -> Vec<String> {
+    let mut name = model.trim().to_ascii_lowercase();
+    let mut spellings = vec![name.clone()];
+    let mut add = |name: &str| {
+        if !name.is_empty() && !spellings.iter().any(|known| known == name) {
+            spellings.push(name.to_owned());
+        }
+    };
+    if let Some((_, last)) = name.rsplit_once('/') {
+        name = last.to_owned();
+        add(&name);
+    }
+    // As Amazon's Bedrock names them: `us.anthropic.claude-…-v1:0`.
+    for vendor in ["anthropic.", "meta.", "amazon."] {
+        if let Some((_, last)) = name.split_once(vendor) {
+            name = last.to_owned();
+        }
+    }
+    if let Some((first, revision)) = name.rsplit_once("-v")
+        && revision.contains(':')
+    {
+        name = first.to_owned();
+    }
+    add(&name);
+    name = name.trim_end_matches("-latest").to_owned();
+    name = undated(&name).to_owned();
+    add(&name);
+    spellings
+}
+
+/// Without a date or number of revision at its end: `-2024-08-06`, `-20250514`, `@20250514`, `-001`, `-0613`.
+fn undated(name: &str) -> &str {
+    let is_digits = |text: &str, count: usize| {
+        text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let parts: Vec<&str> = name.rsplitn(4, '-').collect();
+    if let [day, month, year, rest] = parts[..]
+        && is_digits(day, 2)
+        && is_digits(month, 2)
+        && is_digits(year, 4)
+    {
+        return rest;
+    }
+    let Some((first, last)) = name.rsplit_once(['-', '@']) else {
+        return name;
+    };
+    let is_revision = [8, 4, 3].into_iter().any(|count| is_digits(last, count));
+    if is_revision { first } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_shipped_table_is_sound() {
+        let all: Vec<Vec<Value>> = FILES
+            .iter()
+            .map(|file| serde_json::from_str(file).expect("JSON"))
+            .collect();
+        let stated: usize = all
+            .iter()
+            .flatten()
+            .map(|group| group["models"].as_array().expect("a list").len())
+            .sum();
+        assert_eq!(shipped().len(), stated, "every price can be read");
+        let mut names = std::collections::BTreeSet::new();
+        for price in shipped() {
+            assert_ne!(price.rates, Rates::default(), "{price:?}");
+            assert!(price.as_of.as_deref().unwrap() <= VERSION, "{price:?}");
+            assert!(price.source.as_deref().unwrap().starts_with("https://"));
+            for name in price.aliases.iter().chain([&price.model]) {
+                let key = (price.service, price.provider.clone(), name.clone());
+                assert!(names.insert(key), "two prices of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_is_found_under_the_names_that_others_give_it() {
+        let prices = Prices::default();
+        let found = |provider: &str, model: &str| {
+            let price = prices.find(Service::Llm, provider, model);
+            price.map(|price| price.model.as_str())
+        };
+        for (model, expected) in [
+            ("gpt-4o", "gpt-4o"),
+            ("GPT-4o-mini-2024-07-18", "gpt-4o-mini"),
+            ("openai/gpt-4.1-2025-04-14", "gpt-4.1"),
+            ("gpt-4-0613", "gpt-4"),
+            ("claude-3-5-sonnet-latest", "claude-3-5-sonnet"),
+            ("claude-sonnet-4-20250514", "claude-sonnet-4"),
+            ("claude-sonnet-4@20250514", "claude-sonnet-4"),
+            (
+                "us.anthropic.claude-3-5-haiku-20241022-v1:0",
+                "claude-3-5-haiku",
+            ),
+            ("models/gemini-2.0-flash-001", "gemini-2.0-flash"),
+        ] {
+            assert_eq!(found("", model), Some(expected), "{model}");
+        }
+        for model in [
+            "",
+            "gpt-4o-mini-tuned",
+            "gpt-4o-mini-search-preview",
+            "gpt",
+            "llama",
+        ] {
+            assert_eq!(found("openai", model), None, "{model}");
+        }
+        let any = prices.find(Service::Stt, "azure", "whatever").unwrap();
+        assert_eq!(any.model, "*");
+        assert_eq!(prices.find(Service::Tts, "", "gpt-4o"), None);
+    }
+
+    #[test]
+    fn a_tenant_s_price_counts_more() {
+        let read = |body: Value| Prices::read(body.as_object().unwrap());
+        let prices = Prices {
+            overrides: read(json!({"prices": [
+                {"service": "llm", "model": "gpt-4o", "input": 1, "output": 0},
+                {"service": "llm", "provider": "own", "model": "*", "input": 0.0}
+            ]}))
+            .unwrap(),
+            version: 3,
+        };
+        let find = |provider, model| prices.find(Service::Llm, provider, model).unwrap();
+        assert_eq!(find("openai", "gpt-4o-2024-08-06").rates.input, Some(1.0));
+        assert_eq!(find("own", "anything").rates.input, Some(0.0));
+        assert_eq!(find("openai", "gpt-4o-mini").rates.input, Some(0.15));
+        assert_eq!(prices.version(), format!("{VERSION}+3"));
+    }
+
+    #[test]
+    fn faults_are_told_at_once() {
+        let body = json!({"more": 1, "prices": [
+            {"service": "llm", "model": "*", "input": -1},
+            {"service": "x", "model": 7, "perMinute": 1, "colour": "red"},
+            5,
+        ]});
+        let Err(Error::Unprocessable(faults)) = Prices::read(body.as_object().unwrap()) else {
+            panic!("faults")
+        };
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "more",
+                "prices[0].provider",
+                "prices[0].input",
+                "prices[0].input",
+                "prices[1].model",
+                "prices[1].service",
+                "prices[1].colour",
+                "prices[2]",
+            ]
+        );
+    }
+}

@@ -1,0 +1,299 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::super::{gist as read_gist, interpret as understand};
+use super::*;
+use crate::domain::event::{Event, Kind};
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/otlp")
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn plain(value: &Value) -> Value {
+    let (sort, value) = value.as_object().unwrap().iter().next().unwrap();
+    match sort.as_str() {
+        "intValue" => json!(value.as_str().unwrap().parse::<i64>().unwrap()),
+        "arrayValue" => value["values"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(plain)
+            .collect(),
+        _ => value.clone(),
+    }
+}
+
+fn attributes(list: &Value) -> Value {
+    let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let pairs = items.iter().map(|item| {
+        (
+            item["key"].as_str().unwrap().to_owned(),
+            plain(&item["value"]),
+        )
+    });
+    Value::Object(pairs.collect())
+}
+
+fn moment_of(nanos: &Value) -> String {
+    let nanos: i64 = nanos.as_str().unwrap().parse().unwrap();
+    DateTime::from_timestamp_nanos(nanos).to_rfc3339()
+}
+
+/// The gists of a capture, of the session with this id.
+fn gists(capture: &str, session: &str) -> Vec<Gist> {
+    let mut found = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(folder().join(capture))
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.retain(|path| path.to_string_lossy().ends_with("-traces.json"));
+    for group in files
+        .iter()
+        .map(|path| json_of(path))
+        .flat_map(|body| body["resourceSpans"].as_array().unwrap().clone())
+    {
+        for scope in group["scopeSpans"].as_array().unwrap() {
+            for span in scope["spans"].as_array().unwrap() {
+                let mut fields = json!({
+                    "traceId": span["traceId"], "spanId": span["spanId"], "name": span["name"],
+                    "startedAt": moment_of(&span["startTimeUnixNano"]), "endedAt": moment_of(&span["endTimeUnixNano"]),
+                    "status": span["status"], "attributes": attributes(&span["attributes"]), "scope": scope["scope"],
+                    "resource": {"attributes": attributes(&group["resource"]["attributes"])},
+                });
+                if span["parentSpanId"].is_string() {
+                    fields["parentSpanId"] = span["parentSpanId"].clone();
+                }
+                if fields["attributes"]["session.id"] == session {
+                    found.extend(read_gist(fields.as_object().unwrap()));
+                }
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{capture} {session}");
+    found
+}
+
+fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
+    let own = events.iter().filter(|event| event.kind == kind);
+    own.map(|event| &event.fields).collect()
+}
+
+fn close(found: &Value, expected: &Value, tolerance_ms: f64) -> bool {
+    (found.as_f64().unwrap_or(-1e9) - expected.as_f64().unwrap()).abs() <= tolerance_ms
+}
+
+#[test]
+fn captures_amount_to_what_truly_happened() {
+    for capture in ["langfuse-v3-voice", "langfuse-v5-voice"] {
+        let truth = json_of(&folder().join(format!("{capture}.expected.json")));
+        for expected in truth["sessions"].as_array().unwrap() {
+            let events = understand(&gists(capture, expected["externalId"].as_str().unwrap()));
+            compare(&events, expected);
+        }
+    }
+}
+
+fn compare(events: &[Event], expected: &Value) {
+    let session = of(events, Kind::Session)[0];
+    assert_eq!(session["agentId"], expected["agent"]);
+    assert_eq!(session["transport"], expected["transport"]);
+    assert_eq!(session["models"]["llm"], expected["model"]);
+    assert_eq!(session["models"]["stt"], "nova-3");
+    assert_eq!(session["providers"]["tts"], "cartesia");
+    assert_eq!(session["metadata"]["userId"], expected["userId"]);
+    let totals = &expected["totals"];
+    assert!(
+        close(&session["costUsd"], &totals["costUsd"], 1e-9),
+        "{session:?}"
+    );
+    assert_eq!(session["usage"]["promptTokens"], totals["inputTokens"]);
+    assert_eq!(session["usage"]["completionTokens"], totals["outputTokens"]);
+    for tag in expected["tags"].as_array().unwrap() {
+        assert!(session["tags"].as_array().unwrap().contains(tag));
+    }
+    let tools = of(events, Kind::ToolCall);
+    assert_eq!(tools.len(), totals["toolCalls"].as_u64().unwrap() as usize);
+    let interruptions = of(events, Kind::Interruption).len();
+    assert_eq!(
+        interruptions as u64,
+        totals["interruptions"].as_u64().unwrap()
+    );
+    let turns = of(events, Kind::Turn);
+    let mut turns = turns.iter();
+    let mut errors = of(events, Kind::Error).into_iter();
+    let mut tools = tools.into_iter();
+    for exchange in expected["exchanges"].as_array().unwrap() {
+        let (user, agent) = (turns.next().unwrap(), turns.next().unwrap());
+        assert_eq!(
+            (&user["speaker"], &user["text"]),
+            (&json!("user"), &exchange["user"])
+        );
+        assert!(close(&user["sttMs"], &exchange["sttMs"], 30.0), "{user:?}");
+        assert_eq!(agent["speaker"], "agent");
+        assert_eq!(
+            agent.get("text").unwrap_or(&Value::Null),
+            &exchange["agent"]
+        );
+        let was_interrupted = agent.get("interrupted").unwrap_or(&Value::Bool(false));
+        assert_eq!(was_interrupted, &exchange["interrupted"]);
+        let calls = agent["llmCalls"].as_array().unwrap();
+        let stated = exchange["llmCalls"].as_array().unwrap();
+        assert_eq!(calls.len(), stated.len());
+        for (call, stated) in calls
+            .iter()
+            .zip(stated)
+            .filter(|(_, stated)| stated["error"].is_null())
+        {
+            let ttft = call["firstTokenMs"].as_f64().unwrap() - call["startMs"].as_f64().unwrap();
+            assert!(close(&json!(ttft), &stated["ttftMs"], 30.0), "{call}");
+            assert_eq!(call["promptTokens"], stated["inputTokens"]);
+            assert_eq!(call["completionTokens"], stated["outputTokens"]);
+            assert_eq!(
+                call.get("cachedTokens").unwrap_or(&json!(0)),
+                &stated["cachedTokens"]
+            );
+            assert!(close(&call["costUsd"], &stated["costUsd"], 1e-12));
+        }
+        if let Some(ttfb) = exchange
+            .get("ttsTtfbMs")
+            .filter(|_| exchange["agent"].is_string())
+        {
+            assert!(close(&agent["ttsMs"], ttfb, 30.0), "{agent:?}");
+            let heard = agent["firstAudioMs"].as_f64().unwrap() - user["endMs"].as_f64().unwrap();
+            let least = exchange["sttMs"].as_f64().unwrap() + ttfb.as_f64().unwrap();
+            assert!(heard > least, "the wait is as long as its parts");
+        }
+        for stated in exchange["toolCalls"].as_array().unwrap() {
+            let tool = tools.next().unwrap();
+            assert_eq!(tool["name"], stated["name"]);
+            assert_eq!(tool["arguments"], stated["arguments"]);
+            assert_eq!(tool["turn"], agent["index"]);
+            let ms = tool["endMs"].as_f64().unwrap() - tool["startMs"].as_f64().unwrap();
+            assert!(close(&json!(ms), &stated["durationMs"], 30.0));
+            assert_eq!(tool.get("error").unwrap_or(&Value::Null), &stated["error"]);
+            if stated["error"].is_null() {
+                assert_eq!(tool["result"], stated["result"]);
+            } else {
+                assert_eq!(errors.next().unwrap()["message"], stated["error"]);
+            }
+        }
+        if exchange["error"].is_object() {
+            let error = errors.next().unwrap();
+            assert_eq!(error["service"], exchange["error"]["service"]);
+            assert_eq!(error["message"], exchange["error"]["message"]);
+            assert_eq!(agent["failed"], true);
+        }
+    }
+    assert!(turns.next().is_none() && errors.next().is_none() && tools.next().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_does_not_matter(shuffled in Just(gists("langfuse-v5-voice", "lf-call-1002")).prop_shuffle()) {
+        let straight = understand(&gists("langfuse-v5-voice", "lf-call-1002"));
+        prop_assert_eq!(understand(&shuffled), straight);
+    }
+}
+
+fn span(id: &str, parent: Option<&str>, name: &str, second: i64, attributes: Value) -> Gist {
+    let at = |second| DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second);
+    let mut fields = json!({
+        "traceId": "t", "spanId": id, "name": name, "startedAt": at(second), "endedAt": at(second + 1),
+        "attributes": attributes, "scope": {"name": "langfuse-ingestion"}
+    });
+    if let Some(parent) = parent {
+        fields["parentSpanId"] = json!(parent);
+    }
+    read_gist(fields.as_object().unwrap()).unwrap()
+}
+
+#[test]
+fn a_trace_that_holds_bare_observations_is_their_exchange() {
+    let trace = span(
+        TRACE_ITSELF,
+        None,
+        "",
+        1,
+        json!({
+            "langfuse.trace.input": "Where is it?", "langfuse.trace.output": {"answer": "On its way."},
+            "langfuse.trace.metadata.interrupted": "\"true\"", "langfuse.trace.tags": ["a"],
+        }),
+    );
+    let generation = span(
+        "g",
+        None,
+        "answer",
+        2,
+        json!({
+            "langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o",
+            "langfuse.observation.usage_details": {"input": 10, "output": 2, "input_cached_tokens": 5, "total": 17},
+        }),
+    );
+    let events = understand(&[generation, trace]);
+    let turns = of(&events, Kind::Turn);
+    let said: Vec<&Value> = turns.iter().map(|turn| &turn["text"]).collect();
+    assert_eq!(said, ["Where is it?", "On its way."]);
+    assert_eq!(
+        turns[1]["llmCalls"][0]["promptTokens"], 15,
+        "parts beside the input"
+    );
+    assert_eq!(turns[1]["interrupted"], true);
+    assert!(!of(&events, Kind::Session)[0].contains_key("costUsd"));
+}
+
+#[test]
+fn a_root_that_says_nothing_leaves_the_word_to_its_trace() {
+    let trace = span(
+        TRACE_ITSELF,
+        None,
+        "",
+        1,
+        json!({"langfuse.trace.input": "Hi", "langfuse.trace.output": "Hello"}),
+    );
+    let root = span(
+        "r",
+        None,
+        "run",
+        1,
+        json!({"langfuse.observation.type": "span"}),
+    );
+    let events = understand(&[trace, root]);
+    let said: Vec<&Value> = of(&events, Kind::Turn)
+        .iter()
+        .map(|turn| &turn["text"])
+        .collect();
+    assert_eq!(said, ["Hi", "Hello"]);
+}
+
+#[test]
+fn costs_count_where_all_generations_say_them() {
+    let generation = |id, more: Value| {
+        let mut attributes = json!({
+            "langfuse.observation.type": "generation", "langfuse.observation.usage_details": "{\"input\": 1}",
+            "langfuse.observation.input": [{"role": "user", "content": "Hi"}],
+        });
+        if !more.is_null() {
+            attributes["langfuse.observation.cost_details"] = more;
+        }
+        span(id, Some("r"), "llm", 2, attributes)
+    };
+    let cost = |gists: &[Gist]| {
+        of(&understand(gists), Kind::Session)[0]
+            .get("costUsd")
+            .cloned()
+    };
+    let priced = generation("a", json!("{\"input\": 0.5, \"output\": 0.25}"));
+    assert_eq!(
+        cost(&[priced.clone(), generation("b", json!({"total": 1}))]),
+        Some(json!(1.75))
+    );
+    assert_eq!(cost(&[priced, generation("b", Value::Null)]), None);
+}
