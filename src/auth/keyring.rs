@@ -144,6 +144,11 @@ impl Keyring {
         found.map_err(|error| (*error).clone())
     }
 
+    /// Looks at LiveKit keys anew: one has come or gone.
+    pub fn forget_livekit(&self) {
+        self.0.livekit.invalidate_all();
+    }
+
     /// Waits until a key opens no more what it opened: it is revoked, expired, or of fewer rights.
     pub async fn ended(&self, grant: &Grant, clock: &Clock) {
         loop {

@@ -44,7 +44,11 @@ impl Encoding {
     /// nothing is declared that could be written.
     pub fn of_errors(route: &str, headers: &HeaderMap) -> Option<Self> {
         if route == RECORDINGS {
-            return Some(Self::Protobuf);
+            let declared = headers
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok());
+            let is_form = declared.is_some_and(|text| text.starts_with("multipart/form-data"));
+            return is_form.then_some(Self::Protobuf);
         }
         let is_signal = SIGNALS.iter().any(|signal| route.ends_with(signal));
         Self::declared(headers).filter(|_| is_signal)

@@ -554,3 +554,49 @@ async fn drained(url: &str) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn livekit_keys_are_added_and_removed_and_no_secret_shows() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    run(&url, &["tenant", "create", "acme"]).await.code(0);
+    let secret = "a-secret-of-livekit-0123456789";
+    let add = [
+        "livekit-key",
+        "add",
+        "--tenant",
+        "acme",
+        "--key",
+        "APIfoo",
+        "--json",
+    ];
+    // Without a secret there is nothing to verify with.
+    run(&url, &add).await.code(2);
+    let mut command = voxray(&url, &add);
+    let output = command
+        .env("LIVEKIT_API_SECRET", secret)
+        .output()
+        .await
+        .expect("the program runs");
+    let added: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(added["keyName"], "APIfoo");
+    let list = ["livekit-key", "list", "--tenant", "acme", "--json"];
+    let listed = run(&url, &list).await.json();
+    assert_eq!(listed[0]["id"], added["id"]);
+    assert!(!listed.to_string().contains(secret));
+    let id = text(&added["id"]);
+    run(&url, &["livekit-key", "remove", id]).await.code(0);
+    assert_eq!(run(&url, &list).await.json(), json!([]));
+    run(&url, &["livekit-key", "remove", id]).await.code(1);
+    let bad = [
+        "livekit-key",
+        "add",
+        "--tenant",
+        "acme",
+        "--key",
+        "APIfoo",
+        "--secret",
+        "short",
+    ];
+    run(&url, &bad).await.code(1);
+}

@@ -22,7 +22,7 @@ pub struct New {
 }
 
 pub async fn handle(
-    State(_): State<App>,
+    State(app): State<App>,
     admin: Admin,
     Now(now): Now,
     query: Query,
@@ -31,5 +31,6 @@ pub async fn handle(
     query.params().finish()?;
     let (scope, actor) = (&admin.scope, &admin.key_id);
     let key = livekit_keys::add(scope, &new.key_name, &new.secret, actor, now).await?;
+    app.keyring.forget_livekit();
     Ok((StatusCode::CREATED, Json(Item::from(key))).into_response())
 }

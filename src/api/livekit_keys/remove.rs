@@ -12,7 +12,7 @@ use crate::problem::Query;
 use crate::services::livekit_keys;
 
 pub async fn handle(
-    State(_): State<App>,
+    State(app): State<App>,
     admin: Admin,
     Now(now): Now,
     Path(id): Path<String>,
@@ -20,5 +20,6 @@ pub async fn handle(
 ) -> Result<StatusCode, Problem> {
     query.params().finish()?;
     livekit_keys::remove(&admin.scope, &id, &admin.key_id, now).await?;
+    app.keyring.forget_livekit();
     Ok(StatusCode::NO_CONTENT)
 }

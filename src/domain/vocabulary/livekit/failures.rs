@@ -101,7 +101,7 @@ fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
     let is_purpose =
         |gist: &&Gist| matches!(gist.part, Part::Llm | Part::Tts) || node(gist).is_some();
     // The last comes last: siblings are in the order of time.
-    (is_attempt && tree.siblings(failed).iter().rev().any(|gist| is_next(gist)))
+    (is_attempt && tree.siblings(failed).iter().rev().any(is_next))
         || tree
             .ancestors(failed)
             .filter(is_purpose)

@@ -94,10 +94,9 @@ fn ending(gists: &[&Gist], turns: &[Turn]) -> Option<End> {
 }
 
 fn reason(gists: &[&Gist]) -> Option<String> {
-    let reasons = gists
-        .iter()
-        .filter_map(|gist| gist.fields.get("endReason")?.as_str());
-    reasons.last().map(str::to_owned)
+    let mut newest = gists.iter().rev();
+    let reason = newest.find_map(|gist| gist.fields.get("endReason")?.as_str());
+    reason.map(str::to_owned)
 }
 
 fn session(gists: &[&Gist], speeches: &[Speech<'_>], outside: &[&Gist]) -> Map<String, Value> {
@@ -128,14 +127,9 @@ fn session(gists: &[&Gist], speeches: &[Speech<'_>], outside: &[&Gist]) -> Map<S
         "providers",
         (!providers.is_empty()).then_some(providers),
     );
-    let delays = gists
-        .iter()
-        .filter_map(|gist| gist.fields.get("configuredEndpointingMs"));
-    put(
-        &mut session,
-        "configuredEndpointingMs",
-        delays.last().cloned(),
-    );
+    let mut newest = gists.iter().rev();
+    let delay = newest.find_map(|gist| gist.fields.get("configuredEndpointingMs"));
+    put(&mut session, "configuredEndpointingMs", delay.cloned());
     let is_sip = gists
         .iter()
         .any(|gist| gist.session.get("transport").is_some());

@@ -149,26 +149,19 @@ fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String
         "retries",
         (failed > 0 && failed < calls.len()).then_some(failed),
     );
-    let reason = calls
-        .iter()
-        .filter_map(|call| call.get("finishReason"))
-        .last();
+    let reason = calls.iter().rev().find_map(|call| call.get("finishReason"));
     put(fields, "finishReason", reason.cloned());
     put(fields, "llmCalls", (!calls.is_empty()).then_some(calls));
-    let nodes = || {
-        speech
-            .parts
-            .iter()
-            .filter(|gist| gist.part == Part::Other && node(gist) == Some("llm"))
-    };
-    let requests = speech.of(Part::Llm);
-    let first = |gist: &&Gist| gist.fields.get("llmMs")?.as_f64();
-    let first_token = nodes().filter_map(|gist| first(gist)).last();
-    let first_token =
-        first_token.or_else(|| speech.of(Part::Llm).filter_map(|gist| first(&gist)).last());
+    let first = |gist: &Gist| gist.fields.get("llmMs")?.as_f64();
+    let newest = || speech.parts.iter().rev();
+    let is_node = |gist: &&&Gist| gist.part == Part::Other && node(gist) == Some("llm");
+    let mut nodes = newest().filter(is_node);
+    let mut requests = newest().filter(|gist| gist.part == Part::Llm);
+    let first_token = nodes.find_map(|gist| first(gist));
+    let first_token = first_token.or_else(|| requests.find_map(|gist| first(gist)));
     put(fields, "llmMs", first_token);
-    let total = requests.map(duration_ms).reduce(|sum, ms| sum + ms);
-    put(fields, "llmTotalMs", total);
+    let requests = speech.of(Part::Llm).map(duration_ms);
+    put(fields, "llmTotalMs", requests.reduce(|sum, ms| sum + ms));
 }
 
 /// When a call ran, of which model, and how it failed if it did.

@@ -139,7 +139,7 @@ impl<'a> Tree<'a> {
 }
 
 impl<'a> Speech<'a> {
-    fn called<'s>(speeches: &'s mut BTreeMap<String, Self>, id: String) -> &'s mut Self {
+    fn called(speeches: &mut BTreeMap<String, Self>, id: String) -> &mut Self {
         speeches.entry(id.clone()).or_insert_with(|| Self {
             id,
             turns: Vec::new(),

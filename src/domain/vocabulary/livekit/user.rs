@@ -64,8 +64,8 @@ fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist) -> Option<Turn> {
     }
     let probability = below
         .iter()
-        .filter_map(|gist| gist.fields.get("eouProbability"))
-        .last();
+        .rev()
+        .find_map(|gist| gist.fields.get("eouProbability"));
     if let Some(probability) = probability {
         fields
             .entry("eouProbability")
