@@ -31,10 +31,11 @@ impl Encoding {
         }
     }
 
-    /// How an error is told to a request for this route; none where it is told as everywhere.
+    /// How an error is told to a request for this route; none where it is told as everywhere, as it is too if
+    /// nothing is declared that could be written.
     pub fn of_errors(route: &str, headers: &HeaderMap) -> Option<Self> {
         let is_signal = SIGNALS.iter().any(|signal| route.ends_with(signal));
-        is_signal.then(|| Self::declared(headers).unwrap_or(Self::Json))
+        Self::declared(headers).filter(|_| is_signal)
     }
 
     pub fn media_type(self) -> HeaderValue {

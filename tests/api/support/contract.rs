@@ -141,7 +141,7 @@ struct Answer<'a> {
 impl Answer<'_> {
     fn faults(&self, verb: &str, path: &str) -> Vec<String> {
         let is_error = self.status >= 400;
-        let mut faults = if is_error {
+        let mut faults = if is_error && !self.is_described(verb, path) {
             self.problem_faults()
         } else {
             Vec::new()
@@ -162,6 +162,16 @@ impl Answer<'_> {
             )),
         }
         faults
+    }
+
+    /// Whether the operation tells its errors in this media type too: as a protocol has it that is not ours.
+    fn is_described(&self, verb: &str, path: &str) -> bool {
+        let (operation, _) = operation(verb, path);
+        let responses = operation.and_then(|operation| operation.child("responses"));
+        let response = responses.and_then(|all| all.child(&self.status.to_string()));
+        let content = response.and_then(|response| response.child("content"));
+        self.media_type() != "application/problem+json"
+            && content.is_some_and(|content| content.child(self.media_type()).is_some())
     }
 
     /// Whatever went wrong, it is told in one way.

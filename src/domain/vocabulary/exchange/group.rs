@@ -63,9 +63,13 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
         .map(|(place, gist)| (key(gist), place))
         .collect();
     let counted = counted(gists, &by_key);
+    let mut in_trace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, exchange) in exchanges.iter().enumerate() {
+        in_trace.entry(&exchange.trace_id).or_default().push(place);
+    }
     let owner = |gist: &Gist| {
         let above = ancestors(gist, &by_key).find_map(|above| places.get(&key(above)).copied());
-        above.or_else(|| around(gist, &exchanges))
+        above.or_else(|| around(gist, &exchanges, in_trace.get(gist.trace_id.as_str())?))
     };
     let owners = counted.iter().map(owner).collect();
     Found {
@@ -135,25 +139,30 @@ fn exchanges<'a>(
     (counted, whole)
 }
 
-/// The exchange of the same trace during which something began, where no span between tells.
-fn around(gist: &Gist, exchanges: &[&Gist]) -> Option<usize> {
-    let holds = |exchange: &Gist| {
-        exchange.trace_id == gist.trace_id
-            && (exchange.started_at..=end(exchange)).contains(&gist.started_at)
+/// The exchange, of those of its trace, during which something began, where no span between tells.
+fn around(gist: &Gist, exchanges: &[&Gist], places: &[usize]) -> Option<usize> {
+    let holds = |place: &usize| {
+        let exchange = exchanges.get(*place);
+        exchange.is_some_and(|own| (own.started_at..=end(own)).contains(&gist.started_at))
     };
-    exchanges.iter().rposition(|exchange| holds(exchange))
+    places.iter().rev().copied().find(|place| holds(place))
 }
 
 /// All gists that are parts, generations that are told twice once: by the outer one, with what only the
 /// inner one knows.
 fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
     let is_llm = |gist: &Gist| gist.part == Part::Llm;
+    let mut by_trace: BTreeMap<&str, Vec<&Gist>> = BTreeMap::new();
     let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
     let generations: Vec<&Gist> = gists.iter().copied().filter(|gist| is_llm(gist)).collect();
     for gist in &generations {
+        by_trace.entry(&gist.trace_id).or_default().push(gist);
+    }
+    for gist in &generations {
+        let beside = by_trace.get(gist.trace_id.as_str());
         let outer = ancestors(gist, by_key).filter(|above| is_llm(above)).last();
-        let outer = outer.or_else(|| twin(gist, &generations));
+        let outer = outer.or_else(|| twin(gist, beside?));
         if let Some(outer) = outer {
             inner.entry(key(outer)).or_default().push(gist);
             dropped.insert(key(gist));

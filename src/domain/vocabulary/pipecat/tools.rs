@@ -24,13 +24,30 @@ pub fn in_messages(input: &str) -> Vec<Value> {
     let (mut found, mut results, mut answers) = (Vec::new(), BTreeMap::new(), 0);
     for message in messages.iter().rev() {
         let list = message.get("tool_calls").and_then(Value::as_array);
+        let parts = message.get("content").and_then(Value::as_array);
+        let of_type = |wanted: &'static str| {
+            let parts = parts.into_iter().flatten();
+            parts.filter(move |part| part["type"].as_str() == Some(wanted))
+        };
+        // Another provider's way: calls and results are parts of what was said.
+        for part in of_type("tool_result") {
+            if let Some(id) = part["tool_use_id"].as_str() {
+                results.entry(id).or_insert_with(|| part.get("content"));
+            }
+        }
+        let used: Vec<&Value> = of_type("tool_use").collect();
+        found.extend(
+            used.iter()
+                .rev()
+                .filter_map(|part| read_use(part, &results)),
+        );
         match message.get("role").and_then(Value::as_str) {
             Some("tool") => {
                 if let Some(id) = message.get("tool_call_id").and_then(Value::as_str) {
                     results.entry(id).or_insert_with(|| message.get("content"));
                 }
             }
-            Some("assistant") if list.is_none_or(Vec::is_empty) => {
+            Some("assistant") if list.is_none_or(Vec::is_empty) && used.is_empty() => {
                 answers += 1;
                 if answers == ANSWERS_BACK {
                     break;
@@ -50,17 +67,34 @@ pub fn in_messages(input: &str) -> Vec<Value> {
     found
 }
 
-fn read_call(call: &Value, results: &BTreeMap<&str, Option<&Value>>) -> Option<Value> {
-    let id = call.get("id")?.as_str()?;
+type Results<'a> = BTreeMap<&'a str, Option<&'a Value>>;
+
+fn read_call(call: &Value, results: &Results<'_>) -> Option<Value> {
     let function = call.get("function")?;
+    whole(
+        call,
+        function.get("name"),
+        function.get("arguments"),
+        results,
+    )
+}
+
+fn read_use(part: &Value, results: &Results<'_>) -> Option<Value> {
+    whole(part, part.get("name"), part.get("input"), results)
+}
+
+/// A call and its result.
+fn whole(
+    call: &Value,
+    name: Option<&Value>,
+    arguments: Option<&Value>,
+    results: &Results<'_>,
+) -> Option<Value> {
+    let id = call.get("id")?.as_str()?;
     let mut read = Map::new();
     put(&mut read, "id", Some(id));
-    put(&mut read, "name", function.get("name").cloned());
-    put(
-        &mut read,
-        "arguments",
-        function.get("arguments").map(tool_value),
-    );
+    put(&mut read, "name", name.cloned());
+    put(&mut read, "arguments", arguments.map(tool_value));
     let result = results.get(id).copied().flatten();
     let result = result.filter(|result| !is_pending(result));
     put(&mut read, "result", result.map(tool_value));
