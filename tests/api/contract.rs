@@ -200,7 +200,7 @@ fn problems_are_those_of_the_code() {
 }
 
 /// Members of answers that are there only when they say something.
-const SOMETIMES: [&str; 13] = [
+const SOMETIMES: [&str; 14] = [
     "contentWithheld",
     "content_withheld",
     "costEstimated",
@@ -210,6 +210,7 @@ const SOMETIMES: [&str; 13] = [
     "errors",
     "estimated",
     "pricesVersion",
+    "scores",
     "truncated",
     "turn",
     "unpriced",
