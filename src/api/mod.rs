@@ -8,6 +8,7 @@ mod cost;
 pub mod format;
 pub mod gates;
 pub mod live;
+pub mod livekit_keys;
 pub mod observability;
 pub mod operations;
 pub mod page;

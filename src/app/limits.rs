@@ -21,7 +21,10 @@ use crate::problem::{BodyLimit, Kind, Problem, throw_away};
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
 /// Takes whole recordings, which are larger and slower than anything else, and never in memory.
-const RECORDING: &str = "/v1/recordings/{callId}";
+const RECORDINGS: [(Method, &str); 2] = [
+    (Method::PUT, "/v1/recordings/{callId}"),
+    (Method::POST, "/observability/recordings/v0"),
+];
 
 /// Recordings that are taken in at once.
 const UPLOADS_MAX: usize = 64;
@@ -56,7 +59,7 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
             .into_response();
     }
     // Uploads may take long: they must not use up what everybody else needs.
-    let is_upload = path == Some(RECORDING) && request.method() == Method::PUT;
+    let is_upload = takes_audio(&request);
     let free = if is_upload {
         &limits.uploads
     } else {
@@ -90,10 +93,7 @@ struct Bounds {
 
 impl Bounds {
     fn of(request: &Request, settings: &Settings) -> Self {
-        let path = request.extensions().get::<MatchedPath>();
-        let takes_audio =
-            request.method() == Method::PUT && path.is_some_and(|path| path.as_str() == RECORDING);
-        if takes_audio {
+        if takes_audio(request) {
             Self {
                 body_bytes: settings.recordings_limit_bytes,
                 time: settings.recordings_timeout,
@@ -105,6 +105,13 @@ impl Bounds {
             }
         }
     }
+}
+
+fn takes_audio(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    RECORDINGS.iter().any(|(method, recording)| {
+        request.method() == method && path.is_some_and(|path| path.as_str() == *recording)
+    })
 }
 
 fn declared_length(request: &Request) -> usize {

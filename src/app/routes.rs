@@ -9,6 +9,7 @@ use crate::api::audit;
 use crate::api::conversations;
 use crate::api::gates;
 use crate::api::live;
+use crate::api::livekit_keys;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::recordings;
@@ -17,6 +18,7 @@ use crate::api::traces;
 use crate::api::voice_sessions;
 use crate::ingest;
 use crate::ingest::langfuse;
+use crate::ingest::livekit;
 use crate::ingest::native;
 use crate::ingest::otlp;
 
@@ -230,6 +232,34 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Get, "/api/public/projects", Ingestor, |m| {
         on(m, langfuse::projects)
+    }),
+    // A LiveKit token is what guards these.
+    route(Post, "/observability/traces/otlp/v0", Public, |m| {
+        on(m, livekit::traces)
+    }),
+    route(Post, "/observability/logs/otlp/v0", Public, |m| {
+        on(m, livekit::logs)
+    }),
+    route(Post, "/observability/metrics/otlp/v0", Public, |m| {
+        on(m, livekit::metrics)
+    }),
+    route(Post, "/observability/recordings/v0", Public, |m| {
+        on(m, livekit::recordings)
+    }),
+    route(Post, "/v1/webhooks/livekit", Public, |m| {
+        on(m, livekit::webhook)
+    }),
+    route(Post, "/v1/ingest/livekit", Public, |m| {
+        on(m, livekit::webhook)
+    }),
+    route(Get, "/v1/admin/livekit-keys", Admin, |m| {
+        on(m, livekit_keys::list::handle)
+    }),
+    route(Post, "/v1/admin/livekit-keys", Admin, |m| {
+        on(m, livekit_keys::add::handle)
+    }),
+    route(Delete, "/v1/admin/livekit-keys/{id}", Admin, |m| {
+        on(m, livekit_keys::remove::handle)
     }),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),

@@ -14,7 +14,8 @@ use super::key::Presented;
 use crate::app::Clock;
 use crate::domain::Result;
 use crate::domain::access::KeyHash;
-use crate::store::{Grant, Store, api_keys, live};
+use crate::store::livekit_keys::Candidate;
+use crate::store::{Grant, Store, api_keys, live, livekit_keys};
 
 const MEMORY: Duration = Duration::from_secs(2);
 /// How often the key of an open connection is looked at again.
@@ -30,6 +31,8 @@ struct Inner {
     grants: Cache<KeyHash, Option<Grant>>,
     /// By public id: what keys open that have been shown before.
     renewed: Cache<String, Option<Grant>>,
+    /// By the name of a LiveKit key: whoever may know its secret.
+    livekit: Cache<String, Arc<Vec<Candidate>>>,
     used: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
@@ -43,10 +46,15 @@ impl Keyring {
             .max_capacity(MEMORY_KEYS)
             .time_to_live(MEMORY)
             .build();
+        let livekit = Cache::builder()
+            .max_capacity(MEMORY_KEYS)
+            .time_to_live(MEMORY)
+            .build();
         Self(Arc::new(Inner {
             store,
             grants,
             renewed,
+            livekit,
             used: Mutex::default(),
         }))
     }
@@ -74,6 +82,16 @@ impl Keyring {
             self.note_use(&ticket.id, now);
         }
         Ok(grant)
+    }
+
+    /// Whoever may have signed with a LiveKit key of this name.
+    pub async fn livekit(&self, key_name: &str) -> Result<Arc<Vec<Candidate>>> {
+        let ask = async {
+            let found = livekit_keys::candidates(&self.0.store, key_name).await;
+            found.map(Arc::new)
+        };
+        let found = self.0.livekit.try_get_with_by_ref(key_name, ask).await;
+        found.map_err(|error| (*error).clone())
     }
 
     /// Waits until a key opens no more what it opened: it is revoked, expired, or of fewer rights.

@@ -2,10 +2,13 @@
 //! signature is its access policy. Imports `domain`, `store`, `problem`; no SQL, no handler.
 
 mod extract;
+pub mod jwt;
 pub mod key;
 mod keyring;
+mod livekit;
 mod present;
 pub mod ticket;
 
 pub use extract::{Admin, Ingestor, Reader, Reviewer, SocketWatcher, TOKEN, Transcripts, Watcher};
 pub use keyring::Keyring;
+pub use livekit::{LivekitAgent, LivekitServer};

@@ -9,6 +9,7 @@ mod export;
 mod gate;
 mod import;
 mod key;
+mod livekit_key;
 mod load;
 mod migrate;
 mod open;
@@ -49,6 +50,8 @@ enum Command {
     Tenant(tenant::Command),
     #[command(subcommand)]
     Key(key::Command),
+    #[command(subcommand)]
+    LivekitKey(livekit_key::Command),
     Import(import::Arguments),
     Export(export::Arguments),
     Gate(Box<gate::Arguments>),
@@ -94,6 +97,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Migrate(arguments)) => migrate::run(arguments).await.map(done),
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
         Some(Command::Key(command)) => key::run(command).await.map(done),
+        Some(Command::LivekitKey(command)) => livekit_key::run(command).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
         Some(Command::Gate(arguments)) => gate::run(*arguments).await,

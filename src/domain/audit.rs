@@ -25,12 +25,14 @@ pub enum Action {
     KeyRotate,
     KeyRevoke,
     RecordingDelete,
+    LivekitKeyAdd,
+    LivekitKeyRemove,
     PricesUpdate,
     TargetsUpdate,
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -40,6 +42,8 @@ impl Action {
         Self::KeyRevoke,
         Self::RecordingDelete,
         Self::PricesUpdate,
+        Self::LivekitKeyAdd,
+        Self::LivekitKeyRemove,
         Self::TargetsUpdate,
     ];
 
@@ -54,6 +58,8 @@ impl Action {
             Self::KeyRevoke => "key.revoke",
             Self::RecordingDelete => "recording.delete",
             Self::PricesUpdate => "prices.update",
+            Self::LivekitKeyAdd => "livekit_key.add",
+            Self::LivekitKeyRemove => "livekit_key.remove",
             Self::TargetsUpdate => "targets.update",
         }
     }
@@ -68,6 +74,7 @@ impl Action {
             Self::KeyCreate | Self::KeyRotate | Self::KeyRevoke => "key",
             Self::RecordingDelete => "recording",
             Self::PricesUpdate => "prices",
+            Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
             Self::TargetsUpdate => "targets",
         }
     }

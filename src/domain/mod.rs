@@ -19,6 +19,7 @@ pub mod ids;
 pub mod items;
 pub mod ledger;
 pub mod live;
+pub mod livekit;
 pub mod page;
 pub mod partial;
 pub mod precedence;

@@ -2,6 +2,7 @@
 //! `services::ingest`. Imports `domain`, `services`, `auth`, `problem`, `app`.
 
 pub mod langfuse;
+pub mod livekit;
 pub mod native;
 pub mod otlp;
 pub mod recordings;

@@ -8,6 +8,7 @@ pub mod export;
 pub mod ingest;
 pub mod live;
 pub mod prices;
+pub mod livekit_keys;
 pub mod recordings;
 pub mod reviews;
 pub mod sessions;

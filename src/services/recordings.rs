@@ -13,9 +13,11 @@ use crate::domain::Fault;
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, is_session_id};
 use crate::domain::recording::{Placement, Recording, is_call_sid};
-use crate::objects::{Fetcher, Objects, Spooled};
+use crate::objects::{Fetcher, Objects};
 use crate::store::recordings::{self, Call, Saved};
 use crate::store::{ContentScope, Scope, Store};
+
+pub use crate::objects::Spooled;
 
 /// For how long audio may wait for its call.
 const EARLY_KEPT: TimeDelta = TimeDelta::hours(24);

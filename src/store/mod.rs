@@ -13,6 +13,7 @@ pub mod gates;
 mod health;
 pub mod ingest;
 pub mod live;
+pub mod livekit_keys;
 mod migrate;
 pub mod prices;
 pub mod recordings;

@@ -28,6 +28,7 @@ mod interruptions;
 mod langfuse;
 mod limits;
 mod live;
+mod livekit;
 mod merging;
 mod operations;
 mod otlp;

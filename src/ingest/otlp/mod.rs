@@ -5,8 +5,8 @@ mod json;
 mod logs;
 mod sessions;
 mod span;
-mod value;
-mod wire;
+pub(super) mod value;
+pub(super) mod wire;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -36,6 +36,8 @@ use crate::services::ingest::{Item, Receipt};
 
 use super::beside;
 use span::Origin;
+
+pub(super) use span::time;
 
 /// Items that one request may hold. An exporter's batch is 512 spans unless it is told otherwise.
 pub const ITEMS_MAX: usize = 20_000;
@@ -123,7 +125,7 @@ pub async fn metrics(
 }
 
 /// What was taken and is of no use here must at least be seen.
-fn count_unused(signal: &'static str, count: usize) {
+pub(super) fn count_unused(signal: &'static str, count: usize) {
     metrics::counter!("voxray_otlp_unused_total", "signal" => signal).increment(count as u64);
 }
 
@@ -180,7 +182,7 @@ fn unreadable(error: String) -> Fault {
     Fault::body("", format!("cannot be read: {error}"))
 }
 
-fn refuse_more_than(count: usize) -> Result<(), Problem> {
+pub(super) fn refuse_more_than(count: usize) -> Result<(), Problem> {
     if count <= ITEMS_MAX {
         return Ok(());
     }
@@ -265,6 +267,16 @@ struct PartialSuccess {
 struct Export {
     #[prost(message, optional, tag = "1")]
     partial_success: Option<PartialSuccess>,
+}
+
+/// An item that cannot be read.
+pub(super) fn unreadable_item(error: String) -> Item {
+    item(None, Err(vec![unreadable(error)]))
+}
+
+/// The answer to a request of this signal.
+pub(super) fn taken(encoding: Encoding, rejected: &str, receipt: Receipt, what: &str) -> Response {
+    answer(encoding, rejected, &told(receipt, what))
 }
 
 fn answer(encoding: Encoding, rejected: &str, partial: &Partial) -> Response {

@@ -1,0 +1,122 @@
+//! What went wrong in a session. The same exception stands on every span that it passed through: it is told
+//! once, where it arose. An attempt that was followed by a better one is a warning.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+use crate::domain::vocabulary::{Beside, Gist, Part};
+
+use super::read::{FAILURE, put};
+use super::tree::{Key, Speech, Tree, end, key, node};
+
+pub struct Failures<'a> {
+    /// Where each arose, in the order of time, and whether something later made up for it.
+    found: Vec<(&'a Gist, bool)>,
+}
+
+impl<'a> Failures<'a> {
+    pub fn of(tree: &Tree<'a>, gists: &[&'a Gist]) -> Self {
+        let failed = || gists.iter().copied().filter(|gist| has_failed(gist));
+        let passed: BTreeSet<Key<'a>> = failed()
+            .flat_map(|gist| tree.ancestors(gist))
+            .map(key)
+            .collect();
+        let arose = failed().filter(|gist| !passed.contains(&key(gist)));
+        let found = arose.map(|gist| (gist, is_repaired(tree, gist)));
+        Self {
+            found: found.collect(),
+        }
+    }
+
+    /// Whether something failed for good in an answer.
+    pub fn is_fatal_in(&self, speech: &Speech<'_>) -> bool {
+        let own = || speech.turns.iter().chain(&speech.parts);
+        let mut fatal = self.found.iter().filter(|(_, is_repaired)| !is_repaired);
+        own().any(|gist| has_failed(gist))
+            && fatal.any(|(gist, _)| own().any(|own| key(own) == key(gist)))
+    }
+
+    /// `turn_of` tells the turn that a span belongs to.
+    pub fn besides(&self, turn_of: impl Fn(&Gist) -> Option<String>) -> Vec<Beside> {
+        let beside = |(gist, is_repaired): &(&Gist, bool)| {
+            let mut fields = match gist.fields.get(FAILURE) {
+                Some(Value::Object(failure)) => failure.clone(),
+                _ => Map::new(),
+            };
+            let level = if *is_repaired { "warning" } else { "error" };
+            put(&mut fields, "service", Some(service(gist)));
+            put(&mut fields, "level", Some(level));
+            for name in ["provider", "model", "attempt"] {
+                put(&mut fields, name, gist.fields.get(name).cloned());
+            }
+            Beside {
+                kind: Kind::Error,
+                id: format!("error:{}:{}", gist.trace_id, gist.span_id),
+                at: end(gist),
+                turn: turn_of(gist),
+                fields,
+            }
+        };
+        self.found.iter().map(beside).collect()
+    }
+}
+
+/// A tool's failure, as an error of the session.
+pub fn of_tool(tool: &Gist, turn: Option<String>) -> Option<Beside> {
+    let error = tool.fields.get("error")?;
+    let message = match error {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut fields = Map::new();
+    put(&mut fields, "service", Some("tool"));
+    put(&mut fields, "level", Some("error"));
+    put(&mut fields, "message", Some(message));
+    put(&mut fields, "code", Some("tool_error"));
+    let name = tool.fields.get("name");
+    put(
+        &mut fields,
+        "details",
+        name.map(|name| json!({ "tool": name })),
+    );
+    Some(Beside {
+        kind: Kind::Error,
+        id: format!("error:{}:{}", tool.trace_id, tool.span_id),
+        at: end(tool),
+        turn,
+        fields,
+    })
+}
+
+pub fn has_failed(gist: &Gist) -> bool {
+    gist.fields.contains_key(FAILURE)
+}
+
+/// Whether another attempt came later, or what it was done for came to a good end.
+fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
+    let is_attempt = matches!(failed.part, Part::LlmAttempt | Part::TtsAttempt);
+    let is_next = |gist: &&Gist| gist.part == failed.part && gist.started_at > failed.started_at;
+    let is_purpose =
+        |gist: &&Gist| matches!(gist.part, Part::Llm | Part::Tts) || node(gist).is_some();
+    // The last comes last: siblings are in the order of time.
+    (is_attempt && tree.siblings(failed).iter().rev().any(|gist| is_next(gist)))
+        || tree
+            .ancestors(failed)
+            .filter(is_purpose)
+            .any(|gist| !has_failed(gist))
+}
+
+fn service(gist: &Gist) -> &'static str {
+    match gist.part {
+        Part::Llm | Part::LlmAttempt => "llm",
+        Part::Tts | Part::TtsAttempt => "tts",
+        Part::UserTurn | Part::Stt => "stt",
+        _ => match node(gist) {
+            Some("llm") => "llm",
+            Some("tts") => "tts",
+            _ => "workflow",
+        },
+    }
+}

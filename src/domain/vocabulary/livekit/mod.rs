@@ -1,0 +1,187 @@
+//! The spans of LiveKit's agents, 1.3 and 1.8. An answer of the agent is a *speech*: an `agent_turn` with its
+//! model calls, tools and audio below it. What the user says is a `user_turn`; what they type stands on the
+//! answer only.
+
+mod failures;
+mod python;
+mod read;
+mod speech;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod user;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::domain::event::Kind;
+use crate::domain::turn::Speaker;
+
+use super::{Beside, End, Gist, Part, Turn, Understood};
+use failures::{Failures, has_failed};
+use read::put;
+use tree::{Key, Speech, Tree, end, key};
+
+pub use read::gist;
+
+/// What a session's LiveKit gists, in the order of time, amount to.
+pub fn interpret(gists: &[&Gist]) -> Understood {
+    let tree = Tree::of(gists);
+    let failures = Failures::of(&tree, gists);
+    let (speeches, outside) = tree.speeches(gists);
+    let users = user::turns(&tree, gists, &speeches);
+    let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
+
+    let mut understood = Understood::default();
+    for speech in &speeches {
+        let mut turn = speech::turn(speech, &tree, &failures);
+        if let Some(interruption) = speech::interruption(speech, &heard) {
+            put(&mut turn.fields, "interrupted", Some(true));
+            understood.besides.push(interruption);
+        }
+        understood.turns.push(turn);
+    }
+    understood.turns.extend(users);
+    let homes: BTreeMap<Key<'_>, &str> = speeches
+        .iter()
+        .flat_map(|speech| speech.all().map(|gist| (key(gist), speech.id.as_str())))
+        .collect();
+    let turn_of = |gist: &Gist| {
+        let user = (gist.part == Part::UserTurn).then(|| gist.span_id.clone());
+        homes.get(&key(gist)).map(|id| (*id).to_owned()).or(user)
+    };
+    understood.besides.extend(failures.besides(turn_of));
+    understood.besides.extend(speech::tools(gists, turn_of));
+    understood
+        .besides
+        .extend(heard.iter().map(|gist| user::speech(gist)));
+    understood.session = session(gists, &speeches, &outside);
+    let roots = || of(gists, Part::Root);
+    understood.started_at = roots().map(|root| root.started_at).min();
+    understood.end = ending(gists, &understood.turns);
+    understood
+}
+
+fn of<'a>(gists: &[&'a Gist], part: Part) -> impl Iterator<Item = &'a Gist> {
+    gists.iter().copied().filter(move |gist| gist.part == part)
+}
+
+/// How it ended, once every job that spoke in it has.
+fn ending(gists: &[&Gist], turns: &[Turn]) -> Option<End> {
+    let roots: Vec<&Gist> = of(gists, Part::Root).collect();
+    let at = roots.iter().map(|root| end(root)).max()?;
+    let is_rooted = |gist: &Gist| roots.iter().any(|root| root.trace_id == gist.trace_id);
+    let speaks = |gist: &&&Gist| matches!(gist.part, Part::UserTurn | Part::AgentTurn);
+    if !gists.iter().filter(speaks).all(|gist| is_rooted(gist)) {
+        return None;
+    }
+    let reason = reason(gists);
+    let last = turns
+        .iter()
+        .filter(|turn| turn.speaker == Speaker::Agent)
+        .max_by_key(|turn| (turn.started_at, turn.ended_at));
+    let is_unanswered =
+        last.is_some_and(|turn| turn.fields.get("failed") == Some(&Value::Bool(true)));
+    let has_failed = is_unanswered
+        || reason.as_deref() == Some("error")
+        || roots.iter().any(|root| has_failed(root));
+    Some(End {
+        at,
+        status: if has_failed { "failed" } else { "completed" },
+        reason,
+    })
+}
+
+fn reason(gists: &[&Gist]) -> Option<String> {
+    let reasons = gists
+        .iter()
+        .filter_map(|gist| gist.fields.get("endReason")?.as_str());
+    reasons.last().map(str::to_owned)
+}
+
+fn session(gists: &[&Gist], speeches: &[Speech<'_>], outside: &[&Gist]) -> Map<String, Value> {
+    let mut session = Map::new();
+    let named = |name: &str| gists.iter().find_map(|gist| gist.fields.get(name)).cloned();
+    let agent = ["agentName", "agentLabel", "service"]
+        .iter()
+        .find_map(|name| named(name));
+    put(&mut session, "agentId", agent);
+    let (mut models, mut providers) = (Map::new(), Map::new());
+    for gist in gists {
+        let Some(stage) = gist.fields.get("stage").and_then(Value::as_str) else {
+            continue;
+        };
+        for (into, name) in [(&mut models, "model"), (&mut providers, "provider")] {
+            if let Some(value) = gist.fields.get(name) {
+                into.entry(stage).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    put(
+        &mut session,
+        "models",
+        (!models.is_empty()).then_some(models),
+    );
+    put(
+        &mut session,
+        "providers",
+        (!providers.is_empty()).then_some(providers),
+    );
+    let delays = gists
+        .iter()
+        .filter_map(|gist| gist.fields.get("configuredEndpointingMs"));
+    put(
+        &mut session,
+        "configuredEndpointingMs",
+        delays.last().cloned(),
+    );
+    let is_sip = gists
+        .iter()
+        .any(|gist| gist.session.get("transport").is_some());
+    if !is_sip {
+        put(&mut session, "transport", Some("webrtc"));
+    }
+    // Models that were asked beside the conversation have cost something too.
+    if outside.iter().any(|gist| gist.part == Part::Llm) {
+        let inside = speeches.iter().flat_map(Speech::all);
+        let all: Vec<&Gist> = inside.chain(outside.iter().copied()).collect();
+        let usage = speech::usage(&all);
+        put(&mut session, "usage", (!usage.is_empty()).then_some(usage));
+    }
+    let ended_by = match reason(gists).as_deref() {
+        Some("participant_disconnected") => Some("user"),
+        Some("task_completed") => Some("agent"),
+        Some("error" | "job_shutdown") => Some("system"),
+        _ => None,
+    };
+    put(&mut session, "endedBy", ended_by);
+    let states: Vec<Value> = of(gists, Part::Root)
+        .filter_map(|root| root.fields.get("states")?.as_array())
+        .flatten()
+        .cloned()
+        .collect();
+    if !states.is_empty() {
+        let mut metadata = Map::new();
+        put(&mut metadata, "states", Some(states));
+        put(&mut session, "metadata", Some(metadata));
+    }
+    session
+}
+
+/// What happened beside the turns.
+fn beside(
+    kind: Kind,
+    name: &str,
+    gist: &Gist,
+    turn: Option<String>,
+    fields: Map<String, Value>,
+) -> Beside {
+    Beside {
+        kind,
+        id: format!("{name}:{}:{}", gist.trace_id, gist.span_id),
+        at: end(gist),
+        turn,
+        fields,
+    }
+}

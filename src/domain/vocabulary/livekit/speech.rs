@@ -1,0 +1,382 @@
+//! What the agent said: a turn from a speech, the interruption that ended it, and its tools.
+
+use chrono::TimeDelta;
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+use crate::domain::turn::Speaker;
+use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
+
+use super::failures;
+use super::failures::{Failures, has_failed};
+use super::read::{FAILURE, TOP, put};
+use super::tree::{PROGRAMMATIC, Speech, Tree, end, node};
+
+/// Texts of one speech's steps are said one behind the other.
+const BETWEEN_STEPS: &str = " ";
+
+pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -> Turn {
+    let audio = speech.audio();
+    let (started_at, ended_at) = audio.unwrap_or((speech.started_at(), speech.ended_at()));
+    let mut fields = Map::new();
+    let text = text(speech);
+    // A speech that is still going on has no span of its own yet.
+    let is_over = !speech.turns.is_empty();
+    let is_silent = audio.is_none() && text.is_none();
+    put(
+        &mut fields,
+        "failed",
+        (is_silent && failures.is_fatal_in(speech)).then_some(true),
+    );
+    put(&mut fields, "text", text);
+    for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
+        put(&mut fields, name, speech.number(name));
+    }
+    let audio_ms = ms_of(speech.of(Part::Tts), "audioMs");
+    if speech.flag("interrupted") {
+        put(&mut fields, "playedMs", speech.number("playedMs"));
+        put(&mut fields, "cancelled", audio.is_none().then_some(true));
+    }
+    put(
+        &mut fields,
+        "audioMs",
+        audio_ms.filter(|_| is_over && !is_stopped(speech)),
+    );
+    put(
+        &mut fields,
+        "firstAudioMs",
+        audio.map(|(start, _)| moment(start)),
+    );
+    let segments: Vec<Value> = speech
+        .of(Part::AgentSpeech)
+        .map(|gist| json!({"startMs": moment(gist.started_at), "endMs": moment(end(gist))}))
+        .collect();
+    put(
+        &mut fields,
+        "segments",
+        (segments.len() > 1).then_some(segments),
+    );
+    generations(speech, tree, &mut fields);
+    syntheses(speech, tree, &mut fields);
+    stages(speech, &mut fields);
+    let mut metadata = Map::new();
+    put(&mut metadata, "endOfTurnMs", speech.number("endOfTurnMs"));
+    let stopped_by = speech.text("stoppedBy").filter(|_| is_stopped(speech));
+    put(&mut metadata, "stoppedBy", stopped_by);
+    put(
+        &mut fields,
+        "metadata",
+        (!metadata.is_empty()).then_some(metadata),
+    );
+    Turn {
+        id: speech.id.clone(),
+        speaker: Speaker::Agent,
+        started_at,
+        ended_at: Some(ended_at),
+        fields,
+    }
+}
+
+/// What was said; of a speech that is still going on, what was generated.
+fn text(speech: &Speech<'_>) -> Option<String> {
+    let said = |gist: &&Gist| gist.fields.get("text")?.as_str().map(str::to_owned);
+    let texts: Vec<String> = speech.turns.iter().filter_map(said).collect();
+    let texts = if texts.is_empty() && speech.turns.is_empty() {
+        speech.parts.iter().filter_map(said).collect()
+    } else {
+        texts
+    };
+    (!texts.is_empty()).then(|| texts.join(BETWEEN_STEPS))
+}
+
+/// Whether the application stopped it, not the user.
+fn is_stopped(speech: &Speech<'_>) -> bool {
+    speech.flag("interrupted") && speech.text("stoppedBy") == Some(PROGRAMMATIC)
+}
+
+fn ms_of<'a>(gists: impl Iterator<Item = &'a Gist>, name: &str) -> Option<f64> {
+    let values = gists.filter_map(|gist| gist.fields.get(name)?.as_f64());
+    values.reduce(|sum, ms| sum + ms)
+}
+
+fn duration_ms(gist: &Gist) -> f64 {
+    let micros = (end(gist) - gist.started_at).num_microseconds();
+    micros.unwrap_or_default() as f64 / 1000.0
+}
+
+/// The calls of language models: one for each attempt, the last of them with what it brought.
+fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, Value>) {
+    let mut calls = Vec::new();
+    for discarded in speech
+        .discarded
+        .iter()
+        .filter(|gist| gist.part == Part::Llm)
+    {
+        let mut call = call(discarded);
+        result(discarded, &mut call);
+        put(&mut call, "cancelled", Some(true));
+        calls.push(call);
+    }
+    let attempts: Vec<&'a Gist> = speech.of(Part::LlmAttempt).collect();
+    let request_of =
+        |attempt: &&'a Gist| tree.ancestors(attempt).find(|gist| gist.part == Part::Llm);
+    for request in speech.of(Part::Llm) {
+        let own = attempts
+            .iter()
+            .filter(|attempt| request_of(attempt).is_some_and(|gist| std::ptr::eq(gist, request)));
+        let mut own: Vec<Map<String, Value>> = own.map(|attempt| call(attempt)).collect();
+        if own.is_empty() {
+            own.push(call(request));
+        }
+        if let Some(last) = own.last_mut()
+            && !last.contains_key("error")
+        {
+            result(request, last);
+        }
+        calls.append(&mut own);
+    }
+    let pending = attempts
+        .iter()
+        .filter(|attempt| request_of(attempt).is_none());
+    calls.extend(pending.map(|attempt| call(attempt)));
+    calls.sort_by_cached_key(|call| call.get("startMs").map(Value::to_string));
+    let failed = calls
+        .iter()
+        .filter(|call| call.contains_key("error"))
+        .count();
+    put(
+        fields,
+        "retries",
+        (failed > 0 && failed < calls.len()).then_some(failed),
+    );
+    let reason = calls
+        .iter()
+        .filter_map(|call| call.get("finishReason"))
+        .last();
+    put(fields, "finishReason", reason.cloned());
+    put(fields, "llmCalls", (!calls.is_empty()).then_some(calls));
+    let nodes = || {
+        speech
+            .parts
+            .iter()
+            .filter(|gist| gist.part == Part::Other && node(gist) == Some("llm"))
+    };
+    let requests = speech.of(Part::Llm);
+    let first = |gist: &&Gist| gist.fields.get("llmMs")?.as_f64();
+    let first_token = nodes().filter_map(|gist| first(gist)).last();
+    let first_token =
+        first_token.or_else(|| speech.of(Part::Llm).filter_map(|gist| first(&gist)).last());
+    put(fields, "llmMs", first_token);
+    let total = requests.map(duration_ms).reduce(|sum, ms| sum + ms);
+    put(fields, "llmTotalMs", total);
+}
+
+/// When a call ran, of which model, and how it failed if it did.
+fn call(gist: &Gist) -> Map<String, Value> {
+    let mut call = Map::new();
+    put(&mut call, "startMs", Some(moment(gist.started_at)));
+    put(&mut call, "endMs", gist.ended_at.map(moment));
+    for name in ["provider", "model", "attempt"] {
+        put(&mut call, name, gist.fields.get(name).cloned());
+    }
+    put(&mut call, "error", gist.fields.get(FAILURE).cloned());
+    call
+}
+
+/// What a request brought: it counts from its own start, whichever attempt was the good one.
+fn result(request: &Gist, call: &mut Map<String, Value>) {
+    let first_ms = request.fields.get("llmMs").and_then(Value::as_f64);
+    let after = first_ms.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
+    let first_at = after.and_then(|after| request.started_at.checked_add_signed(after));
+    put(call, "firstTokenMs", first_at.map(moment));
+    for name in ["provider", "model", "finishReason", "cancelled"] {
+        put(call, name, request.fields.get(name).cloned());
+    }
+    if let Some(Value::Object(usage)) = request.fields.get("usage") {
+        for name in ["promptTokens", "completionTokens", "cachedTokens"] {
+            put(call, name, usage.get(name).cloned());
+        }
+    }
+}
+
+/// The calls of speech synthesis, one for each sentence. One that brought nothing and did not fail was
+/// asked for nothing.
+fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, Value>) {
+    let brought = |gist: &Gist| {
+        ["ttsMs", "audioMs", "characters"]
+            .iter()
+            .any(|name| gist.fields.contains_key(*name))
+    };
+    let mut calls = Vec::new();
+    let failed = speech.of(Part::TtsAttempt).filter(|gist| has_failed(gist));
+    let failed: Vec<&'a Gist> = failed.collect();
+    for request in speech.of(Part::Tts) {
+        let is_told = failed.iter().any(|attempt| {
+            tree.parent(attempt)
+                .is_some_and(|parent| std::ptr::eq(parent, request))
+        });
+        if !brought(request) && (!has_failed(request) || is_told) {
+            continue;
+        }
+        let mut call = call(request);
+        let first_ms = request.fields.get("ttsMs").and_then(Value::as_f64);
+        let after = first_ms.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
+        let first_at = after.and_then(|after| request.started_at.checked_add_signed(after));
+        put(&mut call, "firstByteMs", first_at.map(moment));
+        for name in ["audioMs", "characters"] {
+            put(&mut call, name, request.fields.get(name).cloned());
+        }
+        calls.push(call);
+    }
+    calls.extend(failed.iter().map(|attempt| call(attempt)));
+    for call in &mut calls {
+        call.remove("attempt");
+    }
+    calls.sort_by_cached_key(|call| call.get("startMs").map(Value::to_string));
+    put(fields, "ttsCalls", (!calls.is_empty()).then_some(calls));
+    let nodes = || {
+        let nodes = speech.parts.iter().filter(|gist| node(gist) == Some("tts"));
+        nodes.filter(|gist| gist.fields.contains_key(TOP))
+    };
+    let first = nodes().find_map(|gist| gist.fields.get("ttsMs")?.as_f64());
+    let first = first.or_else(|| {
+        speech
+            .of(Part::Tts)
+            .find_map(|gist| gist.fields.get("ttsMs")?.as_f64())
+    });
+    put(fields, "ttsMs", first);
+    // A node below which nothing was synthesised only waited for text that never came.
+    let is_at_work = |gist: &&&Gist| {
+        speech.of(Part::Tts).any(|request| {
+            brought(request)
+                && tree
+                    .ancestors(request)
+                    .any(|above| std::ptr::eq(above, **gist))
+        })
+    };
+    let total = nodes()
+        .filter(is_at_work)
+        .map(|gist| duration_ms(gist))
+        .reduce(|sum, ms| sum + ms);
+    put(fields, "ttsTotalMs", total);
+}
+
+fn stages(speech: &Speech<'_>, fields: &mut Map<String, Value>) {
+    let (mut models, mut providers) = (Map::new(), Map::new());
+    for gist in &speech.parts {
+        if let Some(stage) = gist.fields.get("stage").and_then(Value::as_str) {
+            for (into, name) in [(&mut models, "model"), (&mut providers, "provider")] {
+                if let Some(value) = gist.fields.get(name) {
+                    into.insert(stage.to_owned(), value.clone());
+                }
+            }
+        }
+    }
+    put(fields, "models", (!models.is_empty()).then_some(models));
+    put(
+        fields,
+        "providers",
+        (!providers.is_empty()).then_some(providers),
+    );
+    let all: Vec<&Gist> = speech
+        .parts
+        .iter()
+        .chain(&speech.discarded)
+        .copied()
+        .collect();
+    let usage = usage(&all);
+    put(fields, "usage", (!usage.is_empty()).then_some(usage));
+}
+
+/// Tokens and characters, counted on the level of requests only.
+pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
+    let mut usage = Map::new();
+    for name in [
+        "promptTokens",
+        "completionTokens",
+        "cachedTokens",
+        "audioTokens",
+    ] {
+        let requests = gists.iter().filter(|gist| gist.part == Part::Llm);
+        let counts = requests.filter_map(|gist| gist.fields.get("usage")?.get(name)?.as_f64());
+        put(&mut usage, name, counts.reduce(|sum, count| sum + count));
+    }
+    let requests = gists.iter().filter(|gist| gist.part == Part::Tts);
+    let characters = requests.filter_map(|gist| gist.fields.get("characters")?.as_f64());
+    put(
+        &mut usage,
+        "ttsCharacters",
+        characters.reduce(|sum, count| sum + count),
+    );
+    usage
+}
+
+/// That the user broke into it. `heard` is all that was heard of the user.
+pub fn interruption(speech: &Speech<'_>, heard: &[&Gist]) -> Option<Beside> {
+    if !speech.flag("interrupted") || is_stopped(speech) {
+        return None;
+    }
+    let (start, stop) = speech
+        .audio()
+        .unwrap_or((speech.started_at(), speech.ended_at()));
+    let overlaps = |gist: &&&Gist| gist.started_at < stop && end(gist) > start;
+    let onset = heard
+        .iter()
+        .filter(overlaps)
+        .find(|gist| gist.started_at >= start);
+    let onset = onset.or_else(|| heard.iter().find(overlaps));
+    // Before 1.8 a span does not say who stopped it: only a voice at the same time tells.
+    if onset.is_none() && speech.text("stoppedBy").is_none() {
+        return None;
+    }
+    let at = onset.map_or(stop, |gist| gist.started_at.max(start));
+    let mut fields = Map::new();
+    put(&mut fields, "atMs", Some(moment(at)));
+    put(&mut fields, "source", Some("user"));
+    put(&mut fields, "estimated", onset.is_none().then_some(true));
+    if let (Some(onset), true) = (onset, speech.has_audio()) {
+        let stop_ms = (stop - at).num_microseconds().unwrap_or_default() as f64 / 1000.0;
+        put(&mut fields, "stopMs", Some(stop_ms));
+        put(&mut fields, "audioStoppedMs", Some(moment(stop)));
+        put(
+            &mut fields,
+            "detectionMs",
+            onset.fields.get("detectionMs").cloned(),
+        );
+    }
+    Some(Beside {
+        kind: Kind::Interruption,
+        id: format!("interruption:{}", speech.id),
+        at: stop,
+        turn: Some(speech.id.clone()),
+        fields,
+    })
+}
+
+/// All tool calls, and those that failed once more as errors.
+pub fn tools(gists: &[&Gist], turn_of: impl Fn(&Gist) -> Option<String>) -> Vec<Beside> {
+    let mut told = Vec::new();
+    let mut ids = std::collections::BTreeSet::new();
+    for tool in super::of(gists, Part::Tool) {
+        let turn = turn_of(tool);
+        let mut fields = tool.fields.clone();
+        // Some models count their calls from one again in each answer.
+        let stated = fields.get("callId").and_then(Value::as_str);
+        let stated = stated.unwrap_or(&tool.span_id).to_owned();
+        if !ids.insert(stated.clone()) {
+            put(
+                &mut fields,
+                "callId",
+                Some(format!("{stated}:{}", tool.span_id)),
+            );
+        }
+        for name in ["agentName", "agentLabel", "service"] {
+            fields.remove(name);
+        }
+        put(&mut fields, "startMs", Some(moment(tool.started_at)));
+        put(&mut fields, "endMs", tool.ended_at.map(moment));
+        told.extend(failures::of_tool(tool, turn.clone()));
+        told.push(super::beside(Kind::ToolCall, "tool", tool, turn, fields));
+    }
+    told
+}

@@ -1,0 +1,146 @@
+//! What the user said, or typed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+use crate::domain::turn::Speaker;
+use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
+
+use super::read::put;
+use super::tree::{Speech, Tree, end};
+
+/// An answer begins at most so long after the turn that it answers was decided.
+const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
+
+/// The user's turns: those that were spoken, and the input of answers which answer none of them.
+pub fn turns<'a>(tree: &Tree<'a>, gists: &[&'a Gist], speeches: &[Speech<'_>]) -> Vec<Turn> {
+    let spoken: Vec<(&Gist, Turn)> = super::of(gists, Part::UserTurn)
+        .filter_map(|gist| Some((gist, spoken(tree, gist)?)))
+        .collect();
+    let mut answered = vec![false; spoken.len()];
+    let mut turns = Vec::new();
+    for speech in speeches {
+        let Some(input) = speech.text("input") else {
+            continue;
+        };
+        let at = speech.started_at();
+        let is_said = |(gist, turn): &(&Gist, Turn)| {
+            let is_same = turn.fields.get("text").and_then(Value::as_str) == Some(input);
+            gist.started_at <= at && (is_same || (at - end(gist)).abs() <= ANSWERED_WITHIN)
+        };
+        let candidates = spoken.iter().enumerate().rev();
+        let said = candidates
+            .filter(|(place, _)| !answered[*place])
+            .find(|(_, turn)| is_said(turn));
+        match said {
+            Some((place, _)) => answered[place] = true,
+            None => turns.push(told_by_answer(speech, input, at)),
+        }
+    }
+    turns.extend(spoken.into_iter().map(|(_, turn)| turn));
+    turns
+}
+
+/// A `user_turn`; none where neither a voice nor a word was heard.
+fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist) -> Option<Turn> {
+    let below = tree.children(turn);
+    let heard: Vec<&&Gist> = below
+        .iter()
+        .filter(|gist| gist.part == Part::UserSpeech)
+        .collect();
+    if heard.is_empty() && !turn.fields.contains_key("text") {
+        return None;
+    }
+    let mut fields = Map::new();
+    for name in [
+        "text",
+        "sttMs",
+        "endpointingMs",
+        "confidence",
+        "eouProbability",
+    ] {
+        put(&mut fields, name, turn.fields.get(name).cloned());
+    }
+    let probability = below
+        .iter()
+        .filter_map(|gist| gist.fields.get("eouProbability"))
+        .last();
+    if let Some(probability) = probability {
+        fields
+            .entry("eouProbability")
+            .or_insert(probability.clone());
+    }
+    for (object, name) in [("models", "model"), ("providers", "provider")] {
+        let value = turn.fields.get(name).map(|value| json!({ "stt": value }));
+        put(&mut fields, object, value);
+    }
+    let end_of_turn = turn.fields.get("endOfTurnMs");
+    put(
+        &mut fields,
+        "metadata",
+        end_of_turn.map(|ms| json!({ "endOfTurnMs": ms })),
+    );
+    let segments = heard
+        .iter()
+        .map(|gist| json!({"startMs": moment(gist.started_at), "endMs": moment(end(gist))}));
+    put(
+        &mut fields,
+        "segments",
+        (heard.len() > 1).then(|| segments.collect::<Vec<_>>()),
+    );
+    let started_at = heard.iter().map(|gist| gist.started_at).min();
+    let ended_at = heard.iter().map(|gist| end(gist)).max();
+    Some(Turn {
+        id: turn.span_id.clone(),
+        speaker: Speaker::User,
+        started_at: started_at.unwrap_or(turn.started_at),
+        ended_at: Some(ended_at.unwrap_or_else(|| before(end(turn), end_of_turn))),
+        fields,
+    })
+}
+
+/// What only the answer tells of: it was typed, unless the answer says how long hearing it took.
+fn told_by_answer(speech: &Speech<'_>, input: &str, at: DateTime<Utc>) -> Turn {
+    let mut fields = Map::new();
+    put(&mut fields, "text", Some(input));
+    let delay = speech.number("endOfTurnMs").map(Value::from);
+    let at = before(at, delay.as_ref());
+    for name in ["sttMs", "endpointingMs"] {
+        put(&mut fields, name, speech.number(name));
+    }
+    let is_typed = delay.is_none();
+    put(
+        &mut fields,
+        "metadata",
+        is_typed.then(|| json!({ "typed": true })),
+    );
+    Turn {
+        id: format!("input:{}", speech.id),
+        speaker: Speaker::User,
+        started_at: at,
+        ended_at: Some(at),
+        fields,
+    }
+}
+
+fn before(at: DateTime<Utc>, ms: Option<&Value>) -> DateTime<Utc> {
+    let ms = ms.and_then(Value::as_f64).unwrap_or_default();
+    at.checked_sub_signed(TimeDelta::microseconds((ms * 1e3) as i64))
+        .unwrap_or(at)
+}
+
+/// That a voice was heard, whether or not words were.
+pub fn speech(gist: &Gist) -> Beside {
+    let mut fields = Map::new();
+    put(&mut fields, "speaker", Some("user"));
+    put(&mut fields, "startMs", Some(moment(gist.started_at)));
+    put(&mut fields, "endMs", Some(moment(end(gist))));
+    put(
+        &mut fields,
+        "probability",
+        gist.fields.get("probability").cloned(),
+    );
+    put(&mut fields, "source", Some("vad"));
+    super::beside(Kind::Speech, "speech", gist, None, fields)
+}

@@ -1,0 +1,179 @@
+//! The chat history of a session, as the SDK uploads it at the end: what was said, in order, with the times
+//! that the SDK measured.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::{Event, Kind};
+use crate::domain::fields::OFFSET_MAX_MS;
+
+use super::{event, moment, number, put, text};
+
+/// The facts of a chat history; times count from the session's start.
+pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
+    let none = Vec::new();
+    let items = history
+        .get("items")
+        .and_then(Value::as_array)
+        .unwrap_or(&none);
+    let mut items: Vec<&Value> = items.iter().collect();
+    // The SDK keeps them in order; another sender may not.
+    items.sort_by(|a, b| created(a).total_cmp(&created(b)));
+    let mut told = Told {
+        start,
+        now,
+        events: Vec::new(),
+        turns: 0,
+    };
+    for (place, item) in items.iter().enumerate() {
+        match text(item, "type") {
+            Some("message") => told.message(item),
+            Some("function_call") => {
+                let call_id = text(item, "call_id");
+                let mut rest = items[place + 1..].iter();
+                let output = rest.find(|other| {
+                    text(other, "type") == Some("function_call_output")
+                        && text(other, "call_id") == call_id
+                });
+                told.tool(item, output.copied());
+            }
+            _ => {}
+        }
+    }
+    told.events
+}
+
+fn created(item: &Value) -> f64 {
+    number(item, "created_at").unwrap_or_default()
+}
+
+struct Told {
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+    events: Vec<Event>,
+    /// So many turns have been told.
+    turns: usize,
+}
+
+impl Told {
+    fn offset_ms(&self, seconds: f64) -> Option<f64> {
+        let micros = (moment(seconds)? - self.start).num_microseconds()?;
+        Some((micros as f64 / 1e3).clamp(0.0, OFFSET_MAX_MS))
+    }
+
+    fn add(&mut self, kind: Kind, id: String, at: DateTime<Utc>, fields: Map<String, Value>) {
+        self.events.extend(event(kind, id, at, fields, self.now));
+    }
+
+    fn message(&mut self, item: &Value) {
+        let speaker = match text(item, "role") {
+            Some("user") => "user",
+            Some("assistant") => "agent",
+            // Instructions are nobody's words.
+            _ => return,
+        };
+        let metrics = &item["metrics"];
+        let ms = |name: &str| {
+            let seconds = number(metrics, name).filter(|seconds| *seconds > 0.0)?;
+            Some((seconds * 1e6).round() / 1e3)
+        };
+        let created = created(item);
+        let started = number(metrics, "started_speaking_at").unwrap_or(created);
+        let stopped = number(metrics, "stopped_speaking_at").unwrap_or(started);
+        let at = moment(stopped.max(created)).unwrap_or(self.start);
+        let mut fields = Map::new();
+        put(&mut fields, "index", Some(self.turns));
+        put(&mut fields, "speaker", Some(speaker));
+        put(&mut fields, "text", said(item));
+        put(&mut fields, "startMs", self.offset_ms(started));
+        put(&mut fields, "endMs", self.offset_ms(stopped.max(started)));
+        let stt = ms("transcription_delay");
+        put(&mut fields, "sttMs", stt);
+        let turn = ms("end_of_turn_delay");
+        put(
+            &mut fields,
+            "endpointingMs",
+            turn.map(|turn| (turn - stt.unwrap_or_default()).max(0.0)),
+        );
+        put(
+            &mut fields,
+            "callbackMs",
+            ms("on_user_turn_completed_delay"),
+        );
+        put(&mut fields, "llmMs", ms("llm_node_ttft"));
+        put(&mut fields, "ttsMs", ms("tts_node_ttfb"));
+        put(&mut fields, "playoutMs", ms("playback_latency"));
+        put(&mut fields, "latencyMs", ms("e2e_latency"));
+        let confidence = number(item, "transcript_confidence");
+        put(
+            &mut fields,
+            "confidence",
+            confidence.filter(|share| *share > 0.0 && *share <= 1.0),
+        );
+        let interrupted = item["interrupted"] == Value::Bool(true);
+        put(&mut fields, "interrupted", interrupted.then_some(true));
+        for (object, member) in [("models", "model_name"), ("providers", "model_provider")] {
+            let stages = ["stt", "llm", "tts"].into_iter().filter_map(|stage| {
+                let name = text(&metrics[format!("{stage}_metadata")], member)?;
+                Some((stage.to_owned(), Value::from(name)))
+            });
+            let stages: Map<String, Value> = stages.filter(|(_, name)| name != "unknown").collect();
+            put(&mut fields, object, (!stages.is_empty()).then_some(stages));
+        }
+        let id = item_id(item, self.turns);
+        self.add(Kind::Turn, id.clone(), at, fields);
+        if interrupted {
+            let mut fields = Map::new();
+            put(&mut fields, "turn", Some(self.turns));
+            put(&mut fields, "atMs", self.offset_ms(stopped));
+            put(&mut fields, "source", Some("user"));
+            put(&mut fields, "estimated", Some(true));
+            self.add(Kind::Interruption, format!("interruption:{id}"), at, fields);
+        }
+        self.turns += 1;
+    }
+
+    /// A call belongs to the answer that follows it.
+    fn tool(&mut self, call: &Value, output: Option<&Value>) {
+        let (started, ended) = (created(call), output.map(created));
+        let mut fields = Map::new();
+        put(&mut fields, "callId", text(call, "call_id"));
+        put(&mut fields, "turn", Some(self.turns));
+        put(&mut fields, "name", text(call, "name"));
+        let arguments = text(call, "arguments");
+        let arguments =
+            arguments.map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+        put(&mut fields, "arguments", arguments);
+        put(&mut fields, "startMs", self.offset_ms(started));
+        put(
+            &mut fields,
+            "endMs",
+            ended.and_then(|at| self.offset_ms(at.max(started))),
+        );
+        if let Some(output) = output {
+            let is_error = output["is_error"] == Value::Bool(true);
+            let name = if is_error { "error" } else { "result" };
+            put(&mut fields, name, output.get("output").cloned());
+        }
+        let at = moment(ended.unwrap_or(started)).unwrap_or(self.start);
+        let id = item_id(call, self.events.len());
+        self.add(Kind::ToolCall, id, at, fields);
+    }
+}
+
+fn item_id(item: &Value, place: usize) -> String {
+    match text(item, "id") {
+        Some(id) => format!("chat:{id}"),
+        None => format!("chat:{place}"),
+    }
+}
+
+/// The words of a message; images and audio have none.
+fn said(item: &Value) -> Option<String> {
+    let words: Vec<&str> = match item.get("content")? {
+        Value::String(text) => vec![text],
+        Value::Array(parts) => parts.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    (!words.is_empty()).then(|| words.join("\n"))
+}

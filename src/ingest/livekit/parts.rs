@@ -1,0 +1,70 @@
+//! What LiveKit's documents say of a session, in the names of the native fields.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::SessionRef;
+use crate::domain::ids::{Claim, ClaimKind, TenantId};
+
+use super::{number, put, text};
+
+/// The session of a room.
+pub fn session(tenant: TenantId, room_sid: &str) -> Option<SessionRef> {
+    SessionRef::claimed(tenant, [Claim::new(ClaimKind::LivekitRoomSid, room_sid)])
+}
+
+/// Ids to look a session up by.
+pub fn external_ids(room_sid: &str, room_name: Option<&str>, job_id: Option<&str>) -> Value {
+    let kinds = [
+        (ClaimKind::LivekitRoomSid.as_str(), Some(room_sid)),
+        ("livekit_room_name", room_name),
+        ("livekit_job_id", job_id),
+    ];
+    let told = kinds.into_iter().filter_map(|(kind, id)| {
+        let id = id.filter(|id| !id.trim().is_empty())?;
+        Some(json!({"kind": kind, "id": id}))
+    });
+    told.collect()
+}
+
+/// The usage of models, of all of a kind together, and who they are.
+pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
+    let Some(list) = list.as_array() else { return };
+    let mut sums: Map<String, Value> = Map::new();
+    let (mut models, mut providers) = (Map::new(), Map::new());
+    for one in list {
+        let (stage, counts): (_, &[(&str, &str)]) = match text(one, "type") {
+            Some("llm_usage") => (
+                "llm",
+                &[
+                    ("input_tokens", "promptTokens"),
+                    ("output_tokens", "completionTokens"),
+                    ("input_cached_tokens", "cachedTokens"),
+                ],
+            ),
+            Some("tts_usage") => ("tts", &[("characters_count", "ttsCharacters")]),
+            Some("stt_usage") => ("stt", &[("audio_duration", "sttSeconds")]),
+            _ => continue,
+        };
+        for (name, native) in counts {
+            if let Some(count) = number(one, name).filter(|count| *count > 0.0) {
+                let sum = sums
+                    .get(*native)
+                    .and_then(Value::as_f64)
+                    .unwrap_or_default();
+                sums.insert((*native).to_owned(), json!(sum + count));
+            }
+        }
+        for (into, name) in [(&mut models, "model"), (&mut providers, "provider")] {
+            if let Some(value) = text(one, name).filter(|value| *value != "unknown") {
+                into.entry(stage).or_insert_with(|| Value::from(value));
+            }
+        }
+    }
+    for (name, members) in [
+        ("usage", sums),
+        ("models", models),
+        ("providers", providers),
+    ] {
+        put(fields, name, (!members.is_empty()).then_some(members));
+    }
+}

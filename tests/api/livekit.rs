@@ -1,0 +1,462 @@
+//! LiveKit's doors: uploads of the real SDK, webhooks, and the keys that sign them.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use hmac::{Hmac, KeyInit, Mac};
+use prost::Message;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::support::{Answer, Client, Tenant, TestServer};
+
+const KEY: &str = "APItest";
+const SECRET: &str = "a-secret-that-nobody-guesses-0123456789";
+const ALL: &str = "sessions:read,transcripts:read,ingest:write,admin";
+const BOUNDARY: &str = "multipart/form-data; boundary=";
+
+/// A server with a place for recordings.
+async fn server() -> (TestServer, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::with(|settings| settings.data_dir = folder.path().to_owned());
+    (server.await, folder)
+}
+
+/// Somebody of a tenant whose LiveKit key is known.
+async fn with_key(tenant: &Tenant<'_>, secret: &str) -> Client {
+    let client = tenant.client(ALL).await;
+    let key = json!({"keyName": KEY, "secret": secret});
+    client.post("/v1/admin/livekit-keys", &key).await.status(201);
+    client
+}
+
+fn sign(claims: &Value, secret: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
+    mac.update(signed.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+fn claims(server: &TestServer) -> Value {
+    let now = server.clock.now().timestamp();
+    json!({
+        "iss": KEY, "sub": "", "nbf": now, "exp": now + 6 * 3600, "observability": {"write": true},
+    })
+}
+
+/// An agent with the tenant's key.
+fn agent(server: &TestServer, secret: &str) -> Client {
+    server.anonymous().bearer(&sign(&claims(server), secret))
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    std::fs::read(format!("{folder}/{name}")).expect("a fixture")
+}
+
+/// The form that the SDK sent, and how it declared it.
+fn form() -> (String, Vec<u8>) {
+    let body = fixture("livekit/recording.form");
+    let line = body.split(|byte| *byte == b'\r').next().expect("a line");
+    let boundary = String::from_utf8_lossy(&line[2..]).into_owned();
+    (format!("{BOUNDARY}{boundary}"), body)
+}
+
+async fn upload(agent: &Client, declared: &str, body: Vec<u8>) -> Answer {
+    let agent = agent.header("content-type", declared);
+    agent.post_bytes("/observability/recordings/v0", body).await
+}
+
+async fn export(agent: &Client, signal: &str, body: Vec<u8>) -> Answer {
+    let agent = agent.header("content-type", "application/x-protobuf");
+    let agent = agent.header("content-encoding", "gzip");
+    let path = format!("/observability/{signal}/otlp/v0");
+    agent.post_bytes(&path, body).await
+}
+
+async fn session(client: &Client, external: &str) -> Value {
+    let path = format!("/v1/observability/sessions/{external}");
+    client.get(&path).await.status(200).json()
+}
+
+async fn the_session(client: &Client) -> Value {
+    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    let sessions = list["data"].as_array().expect("sessions").clone();
+    assert_eq!(sessions.len(), 1, "{list}");
+    session(client, sessions[0]["id"].as_str().expect("an id")).await
+}
+
+#[tokio::test]
+async fn a_session_that_the_sdk_uploads_is_seen_and_heard() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let (declared, body) = form();
+    let kept = upload(&agent, &declared, body.clone()).await.status(200).json();
+    assert_eq!(kept["recording"], true, "{kept}");
+    assert_eq!(kept["rejected"], 0, "{kept}");
+    let answer = export(&agent, "logs", fixture("livekit/logs.pb.gz")).await.status(200);
+    assert_eq!(answer.body, [0_u8; 0], "{}", answer.text());
+
+    let seen = the_session(&client).await;
+    assert_eq!(seen["id"], kept["sessionId"]);
+    assert_eq!(seen["status"], "completed", "{seen:#}");
+    assert_eq!(seen["agentId"], "harbor-support", "{seen:#}");
+    assert_eq!(seen["startedAt"], "2025-06-11T10:00:00Z");
+    assert_eq!(seen["endedAt"], "2025-06-11T10:00:10Z");
+    let id = kept["sessionId"].as_str().expect("an id");
+
+    let path = format!("/api/v1/voice-sessions/{id}");
+    let whole = client.get(&path).await.status(200).json();
+    let tags: Vec<&str> = whole["tags"].as_array().expect("tags").iter().filter_map(Value::as_str).collect();
+    for tag in ["language:en", "appointment:booked", "lk.success", "lk.judge.politeness:pass"] {
+        assert!(tags.contains(&tag), "{tags:?}");
+    }
+    let path = format!("/api/v1/voice-sessions/{id}/evaluations");
+    let found = client.get(&path).await.status(200).json();
+    let mut judges: Vec<_> = found["data"]
+        .as_array()
+        .expect("evaluations")
+        .iter()
+        .map(|one| (one["reviewer"].clone(), one["score"].clone(), one["verdict"].clone()))
+        .collect();
+    judges.sort_by_key(|judge| judge.0.to_string());
+    assert_eq!(
+        judges,
+        [
+            (json!("livekit:accuracy"), json!(0.5), Value::Null),
+            (json!("livekit:outcome"), json!(1.0), json!("pass")),
+            (json!("livekit:politeness"), json!(1.0), json!("pass")),
+        ]
+    );
+
+    let recording = client.get(&format!("/v1/recordings/{id}")).await.status(200).json();
+    assert_eq!(recording["format"], "ogg");
+    assert_eq!(recording["startedAt"], "2025-06-11T10:00:00.200Z");
+    let audio = client.get(&format!("/v1/recordings/{id}/audio")).await.status(200);
+    assert_eq!(audio.body, fixture("recordings/silence-2s.opus"));
+
+    // What is sent again changes nothing.
+    let again = upload(&agent, &declared, body).await.status(200).json();
+    assert_eq!((&again["accepted"], &again["rejected"]), (&json!(0), &json!(0)));
+    export(&agent, "logs", fixture("livekit/logs.pb.gz")).await.status(200);
+    assert_eq!(the_session(&client).await, seen);
+}
+
+#[tokio::test]
+async fn a_chat_history_is_turns_and_tools() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let (declared, body) = form();
+    let kept = upload(&agent(&server, SECRET), &declared, body).await.status(200).json();
+    let id = kept["sessionId"].as_str().expect("an id");
+    let path = format!("/api/v1/conversations/{id}");
+    let seen = client.get(&path).await.status(200).json();
+    let turns = seen["transcript"].as_array().expect("turns");
+    let texts: Vec<_> = turns.iter().map(|turn| turn["text"].as_str().expect("a text")).collect();
+    assert_eq!(texts, ["Thanks for calling.", "Where is order A1044?", "It has shipped.", "Thank you!"], "{seen:#}");
+    let seen = session(&client, id).await.to_string();
+    for part in ["lookup_order", "A1044", "shipped"] {
+        assert!(seen.contains(part), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn traces_and_metrics_of_a_room_are_one_session() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    for number in ["0001", "0003", "0004", "0006"] {
+        let body = fixture(&format!("otlp/livekit-signals/{number}-traces.pb"));
+        let answer = export(&agent, "traces", zipped(&body)).await.status(200);
+        assert_eq!(answer.header("content-type"), "application/x-protobuf");
+        assert_eq!(answer.body, [0_u8; 0], "{}", answer.text());
+    }
+    let metrics = fixture("otlp/livekit-signals/0002-metrics.pb");
+    export(&agent, "metrics", zipped(&metrics)).await.status(200);
+    let seen = the_session(&client).await;
+    assert_eq!(seen["status"], "completed", "{seen:#}");
+    let path = format!("/api/v1/conversations/{}", seen["id"].as_str().expect("an id"));
+    let whole = client.get(&path).await.status(200).json();
+    let expected: Value = serde_json::from_slice(&fixture("otlp/livekit-signals.expected.json")).expect("JSON");
+    let said: Vec<_> = expected["sessions"][0]["turns"].as_array().expect("turns").iter().map(|turn| &turn["text"]).collect();
+    let seen: Vec<_> = whole["transcript"].as_array().expect("turns").iter().map(|turn| &turn["text"]).collect();
+    assert_eq!(seen, said);
+}
+
+fn zipped(body: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body).expect("bytes");
+    encoder.finish().expect("bytes")
+}
+
+#[tokio::test]
+async fn whoever_s_secret_verifies_is_who_uploads() {
+    let (server, _folder) = server().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    // Both know a key of this name.
+    let theirs = with_key(&other, "the-other-s-secret-9876543210").await;
+    let ours = with_key(&acme, SECRET).await;
+    let (declared, body) = form();
+    upload(&agent(&server, SECRET), &declared, body).await.status(200);
+    the_session(&ours).await;
+    let list = theirs.get("/v1/observability/sessions").await.status(200).json();
+    assert_eq!(list["data"], json!([]));
+}
+
+#[tokio::test]
+async fn only_a_valid_token_opens() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let good = claims(&server);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut claims = good.clone();
+        change(&mut claims);
+        sign(&claims, SECRET)
+    };
+    let now = server.clock.now().timestamp();
+    let refused = [
+        ("a wrong secret", sign(&good, "another-secret-0123456789")),
+        ("another key", with(&|c| c["iss"] = json!("APIother"))),
+        ("expired", with(&|c| c["exp"] = json!(now - 61))),
+        ("not yet", with(&|c| c["nbf"] = json!(now + 61))),
+        ("no end", with(&|c| c["exp"] = Value::Null)),
+        ("no grant", with(&|c| c["observability"] = json!({"write": false}))),
+        ("no token", "nonsense".to_owned()),
+        ("unsigned", format!("{}.", sign(&good, SECRET).rsplit_once('.').expect("parts").0)),
+        ("an API key", acme.key("ingest:write").await),
+    ];
+    let (declared, body) = form();
+    for (what, token) in refused {
+        let agent = server.anonymous().bearer(&token);
+        let answer = upload(&agent, &declared, body.clone()).await.status(401);
+        assert_eq!(answer.header("content-type"), "application/x-protobuf", "{what}");
+        for signal in ["traces", "logs", "metrics"] {
+            let answer = export(&agent, signal, zipped(b"")).await.status(401);
+            // The SDK stops for good when it reads this.
+            assert!(!answer.text().contains("disabled"), "{what}");
+        }
+    }
+    server.anonymous().post_bytes("/observability/recordings/v0", body.clone()).await.status(401);
+    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    assert_eq!(list["data"], json!([]));
+    // Clocks may be a minute apart.
+    for token in [with(&|c| c["exp"] = json!(now - 59)), with(&|c| c["nbf"] = json!(now + 59))] {
+        upload(&server.anonymous().bearer(&token), &declared, body.clone()).await.status(200);
+    }
+}
+
+#[derive(Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let (declared, body) = form();
+    let part = |name: &str, content: &[u8]| {
+        let mut form = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").into_bytes();
+        form.extend_from_slice(content);
+        form.extend_from_slice(b"\r\n--b--\r\n");
+        form
+    };
+    let declared_b = format!("{BOUNDARY}b");
+    let room = [&[0x0a, 0x04][..], b"RM_1"].concat();
+    let bad: Vec<(&str, u16, &str, Vec<u8>)> = vec![
+        ("cut off", 400, &declared, body[..body.len() / 2].to_vec()),
+        ("no form", 400, &declared_b, b"nonsense".to_vec()),
+        ("no header", 400, &declared_b, part("chat_history", b"{}")),
+        ("a broken header", 400, &declared_b, part("header", b"\xff\xff\xff")),
+        ("no room", 400, &declared_b, part("header", b"")),
+        ("no media type", 415, "application/json", body.clone()),
+        ("a long header", 413, &declared_b, part("header", &vec![0; (1 << 20) + 1])),
+    ];
+    for (what, status, declared, body) in bad {
+        let answer = upload(&agent, declared, body).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        let told = Status::decode(answer.body.as_slice()).expect("a status");
+        assert!(!told.message.is_empty(), "{what}");
+    }
+    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    assert_eq!(list["data"], json!([]));
+    // A header alone is a session.
+    upload(&agent, &declared_b, part("header", &room)).await.status(200);
+    the_session(&client).await;
+}
+
+/// A webhook with this body, signed as a LiveKit server does.
+async fn hook(server: &TestServer, body: &Value) -> Answer {
+    let body = body.to_string();
+    let mut claims = claims(server);
+    claims["sha256"] = json!(STANDARD.encode(Sha256::digest(body.as_bytes())));
+    let token = sign(&claims, SECRET);
+    send_hook(server, &token, body).await
+}
+
+async fn send_hook(server: &TestServer, token: &str, body: String) -> Answer {
+    let client = server.anonymous().header("authorization", token);
+    let client = client.header("content-type", "application/webhook+json");
+    client.send(Method::POST, "/v1/webhooks/livekit", |request| request.body(body)).await
+}
+
+/// 10:00 and so many seconds, as webhooks write it.
+fn at(seconds: i64) -> String {
+    (1_749_636_000 + seconds).to_string()
+}
+
+fn room_event(name: &str, seconds: i64) -> Value {
+    json!({
+        "event": name, "id": format!("EV_{name}"), "createdAt": at(seconds),
+        "room": {"sid": "RM_hook", "name": "call-1", "creationTime": at(0)},
+    })
+}
+
+#[tokio::test]
+async fn webhooks_tell_of_rooms_and_callers() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let mut joined = room_event("participant_joined", 2);
+    joined["participant"] = json!({
+        "sid": "PA_1", "identity": "sip_+15550100", "kind": "SIP", "joinedAt": at(2),
+        "attributes": {
+            "sip.phoneNumber": "+15550100", "sip.trunkPhoneNumber": "+15550199",
+            "sip.twilio.callSid": "CA0123456789abcdef0123456789abcdef",
+        },
+    });
+    let mut left = room_event("participant_left", 90);
+    left["participant"] = joined["participant"].clone();
+    left["participant"]["disconnectReason"] = json!("CLIENT_INITIATED");
+    let mut egress = room_event("egress_ended", 95);
+    egress.as_object_mut().expect("an object").remove("room");
+    egress["egressInfo"] = json!({
+        "egressId": "EG_1", "roomId": "RM_hook", "roomName": "call-1", "status": "EGRESS_COMPLETE",
+        "fileResults": [{"filename": "call-1.ogg", "location": "https://bucket/call-1.ogg",
+            "startedAt": "1749636000000000000", "duration": "90000000000", "size": "5280000"}],
+    });
+    let finished = room_event("room_finished", 100);
+    // The last first.
+    for event in [&finished, &egress, &left, &room_event("room_started", 0), &joined] {
+        let answer = hook(&server, event).await.status(200).json();
+        assert_eq!(answer["accepted"], 1, "{event} {answer}");
+    }
+    let seen = the_session(&client).await;
+    assert_eq!(seen["status"], "completed", "{seen:#}");
+    assert_eq!(seen["startedAt"], "2025-06-11T10:00:00Z");
+    assert_eq!(seen["endedAt"], "2025-06-11T10:01:40Z");
+    let path = format!("/api/v1/conversations/{}", seen["id"].as_str().expect("an id"));
+    let whole = client.get(&path).await.status(200).json().to_string();
+    for part in ["+15550100", "https://bucket/call-1.ogg"] {
+        assert!(whole.contains(part), "{part} in {whole}");
+    }
+    // The carrier's id leads to it too.
+    let path = "/v1/observability/sessions/CA0123456789abcdef0123456789abcdef";
+    assert_eq!(client.get(path).await.status(200).json()["id"], seen["id"]);
+    // Sent again, it changes nothing.
+    let again = hook(&server, &finished).await.status(200).json();
+    assert_eq!(again, json!({"accepted": 0, "duplicates": 1, "ignored": 0}));
+    // Nothing of a call.
+    let track = hook(&server, &room_event("track_published", 3)).await.status(200).json();
+    assert_eq!(track, json!({"accepted": 0, "duplicates": 0, "ignored": 1}));
+}
+
+#[tokio::test]
+async fn a_failed_job_is_an_error() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let event = json!({
+        "event": "agent_job_ended", "id": "EV_job", "createdAt": at(30),
+        "job": {"id": "AJ_1", "agentName": "harbor", "room": {"sid": "RM_job", "name": "call-2"},
+            "state": {"status": "JS_FAILED", "error": "worker crashed"}},
+    });
+    hook(&server, &event).await.status(200);
+    let seen = the_session(&client).await;
+    assert_eq!(seen["agentId"], "harbor", "{seen:#}");
+    let errors = client.get("/api/v1/analytics/errors").await.status(200);
+    assert!(errors.text().contains("worker crashed"), "{}", errors.text());
+}
+
+#[tokio::test]
+async fn a_webhook_is_believed_by_its_signature_only() {
+    let (server, _folder) = server().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let body = room_event("room_started", 0).to_string();
+    let hash = |body: &str| json!(STANDARD.encode(Sha256::digest(body.as_bytes())));
+    let mut good = claims(&server);
+    good["sha256"] = hash(&body);
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        sign(&claims, SECRET)
+    };
+    let now = server.clock.now().timestamp();
+    for (what, token) in [
+        ("a wrong secret", sign(&good, "another-secret-0123456789")),
+        ("another body", with("sha256", hash("{}"))),
+        ("no hash", with("sha256", Value::Null)),
+        ("replayed later", with("exp", json!(now - 301))),
+        ("no token", String::new()),
+    ] {
+        let answer = send_hook(&server, &token, body.clone()).await;
+        answer.problem(401, "unauthenticated");
+        let list = client.get("/v1/observability/sessions").await.status(200).json();
+        assert_eq!(list["data"], json!([]), "{what}");
+    }
+    let mut broken = good.clone();
+    broken["sha256"] = hash("no JSON");
+    let answer = send_hook(&server, &sign(&broken, SECRET), "no JSON".to_owned()).await;
+    answer.problem(400, "invalid-request");
+    // With the word that servers leave out, too, and at the other path.
+    let token = format!("Bearer {}", sign(&good, SECRET));
+    send_hook(&server, &token, body.clone()).await.status(200);
+    let client = server.anonymous().header("authorization", &token);
+    let again = client.header("content-type", "application/webhook+json");
+    again.post_bytes("/v1/ingest/livekit", body).await.status(200);
+}
+
+#[tokio::test]
+async fn secrets_go_in_and_never_come_out() {
+    let (server, _folder) = server().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let client = with_key(&acme, SECRET).await;
+    let list = client.get("/v1/admin/livekit-keys").await.status(200);
+    assert!(!list.text().contains(SECRET));
+    let keys = list.json()["data"].as_array().expect("keys").clone();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0]["keyName"], KEY);
+    let path = format!("/v1/admin/livekit-keys/{}", keys[0]["id"].as_str().expect("an id"));
+    // Nobody else's.
+    other.client(ALL).await.delete(&path).await.problem(404, "not-found");
+    for bad in [json!({"keyName": "", "secret": SECRET}), json!({"keyName": "a", "secret": "short"}), json!({"keyName": "a b", "secret": SECRET})] {
+        let answer = client.post("/v1/admin/livekit-keys", &bad).await;
+        let answer = answer.problem(422, "invalid-content");
+        assert!(!answer.text().contains(SECRET));
+    }
+    client.delete(&path).await.status(204);
+    client.delete(&path).await.problem(404, "not-found");
+    let audit = client.get("/api/v1/audit-log").await.status(200);
+    assert!(audit.text().contains("livekit_key.add") && audit.text().contains("livekit_key.remove"));
+    assert!(!audit.text().contains(SECRET));
+    // It opens nothing any more, once what was remembered is forgotten; here nothing was.
+    let (declared, body) = form();
+    upload(&agent(&server, SECRET), &declared, body).await.status(401);
+}
