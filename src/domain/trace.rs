@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::ids::SessionId;
@@ -35,8 +36,18 @@ pub struct Detail {
     pub observations: Vec<(usize, Span)>,
     /// Whether there are more than are shown.
     pub truncated: bool,
+    /// Judgements that came as scores of the trace or of its observations.
+    pub scores: Vec<Score>,
     /// Whether what was said has been left out.
     pub content_withheld: bool,
+}
+
+/// A judgement as its source gave it; as an evaluation it is its session's too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    pub id: String,
+    pub at: DateTime<Utc>,
+    pub fields: Map<String, Value>,
 }
 
 impl Trace {

@@ -196,6 +196,11 @@ impl Turn {
             user.stt_provider.as_deref(),
         );
         adopt_member(&mut self.extra, "models", "stt", user.stt_model.as_deref());
+        // Who failed and said nothing has answered nothing.
+        let is_silent = self.failed && self.text.is_none();
+        if is_silent && !self.extra.contains_key("firstAudioMs") && self.latency_ms.is_none() {
+            return self;
+        }
         match self.gap_ms(user) {
             // An answer that began before the user ended is an overlap, whatever anybody measured.
             Some(gap_ms) if gap_ms < 0.0 => (self.latency_ms, self.latency_source) = (None, None),

@@ -114,7 +114,9 @@ async fn detail(
         estimate(scope, trace[0].session, &mut trace, &own).await?;
     }
     let [trace] = trace;
-    Ok(told(trace, spans, content))
+    let scores = traces::scores(scope, content, &trace).await?;
+    let told = told(trace, spans, content);
+    Ok(Detail { scores, ..told })
 }
 
 /// The id of such a trace says which answer it stands for.
@@ -139,6 +141,7 @@ fn told(trace: Trace, spans: Vec<Span>, content: Option<&ContentScope>) -> Detai
         truncated: (spans.len() as i64) < trace.observations,
         observations: trace::tree(spans),
         trace,
+        scores: Vec::new(),
         content_withheld: content.is_none(),
     }
 }

@@ -200,13 +200,20 @@ fn problems_are_those_of_the_code() {
 }
 
 /// Members of answers that are there only when they say something.
-const SOMETIMES: [&str; 7] = [
+const SOMETIMES: [&str; 14] = [
     "contentWithheld",
     "content_withheld",
+    "costEstimated",
     "costIncomplete",
+    "cost_estimated",
+    "cost_incomplete",
     "errors",
+    "estimated",
+    "pricesVersion",
+    "scores",
     "truncated",
     "turn",
+    "unpriced",
     "warnings",
 ];
 

@@ -168,6 +168,16 @@ async fn a_batch_is_a_session_with_its_turns_trace_and_scores() {
         );
     }
 
+    let score = &trace["scores"][0];
+    assert_eq!(
+        (&score["id"], &score["value"]),
+        (&json!("score-1"), &json!(0.8))
+    );
+    assert_eq!(
+        (&score["name"], &score["comment"]),
+        (&json!("helpfulness"), &json!("good"))
+    );
+
     let evaluation = &seen["evaluations"][0];
     assert_eq!(evaluation["score"], 0.8);
     assert_eq!(evaluation["notes"], "good");

@@ -32,10 +32,25 @@ pub struct Trace {
     #[serde(flatten)]
     headline: Headline,
     observations: Vec<Observation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scores: Vec<Score>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Score {
+    id: String,
+    trace_id: Value,
+    observation_id: Value,
+    name: Value,
+    value: Value,
+    data_type: Value,
+    comment: Value,
+    timestamp: String,
 }
 
 #[derive(Serialize)]
@@ -104,8 +119,25 @@ impl From<Detail> for Trace {
             observations: observations
                 .map(|(_, span)| Observation::of(span, withheld))
                 .collect(),
+            scores: detail.scores.into_iter().map(Score::from).collect(),
             truncated: detail.truncated,
             content_withheld: withheld,
+        }
+    }
+}
+
+impl From<trace::Score> for Score {
+    fn from(mut score: trace::Score) -> Self {
+        let mut take = |name: &str| score.fields.remove(name).unwrap_or_default();
+        Self {
+            trace_id: take("traceId"),
+            observation_id: take("observationId"),
+            name: take("name"),
+            value: take("value"),
+            data_type: take("dataType"),
+            comment: take("comment"),
+            id: score.id,
+            timestamp: format::time(score.at),
         }
     }
 }

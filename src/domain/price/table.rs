@@ -33,20 +33,20 @@ pub enum Service {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rates {
     /// A million tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub input: Option<f64>,
     /// The same, of those that the provider had in its cache; without it they cost what the others do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub cached_input: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub output: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub audio_input: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub audio_output: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub per_minute: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub per_million_characters: Option<f64>,
 }
 
@@ -62,12 +62,9 @@ pub struct Price {
     pub aliases: Vec<String>,
     #[serde(flatten)]
     pub rates: Rates,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Where the price was read, and when it was true.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
 }
 
@@ -127,6 +124,8 @@ pub struct Prices {
 pub const OVERRIDES_MAX: usize = 500;
 const NAME_MAX_CHARS: usize = 255;
 const RATE_MAX_USD: f64 = 1e6;
+/// What a price says besides, in a tenant's list or as it is stored.
+const NAMES: [&str; 4] = ["service", "provider", "model", "note"];
 const RATES: [&str; 7] = [
     "input",
     "cachedInput",
@@ -235,7 +234,8 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
         fault("provider", "is required where the model is `*`");
     }
     let mut rates = Map::new();
-    for (name, value) in members {
+    // A price that is not known is written as null.
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
         if RATES.contains(&name.as_str()) {
             match value.as_f64() {
                 Some(rate) if (0.0..=RATE_MAX_USD).contains(&rate) => {
@@ -243,7 +243,7 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
                 }
                 _ => fault(name, "must be a number of US dollars between 0 and 1000000"),
             }
-        } else if !["service", "provider", "model", "note"].contains(&name.as_str()) {
+        } else if !NAMES.contains(&name.as_str()) {
             fault(name, "is not known");
         }
     }

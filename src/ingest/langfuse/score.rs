@@ -14,7 +14,8 @@ use super::envelope::{Relations, text};
 use super::{item, refused};
 
 /// What is kept of a score as it came, beside what it means.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 8] = [
+    "comment",
     "traceId",
     "observationId",
     "name",

@@ -358,9 +358,9 @@ pub async fn prices(
     tenants: &[Uuid],
 ) -> Result<BTreeMap<Uuid, Prices>> {
     let rows = sqlx::query!(
-        "select tenant_id, version, prices
-           from price_overrides
-          where tenant_id = any ($1)",
+        "select o.tenant_id, o.version, o.prices
+           from unnest($1::uuid[]) as k (tenant_id)
+           join price_overrides o on o.tenant_id = k.tenant_id",
         tenants,
     )
     .fetch_all(connection)

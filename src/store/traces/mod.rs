@@ -1,7 +1,9 @@
 //! Traces: those that sources sent, and the answers that stand in where nobody traced.
 
 mod answers;
+mod scores;
 mod spans;
 
 pub use answers::{answer, answers, count_answers};
+pub use scores::scores;
 pub use spans::{count, find, find_anywhere, list, observations, unpriced};
