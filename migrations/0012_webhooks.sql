@@ -44,6 +44,7 @@ create table recording_fetches (
     -- Whose credentials are sent, and whose hosts are allowed.
     endpoint_id text,
     started_at  timestamptz,
+    start_offset_ms bigint,
     -- 'pending', 'done' or 'failed'
     status      text        not null,
     attempts    integer     not null,

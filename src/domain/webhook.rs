@@ -345,7 +345,7 @@ pub struct Fetch {
     pub reference: String,
     pub url: String,
     pub endpoint_id: Option<String>,
-    pub started_at: Option<DateTime<Utc>>,
+    pub placement: Placement,
     pub attempts: i32,
     pub created_at: DateTime<Utc>,
     /// Why it will not be had; none while it may.

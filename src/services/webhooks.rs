@@ -202,7 +202,7 @@ impl Door {
             reference: reference.clone(),
             url,
             endpoint_id: Some(self.endpoint.id.clone()),
-            started_at: placement.started_at,
+            placement,
             attempts: 0,
             created_at: now,
             failure,

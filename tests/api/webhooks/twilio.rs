@@ -13,7 +13,7 @@ use crate::support::Client;
 
 const BASE: &str = "https://voxray.example.org";
 
-fn call<'a>(sid: &'a str) -> Vec<Vec<(&'a str, &'a str)>> {
+fn call(sid: &str) -> Vec<Vec<(&str, &str)>> {
     let common = [
         ("AccountSid", "AC00000000000000000000000000000001"),
         ("ApiVersion", "2010-04-01"),
