@@ -29,6 +29,8 @@ create table webhook_deliveries (
     reason      text,
     event       text,
     session_id  uuid,
+    -- Of what says no time itself: by this it is known when it comes again.
+    digest      bytea,
     primary key (tenant_id, endpoint_id, id)
 );
 

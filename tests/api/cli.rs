@@ -289,7 +289,7 @@ async fn wrong_arguments_say_what_is_wrong() {
 
 #[tokio::test]
 async fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["serve"],
         &["migrate"],
@@ -300,6 +300,7 @@ async fn every_command_has_help_with_an_example() {
         &["key", "list"],
         &["key", "rotate"],
         &["key", "revoke"],
+        &["webhook", "create"],
         &["serve"],
     ];
     for command in commands {

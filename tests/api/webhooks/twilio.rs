@@ -102,6 +102,26 @@ async fn states_in_any_order_make_one_call() {
 }
 
 #[tokio::test]
+async fn what_says_no_time_is_known_by_its_body() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{path}");
+    let params = [("CallSid", SID), ("CallStatus", "completed")];
+    for _ in 0..2 {
+        callback(&house.vendor(), &path, &url, &params)
+            .await
+            .status(204);
+        house.server.clock.advance(chrono::TimeDelta::minutes(5));
+    }
+    assert_eq!(results(&manager, &path).await, ["duplicate", "accepted"]);
+    assert_eq!(
+        shown(&manager, SID).await["ended_at"],
+        "2025-06-11T12:00:00Z"
+    );
+}
+
+#[tokio::test]
 async fn a_last_word_alone_is_a_whole_call() {
     let house = House::open().await;
     let manager = house.manager().await;
