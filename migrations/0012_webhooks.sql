@@ -29,6 +29,8 @@ create table webhook_deliveries (
     reason      text,
     event       text,
     session_id  uuid,
+    -- Of what says no time itself: by this it is known when it comes again.
+    digest      bytea,
     primary key (tenant_id, endpoint_id, id)
 );
 
@@ -44,6 +46,7 @@ create table recording_fetches (
     -- Whose credentials are sent, and whose hosts are allowed.
     endpoint_id text,
     started_at  timestamptz,
+    start_offset_ms bigint,
     -- 'pending', 'done' or 'failed'
     status      text        not null,
     attempts    integer     not null,

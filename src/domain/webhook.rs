@@ -304,6 +304,8 @@ pub struct Delivery {
     /// What the vendor calls it.
     pub event: Option<String>,
     pub session: Option<SessionId>,
+    /// Of the body, where it says no time itself.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// What a delivery amounts to, as its vendor's reader understood it.
@@ -315,6 +317,8 @@ pub struct Told {
     pub recording: Option<Announced>,
     /// Why it is of no use, where it is not.
     pub ignored: Option<String>,
+    /// It says no time, so that only its body tells whether it has come before.
+    pub is_undated: bool,
 }
 
 impl Told {
@@ -345,7 +349,7 @@ pub struct Fetch {
     pub reference: String,
     pub url: String,
     pub endpoint_id: Option<String>,
-    pub started_at: Option<DateTime<Utc>>,
+    pub placement: Placement,
     pub attempts: i32,
     pub created_at: DateTime<Utc>,
     /// Why it will not be had; none while it may.

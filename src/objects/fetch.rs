@@ -81,6 +81,11 @@ impl Fetcher {
         Self { rules }
     }
 
+    /// Whether the rules list where this leads to.
+    pub fn may_ask(&self, url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| is_listed(&url, &self.rules.allowed_hosts))
+    }
+
     /// The whole body behind a URL, as far as the spool's limit.
     pub async fn fetch(&self, url: &str, spool: Spool) -> Result<Spooled> {
         let fetched = self.fetch_with(url, &Pass::default(), spool).await;

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
+use serde_json::Value;
 
+use crate::domain::event::{Kind, Submission};
+use crate::domain::fact::time;
 use crate::domain::recording::Placement;
 use crate::domain::webhook::{Fetch, Vendor};
 use crate::domain::{Error, Result};
 use crate::objects::{Fetcher, Objects, Pass, Refusal};
+use crate::services::ingest::Item;
 use crate::services::recordings;
 use crate::store::recordings::fetches;
 use crate::store::recordings::fetches::Tried;
@@ -38,6 +42,40 @@ pub struct Kit {
 /// Wants a recording, or notes that there will be none. Answers whether this is new.
 pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
     fetches::want(scope, fetch).await
+}
+
+/// What native events and calls say of where their recordings are: those at hosts that the server's settings
+/// allow, with the place of their item in the request.
+pub fn announced(fetcher: &Fetcher, items: &[Item], now: DateTime<Utc>) -> Vec<(usize, Fetch)> {
+    let of_item = |(index, item): (usize, &Item)| {
+        let (session, submission) = item.content.as_ref().ok()?;
+        let events = match submission {
+            Submission::Event(_, event) => std::slice::from_ref(event),
+            Submission::Report(_, report) => &report.events,
+            Submission::Silence(_) => &[],
+        };
+        let mut sessions = events.iter().filter(|event| event.kind == Kind::Session);
+        let recording = sessions.find_map(|event| event.fields.get("recording"))?;
+        let url = recording.get("url")?.as_str()?;
+        let offset_ms = recording.get("startOffsetMs").and_then(Value::as_f64);
+        let fetch = Fetch {
+            id: session.id,
+            reference: session.id.to_string(),
+            url: url.to_owned(),
+            endpoint_id: None,
+            placement: Placement {
+                started_at: recording
+                    .as_object()
+                    .and_then(|said| time(said, "startedAt")),
+                start_offset_ms: offset_ms.map(|ms| ms.round() as i64),
+            },
+            attempts: 0,
+            created_at: now,
+            failure: None,
+        };
+        fetcher.may_ask(url).then_some((index, fetch))
+    };
+    items.iter().enumerate().filter_map(of_item).collect()
 }
 
 /// Fetches one recording that is due. Answers whether there was one.
@@ -79,11 +117,7 @@ async fn attempt(
     let pass = pass(scope, fetch).await?;
     let spool = kit.objects.spool(kit.limit_bytes).await?;
     let spooled = kit.fetcher.fetch_with(&fetch.url, &pass, spool).await?;
-    let placement = Placement {
-        started_at: fetch.started_at,
-        start_offset_ms: None,
-    };
-    recordings::keep(scope, &kit.objects, place, &spooled, placement, now).await?;
+    recordings::keep(scope, &kit.objects, place, &spooled, fetch.placement, now).await?;
     Ok(())
 }
 

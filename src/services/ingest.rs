@@ -10,7 +10,8 @@ use crate::domain::ledger::{
     ENTITY_FACTS_MAX, FACT_BYTES_MAX, FACTS_MAX, SPAN_BYTES_MAX, TURNS_MAX,
 };
 use crate::store::Scope;
-use crate::store::ingest::{Admission, Writer};
+pub use crate::store::ingest::Admission;
+use crate::store::ingest::Writer;
 
 /// One item of a request, as its door understood it.
 pub struct Item {

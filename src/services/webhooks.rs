@@ -202,7 +202,7 @@ impl Door {
             reference: reference.clone(),
             url,
             endpoint_id: Some(self.endpoint.id.clone()),
-            started_at: placement.started_at,
+            placement,
             attempts: 0,
             created_at: now,
             failure,
@@ -228,10 +228,15 @@ impl Door {
         }
     }
 
+    /// Whether this body was taken already.
+    pub async fn was_taken(&self, digest: &[u8; 32]) -> Result<bool> {
+        webhooks::was_taken(&self.scope, &self.endpoint.id, digest).await
+    }
+
     /// Notes what came of a delivery. That this fails must not have the vendor send it again.
     pub async fn note(
         &self,
-        (status, done): (u16, &Done),
+        (status, done, digest): (u16, &Done, Option<[u8; 32]>),
         event: Option<&str>,
         session: Option<&SessionRef>,
         now: DateTime<Utc>,
@@ -244,6 +249,7 @@ impl Door {
             reason: done.reason.as_deref().map(|why| cut(why, REASON_MAX_CHARS)),
             event: event.map(|event| cut(event, EVENT_MAX_CHARS)),
             session: session.map(|session| session.id),
+            digest,
         };
         let labels = [
             ("vendor", self.endpoint.vendor.as_str()),

@@ -107,6 +107,49 @@ async fn tenants_and_keys_are_made_while_a_server_runs() {
 }
 
 #[tokio::test]
+async fn webhooks_are_made_listed_and_removed() {
+    let server = TestServer::start().await;
+    let url = server.database_url();
+    server.tenant("acme").await;
+    let tenant = ["--tenant", "acme", "--json"];
+    let with = |words: &[&'static str]| [&["webhook"], words, &tenant].concat();
+    let vapi = [
+        "create",
+        "--vendor",
+        "vapi",
+        "--name",
+        "assistant",
+        "--signed",
+    ];
+    let made = run(&url, &with(&vapi)).await.json();
+    let (id, secret) = (
+        text(&made["id"]).to_owned(),
+        text(&made["secret"]).to_owned(),
+    );
+    assert_eq!(made["path"], format!("/v1/ingest/vapi/{id}"));
+    let vapi = server.anonymous().header("x-vapi-secret", &secret);
+    vapi.post(text(&made["path"]), &json!({}))
+        .await
+        .problem(403, "invalid-signature");
+
+    let list = run(&url, &with(&["list"])).await;
+    assert!(!list.out.contains(&secret));
+    assert_eq!(list.json()[0]["vendor"], "vapi");
+    let log = [&["webhook", "deliveries", id.as_str()], &tenant[..]].concat();
+    assert_eq!(run(&url, &log).await.json()[0]["result"], "refused");
+    let removal = [&["webhook", "remove", id.as_str()], &tenant[..]].concat();
+    assert_eq!(run(&url, &removal).await.json()["removed"], true);
+    assert_eq!(run(&url, &with(&["list"])).await.json(), json!([]));
+
+    let twilio = with(&["create", "--vendor", "twilio", "--name", "x"]);
+    let refused = run(&url, &twilio).await.code(1);
+    assert!(refused.err.contains("auth token"), "{}", refused.err);
+    let unknown = with(&["create", "--vendor", "bland", "--name", "x"]);
+    let refused = run(&url, &unknown).await.code(2);
+    assert!(refused.err.contains("`elevenlabs`"), "{}", refused.err);
+}
+
+#[tokio::test]
 async fn keys_expire_rotate_and_end() {
     let server = TestServer::start().await;
     let url = server.database_url();
@@ -246,7 +289,7 @@ async fn wrong_arguments_say_what_is_wrong() {
 
 #[tokio::test]
 async fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["serve"],
         &["migrate"],
@@ -257,6 +300,7 @@ async fn every_command_has_help_with_an_example() {
         &["key", "list"],
         &["key", "rotate"],
         &["key", "revoke"],
+        &["webhook", "create"],
         &["serve"],
     ];
     for command in commands {

@@ -67,8 +67,8 @@ impl RecordingBody {
             created_at: format::time(fetch.created_at),
             audio_url: None,
             waveform: None,
-            started_at: fetch.started_at.map(format::time),
-            start_offset_ms: None,
+            started_at: fetch.placement.started_at.map(format::time),
+            start_offset_ms: fetch.placement.start_offset_ms,
             failure_reason: fetch.failure,
         }
     }

@@ -7,6 +7,7 @@ mod event;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::app::App;
@@ -18,7 +19,9 @@ use crate::ingest::beside;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
+use crate::services::fetches;
 use crate::services::ingest;
+use crate::services::ingest::Admission;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
 
@@ -46,7 +49,7 @@ pub async fn events(
         Ok(items.collect())
     });
     let items = items.await?;
-    answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
+    take(&app, &ingestor, items, admission, now).await
 }
 
 /// `POST /v1/ingest/calls`
@@ -75,7 +78,29 @@ pub async fn calls(
         Ok(items.into_iter().map(|(item, _)| item).collect())
     });
     let items = items.await?;
-    answer(ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?)
+    take(&app, &ingestor, items, admission, now).await
+}
+
+/// Writes the items, then wants the recordings that those speak of which were not rejected.
+async fn take(
+    app: &App,
+    ingestor: &Ingestor,
+    items: Vec<Item>,
+    admission: Admission,
+    now: DateTime<Utc>,
+) -> Result<Response, Problem> {
+    let announced = fetches::announced(&app.fetcher, &items, now);
+    let receipt = ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?;
+    for (index, fetch) in announced {
+        if !receipt
+            .rejected
+            .iter()
+            .any(|rejection| rejection.index == index)
+        {
+            fetches::want(&ingestor.scope, &fetch).await?;
+        }
+    }
+    answer(receipt)
 }
 
 #[derive(Serialize)]

@@ -53,6 +53,7 @@ pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
             .collect(),
         recording,
         ignored: None,
+        is_undated: false,
     }
 }
 

@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use crate::app::App;
@@ -174,22 +175,24 @@ impl Call<'_> {
     ) -> Result<Done, Problem> {
         let mut held = budget::Held::default();
         let told = match upload.read(|bytes| held.grow(bytes)).await {
-            Ok(body) => read(body, held).await,
+            Ok(body) => read(body.clone(), held).await.map(|told| (told, body)),
             Err(problem) => Err(problem),
         };
-        let (told, size, _held) = match told {
+        let ((told, size, _held), body) = match told {
             Ok(told) => told,
             Err(problem) => return Err(self.refuse(problem, None).await),
         };
         let (event, session) = (told.event.clone(), told.session.clone());
         let known = Some((event.as_str(), session.as_ref()));
-        match self.take(told, size).await {
+        let is_undated = told.is_undated && told.ignored.is_none();
+        let digest: Option<[u8; 32]> = is_undated.then(|| Sha256::digest(&body).into());
+        match self.take_once(told, size, digest).await {
             Ok(done) => {
                 let status = match self.door.endpoint.vendor {
                     Vendor::Twilio => StatusCode::NO_CONTENT,
                     _ => StatusCode::OK,
                 };
-                let line = (status.as_u16(), &done);
+                let line = (status.as_u16(), &done, digest);
                 self.door
                     .note(line, Some(&event), session.as_ref(), self.now)
                     .await;
@@ -197,6 +200,23 @@ impl Call<'_> {
             }
             Err(error) => Err(self.refuse(error.into(), known).await),
         }
+    }
+
+    async fn take_once(
+        &self,
+        told: Told,
+        size: usize,
+        digest: Option<[u8; 32]>,
+    ) -> Result<Done, Error> {
+        if let Some(digest) = digest
+            && self.door.was_taken(&digest).await?
+        {
+            return Ok(Done {
+                fate: Fate::Duplicate,
+                reason: None,
+            });
+        }
+        self.take(told, size).await
     }
 
     async fn take(&self, told: Told, size: usize) -> Result<Done, Error> {
@@ -241,7 +261,7 @@ impl Call<'_> {
             reason: Some(problem.detail().to_owned()),
         };
         let (event, session) = known.unzip();
-        let line = (status.as_u16(), &done);
+        let line = (status.as_u16(), &done, None);
         self.door
             .note(line, event, session.flatten(), self.now)
             .await;

@@ -53,6 +53,7 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
         submissions: submission.into_iter().collect(),
         recording,
         ignored: None,
+        is_undated: false,
     }
 }
 

@@ -58,10 +58,11 @@ pub fn read(tenant: TenantId, params: &[(String, String)], now: DateTime<Utc>) -
         .flatten();
     let session = SessionRef::claimed(tenant, claims);
     // A clock that is far ahead would hold the call open.
-    let at = params
+    let said_at = params
         .time("Timestamp")
         .filter(|at| *at <= now + TimeDelta::days(1));
-    let at = at.unwrap_or(now);
+    let at = said_at.unwrap_or(now);
+    let is_undated = said_at.is_none();
     let mut events = Vec::new();
     if let Some(status) = params.text("CallStatus").and_then(Known::of)
         && params.text("RecordingStatus").is_none()
@@ -104,6 +105,7 @@ pub fn read(tenant: TenantId, params: &[(String, String)], now: DateTime<Utc>) -
             .collect(),
         recording,
         ignored: None,
+        is_undated,
     }
 }
 

@@ -57,6 +57,7 @@ pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
         submissions,
         recording: recording(message).filter(|_| is_report),
         ignored: None,
+        is_undated: said_at.is_none() && !is_report,
     }
 }
 
@@ -79,10 +80,6 @@ fn status_update(
     names.write(&mut form);
     common(message, &mut form);
     form.set("status", Some(status)).set("endReason", reason);
-    match given {
-        "ended" => form.time("endedAt", Some(said_at)),
-        _ => &mut form,
-    };
     lens::event(Kind::Session, format!("status/{given}"), said_at, form, now)
 }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, TenantId};
+use crate::domain::recording::Placement;
 use crate::domain::webhook::Fetch;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
@@ -25,8 +26,8 @@ pub async fn claim(
                   limit 1
                     for update skip locked) as due
           where f.tenant_id = due.tenant_id and f.id = due.id
-         returning f.tenant_id, f.id, f.reference, f.url, f.endpoint_id, f.started_at, f.attempts,
-                   f.created_at",
+         returning f.tenant_id, f.id, f.reference, f.url, f.endpoint_id, f.started_at, f.start_offset_ms,
+                   f.attempts, f.created_at",
         now,
         until,
     )
@@ -39,7 +40,10 @@ pub async fn claim(
             reference: row.reference,
             url: row.url,
             endpoint_id: row.endpoint_id,
-            started_at: row.started_at,
+            placement: Placement {
+                started_at: row.started_at,
+                start_offset_ms: row.start_offset_ms,
+            },
             attempts: row.attempts,
             created_at: row.created_at,
             failure: None,

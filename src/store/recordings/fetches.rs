@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::uuids;
 use crate::domain::Result;
 use crate::domain::ids::SessionId;
+use crate::domain::recording::Placement;
 use crate::domain::webhook::Fetch;
 use crate::store::failure::{failure, read};
 use crate::store::scope::Scope;
@@ -20,20 +21,21 @@ pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
         "pending"
     };
     let stored = sqlx::query!(
-        "insert into recording_fetches (tenant_id, id, reference, url, endpoint_id, started_at, status,
-                                        attempts, due_at, reason, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $8)
+        "insert into recording_fetches (tenant_id, id, reference, url, endpoint_id, started_at,
+                                        start_offset_ms, status, attempts, due_at, reason, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $9)
          on conflict (tenant_id, id) do update
             set reference = excluded.reference, url = excluded.url, endpoint_id = excluded.endpoint_id,
-                started_at = excluded.started_at, status = excluded.status, attempts = 0,
-                due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at
+                started_at = excluded.started_at, start_offset_ms = excluded.start_offset_ms,
+                status = excluded.status, attempts = 0, due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at
           where recording_fetches.url <> excluded.url",
         scope.tenant.0,
         fetch.id.0,
         fetch.reference,
         fetch.url,
         fetch.endpoint_id,
-        fetch.started_at,
+        fetch.placement.started_at,
+        fetch.placement.start_offset_ms,
         status,
         fetch.created_at,
         fetch.failure,
@@ -49,7 +51,7 @@ pub async fn wanted(scope: &Scope, ids: &[SessionId]) -> Result<Option<Fetch>> {
     let ids = uuids(ids);
     let row = read(&scope.pool, || {
         sqlx::query!(
-            "select id, reference, url, endpoint_id, started_at, attempts, created_at,
+            "select id, reference, url, endpoint_id, started_at, start_offset_ms, attempts, created_at,
                     case when status = 'failed' then coalesce(reason, '') end as failure
                from recording_fetches
               where tenant_id = $1 and id = any($2) and status <> 'done'
@@ -66,7 +68,10 @@ pub async fn wanted(scope: &Scope, ids: &[SessionId]) -> Result<Option<Fetch>> {
         reference: row.reference,
         url: row.url,
         endpoint_id: row.endpoint_id,
-        started_at: row.started_at,
+        placement: Placement {
+            started_at: row.started_at,
+            start_offset_ms: row.start_offset_ms,
+        },
         attempts: row.attempts,
         created_at: row.created_at,
         failure: row.failure,

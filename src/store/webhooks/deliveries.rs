@@ -10,8 +10,8 @@ use crate::store::scope::Scope;
 pub async fn note(scope: &Scope, endpoint_id: &str, delivery: &Delivery) -> Result<()> {
     let id = sqlx::query_scalar!(
         "insert into webhook_deliveries
-                (tenant_id, endpoint_id, received_at, status, result, reason, event, session_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+                (tenant_id, endpoint_id, received_at, status, result, reason, event, session_id, digest)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          returning id",
         scope.tenant.0,
         endpoint_id,
@@ -21,6 +21,7 @@ pub async fn note(scope: &Scope, endpoint_id: &str, delivery: &Delivery) -> Resu
         delivery.reason,
         delivery.event,
         delivery.session.map(|session| session.0),
+        delivery.digest.as_ref().map(|digest| digest.as_slice()),
     )
     .fetch_one(&scope.pool)
     .await
@@ -46,6 +47,23 @@ pub async fn note(scope: &Scope, endpoint_id: &str, delivery: &Delivery) -> Resu
     Ok(())
 }
 
+/// Whether a body that is in the log was taken already.
+pub async fn was_taken(scope: &Scope, endpoint_id: &str, digest: &[u8; 32]) -> Result<bool> {
+    let found = read(&scope.pool, || {
+        sqlx::query_scalar!(
+            r#"select exists (select 1
+                                from webhook_deliveries
+                               where tenant_id = $1 and endpoint_id = $2 and digest = $3
+                                 and result = 'accepted') as "found!""#,
+            scope.tenant.0,
+            endpoint_id,
+            digest.as_slice(),
+        )
+        .fetch_one(&scope.pool)
+    });
+    found.await
+}
+
 /// What has come lately, newest first.
 pub async fn deliveries(scope: &Scope, endpoint_id: &str) -> Result<Vec<Delivery>> {
     let rows = read(&scope.pool, || {
@@ -69,6 +87,7 @@ pub async fn deliveries(scope: &Scope, endpoint_id: &str) -> Result<Vec<Delivery
         reason: row.reason,
         event: row.event,
         session: row.session_id.map(SessionId),
+        digest: None,
     });
     Ok(deliveries.collect())
 }

@@ -13,7 +13,7 @@ use crate::store::columns::unreadable;
 use crate::store::failure::{failure, read};
 use crate::store::scope::Scope;
 
-pub use deliveries::{deliveries, note};
+pub use deliveries::{deliveries, note, was_taken};
 pub use open::open;
 
 /// An endpoint as its row has it.

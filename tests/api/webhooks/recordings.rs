@@ -395,3 +395,29 @@ async fn that_there_is_none_is_told() {
     );
     assert_eq!(studio.work().await, 0);
 }
+
+#[tokio::test]
+async fn what_a_native_call_names_is_fetched_from_a_host_of_the_settings() {
+    let studio = Studio::open(&[]).await;
+    let acme = studio.house.server.tenant("other").await;
+    let client = acme
+        .client("ingest:write,sessions:read,transcripts:read")
+        .await;
+    let call = |id: &str, url: String| {
+        json!({ "session": { "sessionId": id, "startedAt": "2025-06-11T10:00:00Z",
+            "endedAt": "2025-06-11T10:01:00Z", "recording": { "url": url, "startOffsetMs": 1200 } } })
+    };
+    let here = call("here", format!("http://{}/audio", studio.host));
+    let elsewhere = call("elsewhere", "https://elsewhere.example/a.wav".to_owned());
+    for sent in [&here, &elsewhere, &here] {
+        client.post("/v1/ingest/calls", sent).await.status(200);
+    }
+    assert_eq!(studio.work().await, 1);
+    let shown = client.get("/v1/recordings/here").await.status(200).json();
+    assert_eq!(
+        (&shown["status"], &shown["startOffsetMs"]),
+        (&json!("available"), &json!(1200))
+    );
+    let other = client.get("/v1/recordings/elsewhere").await;
+    other.problem(404, "not-found");
+}

@@ -13,7 +13,7 @@ use crate::support::Client;
 
 const BASE: &str = "https://voxray.example.org";
 
-fn call<'a>(sid: &'a str) -> Vec<Vec<(&'a str, &'a str)>> {
+fn call(sid: &str) -> Vec<Vec<(&str, &str)>> {
     let common = [
         ("AccountSid", "AC00000000000000000000000000000001"),
         ("ApiVersion", "2010-04-01"),
@@ -99,6 +99,26 @@ async fn states_in_any_order_make_one_call() {
     }
     assert_eq!(results(&manager, &path).await[..4], vec!["duplicate"; 4]);
     assert_eq!(shown(&manager, sid).await, before);
+}
+
+#[tokio::test]
+async fn what_says_no_time_is_known_by_its_body() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{path}");
+    let params = [("CallSid", SID), ("CallStatus", "completed")];
+    for _ in 0..2 {
+        callback(&house.vendor(), &path, &url, &params)
+            .await
+            .status(204);
+        house.server.clock.advance(chrono::TimeDelta::minutes(5));
+    }
+    assert_eq!(results(&manager, &path).await, ["duplicate", "accepted"]);
+    assert_eq!(
+        shown(&manager, SID).await["ended_at"],
+        "2025-06-11T12:00:00Z"
+    );
 }
 
 #[tokio::test]
