@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, MutexGuard};
 use url::{ParseError, Url};
 
 const BROWSERS: [&str; 4] = [
@@ -24,6 +25,32 @@ pub struct Browser {
     pub page: Client,
     pub base: String,
     _driver: Child,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One at a time: a browser is busy enough by itself.
+static ONE: Mutex<()> = Mutex::const_new(());
+const STARTS_MAX: usize = 5;
+
+/// Starts a driver. Nothing if it ends at once, as when somebody else took the port that it had chosen.
+async fn start(program: &str) -> Option<(Child, String)> {
+    let mut driver = Command::new(program)
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver");
+    let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+    let port = loop {
+        let line = lines.next_line().await.expect("a line")?;
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            break port.trim_end_matches('.').to_owned();
+        }
+    };
+    // Nobody else reads what it says.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Some((driver, port))
 }
 
 /// A request that only Chromium's driver knows.
@@ -63,22 +90,14 @@ impl Browser {
             eprintln!("skipped: chromium and chromedriver are not installed");
             return None;
         };
-        let mut driver = Command::new(driver)
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver");
-        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("a line").expect("a port");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let turn = ONE.lock().await;
+        let mut tries = 0..STARTS_MAX;
+        let (process, port) = loop {
+            assert!(tries.next().is_some(), "chromedriver does not start");
+            if let Some(started) = start(&driver).await {
+                break started;
             }
         };
-        // Nobody else reads what it says.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"binary": browser, "args": [
@@ -98,7 +117,8 @@ impl Browser {
         Some(Self {
             page,
             base: base.to_owned(),
-            _driver: driver,
+            _driver: process,
+            _turn: turn,
         })
     }
 
