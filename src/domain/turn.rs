@@ -204,7 +204,7 @@ impl Turn {
         match self.gap_ms(user) {
             // An answer that began before the user ended is an overlap, whatever anybody measured.
             Some(gap_ms) if gap_ms < 0.0 => (self.latency_ms, self.latency_source) = (None, None),
-            _ if self.latency_ms.is_some() || self.cancelled => {}
+            _ if self.latency_ms.is_some() || self.cancelled || self.is_unheard() => {}
             Some(gap_ms) => {
                 (self.latency_ms, self.latency_source) =
                     (Some(gap_ms), Some(LatencySource::Derived));
@@ -219,7 +219,14 @@ impl Turn {
 
     /// Whether the latency may have to be summed up from stages and tools, whoever spoke before.
     pub fn is_summable(&self) -> bool {
-        self.speaker == Speaker::Agent && self.latency_ms.is_none() && !self.cancelled
+        let may_be = !self.cancelled && !self.is_unheard();
+        self.speaker == Speaker::Agent && self.latency_ms.is_none() && may_be
+    }
+
+    /// An answer that failed before anything of it was heard: nobody can say how long it took.
+    fn is_unheard(&self) -> bool {
+        let is_silent = self.text.as_ref().is_none_or(String::is_empty);
+        self.failed && is_silent && !self.extra.contains_key("firstAudioMs")
     }
 
     /// From the user's end to the first that is heard of the answer.

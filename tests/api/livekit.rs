@@ -772,3 +772,36 @@ async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
         "What is your return policy?"
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_failed_in_silence_has_no_latency() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    for body in capture("livekit-errors") {
+        export(&agent(&server, SECRET), "traces", body)
+            .await
+            .status(200);
+    }
+    let seen = the_session(&client).await;
+    assert_eq!(seen["status"], "failed", "{seen:#}");
+    let turns = seen["turns"].as_array().expect("turns");
+    assert_eq!(turns[7]["failed"], true, "{seen:#}");
+    assert_eq!(turns[7]["latencyMs"], Value::Null, "{seen:#}");
+    let errors: Vec<_> = seen["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|error| (&error["service"], &error["level"], &error["turn"]))
+        .collect();
+    assert_eq!(
+        errors,
+        [
+            (&json!("llm"), &json!("warning"), &json!(1)),
+            (&json!("tool"), &json!("error"), &json!(3)),
+            (&json!("tool"), &json!("error"), &json!(5)),
+            (&json!("llm"), &json!("error"), &json!(7)),
+        ]
+    );
+}
