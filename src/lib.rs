@@ -14,6 +14,7 @@
 //! | `auth` | who asks | `domain`, `store`, `problem`, `app` |
 //! | `ingest` | writing faces: bytes to domain events | `domain`, `services`, `auth`, `problem`, `app` |
 //! | `api` | reading faces: one folder a dialect, one file an endpoint | `domain`, `services`, `auth`, `problem`, `app` |
+//! | `console` | the pages: a file a page, templates and assets beside | `domain`, `services`, `auth`, `problem`, `app` |
 //! | `app`, `telemetry`, `config` | the wiring | everything |
 //! | `cli` | one file a command | everything |
 //!
@@ -36,6 +37,8 @@ pub mod problem;
 pub mod auth;
 
 pub mod api;
+
+pub mod console;
 
 pub mod app;
 pub mod config;

@@ -79,6 +79,14 @@ fn describe() {
         "voxray_ingest_commits_total",
         "Commits of the ingest writers; items over commits is the size of a batch"
     );
+    describe_counter!(
+        "voxray_webhook_deliveries_total",
+        "Deliveries of vendors by what became of them"
+    );
+    describe_counter!(
+        "voxray_recording_fetches_total",
+        "Tries to fetch recordings by how they ended"
+    );
     describe_gauge!(
         "voxray_live_connections",
         "Sockets and streams of the live feed that are open"

@@ -17,3 +17,4 @@ pub mod recordings;
 pub mod settings;
 pub mod traces;
 pub mod voice_sessions;
+pub mod webhooks;

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use axum::http::{HeaderMap, Method};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::console;
 use crate::problem::Encoding;
 use crate::problem::Problem;
 use crate::telemetry;
@@ -29,6 +30,8 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let page = console::is_wanted(request.uri().path(), request.headers());
+    let page = page.then(|| (request.method().clone(), request.uri().clone()));
     let span = tracing::info_span!(
         "request",
         request.id = id,
@@ -44,7 +47,10 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     drop(in_flight);
-    let mut response = span.in_scope(|| told(response, &id, status_encoding));
+    let mut response = span.in_scope(|| match page {
+        Some((method, uri)) => told_as_page(response, &method, &uri, &id),
+        None => told(response, &id, status_encoding),
+    });
 
     let status = response.status();
     telemetry::answered(route, method, status, started.elapsed());
@@ -80,6 +86,25 @@ fn told(mut response: Response, id: &str, otlp: Option<Encoding>) -> Response {
         return response;
     }
     over(Problem::from_status(status), response)
+}
+
+/// The same for who looks at a page.
+fn told_as_page(mut response: Response, method: &Method, uri: &Uri, id: &str) -> Response {
+    let status = response.status();
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if !status.is_client_error() && !status.is_server_error()
+            || has_own_body(&response) =>
+        {
+            return response;
+        }
+        None => Problem::from_status(status),
+    };
+    let mut page = console::respond(&problem, method, uri, id);
+    if let Some(allow) = response.headers_mut().remove(ALLOW) {
+        page.headers_mut().insert(ALLOW, allow);
+    }
+    page
 }
 
 /// Whether somebody has written an error body on purpose: no library here answers in JSON or HTML.

@@ -26,6 +26,10 @@ const RECORDINGS: [(Method, &str); 2] = [
     (Method::POST, "/observability/recordings/v0"),
 ];
 
+/// Sends whole recordings too, in base64 and inside JSON: in memory, so within bounds of its own.
+const WITH_AUDIO: &str = "/v1/ingest/elevenlabs/{endpointId}";
+const WITH_AUDIO_BYTES: usize = 64 << 20;
+
 /// Recordings that are taken in at once.
 const UPLOADS_MAX: usize = 64;
 
@@ -78,7 +82,7 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     let (mut request, arrived) = watch_arrival(request);
     request
         .extensions_mut()
-        .insert(BodyLimit(settings.body_limit_bytes));
+        .insert(BodyLimit(bounds.kept_bytes));
     match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => too_late(arrived.load(Ordering::Relaxed)),
@@ -88,19 +92,29 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
 /// What one request may take.
 struct Bounds {
     body_bytes: usize,
+    /// Of these in memory.
+    kept_bytes: usize,
     time: Duration,
 }
 
 impl Bounds {
     fn of(request: &Request, settings: &Settings) -> Self {
+        let path = request.extensions().get::<MatchedPath>();
+        let brings_audio = path.is_some_and(|path| path.as_str() == WITH_AUDIO);
+        let kept_bytes = match brings_audio {
+            true => settings.body_limit_bytes.max(WITH_AUDIO_BYTES),
+            false => settings.body_limit_bytes,
+        };
         if takes_audio(request) {
             Self {
                 body_bytes: settings.recordings_limit_bytes,
+                kept_bytes,
                 time: settings.recordings_timeout,
             }
         } else {
             Self {
-                body_bytes: settings.body_limit_bytes,
+                body_bytes: kept_bytes,
+                kept_bytes,
                 time: settings.request_timeout,
             }
         }

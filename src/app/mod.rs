@@ -17,6 +17,7 @@ use crate::api::voice_sessions::export::Slots;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::objects::{Fetcher, Objects};
+use crate::services::fetches::Kit;
 use crate::services::live::Live;
 use crate::store::Store;
 use crate::store::ingest::Writer;
@@ -65,6 +66,19 @@ impl App {
             clock,
             settings,
         }))
+    }
+}
+
+impl App {
+    /// What fetching recordings needs.
+    pub fn fetch_kit(&self) -> Kit {
+        Kit {
+            store: self.store.clone(),
+            objects: self.objects.clone(),
+            fetcher: self.fetcher.clone(),
+            limit_bytes: self.settings.recordings_limit_bytes as u64,
+            time_limit: self.settings.recordings_timeout,
+        }
     }
 }
 

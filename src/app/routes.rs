@@ -16,6 +16,8 @@ use crate::api::recordings;
 use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
+use crate::api::webhooks;
+use crate::console;
 use crate::ingest;
 use crate::ingest::langfuse;
 use crate::ingest::livekit;
@@ -72,7 +74,7 @@ pub const ROUTES: &[Route] = &[
         |m| on(m, traces::get::handle),
     ),
     route(Get, "/traces/view/{traceId}", Reader, |m| {
-        on(m, traces::view::handle)
+        on(m, console::trace::handle)
     }),
     route(Get, "/v1/observability/calls/{callId}", Reader, |m| {
         on(m, observability::get_call::handle)
@@ -260,6 +262,65 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Delete, "/v1/admin/livekit-keys/{id}", Admin, |m| {
         on(m, livekit_keys::remove::handle)
+    }),
+    // A vendor's signature is what guards these.
+    route(Post, "/v1/ingest/twilio/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::twilio)
+    }),
+    route(Post, "/v1/ingest/vapi/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::vapi)
+    }),
+    route(Post, "/v1/ingest/retell/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::retell)
+    }),
+    route(Post, "/v1/ingest/elevenlabs/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::elevenlabs)
+    }),
+    route(Get, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::list::handle)
+    }),
+    route(Post, "/v1/admin/webhooks", Admin, |m| {
+        on(m, webhooks::create::handle)
+    }),
+    route(Delete, "/v1/admin/webhooks/{endpointId}", Admin, |m| {
+        on(m, webhooks::remove::handle)
+    }),
+    route(
+        Get,
+        "/v1/admin/webhooks/{endpointId}/deliveries",
+        Admin,
+        |m| on(m, webhooks::deliveries::handle),
+    ),
+    route(Get, "/console", Reader, |m| on(m, console::list::handle)),
+    route(Get, "/console/conversations/{id}", Reader, |m| {
+        on(m, console::call::handle)
+    }),
+    route(
+        Post,
+        "/console/conversations/{id}/evaluations",
+        Reviewer,
+        |m| on(m, console::write::evaluate),
+    ),
+    route(Post, "/console/conversations/{id}/edit", Reviewer, |m| {
+        on(m, console::write::edit)
+    }),
+    route(Get, "/console/dashboard", Reader, |m| {
+        on(m, console::dashboard::handle)
+    }),
+    route(Get, "/console/review", Reader, |m| {
+        on(m, console::review::handle)
+    }),
+    route(Get, "/console/sign-in", Public, |m| {
+        on(m, console::sign_in::show)
+    }),
+    route(Post, "/console/sign-in", Public, |m| {
+        on(m, console::sign_in::enter)
+    }),
+    route(Post, "/console/sign-out", Reader, |m| {
+        on(m, console::sign_in::leave)
+    }),
+    route(Get, "/console/assets/{file}", Public, |m| {
+        on(m, console::assets::handle)
     }),
     route(Get, "/healthz", Public, |m| on(m, operations::healthz)),
     route(Get, "/readyz", Public, |m| on(m, operations::readyz)),

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::{App, Clock, router};
 use crate::domain::Result;
 use crate::services::analysis;
+use crate::services::fetches;
 use crate::services::live;
 use crate::services::recordings;
 use crate::services::silence;
@@ -24,6 +25,9 @@ use crate::telemetry;
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
+/// Recordings are fetched by so many at once, who look so often for more.
+const FETCHERS: usize = 3;
+const FETCH_EVERY: Duration = Duration::from_secs(2);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 const ANALYSE_EVERY: Duration = Duration::from_millis(500);
 /// Between two rounds: requests come first.
@@ -157,6 +161,9 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| analyse(store, clock, stop));
     start_live(app, tasks);
+    for _ in 0..FETCHERS {
+        tasks.spawn(|stop| fetch_recordings(app.clone(), stop));
+    }
     let early = app.clone();
     tasks.every(EARLY_EVERY, move || drop_early(early.clone()));
     let app = app.clone();
@@ -169,6 +176,28 @@ fn start_live(app: &App, tasks: &Tasks) {
     tasks.spawn(|stop| live::hear(app.live.clone(), stop));
     let clock = app.clock.clone();
     tasks.spawn(|stop| live::sequence(app.live.clone(), move || clock.now(), stop));
+}
+
+/// Fetches what vendors have announced, one after the other. What is on its way when the server stops is
+/// fetched again later.
+async fn fetch_recordings(app: App, stop: CancellationToken) {
+    let kit = app.fetch_kit();
+    loop {
+        let next = fetches::next(&kit, app.clock.now());
+        let wait = match stop.run_until_cancelled(next).await {
+            None => return,
+            Some(Ok(true)) => Duration::ZERO,
+            Some(Ok(false)) => FETCH_EVERY,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "announced recordings could not be looked for");
+                CLAIM_EVERY
+            }
+        };
+        let pause = tokio::time::sleep(wait);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
 }
 
 async fn end_silent(app: App) {

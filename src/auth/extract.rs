@@ -1,9 +1,11 @@
 //! The extractors: asking for one in a handler's signature is what guards the handler.
 
 use axum::extract::{FromRef, FromRequestParts};
+use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 
-use super::{Keyring, key, present, ticket};
+use super::key::Presented;
+use super::{Keyring, browser, key, present, ticket};
 use crate::app::Clock;
 use crate::domain::access::Right;
 use crate::domain::ids::TenantId;
@@ -36,6 +38,16 @@ pub struct Reviewer {
     pub key_id: String,
 }
 
+/// Looks at pages (`sessions:read`): what they may be shown and offered.
+pub struct Viewer {
+    pub scope: Scope,
+    pub content: Option<ContentScope>,
+    pub may_review: bool,
+    /// By a session of the console, which can be closed; else by a key in the request.
+    pub is_signed_in: bool,
+    pub key_id: String,
+}
+
 /// May manage the tenant (`admin`). `key_id` is the author in the audit log.
 pub struct Admin {
     pub scope: Scope,
@@ -64,6 +76,14 @@ pub struct SocketWatcher {
 pub const TOKEN: &str = "token";
 
 impl Reader {
+    /// For what only those may ask who may also see what was said.
+    pub fn transcripts(&self) -> Result<&ContentScope, Problem> {
+        let content = self.content.as_ref();
+        content.ok_or_else(|| missing(Right::TranscriptsRead))
+    }
+}
+
+impl Viewer {
     /// For what only those may ask who may also see what was said.
     pub fn transcripts(&self) -> Result<&ContentScope, Problem> {
         let content = self.content.as_ref();
@@ -106,6 +126,15 @@ extractor!(Ingestor needs IngestWrite: |grant| Some(Self { scope: grant.scope().
 extractor!(Reviewer needs ReviewsWrite: |grant| {
     let key_id = grant.key_id().to_owned();
     Some(Self { scope: grant.scope().clone(), content: grant.content(), key_id })
+});
+extractor!(Viewer needs SessionsRead: |grant| {
+    Some(Self {
+        scope: grant.scope().clone(),
+        content: grant.content(),
+        may_review: grant.allows(Right::ReviewsWrite),
+        is_signed_in: grant.session().is_some(),
+        key_id: grant.key_id().to_owned(),
+    })
 });
 extractor!(Admin needs Admin: |grant| {
     Some(Self { scope: grant.scope().clone(), key_id: grant.key_id().to_owned() })
@@ -188,17 +217,45 @@ fn refuse_key_in_query(pairs: &[(String, String)]) -> Result<(), Problem> {
     Err(Error::Invalid(vec![Fault::query(name, message)]).into())
 }
 
-/// Any valid key, or 401.
+/// Any valid key or console session, or 401.
 async fn grant<S>(parts: &Parts, state: &S) -> Result<Grant, Problem>
 where
     Keyring: FromRef<S>,
     Clock: FromRef<S>,
 {
+    if !present::is_presented(&parts.headers)
+        && let Some(session) = browser::session(&parts.headers)
+    {
+        return signed_in(parts, state, &session).await;
+    }
     let key = present::presented(&parts.headers)?;
     let now = Clock::from_ref(state).now();
     let Some(grant) = Keyring::from_ref(state).open(&key, now).await? else {
         return Err(Problem::unauthenticated(
             "the API key is unknown, expired or revoked",
+        ));
+    };
+    tracing::Span::current().record("tenant.id", tracing::field::display(grant.scope().tenant()));
+    Ok(grant)
+}
+
+/// A browser sends its cookie whoever wrote the page. What changes something, or opens a socket, must come from
+/// a page of this server.
+async fn signed_in<S>(parts: &Parts, state: &S, session: &Presented) -> Result<Grant, Problem>
+where
+    Keyring: FromRef<S>,
+    Clock: FromRef<S>,
+{
+    let is_harmless = parts.method.is_safe() && !parts.headers.contains_key(UPGRADE);
+    if !is_harmless && !browser::is_same_origin(&parts.headers) {
+        let detail = "this was not sent by a page of this server; use an API key instead";
+        return Err(Problem::new(&Kind::CROSS_ORIGIN, detail));
+    }
+    let now = Clock::from_ref(state).now();
+    let grant = Keyring::from_ref(state).open_session(session, now).await?;
+    let Some(grant) = grant else {
+        return Err(Problem::unauthenticated(
+            "the session has ended: sign in at /console/sign-in, or send an API key",
         ));
     };
     tracing::Span::current().record("tenant.id", tracing::field::display(grant.scope().tenant()));

@@ -10,12 +10,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
 
+use super::browser;
 use super::key::Presented;
 use crate::app::Clock;
 use crate::domain::Result;
-use crate::domain::access::KeyHash;
+use crate::domain::access::{KeyHash, Right};
 use crate::store::livekit_keys::Candidate;
-use crate::store::{Grant, Store, api_keys, live, livekit_keys};
+use crate::store::{Grant, Store, api_keys, console, live, livekit_keys};
 
 const MEMORY: Duration = Duration::from_secs(2);
 /// How often the key of an open connection is looked at again.
@@ -29,10 +30,10 @@ pub struct Keyring(Arc<Inner>);
 struct Inner {
     store: Store,
     grants: Cache<KeyHash, Option<Grant>>,
-    /// By public id: what keys open that have been shown before.
-    renewed: Cache<String, Option<Grant>>,
     /// By the name of a LiveKit key: whoever may know its secret.
     livekit: Cache<String, Arc<Vec<Candidate>>>,
+    /// By public id, and console session if any: what is open that was shown before.
+    renewed: Cache<(String, Option<KeyHash>), Option<Grant>>,
     used: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
@@ -75,6 +76,55 @@ impl Keyring {
         Ok(grant)
     }
 
+    /// Opens a console session with a key that may read, until then; the text is for the cookie. Nothing if
+    /// the key opens nothing.
+    pub async fn sign_in(
+        &self,
+        key: &Presented,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Grant, Option<String>)>> {
+        let Some(grant) = self.open(key, now).await? else {
+            return Ok(None);
+        };
+        if !grant.allows(Right::SessionsRead) {
+            return Ok(Some((grant, None)));
+        }
+        let session = browser::generate(grant.key_id());
+        let end = now + browser::LIFETIME;
+        console::begin(grant.scope(), grant.key_id(), &session.hash, now, end).await?;
+        Ok(Some((grant, Some(session.text))))
+    }
+
+    /// What a console session opens now. Remembered like a key.
+    pub async fn open_session(
+        &self,
+        session: &Presented,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Grant>> {
+        let ask = console::open(&self.0.store, &session.id, &session.hash, now);
+        let grant = self
+            .0
+            .grants
+            .try_get_with_by_ref(&session.hash, ask)
+            .await
+            .map_err(|error| (*error).clone())?;
+        let grant = grant.filter(|grant| !grant.is_expired(now));
+        if grant.is_some() {
+            self.note_use(&session.id, now);
+        }
+        Ok(grant)
+    }
+
+    /// Closes a console session, here at once.
+    pub async fn sign_out(&self, session: &Presented, now: DateTime<Utc>) -> Result<()> {
+        let Some(grant) = self.open_session(session, now).await? else {
+            return Ok(());
+        };
+        console::end(grant.scope(), &session.hash).await?;
+        self.0.grants.invalidate(&session.hash).await;
+        Ok(())
+    }
+
     /// What a ticket opens, which is used up by this.
     pub async fn redeem(&self, ticket: &Presented, now: DateTime<Utc>) -> Result<Option<Grant>> {
         let grant = live::redeem(&self.0.store, &ticket.id, &ticket.hash, now).await?;
@@ -100,11 +150,8 @@ impl Keyring {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = clock.now();
             let ask = grant.renew(&self.0.store, now);
-            let renewed = self
-                .0
-                .renewed
-                .try_get_with_by_ref(grant.key_id(), ask)
-                .await;
+            let asked = (grant.key_id().to_owned(), grant.session().copied());
+            let renewed = self.0.renewed.try_get_with(asked, ask).await;
             match renewed {
                 Ok(Some(renewed)) if !renewed.is_expired(now) && renewed.covers(grant) => {}
                 // Nothing is told while the store is away.

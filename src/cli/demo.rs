@@ -272,6 +272,7 @@ async fn demo_key(app: &App, tenant: TenantId, now: DateTime<Utc>) -> Result<Str
         Right::SessionsRead,
         Right::TranscriptsRead,
         Right::IngestWrite,
+        Right::ReviewsWrite,
     ];
     let (stored, text) = new_key(tenant, "demo", rights, now);
     api_keys::create(&app.store, &stored).await?;
@@ -314,7 +315,8 @@ fn keep(file: &Path, text: &str) -> std::io::Result<()> {
 fn greeting(base: &str, key: &str) -> String {
     format!(
         "
-Voxray is serving sample calls at {base}  (reference: {base}/docs)
+Voxray is serving sample calls. Look at them at {base}/console, signed in with this key
+(reference: {base}/docs).
 Real calls are tagged `{real}`, made-up ones `{made_up}`.
 
   export VOXRAY_KEY={key}

@@ -18,6 +18,7 @@ mod recount;
 mod serve;
 mod span;
 mod tenant;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Command {
     Key(key::Command),
     #[command(subcommand)]
     LivekitKey(livekit_key::Command),
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     Import(import::Arguments),
     Export(export::Arguments),
     Gate(Box<gate::Arguments>),
@@ -98,6 +101,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Tenant(command)) => tenant::run(command).await.map(done),
         Some(Command::Key(command)) => key::run(command).await.map(done),
         Some(Command::LivekitKey(command)) => livekit_key::run(command).await.map(done),
+        Some(Command::Webhook(command)) => Box::pin(webhook::run(command)).await.map(done),
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
         Some(Command::Gate(arguments)) => gate::run(*arguments).await,

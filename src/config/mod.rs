@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use url::Url;
 
 use crate::objects::{Location, Rules};
 
@@ -32,6 +33,10 @@ pub struct Settings {
     pub request_timeout: Duration,
     pub concurrency_limit: usize,
     pub cors_origins: Vec<HeaderValue>,
+    /// What a proxy says of the address that was called is believed.
+    pub trust_proxy: bool,
+    /// Where browsers reach the server, if somebody said so.
+    pub public_url: Option<Url>,
     pub ingest_queue_bytes: usize,
     pub session_timeout: Duration,
     pub ring_timeout: Duration,

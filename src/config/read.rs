@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, Uri};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::table::SETTINGS;
 use super::{LogFormat, Settings, SettingsError};
@@ -60,6 +61,12 @@ impl Sources {
                 "cors_origins",
                 "origins such as `https://dash.example.org`, separated by commas",
                 origins,
+            ),
+            trust_proxy: r.parsed("trust_proxy", "`true` or `false`"),
+            public_url: r.checked(
+                "public_url",
+                "a URL such as `https://voxray.example.org`",
+                public_url,
             ),
             ingest_queue_bytes: r.number("ingest_queue_bytes", 1 << 20..=1 << 34),
             session_timeout: minutes(r.number("session_timeout_minutes", 1..=100_000)),
@@ -175,6 +182,16 @@ fn log_format(text: &str) -> Option<LogFormat> {
 
 fn minutes(n: u64) -> Duration {
     Duration::from_secs(n * 60)
+}
+
+/// None within: there is none.
+fn public_url(text: &str) -> Option<Option<Url>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let url = Url::parse(text).ok()?;
+    let is_root = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    (["http", "https"].contains(&url.scheme()) && is_root).then_some(Some(url))
 }
 
 fn origins(text: &str) -> Option<Vec<HeaderValue>> {

@@ -111,6 +111,19 @@ pub const SETTINGS: &[Setting] = &[
         "Origins whose pages may call the API, separated by commas",
     ),
     server(
+        "trust_proxy",
+        "VOXRAY_TRUST_PROXY",
+        "false",
+        "Believe `X-Forwarded-Proto` and `X-Forwarded-Host` where the address of a webhook is signed",
+    ),
+    server(
+        "public_url",
+        "VOXRAY_PUBLIC_URL",
+        "",
+        "Where browsers reach the server; with `https://` the console's cookie is for TLS alone, also where a proxy does \
+         not say `X-Forwarded-Proto`",
+    ),
+    server(
         "ingest_queue_bytes",
         "VOXRAY_INGEST_QUEUE_BYTES",
         "33554432",

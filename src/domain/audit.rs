@@ -29,10 +29,12 @@ pub enum Action {
     LivekitKeyRemove,
     PricesUpdate,
     TargetsUpdate,
+    WebhookCreate,
+    WebhookDisable,
 }
 
 impl Action {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SessionEdit,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
@@ -45,6 +47,8 @@ impl Action {
         Self::LivekitKeyAdd,
         Self::LivekitKeyRemove,
         Self::TargetsUpdate,
+        Self::WebhookCreate,
+        Self::WebhookDisable,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -61,6 +65,8 @@ impl Action {
             Self::LivekitKeyAdd => "livekit_key.add",
             Self::LivekitKeyRemove => "livekit_key.remove",
             Self::TargetsUpdate => "targets.update",
+            Self::WebhookCreate => "webhook.create",
+            Self::WebhookDisable => "webhook.disable",
         }
     }
 
@@ -76,6 +82,7 @@ impl Action {
             Self::PricesUpdate => "prices",
             Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
             Self::TargetsUpdate => "targets",
+            Self::WebhookCreate | Self::WebhookDisable => "webhook",
         }
     }
 }

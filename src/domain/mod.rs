@@ -9,6 +9,7 @@ pub mod answer;
 pub mod assemble;
 pub mod attributes;
 pub mod audit;
+pub mod calendar;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -35,5 +36,6 @@ pub mod tally;
 pub mod trace;
 pub mod turn;
 pub mod vocabulary;
+pub mod webhook;
 
 pub use error::{Error, Fault, Place, Result};

@@ -47,8 +47,8 @@ impl Headline {
 pub struct Filter {
     pub agent_key: Option<String>,
     pub status: Option<Status>,
-    /// Only sessions that somebody has evaluated.
-    pub reviewed: bool,
+    /// Only sessions that somebody has evaluated; or, if false, that nobody has.
+    pub reviewed: Option<bool>,
     /// Half-open, on the session's start.
     pub started_after: Option<DateTime<Utc>>,
     pub started_before: Option<DateTime<Utc>>,

@@ -6,6 +6,7 @@ pub mod livekit;
 pub mod native;
 pub mod otlp;
 pub mod recordings;
+pub mod webhooks;
 
 use axum::body::Bytes;
 

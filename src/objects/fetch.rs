@@ -34,6 +34,47 @@ pub struct Fetcher {
     rules: Rules,
 }
 
+/// What an asker adds to the rules.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// Hosts beside those of the rules, at public addresses only.
+    pub hosts: Vec<String>,
+    /// A user and a password for the host of the URL, and for no other that it leads to.
+    pub credentials: Option<(String, String)>,
+}
+
+/// Why nothing was fetched.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub error: Error,
+    /// Asking again may help.
+    pub may_pass: bool,
+}
+
+impl Refusal {
+    fn for_good(error: Error) -> Self {
+        Self {
+            error,
+            may_pass: false,
+        }
+    }
+
+    fn for_now(error: Error) -> Self {
+        Self {
+            error,
+            may_pass: true,
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    /// What our own disk says may be otherwise the next time; what is too large stays so.
+    fn from(error: Error) -> Self {
+        let may_pass = matches!(error, Error::Internal(_) | Error::Unavailable(_));
+        Self { error, may_pass }
+    }
+}
+
 impl Fetcher {
     pub fn new(rules: Rules) -> Self {
         choose_cryptography();
@@ -42,29 +83,50 @@ impl Fetcher {
 
     /// The whole body behind a URL, as far as the spool's limit.
     pub async fn fetch(&self, url: &str, spool: Spool) -> Result<Spooled> {
-        let mut url =
-            Url::parse(url).map_err(|error| refused(format!("must be a URL: {error}")))?;
+        let fetched = self.fetch_with(url, &Pass::default(), spool).await;
+        fetched.map_err(|refusal| refusal.error)
+    }
+
+    /// The same for an asker who may reach more, and has to prove who it is.
+    pub async fn fetch_with(
+        &self,
+        url: &str,
+        pass: &Pass,
+        spool: Spool,
+    ) -> Result<Spooled, Refusal> {
+        let first = Url::parse(url)
+            .map_err(|error| Refusal::for_good(refused(format!("must be a URL: {error}"))))?;
+        let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.ask(&url).await?;
+            let credentials = pass.credentials.as_ref();
+            let credentials = credentials.filter(|_| url.origin() == first.origin());
+            let response = self.ask(&url, &pass.hosts, credentials).await?;
             if response.status().is_redirection() {
-                url = next(&url, &response)?;
+                url = next(&url, &response).map_err(Refusal::for_good)?;
                 continue;
             }
-            if response.status() != 200 {
-                return Err(refused(format!(
-                    "must lead to audio: the source answers with status {}",
-                    response.status().as_u16()
-                )));
+            let status = response.status().as_u16();
+            if status != 200 {
+                let error = refused(format!(
+                    "must lead to audio: the source answers with status {status}"
+                ));
+                let may_pass = matches!(status, 404 | 408 | 409 | 425 | 429 | 500..);
+                return Err(Refusal { error, may_pass });
             }
             return receive(response, spool).await;
         }
-        Err(refused(format!(
+        Err(Refusal::for_good(refused(format!(
             "must not redirect more than {REDIRECTS_MAX} times"
-        )))
+        ))))
     }
 
-    async fn ask(&self, url: &Url) -> Result<Response> {
-        let addresses = self.admit(url).await?;
+    async fn ask(
+        &self,
+        url: &Url,
+        hosts: &[String],
+        credentials: Option<&(String, String)>,
+    ) -> Result<Response, Refusal> {
+        let addresses = self.admit(url, hosts).await?;
         let host = url.host_str().unwrap_or_default();
         // Connects to what was judged: nobody asks the name service a second time.
         let client = Client::builder()
@@ -75,55 +137,58 @@ impl Fetcher {
             .read_timeout(READ_TIMEOUT)
             .build()
             .map_err(|error| Error::Internal(format!("a client for fetching: {error}")))?;
-        client
-            .get(url.clone())
-            .send()
-            .await
-            .map_err(unreachable_source)
+        let mut request = client.get(url.clone());
+        if let Some((user, password)) = credentials {
+            request = request.basic_auth(user, Some(password));
+        }
+        request.send().await.map_err(unreachable_source)
     }
 
     /// The addresses that a URL leads to, all of them allowed.
-    async fn admit(&self, url: &Url) -> Result<Vec<SocketAddr>> {
+    async fn admit(&self, url: &Url, hosts: &[String]) -> Result<Vec<SocketAddr>, Refusal> {
+        let no = |message: String| Err(Refusal::for_good(refused(message)));
         if !["http", "https"].contains(&url.scheme()) {
-            return Err(refused("must begin with `https://` or `http://`"));
+            return no("must begin with `https://` or `http://`".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("must not hold a user or a password"));
+            return no("must not hold a user or a password".to_owned());
         }
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
-            return Err(refused("must name a host"));
+            return no("must name a host".to_owned());
         };
-        if !self.is_listed(url) {
-            return Err(refused(format!(
+        let by_rule = is_listed(url, &self.rules.allowed_hosts);
+        if !by_rule && !is_listed(url, hosts) {
+            return no(format!(
                 "must be at a host that this server may fetch from; `{host}` is not in VOXRAY_RECORDINGS_ALLOWED_HOSTS"
-            )));
+            ));
         }
         let addresses: Vec<SocketAddr> = match host {
             Host::Ipv4(address) => vec![(address, port).into()],
             Host::Ipv6(address) => vec![(address, port).into()],
             Host::Domain(name) => lookup_host((name, port))
                 .await
-                .map_err(|_| refused("must be at a host that can be found"))?
+                .map_err(|_| Refusal::for_now(refused("must be at a host that can be found")))?
                 .collect(),
         };
         let is_private = |address: &SocketAddr| !is_public(address.ip());
-        if addresses.is_empty() || !self.rules.allow_private && addresses.iter().any(is_private) {
-            return Err(refused(
-                "must be at a public address, not a private, local or reserved one",
-            ));
+        // What one tenant lists must not open the network around this server.
+        let may_be_private = self.rules.allow_private && by_rule;
+        if addresses.is_empty() || !may_be_private && addresses.iter().any(is_private) {
+            return no(
+                "must be at a public address, not a private, local or reserved one".to_owned(),
+            );
         }
         Ok(addresses)
     }
+}
 
-    fn is_listed(&self, url: &Url) -> bool {
-        let host = url.host_str().unwrap_or_default();
-        let with_port = url.port().map(|port| format!("{host}:{port}"));
-        let wanted = with_port.as_deref().unwrap_or(host);
-        self.rules
-            .allowed_hosts
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(wanted))
-    }
+fn is_listed(url: &Url, hosts: &[String]) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let with_port = url.port().map(|port| format!("{host}:{port}"));
+    let wanted = with_port.as_deref().unwrap_or(host);
+    hosts
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(wanted))
 }
 
 fn next(url: &Url, response: &Response) -> Result<Url> {
@@ -135,15 +200,15 @@ fn next(url: &Url, response: &Response) -> Result<Url> {
     location.ok_or_else(|| refused("must lead to audio: the source redirects to nowhere"))
 }
 
-async fn receive(mut response: Response, mut spool: Spool) -> Result<Spooled> {
+async fn receive(mut response: Response, mut spool: Spool) -> Result<Spooled, Refusal> {
     while let Some(chunk) = response.chunk().await.map_err(unreachable_source)? {
         spool.write(chunk).await?;
     }
-    spool.finish().await
+    Ok(spool.finish().await?)
 }
 
 /// The cause is for the log: it may tell about this server's network.
-fn unreachable_source(error: reqwest::Error) -> Error {
+fn unreachable_source(error: reqwest::Error) -> Refusal {
     tracing::info!(%error, "a recording could not be fetched");
     let why = if error.is_timeout() {
         "the source took too long"
@@ -152,7 +217,7 @@ fn unreachable_source(error: reqwest::Error) -> Error {
     } else {
         "the source broke off"
     };
-    refused(format!("must lead to audio: {why}"))
+    Refusal::for_now(refused(format!("must lead to audio: {why}")))
 }
 
 fn refused(message: impl Into<String>) -> Error {
@@ -174,9 +239,9 @@ mod tests {
             allow_private: false,
         });
         let url = Url::parse(url).expect("a URL");
-        match fetcher.admit(&url).await {
+        match fetcher.admit(&url, &[]).await {
             Ok(addresses) => format!("{addresses:?}"),
-            Err(error) => error.to_string(),
+            Err(refusal) => refusal.error.to_string(),
         }
     }
 
@@ -243,5 +308,22 @@ mod tests {
             let verdict = verdict(&listed, url).await;
             assert!(verdict.contains("public address"), "{url}: {verdict}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_an_asker_lists_is_for_it_alone_and_never_private() {
+        let fetcher = Fetcher::new(Rules {
+            allowed_hosts: vec!["10.0.0.1".to_owned()],
+            allow_private: true,
+        });
+        let ask = async |url: &str, host: &str| {
+            let url = Url::parse(url).expect("a URL");
+            let admitted = fetcher.admit(&url, &[host.to_owned()]).await;
+            admitted.is_ok()
+        };
+        assert!(ask("https://10.0.0.1/x", "8.8.8.8").await);
+        assert!(ask("https://8.8.8.8/x", "8.8.8.8").await);
+        assert!(!ask("https://9.9.9.9/x", "8.8.8.8").await);
+        assert!(!ask("https://10.0.0.2/x", "10.0.0.2").await);
     }
 }

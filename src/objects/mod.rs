@@ -29,7 +29,7 @@ use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::recording::Audio;
 
-pub use fetch::{Fetcher, Rules};
+pub use fetch::{Fetcher, Pass, Refusal, Rules};
 pub use location::Location;
 pub use spool::{Spool, Spooled};
 

@@ -5,6 +5,7 @@
 //! there the request's id is known. Imports `domain`.
 
 mod body;
+mod form;
 mod params;
 mod path;
 mod payload;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::domain::{Error, Fault};
 
 pub use body::{Json, is_json, parse};
+pub use form::Form;
 pub use params::{Params, Query};
 pub use path::Path;
 pub use payload::{BodyLimit, Payload, Upload, throw_away};
@@ -55,6 +57,8 @@ kinds! {
     INVALID_REQUEST = BAD_REQUEST, "invalid-request", "Invalid request";
     UNAUTHENTICATED = UNAUTHORIZED, "unauthenticated", "No valid API key";
     MISSING_SCOPE = FORBIDDEN, "missing-scope", "The API key lacks a scope";
+    INVALID_SIGNATURE = FORBIDDEN, "invalid-signature", "The signature is not valid";
+    CROSS_ORIGIN = FORBIDDEN, "cross-origin", "Not from a page of this server";
     NOT_FOUND = NOT_FOUND, "not-found", "Not found";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
@@ -141,8 +145,26 @@ impl Problem {
         }
     }
 
+    /// What is told about it.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    pub fn title(&self) -> &'static str {
+        self.kind.title
+    }
+
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// What it tells besides its body.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
     }
 
     /// Writes itself as the body of a response whose headers, those about its body aside, stay.

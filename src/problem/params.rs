@@ -54,6 +54,8 @@ pub struct Params {
     pairs: Vec<(String, String)>,
     known: Vec<&'static str>,
     faults: Vec<Fault>,
+    /// An empty text is as if the parameter were not there.
+    empty_is_absent: bool,
 }
 
 impl Params {
@@ -62,6 +64,15 @@ impl Params {
             pairs,
             known: Vec::new(),
             faults: Vec::new(),
+            empty_is_absent: false,
+        }
+    }
+
+    /// As forms send them: fields that were left empty say nothing.
+    pub fn of_form(self) -> Self {
+        Self {
+            empty_is_absent: true,
+            ..self
         }
     }
 
@@ -223,6 +234,7 @@ impl Params {
         self.pairs
             .iter()
             .find(|(key, _)| key == name)
+            .filter(|(_, value)| !(self.empty_is_absent && value.is_empty()))
             .map(|(_, value)| value.clone())
     }
 

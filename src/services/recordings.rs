@@ -13,8 +13,9 @@ use crate::domain::Fault;
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, is_session_id};
 use crate::domain::recording::{Placement, Recording, is_call_sid};
+use crate::domain::webhook::Fetch;
 use crate::objects::{Fetcher, Objects};
-use crate::store::recordings::{self, Call, Saved};
+use crate::store::recordings::{self, Call, Saved, fetches};
 use crate::store::{ContentScope, Scope, Store};
 
 pub use crate::objects::Spooled;
@@ -49,12 +50,27 @@ impl Shown {
     }
 }
 
+/// A recording that is there, or one that is not yet or never will be.
+#[derive(Debug)]
+pub enum State {
+    Kept(Box<Shown>),
+    Wanted(Box<(Option<Call>, Fetch)>),
+}
+
 /// Where a recording may be put, and what is there.
 pub struct Place {
     call: Option<Call>,
     id: SessionId,
     call_sid: Option<String>,
     existing: Option<Recording>,
+}
+
+impl Place {
+    /// Whether these bytes are there already.
+    pub fn holds(&self, spooled: &Spooled) -> bool {
+        let existing = self.existing.as_ref();
+        existing.is_some_and(|existing| existing.sha256 == spooled.sha256)
+    }
 }
 
 /// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
@@ -168,14 +184,34 @@ pub async fn keep(
     Ok(Shown { recording, call })
 }
 
-/// The recording of a call that is over.
-pub async fn show(scope: &Scope, content: &ContentScope, reference: &str) -> Result<Shown> {
+/// The recording of a call that is over, or what is known of one that is still to be fetched.
+pub async fn state(scope: &Scope, content: &ContentScope, reference: &str) -> Result<State> {
     let call = recordings::call(scope, reference).await?;
     if call.as_ref().is_some_and(|call| !call.status.is_final()) {
         return Err(Error::CallInProgress);
     }
-    let recording = existing(scope, Some(content), call.as_ref(), reference).await?;
-    Ok(Shown { recording, call })
+    match existing(scope, Some(content), call.as_ref(), reference).await {
+        Ok(recording) => Ok(State::Kept(Box::new(Shown { recording, call }))),
+        Err(error @ Error::NotFound(_)) => {
+            let ids = ids(scope, call.as_ref(), reference);
+            match fetches::wanted(scope, &ids).await? {
+                Some(fetch) => Ok(State::Wanted(Box::new((call, fetch)))),
+                None => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The recording of a call that is over.
+pub async fn show(scope: &Scope, content: &ContentScope, reference: &str) -> Result<Shown> {
+    match state(scope, content, reference).await? {
+        State::Kept(shown) => Ok(*shown),
+        State::Wanted(wanted) if wanted.1.failure.is_none() => Err(Error::Conflict(
+            "the recording is still being fetched, try again later".to_owned(),
+        )),
+        State::Wanted(_) => Err(Error::NotFound("recording")),
+    }
 }
 
 /// Some of a recording's bytes, as they come.

@@ -13,6 +13,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
 use crate::domain::record::{Filter, Headline, Key, Record};
 use crate::domain::session::Status;
+use crate::domain::tally::Tally;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::analytics;
@@ -48,6 +49,46 @@ pub async fn page_and_total(
 /// How many sessions a filter matches. Where the rollups know it, it costs the same whatever the history;
 /// else they are counted.
 async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -> Result<i64> {
+    let is_open = matches!(
+        filter.status,
+        Some(Status::Queued | Status::Ringing | Status::Active)
+    );
+    match rolled_up(filter).filter(|_| !is_open) {
+        Some((window, dimensions)) => {
+            let tally = analytics::total(scope, window, &dimensions).await?;
+            Ok(in_state(&tally, filter.status).unwrap_or(tally.calls))
+        }
+        // Open calls are few, whatever the history.
+        None => counted(scope, content, filter).await,
+    }
+}
+
+/// How the sessions stand that a filter matches whatever their state, where the rollups know it: where telling
+/// costs the same whatever the history.
+pub async fn tally(scope: &Scope, filter: &Filter) -> Result<Option<Tally>> {
+    match rolled_up(filter) {
+        Some((window, dimensions)) => {
+            let tally = analytics::total(scope, window, &dimensions).await?;
+            Ok(Some(tally))
+        }
+        None => Ok(None),
+    }
+}
+
+/// How many of them are in a state, where a tally tells these apart.
+pub fn in_state(tally: &Tally, status: Option<Status>) -> Option<i64> {
+    match status {
+        None => Some(tally.calls),
+        Some(Status::Completed) => Some(tally.completed),
+        Some(Status::Failed) => Some(tally.failed),
+        Some(Status::Declined) => Some(tally.declined),
+        Some(Status::Missed) => Some(tally.missed),
+        Some(Status::Queued | Status::Ringing | Status::Active) => None,
+    }
+}
+
+/// What the rollups are asked by, where a filter asks for nothing else, states aside.
+fn rolled_up(filter: &Filter) -> Option<(Window, Dimensions)> {
     let is_rolled_up = Filter {
         agent_key: None,
         status: None,
@@ -58,9 +99,6 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
         workflow: None,
         ..filter.clone()
     } == Filter::default();
-    if !is_rolled_up {
-        return counted(scope, content, filter).await;
-    }
     let window = Window {
         from: filter.started_after.unwrap_or(EARLIEST),
         to: filter.started_before.unwrap_or(LATEST),
@@ -71,18 +109,7 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
         channel: filter.channel.clone(),
         campaign: filter.campaign.clone(),
     };
-    let tally = analytics::total(scope, window, &dimensions);
-    match filter.status {
-        None => Ok(tally.await?.calls),
-        Some(Status::Completed) => Ok(tally.await?.completed),
-        Some(Status::Failed) => Ok(tally.await?.failed),
-        Some(Status::Declined) => Ok(tally.await?.declined),
-        Some(Status::Missed) => Ok(tally.await?.missed),
-        // Few, whatever the history.
-        Some(Status::Queued | Status::Ringing | Status::Active) => {
-            counted(scope, content, filter).await
-        }
-    }
+    is_rolled_up.then_some((window, dimensions))
 }
 
 /// Counted one by one, which is refused where it would take long.

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::failure::{failure, read};
-use super::{Grant, Scope, Store, audit};
+use super::{Grant, Scope, Store, audit, console};
 use crate::domain::access::{ApiKey, KeyHash, Right, Rights};
 use crate::domain::audit::{Action, Deed, OPERATOR};
 use crate::domain::ids::TenantId;
@@ -50,6 +50,7 @@ impl Store {
             scope: Scope::of(self, TenantId(row.tenant_id)),
             rights: rights(&row.scopes)?,
             expires_at: row.expires_at,
+            session: None,
         };
         Ok((!grant.is_expired(now)).then_some(grant))
     }
@@ -78,14 +79,18 @@ pub(in crate::store) async fn current(
         scope: Scope::of(store, TenantId(row.tenant_id)),
         rights: rights(&row.scopes)?,
         expires_at: row.expires_at,
+        session: None,
     };
     Ok((!grant.is_expired(now)).then_some(grant))
 }
 
 impl Grant {
-    /// The same key again, as it is now; nothing if it has ended.
+    /// The same key or console session again, as it is now; nothing if it has ended.
     pub async fn renew(&self, store: &Store, now: DateTime<Utc>) -> Result<Option<Self>> {
-        current(store, &self.key_id, now).await
+        match &self.session {
+            Some(hash) => console::open(store, &self.key_id, hash, now).await,
+            None => current(store, &self.key_id, now).await,
+        }
     }
 }
 

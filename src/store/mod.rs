@@ -7,6 +7,7 @@ pub mod analytics;
 pub mod api_keys;
 pub mod audit;
 mod columns;
+pub mod console;
 pub mod embedded;
 mod failure;
 pub mod gates;
@@ -24,6 +25,7 @@ pub mod sessions;
 pub mod targets;
 pub mod tenants;
 pub mod traces;
+pub mod webhooks;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};

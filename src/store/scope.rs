@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::domain::access::{Right, Rights};
+use crate::domain::access::{KeyHash, Right, Rights};
 use crate::domain::ids::TenantId;
 
 /// How long a request waits for a connection before the store counts as unavailable.
@@ -122,6 +122,8 @@ pub struct Grant {
     pub(in crate::store) scope: Scope,
     pub(in crate::store) rights: Rights,
     pub(in crate::store) expires_at: Option<DateTime<Utc>>,
+    /// The console session that stands for the key, where one does.
+    pub(in crate::store) session: Option<KeyHash>,
 }
 
 impl Grant {
@@ -140,6 +142,23 @@ impl Grant {
 
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// The hash of the console session that stands for the key, where one does.
+    pub fn session(&self) -> Option<&KeyHash> {
+        self.session.as_ref()
+    }
+
+    /// The same by a session of the console, which may end sooner than the key.
+    pub(in crate::store) fn of_session(self, hash: KeyHash, expires_at: DateTime<Utc>) -> Self {
+        let end = self
+            .expires_at
+            .map_or(expires_at, |end| end.min(expires_at));
+        Self {
+            session: Some(hash),
+            expires_at: Some(end),
+            ..self
+        }
     }
 
     /// Whether this opens whatever the other does.

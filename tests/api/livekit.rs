@@ -28,13 +28,20 @@ async fn server() -> (TestServer, TempDir) {
 async fn with_key(tenant: &Tenant<'_>, secret: &str) -> Client {
     let client = tenant.client(ALL).await;
     let key = json!({"keyName": KEY, "secret": secret});
-    client.post("/v1/admin/livekit-keys", &key).await.status(201);
+    client
+        .post("/v1/admin/livekit-keys", &key)
+        .await
+        .status(201);
     client
 }
 
 fn sign(claims: &Value, secret: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims));
+    let signed = format!(
+        "{}.{}",
+        part(&json!({"alg": "HS256", "typ": "JWT"})),
+        part(claims)
+    );
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
     mac.update(signed.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
@@ -84,7 +91,11 @@ async fn session(client: &Client, external: &str) -> Value {
 }
 
 async fn the_session(client: &Client) -> Value {
-    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    let list = client
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
     let sessions = list["data"].as_array().expect("sessions").clone();
     assert_eq!(sessions.len(), 1, "{list}");
     session(client, sessions[0]["id"].as_str().expect("an id")).await
@@ -97,10 +108,15 @@ async fn a_session_that_the_sdk_uploads_is_seen_and_heard() {
     let client = with_key(&acme, SECRET).await;
     let agent = agent(&server, SECRET);
     let (declared, body) = form();
-    let kept = upload(&agent, &declared, body.clone()).await.status(200).json();
+    let kept = upload(&agent, &declared, body.clone())
+        .await
+        .status(200)
+        .json();
     assert_eq!(kept["recording"], true, "{kept}");
     assert_eq!(kept["rejected"], 0, "{kept}");
-    let answer = export(&agent, "logs", fixture("livekit/logs.pb.gz")).await.status(200);
+    let answer = export(&agent, "logs", fixture("livekit/logs.pb.gz"))
+        .await
+        .status(200);
     assert_eq!(answer.body, [0_u8; 0], "{}", answer.text());
 
     let seen = the_session(&client).await;
@@ -113,8 +129,18 @@ async fn a_session_that_the_sdk_uploads_is_seen_and_heard() {
 
     let path = format!("/api/v1/voice-sessions/{id}");
     let whole = client.get(&path).await.status(200).json();
-    let tags: Vec<&str> = whole["tags"].as_array().expect("tags").iter().filter_map(Value::as_str).collect();
-    for tag in ["language:en", "appointment:booked", "lk.success", "lk.judge.politeness:pass"] {
+    let tags: Vec<&str> = whole["tags"]
+        .as_array()
+        .expect("tags")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    for tag in [
+        "language:en",
+        "appointment:booked",
+        "lk.success",
+        "lk.judge.politeness:pass",
+    ] {
         assert!(tags.contains(&tag), "{tags:?}");
     }
     let path = format!("/api/v1/voice-sessions/{id}/evaluations");
@@ -123,7 +149,13 @@ async fn a_session_that_the_sdk_uploads_is_seen_and_heard() {
         .as_array()
         .expect("evaluations")
         .iter()
-        .map(|one| (one["reviewer"].clone(), one["score"].clone(), one["verdict"].clone()))
+        .map(|one| {
+            (
+                one["reviewer"].clone(),
+                one["score"].clone(),
+                one["verdict"].clone(),
+            )
+        })
         .collect();
     judges.sort_by_key(|judge| judge.0.to_string());
     assert_eq!(
@@ -135,16 +167,28 @@ async fn a_session_that_the_sdk_uploads_is_seen_and_heard() {
         ]
     );
 
-    let recording = client.get(&format!("/v1/recordings/{id}")).await.status(200).json();
+    let recording = client
+        .get(&format!("/v1/recordings/{id}"))
+        .await
+        .status(200)
+        .json();
     assert_eq!(recording["format"], "ogg");
     assert_eq!(recording["startedAt"], "2025-06-11T10:00:00.200Z");
-    let audio = client.get(&format!("/v1/recordings/{id}/audio")).await.status(200);
+    let audio = client
+        .get(&format!("/v1/recordings/{id}/audio"))
+        .await
+        .status(200);
     assert_eq!(audio.body, fixture("recordings/silence-2s.opus"));
 
     // What is sent again changes nothing.
     let again = upload(&agent, &declared, body).await.status(200).json();
-    assert_eq!((&again["accepted"], &again["rejected"]), (&json!(0), &json!(0)));
-    export(&agent, "logs", fixture("livekit/logs.pb.gz")).await.status(200);
+    assert_eq!(
+        (&again["accepted"], &again["rejected"]),
+        (&json!(0), &json!(0))
+    );
+    export(&agent, "logs", fixture("livekit/logs.pb.gz"))
+        .await
+        .status(200);
     assert_eq!(the_session(&client).await, seen);
 }
 
@@ -154,13 +198,28 @@ async fn a_chat_history_is_turns_and_tools() {
     let acme = server.tenant("acme").await;
     let client = with_key(&acme, SECRET).await;
     let (declared, body) = form();
-    let kept = upload(&agent(&server, SECRET), &declared, body).await.status(200).json();
+    let kept = upload(&agent(&server, SECRET), &declared, body)
+        .await
+        .status(200)
+        .json();
     let id = kept["sessionId"].as_str().expect("an id");
     let path = format!("/api/v1/conversations/{id}");
     let seen = client.get(&path).await.status(200).json();
     let turns = seen["transcript"].as_array().expect("turns");
-    let texts: Vec<_> = turns.iter().map(|turn| turn["text"].as_str().expect("a text")).collect();
-    assert_eq!(texts, ["Thanks for calling.", "Where is order A1044?", "It has shipped.", "Thank you!"], "{seen:#}");
+    let texts: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["text"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "Thanks for calling.",
+            "Where is order A1044?",
+            "It has shipped.",
+            "Thank you!"
+        ],
+        "{seen:#}"
+    );
     let seen = session(&client, id).await.to_string();
     for part in ["lookup_order", "A1044", "shipped"] {
         assert!(seen.contains(part), "{seen}");
@@ -181,14 +240,30 @@ async fn traces_and_metrics_of_a_room_are_one_session() {
         assert_eq!(answer.body, [0_u8; 0], "{}", answer.text());
     }
     let metrics = fixture("otlp/livekit-signals/0002-metrics.pb");
-    export(&agent, "metrics", zipped(&metrics)).await.status(200);
+    export(&agent, "metrics", zipped(&metrics))
+        .await
+        .status(200);
     let seen = the_session(&client).await;
     assert_eq!(seen["status"], "completed", "{seen:#}");
-    let path = format!("/api/v1/conversations/{}", seen["id"].as_str().expect("an id"));
+    let path = format!(
+        "/api/v1/conversations/{}",
+        seen["id"].as_str().expect("an id")
+    );
     let whole = client.get(&path).await.status(200).json();
-    let expected: Value = serde_json::from_slice(&fixture("otlp/livekit-signals.expected.json")).expect("JSON");
-    let said: Vec<_> = expected["sessions"][0]["turns"].as_array().expect("turns").iter().map(|turn| &turn["text"]).collect();
-    let seen: Vec<_> = whole["transcript"].as_array().expect("turns").iter().map(|turn| &turn["text"]).collect();
+    let expected: Value =
+        serde_json::from_slice(&fixture("otlp/livekit-signals.expected.json")).expect("JSON");
+    let said: Vec<_> = expected["sessions"][0]["turns"]
+        .as_array()
+        .expect("turns")
+        .iter()
+        .map(|turn| &turn["text"])
+        .collect();
+    let seen: Vec<_> = whole["transcript"]
+        .as_array()
+        .expect("turns")
+        .iter()
+        .map(|turn| &turn["text"])
+        .collect();
     assert_eq!(seen, said);
 }
 
@@ -207,9 +282,15 @@ async fn whoever_s_secret_verifies_is_who_uploads() {
     let theirs = with_key(&other, "the-other-s-secret-9876543210").await;
     let ours = with_key(&acme, SECRET).await;
     let (declared, body) = form();
-    upload(&agent(&server, SECRET), &declared, body).await.status(200);
+    upload(&agent(&server, SECRET), &declared, body)
+        .await
+        .status(200);
     the_session(&ours).await;
-    let list = theirs.get("/v1/observability/sessions").await.status(200).json();
+    let list = theirs
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
     assert_eq!(list["data"], json!([]));
 }
 
@@ -231,28 +312,54 @@ async fn only_a_valid_token_opens() {
         ("expired", with(&|c| c["exp"] = json!(now - 61))),
         ("not yet", with(&|c| c["nbf"] = json!(now + 61))),
         ("no end", with(&|c| c["exp"] = Value::Null)),
-        ("no grant", with(&|c| c["observability"] = json!({"write": false}))),
+        (
+            "no grant",
+            with(&|c| c["observability"] = json!({"write": false})),
+        ),
         ("no token", "nonsense".to_owned()),
-        ("unsigned", format!("{}.", sign(&good, SECRET).rsplit_once('.').expect("parts").0)),
+        (
+            "unsigned",
+            format!(
+                "{}.",
+                sign(&good, SECRET).rsplit_once('.').expect("parts").0
+            ),
+        ),
         ("an API key", acme.key("ingest:write").await),
     ];
     let (declared, body) = form();
     for (what, token) in refused {
         let agent = server.anonymous().bearer(&token);
         let answer = upload(&agent, &declared, body.clone()).await.status(401);
-        assert_eq!(answer.header("content-type"), "application/x-protobuf", "{what}");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/x-protobuf",
+            "{what}"
+        );
         for signal in ["traces", "logs", "metrics"] {
             let answer = export(&agent, signal, zipped(b"")).await.status(401);
             // The SDK stops for good when it reads this.
             assert!(!answer.text().contains("disabled"), "{what}");
         }
     }
-    server.anonymous().post_bytes("/observability/recordings/v0", body.clone()).await.status(401);
-    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    server
+        .anonymous()
+        .post_bytes("/observability/recordings/v0", body.clone())
+        .await
+        .status(401);
+    let list = client
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
     assert_eq!(list["data"], json!([]));
     // Clocks may be a minute apart.
-    for token in [with(&|c| c["exp"] = json!(now - 59)), with(&|c| c["nbf"] = json!(now + 59))] {
-        upload(&server.anonymous().bearer(&token), &declared, body.clone()).await.status(200);
+    for token in [
+        with(&|c| c["exp"] = json!(now - 59)),
+        with(&|c| c["nbf"] = json!(now + 59)),
+    ] {
+        upload(&server.anonymous().bearer(&token), &declared, body.clone())
+            .await
+            .status(200);
     }
 }
 
@@ -272,7 +379,8 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     let agent = agent(&server, SECRET);
     let (declared, body) = form();
     let part = |name: &str, content: &[u8]| {
-        let mut form = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").into_bytes();
+        let mut form =
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").into_bytes();
         form.extend_from_slice(content);
         form.extend_from_slice(b"\r\n--b--\r\n");
         form
@@ -283,10 +391,20 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
         ("cut off", 400, &declared, body[..body.len() / 2].to_vec()),
         ("no form", 400, &declared_b, b"nonsense".to_vec()),
         ("no header", 400, &declared_b, part("chat_history", b"{}")),
-        ("a broken header", 400, &declared_b, part("header", b"\xff\xff\xff")),
+        (
+            "a broken header",
+            400,
+            &declared_b,
+            part("header", b"\xff\xff\xff"),
+        ),
         ("no room", 400, &declared_b, part("header", b"")),
         ("no media type", 415, "application/json", body.clone()),
-        ("a long header", 413, &declared_b, part("header", &vec![0; (1 << 20) + 1])),
+        (
+            "a long header",
+            413,
+            &declared_b,
+            part("header", &vec![0; (1 << 20) + 1]),
+        ),
     ];
     for (what, status, declared, body) in bad {
         let answer = upload(&agent, declared, body).await;
@@ -294,10 +412,16 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
         let told = Status::decode(answer.body.as_slice()).expect("a status");
         assert!(!told.message.is_empty(), "{what}");
     }
-    let list = client.get("/v1/observability/sessions").await.status(200).json();
+    let list = client
+        .get("/v1/observability/sessions")
+        .await
+        .status(200)
+        .json();
     assert_eq!(list["data"], json!([]));
     // A header alone is a session.
-    upload(&agent, &declared_b, part("header", &room)).await.status(200);
+    upload(&agent, &declared_b, part("header", &room))
+        .await
+        .status(200);
     the_session(&client).await;
 }
 
@@ -313,7 +437,11 @@ async fn hook(server: &TestServer, body: &Value) -> Answer {
 async fn send_hook(server: &TestServer, token: &str, body: String) -> Answer {
     let client = server.anonymous().header("authorization", token);
     let client = client.header("content-type", "application/webhook+json");
-    client.send(Method::POST, "/v1/webhooks/livekit", |request| request.body(body)).await
+    client
+        .send(Method::POST, "/v1/webhooks/livekit", |request| {
+            request.body(body)
+        })
+        .await
 }
 
 /// 10:00 and so many seconds, as webhooks write it.
@@ -353,7 +481,13 @@ async fn webhooks_tell_of_rooms_and_callers() {
     });
     let finished = room_event("room_finished", 100);
     // The last first.
-    for event in [&finished, &egress, &left, &room_event("room_started", 0), &joined] {
+    for event in [
+        &finished,
+        &egress,
+        &left,
+        &room_event("room_started", 0),
+        &joined,
+    ] {
         let answer = hook(&server, event).await.status(200).json();
         assert_eq!(answer["accepted"], 1, "{event} {answer}");
     }
@@ -361,7 +495,10 @@ async fn webhooks_tell_of_rooms_and_callers() {
     assert_eq!(seen["status"], "completed", "{seen:#}");
     assert_eq!(seen["startedAt"], "2025-06-11T10:00:00Z");
     assert_eq!(seen["endedAt"], "2025-06-11T10:01:40Z");
-    let path = format!("/api/v1/conversations/{}", seen["id"].as_str().expect("an id"));
+    let path = format!(
+        "/api/v1/conversations/{}",
+        seen["id"].as_str().expect("an id")
+    );
     let whole = client.get(&path).await.status(200).json().to_string();
     for part in ["+15550100", "https://bucket/call-1.ogg"] {
         assert!(whole.contains(part), "{part} in {whole}");
@@ -373,7 +510,10 @@ async fn webhooks_tell_of_rooms_and_callers() {
     let again = hook(&server, &finished).await.status(200).json();
     assert_eq!(again, json!({"accepted": 0, "duplicates": 1, "ignored": 0}));
     // Nothing of a call.
-    let track = hook(&server, &room_event("track_published", 3)).await.status(200).json();
+    let track = hook(&server, &room_event("track_published", 3))
+        .await
+        .status(200)
+        .json();
     assert_eq!(track, json!({"accepted": 0, "duplicates": 0, "ignored": 1}));
 }
 
@@ -391,7 +531,11 @@ async fn a_failed_job_is_an_error() {
     let seen = the_session(&client).await;
     assert_eq!(seen["agentId"], "harbor", "{seen:#}");
     let errors = client.get("/api/v1/analytics/errors").await.status(200);
-    assert!(errors.text().contains("worker crashed"), "{}", errors.text());
+    assert!(
+        errors.text().contains("worker crashed"),
+        "{}",
+        errors.text()
+    );
 }
 
 #[tokio::test]
@@ -418,7 +562,11 @@ async fn a_webhook_is_believed_by_its_signature_only() {
     ] {
         let answer = send_hook(&server, &token, body.clone()).await;
         answer.problem(401, "unauthenticated");
-        let list = client.get("/v1/observability/sessions").await.status(200).json();
+        let list = client
+            .get("/v1/observability/sessions")
+            .await
+            .status(200)
+            .json();
         assert_eq!(list["data"], json!([]), "{what}");
     }
     let mut broken = good.clone();
@@ -430,7 +578,10 @@ async fn a_webhook_is_believed_by_its_signature_only() {
     send_hook(&server, &token, body.clone()).await.status(200);
     let client = server.anonymous().header("authorization", &token);
     let again = client.header("content-type", "application/webhook+json");
-    again.post_bytes("/v1/ingest/livekit", body).await.status(200);
+    again
+        .post_bytes("/v1/ingest/livekit", body)
+        .await
+        .status(200);
 }
 
 #[tokio::test]
@@ -443,10 +594,22 @@ async fn secrets_go_in_and_never_come_out() {
     let keys = list.json()["data"].as_array().expect("keys").clone();
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0]["keyName"], KEY);
-    let path = format!("/v1/admin/livekit-keys/{}", keys[0]["id"].as_str().expect("an id"));
+    let path = format!(
+        "/v1/admin/livekit-keys/{}",
+        keys[0]["id"].as_str().expect("an id")
+    );
     // Nobody else's.
-    other.client(ALL).await.delete(&path).await.problem(404, "not-found");
-    for bad in [json!({"keyName": "", "secret": SECRET}), json!({"keyName": "a", "secret": "short"}), json!({"keyName": "a b", "secret": SECRET})] {
+    other
+        .client(ALL)
+        .await
+        .delete(&path)
+        .await
+        .problem(404, "not-found");
+    for bad in [
+        json!({"keyName": "", "secret": SECRET}),
+        json!({"keyName": "a", "secret": "short"}),
+        json!({"keyName": "a b", "secret": SECRET}),
+    ] {
         let answer = client.post("/v1/admin/livekit-keys", &bad).await;
         let answer = answer.problem(422, "invalid-content");
         assert!(!answer.text().contains(SECRET));
@@ -454,9 +617,13 @@ async fn secrets_go_in_and_never_come_out() {
     client.delete(&path).await.status(204);
     client.delete(&path).await.problem(404, "not-found");
     let audit = client.get("/api/v1/audit-log").await.status(200);
-    assert!(audit.text().contains("livekit_key.add") && audit.text().contains("livekit_key.remove"));
+    assert!(
+        audit.text().contains("livekit_key.add") && audit.text().contains("livekit_key.remove")
+    );
     assert!(!audit.text().contains(SECRET));
     // It opens nothing any more, once what was remembered is forgotten; here nothing was.
     let (declared, body) = form();
-    upload(&agent(&server, SECRET), &declared, body).await.status(401);
+    upload(&agent(&server, SECRET), &declared, body)
+        .await
+        .status(401);
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::item::Item;
@@ -12,6 +11,7 @@ use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
 use crate::domain::analysis::IssueType;
+use crate::domain::calendar::Range;
 use crate::domain::fields::{CHANNELS, STATUSES};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Filter;
@@ -74,7 +74,7 @@ fn filter(params: &mut Params) -> Filter {
     let filter = Filter {
         agent_key: params.text("agent_key"),
         status: status.and_then(Status::parse),
-        reviewed: status == Some(REVIEWED),
+        reviewed: (status == Some(REVIEWED)).then_some(true),
         started_after: params.time("started_after"),
         started_before: params.time("started_before"),
         channel: params.one_of("type", CHANNELS).map(str::to_owned),
@@ -93,48 +93,6 @@ fn filter(params: &mut Params) -> Filter {
         params.fault("started_after", "must be before `started_before`");
     }
     filter
-}
-
-/// The ranges that the console offers by name, until now.
-#[derive(Clone, Copy, Debug)]
-enum Range {
-    Hours24,
-    Days7,
-    Days30,
-    Today,
-    Month,
-}
-
-impl Range {
-    const ALL: [Self; 5] = [
-        Self::Hours24,
-        Self::Days7,
-        Self::Days30,
-        Self::Today,
-        Self::Month,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Hours24 => "last_24_hours",
-            Self::Days7 => "last_7_days",
-            Self::Days30 => "last_30_days",
-            Self::Today => "today",
-            Self::Month => "this_month",
-        }
-    }
-
-    /// Days and months are those of UTC. None only where the calendar ends.
-    fn start(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let midnight = |day: chrono::NaiveDate| Some(day.and_hms_opt(0, 0, 0)?.and_utc());
-        match self {
-            Self::Hours24 => now.checked_sub_signed(TimeDelta::hours(24)),
-            Self::Days7 => now.checked_sub_signed(TimeDelta::days(7)),
-            Self::Days30 => now.checked_sub_signed(TimeDelta::days(30)),
-            Self::Today => midnight(now.date_naive()),
-            Self::Month => midnight(now.date_naive().with_day(1)?),
-        }
-    }
 }
 
 #[derive(Serialize)]

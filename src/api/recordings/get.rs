@@ -24,11 +24,13 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::from_query(query)?;
-    let shown = recordings::show(&reader.scope, &reader.content, &call_id).await?;
+    let (scope, content) = (&reader.scope, &reader.content);
     let mut response = if prefers_audio(&headers) {
+        let shown = recordings::show(scope, content, &call_id).await?;
         audio::respond(&app, shown, &method, &headers, wanted).await?
     } else {
-        Json(RecordingBody::from(shown)).into_response()
+        let state = recordings::state(scope, content, &call_id).await?;
+        Json(RecordingBody::from(state)).into_response()
     };
     let varies = HeaderValue::from_static("Accept");
     response.headers_mut().append(VARY, varies);

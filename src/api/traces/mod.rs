@@ -3,4 +3,3 @@
 mod body;
 pub mod get;
 pub mod list;
-pub mod view;

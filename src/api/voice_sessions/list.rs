@@ -110,7 +110,7 @@ pub(super) fn filter(params: &mut Params) -> Filter {
     let filter = Filter {
         agent_key: params.text("agent_key"),
         status: status.and_then(Status::parse),
-        reviewed: status == Some(REVIEWED),
+        reviewed: (status == Some(REVIEWED)).then_some(true),
         started_after: params.time("started_after"),
         started_before: params.time("started_before"),
         tag: params.text("tag"),

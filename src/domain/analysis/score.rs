@@ -137,6 +137,9 @@ pub fn is_last_unanswered(view: &View) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{analysis, clean, delay};
     use super::*;
 
     fn near(a: f64, b: f64) -> bool {
@@ -171,5 +174,37 @@ mod tests {
         assert!(near(of_interrupting(1000.0, 1, None), 0.25));
         assert!(near(of_interrupting(0.0, 2, None), 0.25));
         assert!(near(of_interrupting(0.0, 1, Some(3500.0)), 0.0));
+    }
+
+    #[test]
+    fn a_session_is_the_mean_of_its_turns() {
+        let mut call = clean(4);
+        assert_eq!(analysis(&call).score, Some(1.0));
+        // 3500 ms is worth nothing, the three others all.
+        delay(&mut call, 3, 2600);
+        call["turns"][3]["latencyMs"] = json!(3500);
+        let scored = analysis(&call);
+        assert_eq!((scored.score, scored.score_turns), (Some(0.75), 4));
+        assert_eq!(scored.score_passed, Some(false));
+    }
+
+    #[test]
+    fn the_greeting_is_left_out_and_an_unanswered_end_is_nothing() {
+        let mut call = clean(3);
+        call["turns"].as_array_mut().unwrap().remove(0);
+        assert_eq!(analysis(&call).score_turns, 2);
+        let mut call = clean(3);
+        call["turns"].as_array_mut().unwrap().pop();
+        assert_eq!(analysis(&call).score, Some(0.0));
+    }
+
+    #[test]
+    fn a_turn_that_is_interrupted_is_worth_how_soon_it_yields() {
+        let mut call = clean(4);
+        let end = call["turns"][3]["endMs"].as_i64().unwrap();
+        call["turns"][3]["interrupted"] = json!(true);
+        call["turns"][4]["startMs"] = json!(end - 600);
+        let score = analysis(&call).score.unwrap();
+        assert!(near(score, (3.0 + 0.7) / 4.0), "{score}");
     }
 }

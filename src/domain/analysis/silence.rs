@@ -110,8 +110,8 @@ fn sounds(view: &View) -> Vec<Sound> {
         };
         let (speaker, index) = (turn.turn.speaker, Some(turn.turn.index));
         let mut has_parts = false;
-        for part in super::latency::list(turn.turn, "segments") {
-            let ends = super::latency::at(part, "startMs").zip(super::latency::at(part, "endMs"));
+        for part in super::path::list(turn.turn, "segments") {
+            let ends = super::path::at(part, "startMs").zip(super::path::at(part, "endMs"));
             if let Some((from_ms, to_ms)) = ends {
                 has_parts = true;
                 sounds.push(Sound {

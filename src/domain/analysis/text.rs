@@ -1,7 +1,5 @@
 //! Texts as the rules compare them: words without case, marks and tags, and how alike two texts are.
 
-use std::collections::BTreeSet;
-
 use super::targets::Backchannels;
 
 /// The words of a text, lower-cased, without punctuation. What stands in brackets is no speech
@@ -31,38 +29,28 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether this is nothing but a sign of listening, be it said several times over.
-pub fn is_backchannel(words: &[String], backchannels: &Backchannels) -> bool {
-    if words.is_empty() {
-        return false;
-    }
-    let mut rest = words;
-    while !rest.is_empty() {
-        let longest = backchannels
-            .0
-            .iter()
-            .filter_map(|known| starts_with(rest, known))
-            .max();
-        match longest {
-            Some(count) => rest = &rest[count..],
-            None => return false,
-        }
-    }
-    true
-}
+/// What callers say to show that they listen, as words.
+pub struct Phrases(Vec<Vec<String>>);
 
-/// How many words of the beginning a phrase is.
-fn starts_with(words: &[String], phrase: &str) -> Option<usize> {
-    let mut count = 0;
-    for part in phrase.split(|c: char| c.is_whitespace() || c == '-') {
-        if part.is_empty() {
-            continue;
-        }
-        let word = words.get(count)?;
-        (word.to_lowercase() == part.to_lowercase()).then_some(())?;
-        count += 1;
+impl Phrases {
+    pub fn of(backchannels: &Backchannels) -> Self {
+        let mut phrases: Vec<Vec<String>> = backchannels.0.iter().map(|text| words(text)).collect();
+        phrases.retain(|phrase| !phrase.is_empty());
+        Self(phrases)
     }
-    (count > 0).then_some(count)
+
+    /// Whether this is nothing but a sign of listening, be it said several times over.
+    pub fn are_all_of(&self, words: &[String]) -> bool {
+        let mut rest = words;
+        while !rest.is_empty() {
+            let begins = |phrase: &&Vec<String>| rest.starts_with(phrase);
+            match self.0.iter().filter(begins).map(Vec::len).max() {
+                Some(count) => rest = &rest[count..],
+                None => return false,
+            }
+        }
+        !words.is_empty()
+    }
 }
 
 /// The trigrams of a text's words, each word as if it stood between two blanks and one.
@@ -71,20 +59,17 @@ pub struct Trigrams(Vec<[char; 3]>);
 
 impl Trigrams {
     pub fn of(words: &[String]) -> Self {
-        let mut all = BTreeSet::new();
+        let mut all = Vec::new();
         for word in words {
-            let padded: Vec<char> = [' ', ' ']
-                .into_iter()
-                .chain(word.chars())
-                .chain([' '])
-                .collect();
-            all.extend(
-                padded
-                    .windows(3)
-                    .map(|three| [three[0], three[1], three[2]]),
-            );
+            let mut last = [' ', ' '];
+            for c in word.chars().chain([' ']) {
+                all.push([last[0], last[1], c]);
+                last = [last[1], c];
+            }
         }
-        Self(all.into_iter().collect())
+        all.sort_unstable();
+        all.dedup();
+        Self(all)
     }
 
     /// The share of the trigrams of both that both have: 0 to 1, 0 where one has none.
@@ -120,8 +105,8 @@ mod tests {
 
     #[test]
     fn a_backchannel_is_nothing_else() {
-        let known = Backchannels::default();
-        let is = |text: &str| is_backchannel(&words(text), &known);
+        let known = Phrases::of(&Backchannels::default());
+        let is = |text: &str| known.are_all_of(&words(text));
         assert!(is("Mm-hmm."));
         assert!(is("yeah, yeah, okay"));
         assert!(is("I see"));

@@ -9,6 +9,7 @@ use super::overlap::{self, Interruptions};
 use super::silence::{self, Silence};
 use super::targets::Targets;
 use super::text;
+use super::text::Phrases;
 use crate::domain::items::{ServiceError, ToolCall};
 use crate::domain::session::NO_END_SEEN;
 use crate::domain::turn::{Speaker, Turn};
@@ -52,7 +53,7 @@ pub struct Spoken<'a> {
 const UNTOLD_SPEECH_MIN_MS: f64 = 700.0;
 
 impl<'a> Spoken<'a> {
-    fn of(turn: &'a Turn, targets: &Targets, has_transcripts: bool) -> Self {
+    fn of(turn: &'a Turn, listening: &Phrases, has_transcripts: bool) -> Self {
         let is_agent = turn.speaker == Speaker::Agent;
         let stated = turn.start_ms.map(f64::from);
         let first_audio = number(turn, "firstAudioMs").filter(|_| is_agent);
@@ -68,7 +69,7 @@ impl<'a> Spoken<'a> {
             turn,
             start_ms,
             end_ms: end_ms.zip(start_ms).map(|(end, start)| end.max(start)),
-            is_backchannel: text::is_backchannel(&words, &targets.backchannels),
+            is_backchannel: listening.are_all_of(&words),
             words,
             is_untold: !has_transcripts && turn.text.is_none(),
         }
@@ -121,10 +122,11 @@ impl<'a> View<'a> {
             .turns
             .iter()
             .any(|turn| turn.speaker == Speaker::User && has_words(turn));
+        let listening = Phrases::of(&targets.backchannels);
         let mut turns: Vec<Spoken> = input
             .turns
             .iter()
-            .map(|turn| Spoken::of(turn, targets, has_transcripts))
+            .map(|turn| Spoken::of(turn, &listening, has_transcripts))
             .collect();
         turns.sort_by_key(|spoken| spoken.turn.position());
         let places: BTreeMap<i32, usize> = turns

@@ -14,14 +14,13 @@ use crate::app::Now;
 use crate::auth::Ingestor;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
+use crate::ingest::beside;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
 use crate::services::ingest;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
-
-use super::beside;
 
 pub use body::{ITEMS_MAX, refuse_more_than};
 pub use call::item as call_item;

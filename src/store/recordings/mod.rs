@@ -1,6 +1,8 @@
 //! What is known of recordings: rows only, the bytes are in object storage.
 
+mod claims;
 mod early;
+pub mod fetches;
 mod leftovers;
 
 use chrono::{DateTime, Utc};

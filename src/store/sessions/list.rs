@@ -97,7 +97,7 @@ macro_rules! rows {
             $from,
             ["and ($2::text is null or s.agent_key = $2)
                     and ($3::text is null or s.status = $3)
-                    and (not $4::boolean or s.evaluation_count > 0)
+                    and ($4::boolean is null or (s.evaluation_count > 0) = $4)
                     and ($5::text is null or s.channel = $5)
                     and ($6::text is null or s.campaign = $6)
                     and ($7::text is null or s.call_sid = $7)
@@ -275,7 +275,7 @@ async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
                 where s.tenant_id = $1
                   and ($2::text is null or s.agent_key = $2)
                   and ($3::text is null or s.status = $3)
-                  and (not $4::boolean or s.evaluation_count > 0)
+                  and ($4::boolean is null or (s.evaluation_count > 0) = $4)
                   and ($5::timestamptz is null or s.started_at >= $5)
                   and ($6::timestamptz is null or s.started_at < $6)
                   and ($7::text is null or s.channel = $7)

@@ -120,6 +120,10 @@ pub fn operation(verb: &str, path: &str) -> (Option<Node>, bool) {
     (item.child(&verb.to_ascii_lowercase()), true)
 }
 
+fn is_page(path: &str) -> bool {
+    path == "/console" || path.starts_with("/console/") || path.starts_with("/traces/view/")
+}
+
 /// How many segments are the template's own, if the path fits it.
 fn literals_in_match(template: &str, path: &str) -> Option<usize> {
     let (template, path): (Vec<_>, Vec<_>) =
@@ -141,6 +145,19 @@ struct Answer<'a> {
 impl Answer<'_> {
     fn faults(&self, verb: &str, path: &str) -> Vec<String> {
         let is_error = self.status >= 400;
+        // Who looks at pages is told errors as pages.
+        if is_error && is_page(path) && self.media_type() == "text/html" {
+            let known = operation(verb, path).0.and_then(|operation| {
+                operation
+                    .child("responses")?
+                    .child(&self.status.to_string())
+            });
+            let is_known = known.is_some() || [404, 405].contains(&self.status);
+            return match is_known {
+                true => Vec::new(),
+                false => vec!["the operation has no such status".to_owned()],
+            };
+        }
         let mut faults = if is_error && !self.is_described(verb, path) {
             self.problem_faults()
         } else {

@@ -68,9 +68,14 @@ impl TestServer {
 
     /// Whose background work the test does itself, when it wants it done.
     pub async fn without_work() -> Self {
+        Self::without_work_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn without_work_with(change: impl FnOnce(&mut Settings)) -> Self {
         let database = Arc::new(cluster::database().await);
         let url = database.url();
-        Self::reaching(database, &url, Clock::fixed(now()), Work::None, |_| {}).await
+        Self::reaching(database, &url, Clock::fixed(now()), Work::None, change).await
     }
 
     /// Whose connections to the database can be cut.

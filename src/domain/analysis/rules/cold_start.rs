@@ -4,7 +4,7 @@ use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::latency::TurnLatency;
 use super::super::view::{Spoken, View};
 use super::super::whatif::percentile;
-use super::tell::time;
+use super::tell::{time, time_beside};
 use crate::domain::fact;
 
 /// The first answer's stage is so many times as long as later ones.
@@ -38,7 +38,7 @@ fn late_greeting(view: &View) -> Option<Issue> {
     }
     let description = format!(
         "The agent was first heard {} after the call connected (target: <{}).",
-        time(ms),
+        time_beside(ms, target),
         time(target)
     );
     let issue = Issue::new(IssueType::ColdStart, Severity::Minor, description)

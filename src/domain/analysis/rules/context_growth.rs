@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{has_error, is_true, list};
+use super::super::path::{has_error, is_true, list};
 use super::super::view::{Spoken, View};
 use super::tell::time;
 use crate::domain::turn;

@@ -3,7 +3,7 @@
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::silence::{Silence, allowed_ms};
 use super::super::view::View;
-use super::tell::time;
+use super::tell::{time, time_beside};
 use crate::domain::turn::Speaker;
 
 pub fn find(view: &View) -> Vec<Issue> {
@@ -28,7 +28,7 @@ fn tell(view: &View, silence: &Silence) -> Issue {
     };
     let description = format!(
         "Nobody spoke for {} {after} (limit: {}){because}.",
-        time(ms),
+        time_beside(ms, allowed),
         time(allowed)
     );
     let is_critical = ms > f64::from(view.targets.thresholds.dead_air_critical_ms);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::issue::{Issue, IssueType, Severity};
-use super::super::latency::{at, list};
-use super::super::overlap::Stop;
+use super::super::path::{at, list};
+use super::super::stop::Stop;
 use super::super::text;
 use super::super::view::{Spoken, View};
 use super::tell::excerpt;

@@ -1,8 +1,8 @@
 //! A question that was never answered, or an answer that nobody could hear.
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{has_error, list};
 use super::super::overlap::says_interrupted;
+use super::super::path::{has_error, list};
 use super::super::score::is_last_unanswered;
 use super::super::view::{Spoken, View};
 use super::tell::{excerpt, time};

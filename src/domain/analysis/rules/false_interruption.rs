@@ -1,7 +1,7 @@
 //! The agent stopped for nothing.
 
 use super::super::issue::{Issue, IssueType, Severity};
-use super::super::overlap::Stop;
+use super::super::stop::Stop;
 use super::super::view::View;
 use super::tell::time;
 

@@ -4,7 +4,7 @@ use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::latency::{Clock, TurnLatency};
 use super::super::targets::Targets;
 use super::super::view::{Spoken, View};
-use super::tell::time;
+use super::tell::{time, time_beside};
 
 /// So many times the target is critical.
 const CRITICAL_FACTOR: f64 = 2.0;
@@ -31,12 +31,12 @@ fn slow_turn(targets: &Targets, latency: &TurnLatency, turn: &Spoken, gap: f64) 
     let target = f64::from(targets.turn.target_ms);
     let (stage, ms) = latency.dominant().unwrap_or((Stage::Unexplained, gap));
     let spike = spikes(targets, latency, turn).find(|spike| spike.0 == stage);
-    let whole = format!("{} (target: <{})", time(gap), time(target));
+    let whole = format!("{} (target: <{})", time_beside(gap, target), time(target));
     let description = match (stage, spike) {
         (_, Some((_, value, most))) => format!(
             "{} latency spike to {} (target: <{}); the answer came after {whole}.",
             stage.title(),
-            time(value),
+            time_beside(value, most),
             time(most)
         ),
         (Stage::Unexplained, None) if latency.segments.is_empty() => {
@@ -72,7 +72,7 @@ fn slow_stage(targets: &Targets, latency: &TurnLatency, turn: &Spoken) -> Option
     let description = format!(
         "{} latency spike to {} (target: <{}).",
         stage.title(),
-        time(value),
+        time_beside(value, most),
         time(most)
     );
     let is_critical = value >= most * CRITICAL_FACTOR;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{at, has_error, is_true, list};
+use super::super::path::{at, has_error, is_true, list};
 use super::super::view::{Spoken, View, error_at_ms};
 use super::failed_turn::{code_of, is_unheard};
 use super::tell::{count, excerpt, time};

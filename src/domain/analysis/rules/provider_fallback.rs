@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{has_error, is_true, list};
+use super::super::path::{has_error, is_true, list};
 use super::super::view::{Spoken, View};
 use super::super::whatif::percentile;
 use super::tell::{count, excerpt, time};

@@ -1,9 +1,9 @@
 //! The agent stopped when the user spoke, but late.
 
 use super::super::issue::{Issue, IssueType, Severity};
-use super::super::overlap::Stop;
+use super::super::stop::Stop;
 use super::super::view::View;
-use super::tell::time;
+use super::tell::{time, time_beside};
 
 pub fn find(view: &View) -> Vec<Issue> {
     let interruptions = &view.interruptions;
@@ -34,7 +34,7 @@ fn of_stop(view: &View, stop: &Stop) -> Option<Issue> {
     };
     let description = format!(
         "The agent was still heard {} after the user had begun to speak (target: <{}){half}.",
-        time(ms),
+        time_beside(ms, target),
         time(target)
     );
     let noticing = stop

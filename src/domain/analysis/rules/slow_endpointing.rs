@@ -3,7 +3,7 @@
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::latency::TurnLatency;
 use super::super::view::View;
-use super::tell::time;
+use super::tell::{time, time_beside};
 
 pub fn find(view: &View) -> Vec<Issue> {
     view.latencies
@@ -31,7 +31,7 @@ fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
     let sure = probability.map(|p| format!(", at an end-of-turn probability of {p:.2}"));
     let description = format!(
         "The end of the user's turn was decided after {} (target: <{}){}.",
-        time(ms),
+        time_beside(ms, target),
         time(target),
         sure.unwrap_or_default()
     );
@@ -72,7 +72,7 @@ mod tests {
         let issue = issue(&call, KIND);
         assert_eq!(
             issue.description,
-            "The end of the user's turn was decided after 1s (target: <1s), at an end-of-turn probability of 0.31."
+            "The end of the user's turn was decided after 1001ms (target: <1s), at an end-of-turn probability of 0.31."
         );
         assert_eq!((issue.turn, issue.impact_ms), (Some(3), Some(1)));
         call["turns"][3]["endpointingMs"] = json!(1000);

@@ -3,7 +3,7 @@
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::latency::{Part, TurnLatency};
 use super::super::view::{View, is_async};
-use super::tell::time;
+use super::tell::{time, time_beside};
 
 pub fn find(view: &View) -> Vec<Issue> {
     view.latencies
@@ -41,7 +41,7 @@ fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
         .unwrap_or("a tool");
     let description = format!(
         "The caller waited {} for `{name}` (target: <{}), and nothing was said before it.",
-        time(on_path.ms),
+        time_beside(on_path.ms, target),
         time(target)
     );
     Some(

@@ -15,6 +15,15 @@ pub fn time(ms: f64) -> String {
     format!("{}s", tenths.strip_suffix(".0").unwrap_or(&tenths))
 }
 
+/// A time beside its limit, told so that the two differ: `1001ms` beside `1s`.
+pub fn time_beside(ms: f64, limit: f64) -> String {
+    let told = time(ms);
+    if told == time(limit) && ms != limit {
+        return format!("{:.0}ms", if ms > limit { ms.ceil() } else { ms.floor() });
+    }
+    told
+}
+
 /// `1 time`, `2 times`.
 pub fn count(n: usize, one: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
@@ -114,6 +123,8 @@ mod tests {
             .map(time)
             .to_vec();
         assert_eq!(told, ["0ms", "900ms", "999ms", "1s", "1s", "2.3s", "15s"]);
+        assert_eq!(time_beside(1000.4, 1000.0), "1001ms");
+        assert_eq!(time_beside(1100.0, 1000.0), "1.1s");
     }
 
     #[test]

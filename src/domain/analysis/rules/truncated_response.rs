@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{is_true, list};
 use super::super::overlap::says_interrupted;
+use super::super::path::{is_true, list};
 use super::super::view::{Spoken, View};
 
 /// How providers say that the limit was reached.

@@ -1,0 +1,303 @@
+//! The tab Debug logs: where the time of each answer went, what tools were given and gave back, who talked over whom,
+//! and what went wrong.
+
+use std::collections::{HashMap, HashSet};
+
+use askama::Template;
+use serde_json::Value;
+
+use super::Head;
+use super::stages::Wait;
+use crate::auth::Viewer;
+use crate::console::format;
+use crate::console::page::Frame;
+use crate::domain::Error;
+use crate::domain::items::{Interruption, ServiceError, ToolCall};
+use crate::domain::page::Limit;
+use crate::domain::record::Record;
+use crate::domain::trace::Trace;
+use crate::domain::turn::{LatencySource, Speaker, Turn};
+use crate::services::traces;
+
+/// Traces named on the page; of more, the newest.
+const TRACES: u32 = 50;
+/// Characters shown of one value.
+const VALUE_MAX_CHARS: usize = 4_000;
+
+#[derive(Template)]
+#[template(path = "console/debug.html")]
+pub struct Page {
+    frame: Frame,
+    head: Head,
+    /// What the longest bar stands for.
+    scale: Option<String>,
+    has_waits: bool,
+    lines: Vec<Line>,
+    /// What belongs to no turn.
+    loose: Happened,
+    traces: Vec<TraceLink>,
+    traces_total: i64,
+}
+
+pub struct TraceLink {
+    name: String,
+    link: String,
+    lasts: Option<String>,
+}
+
+/// A turn, and what happened around it.
+struct Line {
+    index: i32,
+    who: &'static str,
+    at: String,
+    text: Option<String>,
+    wait: Option<Bar>,
+    happened: Happened,
+}
+
+/// The wait for an answer, drawn.
+struct Bar {
+    total: Option<String>,
+    source: &'static str,
+    parts: Vec<Part>,
+    overlap: Option<String>,
+    /// Other lengths that the turn has.
+    others: Vec<(&'static str, String)>,
+}
+
+struct Part {
+    kind: &'static str,
+    label: &'static str,
+    ms: String,
+    left: String,
+    width: String,
+}
+
+#[derive(Default)]
+struct Happened {
+    tools: Vec<Tool>,
+    events: Vec<String>,
+    errors: Vec<(String, Option<String>)>,
+}
+
+struct Tool {
+    name: String,
+    at: Option<String>,
+    lasts: Option<String>,
+    failed: bool,
+    values: Vec<(&'static str, String)>,
+}
+
+/// The newest traces, and how many there are.
+pub async fn traces(viewer: &Viewer, record: &Record) -> Result<(Vec<TraceLink>, i64), Error> {
+    let id = record.id.to_string();
+    let (found, total) = traces::page(&viewer.scope, &id, 0, Limit::checked(TRACES)).await?;
+    let link = |trace: Trace| TraceLink {
+        link: format!("/traces/view/{}", format::path_segment(&trace.id)),
+        lasts: trace
+            .ended_at
+            .map(|end| format::span_of_time(format::delta_ms(end - trace.started_at))),
+        name: trace.name.unwrap_or(trace.id),
+    };
+    Ok((found.into_iter().map(link).collect(), total))
+}
+
+impl Page {
+    pub fn of(
+        frame: Frame,
+        head: Head,
+        (traces, traces_total): (Vec<TraceLink>, i64),
+        record: Record,
+    ) -> Self {
+        let mut around: HashMap<Option<i32>, Around> = HashMap::new();
+        let known: HashSet<i32> = record.turns.iter().map(|turn| turn.index).collect();
+        let place = |turn: Option<i32>| turn.filter(|turn| known.contains(turn));
+        for tool in &record.tool_calls {
+            around.entry(place(tool.turn)).or_default().tools.push(tool);
+        }
+        for one in &record.interruptions {
+            let one_of = around.entry(place(one.turn)).or_default();
+            one_of.interruptions.push(one);
+        }
+        for error in &record.errors {
+            around
+                .entry(place(error.turn))
+                .or_default()
+                .errors
+                .push(error);
+        }
+        let none = Around::default();
+        let around_of = |turn: Option<i32>| around.get(&turn).unwrap_or(&none);
+        let waits: Vec<Option<Wait>> = record
+            .turns
+            .iter()
+            .map(|turn| {
+                let wait = Wait::of(turn, &around_of(Some(turn.index)).tools);
+                let is_one = turn.speaker == Speaker::Agent && !wait.stages.is_empty();
+                is_one.then_some(wait)
+            })
+            .collect();
+        let lengths = waits.iter().flatten().map(Wait::length_ms);
+        let scale_ms = lengths.fold(0.0, f64::max);
+        let lines = record.turns.iter().zip(&waits);
+        let line = |(turn, wait): (&Turn, &Option<Wait>)| Line {
+            index: turn.index,
+            who: match turn.speaker {
+                Speaker::Agent => "Agent",
+                Speaker::User => "User",
+            },
+            at: turn
+                .start_ms
+                .map_or_else(|| "–".to_owned(), |ms| format::clock(i64::from(ms))),
+            text: turn
+                .text
+                .as_deref()
+                .map(|text| format::shortened(text, 200)),
+            wait: wait.as_ref().map(|wait| Bar::of(turn, wait, scale_ms)),
+            happened: Happened::of(around_of(Some(turn.index))),
+        };
+        Self {
+            frame,
+            head,
+            has_waits: scale_ms > 0.0,
+            scale: (scale_ms > 0.0).then(|| format::ms(scale_ms)),
+            lines: lines.map(line).collect(),
+            loose: Happened::of(around_of(None)),
+            traces,
+            traces_total,
+        }
+    }
+}
+
+/// What a turn's number stands at.
+#[derive(Default)]
+struct Around<'a> {
+    tools: Vec<&'a ToolCall>,
+    interruptions: Vec<&'a Interruption>,
+    errors: Vec<&'a ServiceError>,
+}
+
+impl Bar {
+    fn of(turn: &Turn, wait: &Wait, scale_ms: f64) -> Self {
+        let mut at_ms = 0.0;
+        let share = |ms: f64| format!("{:.3}%", (ms / scale_ms * 100.0).clamp(0.0, 100.0));
+        let parts = wait.stages.iter().map(|stage| {
+            let part = Part {
+                kind: stage.kind,
+                label: stage.label,
+                ms: format::ms(stage.ms),
+                left: share(at_ms),
+                width: share(stage.ms),
+            };
+            at_ms += stage.ms;
+            part
+        });
+        let others = [
+            ("last generation, whole", turn.llm_total_ms),
+            ("audio, whole", turn.tts_total_ms),
+        ];
+        Self {
+            parts: parts.collect(),
+            total: wait.total_ms.map(format::ms),
+            source: match turn.latency_source {
+                Some(LatencySource::Measured) => "as its source measured it",
+                Some(LatencySource::Derived) => "from the times of the turns",
+                Some(LatencySource::Summed) => "the sum of its stages",
+                None => "",
+            },
+            overlap: (wait.overlap_ms > 0.0).then(|| format::ms(wait.overlap_ms)),
+            others: others
+                .into_iter()
+                .filter_map(|(name, ms)| Some((name, format::ms(ms.filter(|ms| *ms > 0.0)?))))
+                .collect(),
+        }
+    }
+}
+
+impl Happened {
+    fn of(around: &Around) -> Self {
+        let mut errors: Vec<(String, Option<String>)> = Vec::new();
+        for error in &around.errors {
+            let service = error.service.as_deref().unwrap_or("call");
+            let text = error.message.as_deref().or(error.code.as_deref());
+            let told = format!(
+                "{} {}: {}",
+                service,
+                error.level,
+                text.unwrap_or("no message")
+            );
+            errors.push((told, error.details.as_ref().and_then(format::json)));
+        }
+        Self {
+            tools: around.tools.iter().map(|tool| Tool::of(tool)).collect(),
+            events: around
+                .interruptions
+                .iter()
+                .map(|one| interruption(one))
+                .collect(),
+            errors,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tools.is_empty() && self.events.is_empty() && self.errors.is_empty()
+    }
+}
+
+impl Tool {
+    fn of(tool: &ToolCall) -> Self {
+        let lasts = tool
+            .interval()
+            .map(|(start, end)| f64::from(end) - f64::from(start));
+        let failed = tool.failed();
+        let withheld = tool.error_withheld.then(|| Value::from("withheld"));
+        let values = [
+            ("Input", tool.arguments.clone()),
+            ("Result", tool.result.clone()),
+            ("Error", tool.error.clone().filter(|_| failed).or(withheld)),
+        ];
+        Self {
+            name: tool.name.clone().unwrap_or_else(|| "tool".to_owned()),
+            at: tool.start_ms.map(|ms| format::clock(i64::from(ms))),
+            lasts: lasts.map(format::ms),
+            failed,
+            values: values
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, format::written(&value?, VALUE_MAX_CHARS))))
+                .collect(),
+        }
+    }
+}
+
+/// An interruption, and how it was handled, in a sentence.
+fn interruption(one: &Interruption) -> String {
+    let text = |name: &str| one.extra.get(name).and_then(Value::as_str);
+    let at = one
+        .at_ms
+        .map(|ms| format!(" at {}", format::clock(i64::from(ms))));
+    let who = match text("source") {
+        Some("programmatic") => "Interrupted by the program",
+        Some("dtmf") => "Interrupted by a key",
+        _ if one.is_false == Some(true) => "False interruption: nothing was said",
+        _ => "The user barged in",
+    };
+    let number = |name: &str| one.extra.get(name).and_then(Value::as_f64);
+    let parts = [
+        one.detection_ms
+            .map(|ms| format!("noticed after {}", format::ms(ms))),
+        one.stop_ms
+            .map(|ms| format!("silent after {}", format::ms(ms))),
+        one.bleed_through_words.map(|words| match words {
+            1 => "1 more word was heard".to_owned(),
+            words => format!("{words} more words were heard"),
+        }),
+        number("resumedAtMs").map(|ms| format!("resumed at {}", format::clock(ms as i64))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let told = if parts.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", parts.join(", "))
+    };
+    format!("{who}{}{told}", at.unwrap_or_default())
+}

@@ -1,0 +1,257 @@
+//! What the reports of several vendors have in common: turns in the order of time, what is between them, and
+//! latencies that are told in a list of their own.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::lens;
+use super::lens::Form;
+use crate::domain::event::{Event, Kind, SessionRef};
+use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
+use crate::domain::items::OCCURRED_AT;
+
+/// What a vendor calls the session, and what a carrier does: a session and the names that show.
+pub struct Names {
+    pub session: Option<SessionRef>,
+    pub external_ids: Vec<Value>,
+    pub call_sid: Option<String>,
+    pub stream_sid: Option<String>,
+}
+
+impl Names {
+    pub fn new(
+        tenant: TenantId,
+        own: Option<Claim>,
+        call_sid: Option<String>,
+        stream_sid: Option<String>,
+    ) -> Self {
+        let call_sid = call_sid.filter(|sid| is_call_sid(sid));
+        let of = |kind, value: &Option<String>| value.as_ref().map(|v| Claim::new(kind, v.clone()));
+        let claims: Vec<Claim> = own
+            .into_iter()
+            .chain(of(ClaimKind::CallSid, &call_sid))
+            .chain(of(ClaimKind::StreamSid, &stream_sid))
+            .filter(Claim::is_sound)
+            .collect();
+        let external_ids = claims
+            .iter()
+            .map(|claim| json!({"kind": claim.kind.as_str(), "id": claim.value}));
+        Self {
+            external_ids: external_ids.collect(),
+            session: SessionRef::claimed(tenant, claims),
+            call_sid,
+            stream_sid,
+        }
+    }
+
+    pub fn write(&self, form: &mut Form) {
+        form.set("callSid", self.call_sid.as_deref())
+            .set("streamId", self.stream_sid.as_deref())
+            .set("externalIds", Some(self.external_ids.clone()));
+    }
+}
+
+/// Turns and tool calls as a transcript has them, one after the other.
+#[derive(Default)]
+pub struct Dialogue {
+    turns: Vec<Turn>,
+    tools: Vec<Tool>,
+}
+
+struct Turn {
+    is_agent: bool,
+    start_ms: Option<f64>,
+    form: Form,
+}
+
+struct Tool {
+    id: String,
+    /// Turns that stand before it.
+    after: usize,
+    form: Form,
+}
+
+impl Dialogue {
+    pub fn turn(
+        &mut self,
+        is_agent: bool,
+        (start_ms, end_ms): (Option<f64>, Option<f64>),
+        mut form: Form,
+    ) {
+        let start_ms = start_ms.filter(|ms| *ms >= 0.0);
+        let end_ms = end_ms.filter(|end| start_ms.is_some_and(|start| *end >= start));
+        form.set("speaker", Some(if is_agent { "agent" } else { "user" }))
+            .set("startMs", start_ms.map(lens::ms))
+            .set("endMs", end_ms.map(lens::ms));
+        self.turns.push(Turn {
+            is_agent,
+            start_ms,
+            form,
+        });
+    }
+
+    /// A tool call, or more about one: what is told of it later is added.
+    pub fn tool(&mut self, id: &str, form: Form) {
+        match self.tools.iter_mut().find(|tool| tool.id == id) {
+            Some(tool) => tool.form.0.extend(form.0),
+            None => self.tools.push(Tool {
+                id: id.to_owned(),
+                after: self.turns.len(),
+                form,
+            }),
+        }
+    }
+
+    /// When the tool call with this id began, in ms, if it is known.
+    pub fn tool_start_ms(&self, id: &str) -> Option<f64> {
+        let tool = self.tools.iter().find(|tool| tool.id == id)?;
+        tool.form.0.get("startMs")?.as_f64()
+    }
+
+    /// The agent's turns that answer a user's: what stands directly before them is the user's.
+    pub fn answers(&self) -> Vec<usize> {
+        let is_answer = |at: &usize| {
+            let before = at.checked_sub(1).and_then(|before| self.turns.get(before));
+            self.turns[*at].is_agent && before.is_some_and(|turn| !turn.is_agent)
+        };
+        (0..self.turns.len()).filter(is_answer).collect()
+    }
+
+    pub fn agent_turns(&self) -> Vec<usize> {
+        let all = 0..self.turns.len();
+        all.filter(|at| self.turns[*at].is_agent).collect()
+    }
+
+    /// Which turns a list of so many measurements is about: the answers, or all of the agent's turns; if
+    /// it is as long as neither, nobody can tell.
+    pub fn measured_turns(&self, count: usize) -> Option<Vec<usize>> {
+        [self.answers(), self.agent_turns()]
+            .into_iter()
+            .find(|turns| count > 0 && turns.len() == count)
+    }
+
+    /// Adds to what a turn says.
+    pub fn form(&mut self, at: usize) -> Option<&mut Form> {
+        self.turns.get_mut(at).map(|turn| &mut turn.form)
+    }
+
+    /// Sorts what was told out of order. To be called before turns are numbered or counted.
+    pub fn sort(&mut self) {
+        // A turn without a time stays behind the one it stood behind.
+        let mut last_ms = 0.0;
+        let mut keys = Vec::new();
+        for turn in &self.turns {
+            last_ms = turn.start_ms.unwrap_or(last_ms);
+            keys.push(last_ms);
+        }
+        if keys.is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.turns.len()).collect();
+        order.sort_by(|a, b| keys[*a].total_cmp(&keys[*b]));
+        let mut turns: Vec<Option<Turn>> = self.turns.drain(..).map(Some).collect();
+        self.turns = order.iter().filter_map(|at| turns[*at].take()).collect();
+        for tool in &mut self.tools {
+            let Some(before) = tool.after.checked_sub(1) else {
+                continue;
+            };
+            let now_at = order.iter().position(|at| *at == before);
+            tool.after = now_at.map_or(tool.after, |at| at + 1);
+        }
+    }
+
+    /// Turns numbered from 0, and tool calls, each in the turn of the agent that it belongs to.
+    pub fn events(self, at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
+        let agents: Vec<bool> = self.turns.iter().map(|turn| turn.is_agent).collect();
+        let owner = |after: usize| {
+            // Said while it ran, else said once it was known.
+            let before = after.checked_sub(1).filter(|before| agents[*before]);
+            let behind = (after..agents.len()).find(|at| agents[*at]);
+            before.or(behind).or(after.checked_sub(1))
+        };
+        let tools = self.tools.into_iter().filter_map(|tool| {
+            let mut form = tool.form;
+            form.set("callId", Some(tool.id.as_str()))
+                .set("turn", owner(tool.after));
+            lens::event(Kind::ToolCall, format!("tool/{}", tool.id), at, form, now)
+        });
+        let tools: Vec<Event> = tools.collect();
+        let turns = self
+            .turns
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, turn)| {
+                let mut form = turn.form;
+                form.set("index", Some(index));
+                lens::event(Kind::Turn, format!("turn/{index}"), at, form, now)
+            });
+        turns.chain(tools).collect()
+    }
+}
+
+/// Why a call went wrong, as an error of its own.
+pub struct Failure<'a> {
+    pub id: &'a str,
+    pub service: &'static str,
+    pub code: Option<&'a str>,
+    pub message: &'a str,
+    pub occurred_at: DateTime<Utc>,
+}
+
+impl Failure<'_> {
+    pub fn event(self, at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Event> {
+        let message: String = self.message.chars().take(10_000).collect();
+        let mut form = Form::default();
+        form.set("service", Some(self.service))
+            .set("level", Some("error"))
+            .set("code", self.code)
+            .set("message", Some(message))
+            .time(OCCURRED_AT, Some(self.occurred_at));
+        lens::event(Kind::Error, self.id, at, form, now)
+    }
+}
+
+/// JSON that is written as a text, else the text.
+pub fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialogue(turns: &[(bool, f64)]) -> Dialogue {
+        let mut dialogue = Dialogue::default();
+        for (is_agent, start_ms) in turns {
+            dialogue.turn(*is_agent, (Some(*start_ms), None), Form::default());
+        }
+        dialogue
+    }
+
+    #[test]
+    fn turns_are_in_the_order_of_time_and_tools_stay_with_theirs() {
+        let mut dialogue = dialogue(&[(true, 0.0), (false, 5000.0)]);
+        dialogue.tool("t", Form::default());
+        dialogue.turn(true, (Some(9000.0), Some(8000.0)), Form::default());
+        dialogue.turn(false, (Some(2000.0), None), Form::default());
+        dialogue.sort();
+        let now = DateTime::UNIX_EPOCH;
+        let events = dialogue.events(now, now);
+        let starts: Vec<&Value> = events
+            .iter()
+            .filter_map(|e| e.fields.get("startMs"))
+            .collect();
+        assert_eq!(starts, [0, 2000, 5000, 9000]);
+        assert_eq!(events[3].fields.get("endMs"), None);
+        assert_eq!(events[4].fields["turn"], 3);
+    }
+
+    #[test]
+    fn measurements_are_of_answers_or_of_all_or_of_nobody_knows_which() {
+        let dialogue = dialogue(&[(true, 0.0), (false, 1.0), (true, 2.0), (true, 3.0)]);
+        assert_eq!(dialogue.measured_turns(1), Some(vec![2]));
+        assert_eq!(dialogue.measured_turns(3), Some(vec![0, 2, 3]));
+        assert_eq!(dialogue.measured_turns(2), None);
+        assert_eq!(dialogue.measured_turns(0), None);
+    }
+}

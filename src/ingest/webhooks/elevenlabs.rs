@@ -1,0 +1,506 @@
+//! ElevenLabs' post-call webhooks: the transcript with all around it, the audio, a call that never began. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::dialogue::{Dialogue, Failure, Names, parsed};
+use super::lens;
+use super::lens::{Form, at, id, list, measured, number, text, time};
+use crate::domain::event::{Event, Kind, Source, Submission};
+use crate::domain::ids::{Claim, ClaimKind, TenantId};
+use crate::domain::webhook::{Announced, Told};
+
+pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
+    let kind = text(&body, &["type"]).unwrap_or("unknown").to_owned();
+    let known = [
+        "post_call_transcription",
+        "post_call_audio",
+        "call_initiation_failure",
+    ];
+    if !known.contains(&kind.as_str()) {
+        return Told::ignored(kind, "this server knows no such event");
+    }
+    // Taken, not copied: it is most of the body.
+    let audio = body.pointer_mut("/data/full_audio").map(Value::take);
+    let said_at = time(&body, &["event_timestamp"]).filter(|at| *at <= now + TimeDelta::days(1));
+    let data = at(&body, &["data"]).unwrap_or(&Value::Null);
+    let own = id(data, &["conversation_id"]);
+    let Some(own) = own.map(|id| Claim::new(ClaimKind::ElevenlabsConversation, id)) else {
+        return Told::ignored(kind, "it names no conversation");
+    };
+    let phone = at(data, &["metadata", "phone_call"]).unwrap_or(&Value::Null);
+    let call_sid = id(phone, &["call_sid"]).or_else(|| id(data, &["metadata", "body", "CallSid"]));
+    let names = Names::new(tenant, Some(own), call_sid, id(phone, &["stream_sid"]));
+    let events = match kind.as_str() {
+        "post_call_transcription" => {
+            transcription(data, phone, &names, said_at.unwrap_or(now), now)
+        }
+        "call_initiation_failure" => failure(data, &names, said_at.unwrap_or(now), now),
+        _ => Vec::new(),
+    };
+    let report = (!events.is_empty()).then(|| lens::report(said_at, events));
+    let recording = match (kind.as_str(), audio) {
+        ("post_call_audio", Some(Value::String(audio))) => Some(Announced::Enclosed(audio)),
+        ("post_call_audio", _) => return Told::ignored(kind, "it holds no audio"),
+        _ => None,
+    };
+    Told {
+        event: kind,
+        session: names.session,
+        submissions: report
+            .into_iter()
+            .map(|report| Submission::Report(Source::Elevenlabs, report))
+            .collect(),
+        recording,
+        ignored: None,
+    }
+}
+
+fn transcription(
+    data: &Value,
+    phone: &Value,
+    names: &Names,
+    said_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Vec<Event> {
+    let meta = at(data, &["metadata"]).unwrap_or(&Value::Null);
+    let seconds =
+        number(meta, &["call_duration_secs"]).filter(|seconds| (0.0..1e7).contains(seconds));
+    let length = seconds.map(|seconds| TimeDelta::milliseconds((seconds * 1000.0) as i64));
+    let started_at = time(meta, &["start_time_unix_secs"])
+        .filter(|at| *at <= now + TimeDelta::days(1))
+        .or_else(|| Some(said_at - length?))
+        .unwrap_or(said_at);
+    let ended_at = length.map_or(said_at, |length| started_at + length);
+    let is_failed = text(data, &["status"]) == Some("failed");
+    let analysis = at(data, &["analysis"]).unwrap_or(&Value::Null);
+    let mut form = session(data, meta, phone, analysis, names);
+    form.set(
+        "status",
+        Some(if is_failed { "failed" } else { "completed" }),
+    )
+    .time("startedAt", Some(started_at))
+    .time("answeredAt", time(meta, &["accepted_time_unix_secs"]))
+    .time("endedAt", Some(ended_at));
+    let mut spoken = Spoken::default();
+    for entry in list(data, &["transcript"]) {
+        spoken.entry(entry);
+    }
+    spoken.usage.write(&mut form);
+    spoken.dialogue.sort();
+    let mut events = spoken.dialogue.events(said_at, now);
+    events.extend(lens::event(Kind::Session, "session", said_at, form, now));
+    events.extend(judgements(analysis, said_at, now));
+    let error = at(meta, &["error"]).unwrap_or(&Value::Null);
+    let code = id(error, &["code"]);
+    if is_failed || code.is_some() || text(error, &["reason"]).is_some() {
+        let failure = Failure {
+            id: "ended",
+            service: "workflow",
+            code: code.as_deref(),
+            message: text(error, &["reason"])
+                .or_else(|| text(meta, &["termination_reason"]))
+                .unwrap_or("the conversation failed"),
+            occurred_at: ended_at,
+        };
+        events.extend(failure.event(said_at, now));
+    }
+    events
+}
+
+fn session(data: &Value, meta: &Value, phone: &Value, analysis: &Value, names: &Names) -> Form {
+    let direction = text(phone, &["direction"]);
+    let (own, other) = (
+        text(phone, &["agent_number"]),
+        text(phone, &["external_number"]),
+    );
+    let (channel, from, to) = match direction {
+        Some("inbound") => ("inbound", other, own),
+        Some("outbound") => ("outbound", own, other),
+        _ if phone.is_object() => ("inbound", other, own),
+        _ => ("web", None, None),
+    };
+    let reason = text(meta, &["termination_reason"]);
+    let cost = number(meta, &["cost_fiat"]).filter(|usd| *usd >= 0.0);
+    let mut elevenlabs = Form::default();
+    for (name, found) in [
+        ("credits", at(meta, &["cost"])),
+        ("charging", at(meta, &["charging"])),
+        ("feedback", at(meta, &["feedback"])),
+        ("title", at(analysis, &["call_summary_title"])),
+        ("userId", at(data, &["user_id"])),
+        ("version", at(data, &["version_id"])),
+    ] {
+        elevenlabs.set(name, found.cloned());
+    }
+    let mut metadata = Form::default();
+    metadata.object("elevenlabs", elevenlabs);
+    let mut extracted = Form::default();
+    if let Some(Value::Object(results)) = at(analysis, &["data_collection_results"]) {
+        for (name, result) in results {
+            extracted.set(name, at(result, &["value"]).cloned());
+        }
+    }
+    let mut form = Form::default();
+    names.write(&mut form);
+    form.set(
+        "channel",
+        (direction.is_some() || phone.is_null()).then_some(channel),
+    )
+    .set("from", from)
+    .set("to", to)
+    .set("agentId", id(data, &["agent_id"]))
+    .set("endReason", reason)
+    .set("endedBy", reason.and_then(ended_by))
+    .set("language", text(meta, &["main_language"]))
+    .set("summary", text(analysis, &["transcript_summary"]))
+    .set("costUsd", cost)
+    .set("transport", text(phone, &["type"]))
+    .object("extracted", extracted)
+    .object("metadata", metadata);
+    form
+}
+
+/// Reasons are sentences here; only plain ones are understood.
+fn ended_by(reason: &str) -> Option<&'static str> {
+    let reason = reason.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if has(&["end_call tool", "agent ended", "ended by agent"]) {
+        Some("agent")
+    } else if has(&["client", "user", "remote party", "customer", "caller"]) {
+        Some("user")
+    } else {
+        None
+    }
+}
+
+/// A transcript on the way: turns, tools, and what the models used.
+#[derive(Default)]
+struct Spoken {
+    dialogue: Dialogue,
+    usage: Usage,
+}
+
+#[derive(Default)]
+struct Usage {
+    prompt_tokens: f64,
+    completion_tokens: f64,
+    cached_tokens: f64,
+    model: Option<String>,
+    tts_model: Option<String>,
+    stt_provider: Option<String>,
+}
+
+impl Usage {
+    fn write(&self, form: &mut Form) {
+        let count = |count: f64| (count > 0.0).then(|| lens::ms(count));
+        let (mut usage, mut models, mut providers) =
+            (Form::default(), Form::default(), Form::default());
+        usage
+            .set("promptTokens", count(self.prompt_tokens))
+            .set("completionTokens", count(self.completion_tokens))
+            .set("cachedTokens", count(self.cached_tokens));
+        models
+            .set("llm", self.model.as_deref())
+            .set("tts", self.tts_model.as_deref());
+        providers.set("stt", self.stt_provider.as_deref());
+        form.object("usage", usage)
+            .object("models", models)
+            .object("providers", providers);
+    }
+}
+
+impl Spoken {
+    fn entry(&mut self, entry: &Value) {
+        let is_agent = text(entry, &["role"]) != Some("user");
+        let start_ms = number(entry, &["time_in_call_secs"]).map(|seconds| seconds * 1000.0);
+        if let Some(said) = text(entry, &["message"]) {
+            let mut form = Form::default();
+            form.set("text", Some(said)).set(
+                "interrupted",
+                at(entry, &["interrupted"]).and_then(Value::as_bool),
+            );
+            self.measure(entry, &mut form);
+            self.dialogue.turn(is_agent, (start_ms, None), form);
+        }
+        for call in list(entry, &["tool_calls"]) {
+            let Some(id) = id(call, &["request_id"]) else {
+                continue;
+            };
+            let mut form = Form::default();
+            form.set("name", text(call, &["tool_name"]))
+                .set("arguments", text(call, &["params_as_json"]).map(parsed))
+                .set("startMs", start_ms.filter(|ms| *ms >= 0.0).map(lens::ms));
+            self.dialogue.tool(&id, form);
+        }
+        for result in list(entry, &["tool_results"]) {
+            self.result(result);
+        }
+    }
+
+    fn result(&mut self, result: &Value) {
+        let Some(id) = id(result, &["request_id"]) else {
+            return;
+        };
+        let is_error = at(result, &["is_error"]).and_then(Value::as_bool) == Some(true);
+        let value = at(result, &["result_value"]).map(|value| match value {
+            Value::String(text) => parsed(text),
+            other => other.clone(),
+        });
+        let error = text(result, &["raw_error_message"]).map(Value::from);
+        let took_ms = measured(result, &["tool_latency_secs"]).map(|seconds| seconds * 1000.0);
+        let end_ms = self.dialogue.tool_start_ms(&id).zip(took_ms);
+        let mut form = Form::default();
+        form.set("name", text(result, &["tool_name"]))
+            .set("endMs", end_ms.map(|(start, took)| lens::ms(start + took)));
+        match is_error {
+            true => form.set("error", error.or(value).or(Some(Value::from(true)))),
+            false => form.set("result", value),
+        };
+        self.dialogue.tool(&id, form);
+    }
+
+    /// Latencies by names that are nowhere listed: by what they speak of. Seconds.
+    fn measure(&mut self, entry: &Value, form: &mut Form) {
+        let metrics = at(entry, &["conversation_turn_metrics", "metrics"]);
+        for (name, metric) in metrics.and_then(Value::as_object).into_iter().flatten() {
+            let has = |part: &str| name.contains(part);
+            let field = if has("llm") && has("ttfb") {
+                "llmMs"
+            } else if has("tts") && has("ttfb") {
+                "ttsMs"
+            } else if has("asr") && has("latency") {
+                "sttMs"
+            } else {
+                continue;
+            };
+            let seconds = measured(metric, &["elapsed_time"]);
+            form.set(field, seconds.map(|seconds| seconds * 1000.0));
+        }
+        let metrics = at(entry, &["conversation_turn_metrics"]).unwrap_or(&Value::Null);
+        let last = |known: &mut Option<String>, name: &str| {
+            *known = text(metrics, &[name]).map(str::to_owned).or(known.take());
+        };
+        last(&mut self.usage.tts_model, "convai_tts_model");
+        last(&mut self.usage.stt_provider, "convai_asr_provider");
+        self.count(entry, form);
+    }
+
+    fn count(&mut self, entry: &Value, form: &mut Form) {
+        let models = at(entry, &["llm_usage", "model_usage"]).and_then(Value::as_object);
+        let (mut prompt, mut completion, mut cached) = (0.0, 0.0, 0.0);
+        for (model, usage) in models.into_iter().flatten() {
+            let tokens = |name: &str| measured(usage, &[name, "tokens"]).unwrap_or_default();
+            prompt += tokens("input") + tokens("input_cache_read");
+            cached += tokens("input_cache_read");
+            completion += tokens("output_total");
+            self.usage.model = Some(model.clone());
+        }
+        let count = |count: f64| (count > 0.0).then(|| lens::ms(count));
+        let mut usage = Form::default();
+        usage
+            .set("promptTokens", count(prompt))
+            .set("completionTokens", count(completion))
+            .set("cachedTokens", count(cached));
+        form.object("usage", usage);
+        self.usage.prompt_tokens += prompt;
+        self.usage.completion_tokens += completion;
+        self.usage.cached_tokens += cached;
+    }
+}
+
+fn verdict(result: Option<&str>) -> Option<&'static str> {
+    match result? {
+        "success" => Some("pass"),
+        "failure" => Some("fail"),
+        _ => None,
+    }
+}
+
+fn judgements(analysis: &Value, said_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(verdict) = verdict(text(analysis, &["call_successful"])) {
+        let mut form = Form::default();
+        form.set("reviewer", Some("elevenlabs"))
+            .set("verdict", Some(verdict));
+        events.extend(lens::event(
+            Kind::Evaluation,
+            "call_successful",
+            said_at,
+            form,
+            now,
+        ));
+    }
+    let criteria = at(analysis, &["evaluation_criteria_results"]).and_then(Value::as_object);
+    for (name, result) in criteria.into_iter().flatten() {
+        let share = number(result, &["score"]).zip(measured(result, &["max_score"]));
+        let mut form = Form::default();
+        form.set("reviewer", Some("elevenlabs"))
+            .set("verdict", verdict(text(result, &["result"])))
+            .set("score", share.map(|(score, max)| score / max))
+            .set("labels", Some(vec![name.clone()]))
+            .set("notes", text(result, &["rationale"]));
+        let id = format!("criteria/{name}");
+        events.extend(lens::event(Kind::Evaluation, id, said_at, form, now));
+    }
+    events
+}
+
+/// A call that never began.
+fn failure(data: &Value, names: &Names, said_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
+    let reason = text(data, &["failure_reason"]).unwrap_or("unknown");
+    let status = match reason {
+        "busy" => "declined",
+        "no-answer" | "no_answer" => "missed",
+        _ => "failed",
+    };
+    let body = at(data, &["metadata", "body"]).unwrap_or(&Value::Null);
+    let number = |one: &str, other: &str| text(body, &[one]).or_else(|| text(body, &[other]));
+    let mut form = Form::default();
+    names.write(&mut form);
+    form.set("status", Some(status))
+        .time("startedAt", Some(said_at))
+        .time("endedAt", Some(said_at))
+        .set("endReason", Some(reason))
+        .set("endedBy", Some("system"))
+        .set("channel", Some("outbound"))
+        .set("from", number("From", "from_number"))
+        .set("to", number("To", "to_number"))
+        .set("carrierStatus", text(body, &["CallStatus"]))
+        .set("sipCode", lens::number(body, &["sip_status_code"]))
+        .set("agentId", id(data, &["agent_id"]));
+    let mut events = Vec::from_iter(lens::event(Kind::Session, "session", said_at, form, now));
+    if status == "failed" {
+        let failure = Failure {
+            id: "ended",
+            service: "workflow",
+            code: Some("call_initiation_failure"),
+            message: reason,
+            occurred_at: said_at,
+        };
+        events.extend(failure.event(said_at, now));
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_774_000_500, 0).unwrap()
+    }
+
+    fn told(kind: &str, data: Value) -> Told {
+        let body = json!({"type": kind, "event_timestamp": 1_774_000_400, "data": data});
+        read(TenantId(uuid::Uuid::nil()), body, now())
+    }
+
+    fn of_kind(told: &Told, kind: Kind) -> Vec<Map<String, Value>> {
+        let [Submission::Report(Source::Elevenlabs, report)] = &told.submissions[..] else {
+            panic!("{told:?}")
+        };
+        let found = report.events.iter().filter(|event| event.kind == kind);
+        found.map(|event| event.fields.clone()).collect()
+    }
+
+    #[test]
+    fn a_transcription_is_a_whole_session() {
+        let told = told(
+            "post_call_transcription",
+            json!({
+                "agent_id": "agent_1", "conversation_id": "conv_1", "status": "done", "user_id": null,
+                "transcript": [
+                    {"role": "agent", "message": "Hello", "time_in_call_secs": 0, "interrupted": false},
+                    {"role": "user", "message": "Hi", "time_in_call_secs": 2,
+                     "conversation_turn_metrics": {"metrics": {"convai_asr_trailing_service_latency": {"elapsed_time": 0.2}}}},
+                    {"role": "agent", "message": null, "time_in_call_secs": 3,
+                     "tool_calls": [{"request_id": "t", "tool_name": "find", "params_as_json": "{\"a\":1}"}],
+                     "tool_results": [{"request_id": "t", "tool_name": "find", "result_value": "none", "is_error": false,
+                                       "tool_latency_secs": 0.5}]},
+                    {"role": "agent", "message": "Well", "time_in_call_secs": 4, "interrupted": true,
+                     "conversation_turn_metrics": {"metrics": {
+                        "convai_llm_service_ttfb": {"elapsed_time": 0.45}, "convai_tts_service_ttfb": {"elapsed_time": 0.0}}},
+                     "llm_usage": {"model_usage": {"gemini": {"input": {"tokens": 100}, "input_cache_read": {"tokens": 20},
+                                                              "output_total": {"tokens": 7}}}}},
+                ],
+                "metadata": {"start_time_unix_secs": 1_774_000_000, "call_duration_secs": 330, "cost": 410,
+                    "cost_fiat": 0.3, "termination_reason": "end_call tool was called.",
+                    "phone_call": {"type": "twilio", "direction": "inbound", "agent_number": "+15005550007",
+                        "external_number": "+15005550006", "stream_sid": "MZ1",
+                        "call_sid": "CA0123456789abcdef0123456789abcdef"}},
+                "analysis": {"call_successful": "success", "transcript_summary": "A chat.",
+                    "evaluation_criteria_results": {"polite": {"result": "failure", "rationale": "No.", "score": 1, "max_score": 4}},
+                    "data_collection_results": {"seats": {"value": 2}}},
+            }),
+        );
+        let session = told.session.as_ref().unwrap();
+        assert_eq!(
+            (session.external_id.as_str(), session.claims.len()),
+            ("conv_1", 3)
+        );
+        let turns = of_kind(&told, Kind::Turn);
+        assert_eq!(turns.len(), 3);
+        assert_eq!(
+            (&turns[1]["sttMs"], &turns[2]["llmMs"]),
+            (&json!(200.0), &json!(450.0))
+        );
+        assert_eq!(turns[2].get("ttsMs"), None);
+        assert_eq!(turns[2]["interrupted"], true);
+        assert_eq!(turns[2]["usage"]["promptTokens"], 120);
+        let tool = &of_kind(&told, Kind::ToolCall)[0];
+        assert_eq!(
+            (&tool["startMs"], &tool["endMs"], &tool["turn"]),
+            (&json!(3000), &json!(3500), &json!(2))
+        );
+        let session = &of_kind(&told, Kind::Session)[0];
+        for (name, value) in [
+            ("startedAt", json!("2026-03-20T09:46:40Z")),
+            ("endedAt", json!("2026-03-20T09:52:10Z")),
+            ("from", json!("+15005550006")),
+            ("endedBy", json!("agent")),
+            ("costUsd", json!(0.3)),
+            ("models", json!({"llm": "gemini"})),
+            ("extracted", json!({"seats": 2})),
+        ] {
+            assert_eq!(session[name], value, "{name}");
+        }
+        let judged = of_kind(&told, Kind::Evaluation);
+        assert_eq!(
+            (&judged[0]["verdict"], &judged[1]["score"]),
+            (&json!("pass"), &json!(0.25))
+        );
+    }
+
+    #[test]
+    fn audio_is_taken_and_what_never_began_is_told() {
+        let audio = told(
+            "post_call_audio",
+            json!({"conversation_id": "c", "full_audio": "AAAA"}),
+        );
+        assert_eq!(
+            audio.recording,
+            Some(Announced::Enclosed("AAAA".to_owned()))
+        );
+        assert!(
+            told("post_call_audio", json!({"conversation_id": "c"}))
+                .ignored
+                .is_some()
+        );
+        let busy = told(
+            "call_initiation_failure",
+            json!({"conversation_id": "c", "failure_reason": "busy",
+            "metadata": {"type": "twilio", "body": {"CallSid": "CA0123456789abcdef0123456789abcdef", "To": "+1"}}}),
+        );
+        let session = &of_kind(&busy, Kind::Session)[0];
+        assert_eq!(
+            (&session["status"], &session["to"]),
+            (&json!("declined"), &json!("+1"))
+        );
+        assert_eq!(session["callSid"], "CA0123456789abcdef0123456789abcdef");
+        assert!(told("workspace_event", json!({})).ignored.is_some());
+        assert!(told("post_call_transcription", json!({})).ignored.is_some());
+    }
+}

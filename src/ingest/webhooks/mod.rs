@@ -1,0 +1,379 @@
+//! Doors that vendors call: each has an address of its own, proves who it is in its own way, and is read by
+//! its own file. `POST /v1/ingest/{vendor}/{endpointId}`.
+//!
+//! What is no use here is answered like what is, so that no vendor tries again or gives up on us; the
+//! endpoint's log says which was which.
+
+mod budget;
+mod dialogue;
+mod elevenlabs;
+mod lens;
+mod retell;
+mod signature;
+mod twilio;
+mod vapi;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use url::form_urlencoded;
+
+use crate::app::App;
+use crate::app::Now;
+use crate::domain::Error;
+use crate::domain::webhook::{Endpoint, Fate, Told, Vendor};
+use crate::ingest::beside;
+use crate::problem::Json;
+use crate::problem::Kind;
+use crate::problem::Path;
+use crate::problem::Problem;
+use crate::problem::Upload;
+use crate::problem::is_json;
+use crate::problem::parse;
+use crate::services::webhooks;
+use crate::services::webhooks::{Done, Door};
+
+/// `POST /v1/ingest/twilio/{endpointId}`
+pub async fn twilio(
+    State(app): State<App>,
+    Now(now): Now,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    upload: Upload,
+) -> Result<Response, Problem> {
+    let door = webhooks::open(&app.store, Vendor::Twilio, &id).await?;
+    let call = Call {
+        app: &app,
+        door: &door,
+        now,
+    };
+    let is_proxied = app.settings.trust_proxy;
+    let read = |body: Bytes, held| {
+        let params = twilio_params(&door.endpoint, &uri, &headers, is_proxied, &body)?;
+        let tenant = door.tenant();
+        Ok((twilio::read(tenant, &params, now), body.len(), held))
+    };
+    call.answer(upload, async |body, held| read(body, held))
+        .await?;
+    // Not a word: Twilio would take one for instructions.
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /v1/ingest/vapi/{endpointId}`
+pub async fn vapi(
+    State(app): State<App>,
+    Now(now): Now,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    upload: Upload,
+) -> Result<Response, Problem> {
+    let door = webhooks::open(&app.store, Vendor::Vapi, &id).await?;
+    let call = Call {
+        app: &app,
+        door: &door,
+        now,
+    };
+    let done = call.answer(upload, async |body, held| {
+        believe_vapi(&door.endpoint, &headers, &body, now)?;
+        let (size, tenant) = (body.len(), door.tenant());
+        let told = json(&headers, body, move |document| {
+            vapi::read(tenant, &document, now)
+        })
+        .await?;
+        Ok((told, size, held))
+    });
+    Ok(Json(Answer::from(done.await?)).into_response())
+}
+
+/// `POST /v1/ingest/retell/{endpointId}`
+pub async fn retell(
+    State(app): State<App>,
+    Now(now): Now,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    upload: Upload,
+) -> Result<Response, Problem> {
+    let door = webhooks::open(&app.store, Vendor::Retell, &id).await?;
+    let call = Call {
+        app: &app,
+        door: &door,
+        now,
+    };
+    let done = call.answer(upload, async |body, held| {
+        let header = required(&headers, "x-retell-signature")?;
+        let signed_at = signature::retell(&door.endpoint.secret, header, &body, now);
+        let signed_at = signed_at.map_err(refused)?;
+        let (size, tenant) = (body.len(), door.tenant());
+        let read = move |document| retell::read(tenant, &document, signed_at, now);
+        Ok((json(&headers, body, read).await?, size, held))
+    });
+    Ok(Json(Answer::from(done.await?)).into_response())
+}
+
+/// `POST /v1/ingest/elevenlabs/{endpointId}`
+pub async fn elevenlabs(
+    State(app): State<App>,
+    Now(now): Now,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    upload: Upload,
+) -> Result<Response, Problem> {
+    let door = webhooks::open(&app.store, Vendor::Elevenlabs, &id).await?;
+    let call = Call {
+        app: &app,
+        door: &door,
+        now,
+    };
+    let done = call.answer(upload, async |body, held| {
+        let header = required(&headers, "elevenlabs-signature")?;
+        signature::elevenlabs(&door.endpoint.secret, header, &body, now).map_err(refused)?;
+        let (size, tenant) = (body.len(), door.tenant());
+        let read = move |document| elevenlabs::read(tenant, document, now);
+        let told = json(&headers, body, read).await?;
+        // Audio never waits among what is to be written.
+        let size = if told.recording.is_some() { 0 } else { size };
+        Ok((told, size, held))
+    });
+    Ok(Json(Answer::from(done.await?)).into_response())
+}
+
+#[derive(Serialize)]
+struct Answer {
+    result: &'static str,
+    reason: Option<String>,
+}
+
+impl From<Done> for Answer {
+    fn from(done: Done) -> Self {
+        Self {
+            result: done.fate.as_str(),
+            reason: done.reason,
+        }
+    }
+}
+
+/// A delivery on its way.
+struct Call<'a> {
+    app: &'a App,
+    door: &'a Door,
+    now: DateTime<Utc>,
+}
+
+impl Call<'_> {
+    /// Reads the body, has it believed and understood, writes what it says, and notes what came of it.
+    async fn answer(
+        &self,
+        upload: Upload,
+        read: impl AsyncFnOnce(Bytes, budget::Held) -> Result<(Told, usize, budget::Held), Problem>,
+    ) -> Result<Done, Problem> {
+        let mut held = budget::Held::default();
+        let told = match upload.read(|bytes| held.grow(bytes)).await {
+            Ok(body) => read(body, held).await,
+            Err(problem) => Err(problem),
+        };
+        let (told, size, _held) = match told {
+            Ok(told) => told,
+            Err(problem) => return Err(self.refuse(problem, None).await),
+        };
+        let (event, session) = (told.event.clone(), told.session.clone());
+        let known = Some((event.as_str(), session.as_ref()));
+        match self.take(told, size).await {
+            Ok(done) => {
+                let status = match self.door.endpoint.vendor {
+                    Vendor::Twilio => StatusCode::NO_CONTENT,
+                    _ => StatusCode::OK,
+                };
+                let line = (status.as_u16(), &done);
+                self.door
+                    .note(line, Some(&event), session.as_ref(), self.now)
+                    .await;
+                Ok(done)
+            }
+            Err(error) => Err(self.refuse(error.into(), known).await),
+        }
+    }
+
+    async fn take(&self, told: Told, size: usize) -> Result<Done, Error> {
+        let app = self.app;
+        let admission = self.door.admit(&app.writer, size)?;
+        let limit_bytes = app.settings.recordings_limit_bytes as u64;
+        let taken = self
+            .door
+            .take(
+                &app.writer,
+                (&app.objects, limit_bytes),
+                told,
+                admission,
+                self.now,
+            )
+            .await;
+        match taken {
+            // Whoever deleted it does not want it again, and the vendor must not try.
+            Err(error @ Error::Gone(_)) => Ok(Done {
+                fate: Fate::Ignored,
+                reason: Some(error.to_string()),
+            }),
+            taken => taken,
+        }
+    }
+
+    /// Notes why nothing came of a delivery.
+    async fn refuse(
+        &self,
+        problem: Problem,
+        known: Option<(&str, Option<&crate::domain::event::SessionRef>)>,
+    ) -> Problem {
+        let status = problem.status();
+        let fate = match status {
+            StatusCode::FORBIDDEN => Fate::Refused,
+            StatusCode::TOO_MANY_REQUESTS => Fate::Failed,
+            status if status.is_server_error() => Fate::Failed,
+            _ => Fate::Invalid,
+        };
+        let done = Done {
+            fate,
+            reason: Some(problem.detail().to_owned()),
+        };
+        let (event, session) = known.unzip();
+        let line = (status.as_u16(), &done);
+        self.door
+            .note(line, event, session.flatten(), self.now)
+            .await;
+        problem
+    }
+}
+
+fn refused(why: signature::Refused) -> Problem {
+    Problem::new(&Kind::INVALID_SIGNATURE, why)
+}
+
+fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Problem> {
+    let found = headers.get(name).and_then(|value| value.to_str().ok());
+    found.ok_or_else(|| {
+        let detail = format!("the header `{name}` is missing");
+        Problem::new(&Kind::INVALID_SIGNATURE, detail)
+    })
+}
+
+/// Reads a document that is JSON, a large one beside the threads that answer requests.
+async fn json(
+    headers: &HeaderMap,
+    body: Bytes,
+    read: impl FnOnce(Value) -> Told + Send + 'static,
+) -> Result<Told, Problem> {
+    if !is_json(headers) {
+        let detail = "`Content-Type` must be `application/json`";
+        return Err(Problem::new(&Kind::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    beside(body, move |bytes| {
+        let document: Value = serde_json::from_slice(bytes).map_err(|_| broken("JSON"))?;
+        Ok(read(document))
+    })
+    .await
+}
+
+fn broken(what: &str) -> Problem {
+    Problem::new(&Kind::INVALID_REQUEST, format!("the body must be {what}"))
+}
+
+/// Vapi signs the body, or sends its secret along: alone, or as a bearer token.
+fn believe_vapi(
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
+    if let Some(signing) = &endpoint.settings.signature {
+        let signature = required(headers, &signing.signature_header)?;
+        let timestamp = headers.get(&signing.timestamp_header);
+        let timestamp = timestamp.and_then(|value| value.to_str().ok());
+        let given = (signature, timestamp);
+        return signature::vapi(&endpoint.secret, signing, given, body, now).map_err(refused);
+    }
+    let bearer = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let given = match (headers.get("x-vapi-secret"), bearer) {
+        (None, Some(token)) => token,
+        _ => required(headers, "x-vapi-secret")?,
+    };
+    signature::shared_secret(&endpoint.secret, given).map_err(refused)
+}
+
+/// A callback's parameters, once the signature over them and the address holds.
+fn twilio_params(
+    endpoint: &Endpoint,
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_proxied: bool,
+    body: &[u8],
+) -> Result<Vec<(String, String)>, Problem> {
+    let signature = required(headers, "x-twilio-signature")?;
+    let url = address(endpoint, uri, headers, is_proxied);
+    let query = uri.query().unwrap_or_default();
+    let mut query = form_urlencoded::parse(query.as_bytes());
+    let sha256_hex = query.find(|(name, _)| name == "bodySHA256");
+    let is_form = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        });
+    let check = |signed| signature::twilio(&endpoint.secret, &[url], signed, signature);
+    let params = if is_form {
+        let pairs = form_urlencoded::parse(body).into_owned();
+        let params: Vec<(String, String)> = pairs.collect();
+        check(signature::Signed::Form(&params)).map_err(refused)?;
+        params
+    } else if is_json(headers) {
+        let sha256_hex = sha256_hex.map(|(_, value)| value).unwrap_or_default();
+        let signed = signature::Signed::Hashed {
+            sha256_hex: &sha256_hex,
+            bytes: body,
+        };
+        check(signed).map_err(refused)?;
+        let document = parse(body).map_err(|_| broken("JSON"))?;
+        twilio::of_json(&document).ok_or_else(|| broken("an object"))?
+    } else {
+        let detail =
+            "`Content-Type` must be `application/x-www-form-urlencoded` or `application/json`";
+        return Err(Problem::new(&Kind::UNSUPPORTED_MEDIA_TYPE, detail));
+    };
+    let expected = endpoint.settings.account_sid.as_deref();
+    if expected.is_some() && expected != twilio::account(&params) {
+        return Err(refused("it is of another account"));
+    }
+    Ok(params)
+}
+
+/// The address as Twilio called it: as the endpoint says, else as this request does. What a proxy adds is
+/// believed only where the server's settings say that there is one.
+fn address(endpoint: &Endpoint, uri: &Uri, headers: &HeaderMap, is_proxied: bool) -> String {
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    if let Some(base) = &endpoint.settings.public_url {
+        let base = base.trim_end_matches('/');
+        return match base.ends_with(uri.path()) {
+            true => format!("{base}{query}"),
+            false => format!("{base}{}{query}", uri.path()),
+        };
+    }
+    let forwarded = |name: &str| {
+        let value = headers.get(name).filter(|_| is_proxied)?.to_str().ok()?;
+        let first = value.split(',').next().unwrap_or_default().trim();
+        (!first.is_empty()).then_some(first)
+    };
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    let host = forwarded("x-forwarded-host").or(host).unwrap_or_default();
+    let scheme = forwarded("x-forwarded-proto").unwrap_or("http");
+    format!("{scheme}://{host}{}{query}", uri.path())
+}

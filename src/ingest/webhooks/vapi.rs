@@ -1,0 +1,609 @@
+//! Vapi's server messages: `status-update` while a call runs, `end-of-call-report` with all of it. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::dialogue::{Dialogue, Failure, Names, parsed};
+use super::lens;
+use super::lens::{Form, at, id, list, measured, number, text, time};
+use crate::domain::event::{Event, Kind, Source, Submission};
+use crate::domain::ids::{Claim, ClaimKind, TenantId};
+use crate::domain::recording::Placement;
+use crate::domain::webhook::{Announced, Told};
+
+/// What only the assistant itself has an answer for.
+const ASKING: [&str; 3] = [
+    "assistant-request",
+    "tool-calls",
+    "transfer-destination-request",
+];
+
+pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
+    let message = at(body, &["message"]).unwrap_or(body);
+    let kind = text(message, &["type"]).unwrap_or("unknown");
+    let is_report = match kind {
+        "end-of-call-report" => true,
+        "status-update" => false,
+        asking if ASKING.contains(&asking) => {
+            return Told::ignored(kind, "this server records calls and answers nothing");
+        }
+        _ => return Told::ignored(kind, "the end-of-call report says it all"),
+    };
+    let own = id(message, &["call", "id"]).map(|id| Claim::new(ClaimKind::VapiCall, id));
+    if own.is_none() {
+        return Told::ignored(kind, "it names no call");
+    }
+    let call_sid = id(message, &["call", "phoneCallProviderId"]);
+    let names = Names::new(tenant, own, call_sid, None);
+    // Whoever writes with a clock far ahead would speak the last word for ever.
+    let said_at = time(message, &["timestamp"]).filter(|at| *at <= now + TimeDelta::days(1));
+    let submissions = match is_report {
+        true => {
+            let events = report(message, &names, said_at.unwrap_or(now), now);
+            let report = lens::report(said_at, events);
+            vec![Submission::Report(Source::Vapi, report)]
+        }
+        false => {
+            let event = status_update(message, &names, said_at.unwrap_or(now), now);
+            let events = event.into_iter();
+            events
+                .map(|event| Submission::Event(Source::Vapi, event))
+                .collect()
+        }
+    };
+    Told {
+        event: kind.to_owned(),
+        session: names.session,
+        submissions,
+        recording: recording(message).filter(|_| is_report),
+        ignored: None,
+    }
+}
+
+fn status_update(
+    message: &Value,
+    names: &Names,
+    said_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<Event> {
+    let given = text(message, &["status"])?;
+    let reason = text(message, &["endedReason"]);
+    let status = match given {
+        "scheduled" | "queued" => "queued",
+        "ringing" => "ringing",
+        "in-progress" | "forwarding" => "active",
+        "ended" => ended_status(reason.unwrap_or_default()),
+        _ => return None,
+    };
+    let mut form = Form::default();
+    names.write(&mut form);
+    common(message, &mut form);
+    form.set("status", Some(status)).set("endReason", reason);
+    match given {
+        "ended" => form.time("endedAt", Some(said_at)),
+        _ => &mut form,
+    };
+    lens::event(Kind::Session, format!("status/{given}"), said_at, form, now)
+}
+
+/// What an end is here: Vapi has hundreds of reasons, and new ones come.
+fn ended_status(reason: &str) -> &'static str {
+    match reason {
+        "customer-busy" => "declined",
+        "customer-did-not-answer" => "missed",
+        "manually-canceled" => "failed",
+        _ if reason.contains("error") || reason.contains("failed") => "failed",
+        _ => "completed",
+    }
+}
+
+fn ended_by(reason: &str) -> Option<&'static str> {
+    match reason {
+        "" => None,
+        _ if reason.starts_with("customer-") => Some("user"),
+        _ if reason.starts_with("assistant-") && !reason.contains("error") => Some("agent"),
+        _ => Some("system"),
+    }
+}
+
+fn report(
+    message: &Value,
+    names: &Names,
+    said_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Vec<Event> {
+    let of_call = |name| time(message, &[name]).or_else(|| time(message, &["call", name]));
+    let started_at = of_call("startedAt").or_else(|| time(message, &["call", "createdAt"]));
+    let ended_at = of_call("endedAt");
+    let reason = text(message, &["endedReason"])
+        .or_else(|| text(message, &["call", "endedReason"]))
+        .unwrap_or_default();
+    let status = ended_status(reason);
+    let mut form = Form::default();
+    names.write(&mut form);
+    common(message, &mut form);
+    let analysis = at(message, &["analysis"]).or_else(|| at(message, &["call", "analysis"]));
+    let analysis = analysis.unwrap_or(&Value::Null);
+    form.set("status", Some(status))
+        .time("startedAt", started_at.or(ended_at).or(Some(said_at)))
+        .time("endedAt", ended_at.or(Some(said_at)))
+        .set(
+            "endReason",
+            Some(reason).filter(|reason| !reason.is_empty()),
+        )
+        .set("endedBy", ended_by(reason))
+        .set("answeredBy", (reason == "voicemail").then_some("machine"))
+        .set(
+            "summary",
+            text(analysis, &["summary"]).or_else(|| text(message, &["summary"])),
+        )
+        .set(
+            "extracted",
+            at(analysis, &["structuredData"])
+                .filter(|v| v.is_object())
+                .cloned(),
+        );
+    costs(message, &mut form);
+    metadata(message, &mut form);
+    if let Some(Announced::At { url, .. }) = recording(message) {
+        let mut audio = Form::default();
+        audio.set("url", Some(url));
+        form.object("recording", audio);
+    }
+    let start_ms = started_at.map(|at| at.timestamp_millis() as f64);
+    let mut dialogue = dialogue(message, start_ms);
+    latencies(message, &mut dialogue);
+    let mut events = dialogue.events(said_at, now);
+    events.extend(lens::event(Kind::Session, "session", said_at, form, now));
+    events.extend(judgement(analysis, said_at, now));
+    if status == "failed" {
+        let failure = Failure {
+            id: "ended",
+            service: service(reason),
+            code: Some(reason).filter(|reason| reason.len() <= 255),
+            message: text(message, &["call", "endedMessage"]).unwrap_or(reason),
+            occurred_at: ended_at.unwrap_or(said_at),
+        };
+        events.extend(failure.event(said_at, now));
+    }
+    events
+}
+
+/// What both kinds of message say of the call.
+fn common(message: &Value, form: &mut Form) {
+    let channel = match text(message, &["call", "type"]) {
+        Some("inboundPhoneCall") => Some("inbound"),
+        Some("outboundPhoneCall") => Some("outbound"),
+        Some("webCall" | "vapi.websocketCall") => Some("web"),
+        _ => None,
+    };
+    let either = |name: &str, member: &str| {
+        let beside = text(message, &[name, member]);
+        beside.or_else(|| text(message, &["call", name, member]))
+    };
+    let (customer, own) = (
+        either("customer", "number"),
+        either("phoneNumber", "number"),
+    );
+    let (from, to) = match channel {
+        Some("inbound") => (customer, own),
+        _ => (own, customer),
+    };
+    let agent = id(message, &["call", "assistantId"])
+        .or_else(|| id(message, &["assistant", "id"]))
+        .or_else(|| id(message, &["call", "squadId"]));
+    let mut workflow = Form::default();
+    workflow.set("id", id(message, &["call", "workflowId"]));
+    form.set("channel", channel)
+        .set("from", from)
+        .set("to", to)
+        .set("agentId", agent)
+        .set("campaign", id(message, &["call", "campaignId"]))
+        .set("transport", text(message, &["call", "phoneCallProvider"]))
+        .object("workflow", workflow);
+}
+
+/// Which models and providers took part, what they used and what it cost.
+fn costs(message: &Value, form: &mut Form) {
+    let assistant = at(message, &["assistant"]).or_else(|| at(message, &["call", "assistant"]));
+    let assistant = assistant.unwrap_or(&Value::Null);
+    let items = match list(message, &["costs"]) {
+        [] => list(message, &["call", "costs"]),
+        items => items,
+    };
+    let of_kind = |kind: &str| {
+        items
+            .iter()
+            .find(|item| text(item, &["type"]) == Some(kind))
+    };
+    let part = |name: &str, kind: &str| {
+        at(assistant, &[name]).or_else(|| of_kind(kind).and_then(|item| at(item, &[name])))
+    };
+    let (mut models, mut providers) = (Form::default(), Form::default());
+    for (stage, part) in [
+        ("stt", part("transcriber", "transcriber")),
+        ("llm", part("model", "model")),
+        ("tts", part("voice", "voice")),
+    ] {
+        models.set(stage, part.and_then(|part| text(part, &["model"])));
+        providers.set(stage, part.and_then(|part| text(part, &["provider"])));
+    }
+    let voice = part("voice", "voice").and_then(|voice| text(voice, &["voiceId"]));
+    let language = part("transcriber", "transcriber").and_then(|part| text(part, &["language"]));
+    let broken_down =
+        at(message, &["costBreakdown"]).or_else(|| at(message, &["call", "costBreakdown"]));
+    let broken_down = broken_down.unwrap_or(&Value::Null);
+    let sum = |kind: &str, name: &str| {
+        let of_kind = items
+            .iter()
+            .filter(|item| text(item, &["type"]) == Some(kind));
+        let counts = of_kind.filter_map(|item| number(item, &[name]));
+        counts.reduce(|sum, count| sum + count)
+    };
+    let count = |whole: &str, kind: &str, name: &str| {
+        let count = number(broken_down, &[whole]).or_else(|| sum(kind, name));
+        count.filter(|count| *count >= 0.0).map(lens::ms)
+    };
+    let mut usage = Form::default();
+    usage
+        .set(
+            "promptTokens",
+            count("llmPromptTokens", "model", "promptTokens"),
+        )
+        .set(
+            "completionTokens",
+            count("llmCompletionTokens", "model", "completionTokens"),
+        )
+        .set(
+            "cachedTokens",
+            count("llmCachedPromptTokens", "model", "cachedPromptTokens"),
+        )
+        .set(
+            "ttsCharacters",
+            count("ttsCharacters", "voice", "characters"),
+        )
+        .set(
+            "sttSeconds",
+            sum("transcriber", "minutes").map(|minutes| minutes * 60.0),
+        );
+    let cost = number(message, &["cost"])
+        .or_else(|| number(broken_down, &["total"]))
+        .or_else(|| number(message, &["call", "cost"]));
+    form.set("costUsd", cost.filter(|usd| *usd >= 0.0))
+        .set("voice", voice)
+        .set("language", language)
+        .object("models", models)
+        .object("providers", providers)
+        .object("usage", usage);
+}
+
+/// What has no field of its own and is told all the same.
+fn metadata(message: &Value, form: &mut Form) {
+    let mut vapi = Form::default();
+    for (name, path) in [
+        ("costBreakdown", &["costBreakdown"][..]),
+        ("performanceMetrics", &["artifact", "performanceMetrics"]),
+        ("successEvaluation", &["analysis", "successEvaluation"]),
+        ("destination", &["destination"]),
+    ] {
+        vapi.set(name, at(message, path).cloned());
+    }
+    let mut metadata = Form::default();
+    metadata.object("vapi", vapi);
+    form.object("metadata", metadata);
+}
+
+fn judgement(analysis: &Value, said_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Event> {
+    let verdict = match at(analysis, &["successEvaluation"])? {
+        Value::Bool(is_success) => Some(*is_success),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        // By a scale that only its author knows.
+        _ => None,
+    };
+    let mut form = Form::default();
+    form.set("reviewer", Some("vapi")).set(
+        "verdict",
+        verdict.map(|pass| if pass { "pass" } else { "fail" }),
+    );
+    verdict.and_then(|_| lens::event(Kind::Evaluation, "success", said_at, form, now))
+}
+
+fn recording(message: &Value) -> Option<Announced> {
+    let paths: [&[&str]; 6] = [
+        &["artifact", "stereoRecordingUrl"],
+        &["artifact", "recording", "stereoUrl"],
+        &["artifact", "recordingUrl"],
+        &["artifact", "recording", "mono", "combinedUrl"],
+        &["stereoRecordingUrl"],
+        &["recordingUrl"],
+    ];
+    let url = paths.iter().find_map(|path| text(message, path))?;
+    Some(Announced::At {
+        url: url.to_owned(),
+        placement: Placement::default(),
+    })
+}
+
+fn dialogue(message: &Value, start_ms: Option<f64>) -> Dialogue {
+    let messages = match list(message, &["artifact", "messages"]) {
+        [] => list(message, &["messages"]),
+        messages => messages,
+    };
+    let mut dialogue = Dialogue::default();
+    for said in messages {
+        // By Vapi's own clock of the call, else by the clock on the wall.
+        let from_ms = number(said, &["secondsFromStart"]).map(|seconds| seconds * 1000.0);
+        let from_ms = from_ms.or_else(|| Some(measured(said, &["time"])? - start_ms?));
+        match text(said, &["role"]).unwrap_or_default() {
+            role @ ("bot" | "assistant" | "user") => {
+                let Some(words) = text(said, &["message"]).or_else(|| text(said, &["content"]))
+                else {
+                    continue;
+                };
+                let length_ms = || Some(measured(said, &["endTime"])? - measured(said, &["time"])?);
+                let until_ms = from_ms.zip(length_ms()).map(|(from, length)| from + length);
+                let mut form = Form::default();
+                form.set("text", Some(words));
+                dialogue.turn(role != "user", (from_ms, until_ms), form);
+            }
+            "tool_calls" => {
+                for call in list(said, &["toolCalls"]) {
+                    tool(call, from_ms, &mut dialogue);
+                }
+            }
+            "tool_call_result" => result(said, from_ms, &mut dialogue),
+            _ => {}
+        }
+    }
+    dialogue.sort();
+    dialogue
+}
+
+fn tool(call: &Value, from_ms: Option<f64>, dialogue: &mut Dialogue) {
+    let Some(id) = id(call, &["id"]) else { return };
+    let function = at(call, &["function"]).unwrap_or(call);
+    let arguments = at(function, &["arguments"]).map(|arguments| match arguments {
+        Value::String(text) => parsed(text),
+        other => other.clone(),
+    });
+    let mut form = Form::default();
+    form.set("name", text(function, &["name"]))
+        .set("arguments", arguments)
+        .set("startMs", from_ms.filter(|ms| *ms >= 0.0).map(lens::ms));
+    dialogue.tool(&id, form);
+}
+
+fn result(said: &Value, at_ms: Option<f64>, dialogue: &mut Dialogue) {
+    let Some(id) = id(said, &["toolCallId"]) else {
+        return;
+    };
+    let start_ms = dialogue.tool_start_ms(&id).unwrap_or_default();
+    let result = at(said, &["result"]).map(|result| match result {
+        Value::String(text) => parsed(text),
+        other => other.clone(),
+    });
+    let mut form = Form::default();
+    form.set("name", text(said, &["name"]))
+        .set("result", result)
+        .set("error", at(said, &["error"]).cloned())
+        .set("endMs", at_ms.filter(|ms| *ms >= start_ms).map(lens::ms));
+    dialogue.tool(&id, form);
+}
+
+/// Latencies are a list beside the messages, without a word whose they are: in the order of the turns.
+fn latencies(message: &Value, dialogue: &mut Dialogue) {
+    let latencies = list(
+        message,
+        &["artifact", "performanceMetrics", "turnLatencies"],
+    );
+    let turns = dialogue
+        .measured_turns(latencies.len())
+        .unwrap_or_else(|| dialogue.answers());
+    for (turn, latency) in turns.into_iter().zip(latencies) {
+        let Some(form) = dialogue.form(turn) else {
+            continue;
+        };
+        for (name, given) in [
+            ("sttMs", "transcriberLatency"),
+            ("endpointingMs", "endpointingLatency"),
+            ("llmMs", "modelLatency"),
+            ("ttsMs", "voiceLatency"),
+            ("latencyMs", "turnLatency"),
+        ] {
+            form.set(name, measured(latency, &[given]));
+        }
+    }
+}
+
+/// Which service a reason speaks of: they are named after whose fault it was.
+fn service(reason: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if has(&[
+        "transcriber",
+        "deepgram",
+        "gladia",
+        "talkscriber",
+        "assembly-ai",
+        "speechmatics",
+    ]) {
+        "stt"
+    } else if has(&[
+        "voice-failed",
+        "-voice",
+        "eleven-labs",
+        "cartesia",
+        "playht",
+        "rime",
+        "lmnt",
+    ]) {
+        "tts"
+    } else if has(&[
+        "llm",
+        "openai",
+        "anthropic",
+        "google",
+        "groq",
+        "mistral",
+        "model",
+    ]) {
+        "llm"
+    } else if has(&["tool"]) {
+        "tool"
+    } else {
+        "workflow"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-03-21T12:00:00Z".parse().unwrap()
+    }
+
+    fn told(message: Value) -> Told {
+        read(
+            TenantId(uuid::Uuid::nil()),
+            &json!({ "message": message }),
+            now(),
+        )
+    }
+
+    fn events(told: &Told) -> Vec<Event> {
+        match &told.submissions[..] {
+            [Submission::Report(Source::Vapi, report)] => report.events.clone(),
+            [Submission::Event(Source::Vapi, event)] => vec![event.clone()],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn of_kind(events: &[Event], kind: Kind) -> Vec<Map<String, Value>> {
+        let found = events.iter().filter(|event| event.kind == kind);
+        found.map(|event| event.fields.clone()).collect()
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        for (reason, status, by) in [
+            ("customer-ended-call", "completed", Some("user")),
+            ("assistant-said-end-call-phrase", "completed", Some("agent")),
+            ("customer-busy", "declined", Some("user")),
+            ("customer-did-not-answer", "missed", Some("user")),
+            ("silence-timed-out", "completed", Some("system")),
+            ("twilio-failed-to-connect-call", "failed", Some("system")),
+            (
+                "call.in-progress.error-openai-llm-failed",
+                "failed",
+                Some("system"),
+            ),
+            ("", "completed", None),
+        ] {
+            assert_eq!(
+                (ended_status(reason), ended_by(reason)),
+                (status, by),
+                "{reason}"
+            );
+        }
+        assert_eq!(service("call.in-progress.error-openai-llm-failed"), "llm");
+        assert_eq!(service("pipeline-error-deepgram-transcriber-failed"), "stt");
+    }
+
+    #[test]
+    fn a_report_is_a_whole_session() {
+        let told = told(json!({
+            "type": "end-of-call-report", "timestamp": 1_774_087_531_000_i64,
+            "endedReason": "customer-ended-call",
+            "startedAt": "2026-03-21T10:00:00.000Z", "endedAt": "2026-03-21T10:05:30.000Z", "cost": 0.21,
+            "call": {"id": "7b0f", "type": "inboundPhoneCall", "assistantId": "a1",
+                     "phoneCallProviderId": "CA0123456789abcdef0123456789abcdef",
+                     "customer": {"number": "+15005550006"}},
+            "costs": [{"type": "model", "model": {"provider": "openai", "model": "gpt-4o"},
+                       "promptTokens": 100, "completionTokens": 20, "cost": 0.1},
+                      {"type": "transcriber", "minutes": 2, "transcriber": {"provider": "deepgram"}}],
+            "analysis": {"summary": "A table.", "successEvaluation": "true", "structuredData": {"seats": 2}},
+            "artifact": {
+                "recordingUrl": "https://storage.vapi.ai/r.wav",
+                "messages": [
+                    {"role": "system", "message": "Be kind", "secondsFromStart": 0},
+                    {"role": "bot", "message": "Hello", "time": 1000, "endTime": 2200, "secondsFromStart": 0.1},
+                    {"role": "user", "message": "Hi", "time": 3000, "endTime": 3500, "secondsFromStart": 2.0},
+                    {"role": "tool_calls", "secondsFromStart": 2.6, "toolCalls": [
+                        {"id": "t1", "type": "function", "function": {"name": "find", "arguments": "{\"a\":1}"}}]},
+                    {"role": "tool_call_result", "toolCallId": "t1", "name": "find", "result": "none",
+                     "secondsFromStart": 2.9},
+                    {"role": "bot", "message": "Well", "time": 4500, "endTime": 5000, "secondsFromStart": 3.5},
+                ],
+                "performanceMetrics": {"turnLatencies": [{"modelLatency": 450, "voiceLatency": 380,
+                    "transcriberLatency": 20, "endpointingLatency": -1, "turnLatency": 950}]},
+            },
+        }));
+        assert_eq!(told.session.as_ref().unwrap().claims.len(), 2);
+        let events = events(&told);
+        let turns = of_kind(&events, Kind::Turn);
+        assert_eq!(turns.len(), 3);
+        let [first, answer] = [&turns[0], &turns[2]].map(|turn| Value::Object(turn.clone()));
+        assert_eq!(
+            first,
+            json!({"index": 0, "speaker": "agent", "text": "Hello", "startMs": 100, "endMs": 1300})
+        );
+        assert_eq!(
+            answer,
+            json!({"index": 2, "speaker": "agent", "text": "Well", "startMs": 3500, "endMs": 4000,
+                   "sttMs": 20.0, "llmMs": 450.0, "ttsMs": 380.0, "latencyMs": 950.0})
+        );
+        assert_eq!(
+            Value::Object(of_kind(&events, Kind::ToolCall)[0].clone()),
+            json!({"callId": "t1", "name": "find", "arguments": {"a": 1}, "result": "none", "turn": 2,
+                   "startMs": 2600, "endMs": 2900})
+        );
+        let session = &of_kind(&events, Kind::Session)[0];
+        for (name, value) in [
+            ("status", json!("completed")),
+            ("startedAt", json!("2026-03-21T10:00:00Z")),
+            ("endedBy", json!("user")),
+            ("from", json!("+15005550006")),
+            ("costUsd", json!(0.21)),
+            (
+                "usage",
+                json!({"promptTokens": 100, "completionTokens": 20, "sttSeconds": 120.0}),
+            ),
+            ("providers", json!({"llm": "openai", "stt": "deepgram"})),
+            ("extracted", json!({"seats": 2})),
+        ] {
+            assert_eq!(session[name], value, "{name}");
+        }
+        assert_eq!(of_kind(&events, Kind::Evaluation)[0]["verdict"], "pass");
+        assert!(of_kind(&events, Kind::Error).is_empty());
+    }
+
+    #[test]
+    fn a_state_is_an_event_and_nonsense_is_none() {
+        let told_state = told(json!({"type": "status-update", "status": "in-progress",
+            "timestamp": 1_774_087_000_000_i64, "call": {"id": "c", "type": "webCall"}}));
+        let event = &events(&told_state)[0];
+        assert_eq!(
+            (event.id.as_str(), &event.fields["status"]),
+            ("status/in-progress", &json!("active"))
+        );
+        assert!(
+            told(json!({"type": "transcript[transcriptType=\"final\"]"}))
+                .ignored
+                .is_some()
+        );
+        assert!(
+            told(json!({"type": "end-of-call-report"}))
+                .ignored
+                .is_some()
+        );
+        assert!(told(json!(["a"])).ignored.is_some());
+        let odd = told(
+            json!({"type": "end-of-call-report", "call": {"id": "c"}, "costs": {"a": 1},
+            "artifact": {"messages": [7, {"role": "bot"}, {"role": "user", "message": "x", "time": "?"}]}}),
+        );
+        assert_eq!(of_kind(&events(&odd), Kind::Turn).len(), 1);
+    }
+}

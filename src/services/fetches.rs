@@ -1,0 +1,191 @@
+//! Recordings that vendors announce: fetched in the background, tried again with growing pauses, and given up
+//! with a reason.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::RngExt;
+
+use crate::domain::recording::Placement;
+use crate::domain::webhook::{Fetch, Vendor};
+use crate::domain::{Error, Result};
+use crate::objects::{Fetcher, Objects, Pass, Refusal};
+use crate::services::recordings;
+use crate::store::recordings::fetches;
+use crate::store::recordings::fetches::Tried;
+use crate::store::{Scope, Store, webhooks};
+
+/// Pauses after each try that failed but the last. Recordings are announced before every copy is in its place.
+const PAUSES_SECONDS: [i64; 5] = [10, 60, 300, 1_800, 7_200];
+/// A pause is longer by up to this part of itself, so that what failed together is not tried together.
+const JITTER: f64 = 0.2;
+/// A source that sends and sends holds up others no longer than this beyond the bound on taking audio in.
+const CLAIM_SLACK: TimeDelta = TimeDelta::minutes(1);
+/// Told to whoever asks for the recording: the start of it is enough.
+const REASON_MAX_CHARS: usize = 500;
+
+/// What fetching needs.
+#[derive(Clone)]
+pub struct Kit {
+    pub store: Store,
+    pub objects: Objects,
+    pub fetcher: Fetcher,
+    pub limit_bytes: u64,
+    /// One try takes no longer.
+    pub time_limit: Duration,
+}
+
+/// Wants a recording, or notes that there will be none. Answers whether this is new.
+pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
+    fetches::want(scope, fetch).await
+}
+
+/// Fetches one recording that is due. Answers whether there was one.
+pub async fn next(kit: &Kit, now: DateTime<Utc>) -> Result<bool> {
+    let lease = TimeDelta::from_std(kit.time_limit).unwrap_or(TimeDelta::hours(1)) + CLAIM_SLACK;
+    let Some((scope, fetch)) = fetches::claim(&kit.store, now, now + lease).await? else {
+        return Ok(false);
+    };
+    let tried = match tokio::time::timeout(kit.time_limit, attempt(kit, &scope, &fetch, now)).await
+    {
+        Ok(tried) => tried,
+        Err(_) => Err(Refusal {
+            error: Error::Unavailable("it took too long".to_owned()),
+            may_pass: true,
+        }),
+    };
+    let outcome = judged(tried, fetch.attempts, now);
+    let result = match &outcome {
+        Tried::Done => "done",
+        Tried::Again { .. } => "again",
+        Tried::Failed(why) => {
+            tracing::info!(why, "a recording could not be fetched, giving up");
+            "failed"
+        }
+    };
+    metrics::counter!("voxray_recording_fetches_total", "result" => result).increment(1);
+    fetches::settle(&scope, &fetch, outcome).await?;
+    Ok(true)
+}
+
+async fn attempt(
+    kit: &Kit,
+    scope: &Scope,
+    fetch: &Fetch,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    // First whether it is wanted at all: what was deleted does not come back.
+    let place = recordings::place(scope, &fetch.reference).await?;
+    let pass = pass(scope, fetch).await?;
+    let spool = kit.objects.spool(kit.limit_bytes).await?;
+    let spooled = kit.fetcher.fetch_with(&fetch.url, &pass, spool).await?;
+    let placement = Placement {
+        started_at: fetch.started_at,
+        start_offset_ms: None,
+    };
+    recordings::keep(scope, &kit.objects, place, &spooled, placement, now).await?;
+    Ok(())
+}
+
+/// What the endpoint that announced it may reach. One that is disabled since has lost its credentials.
+async fn pass(scope: &Scope, fetch: &Fetch) -> Result<Pass> {
+    let Some(id) = &fetch.endpoint_id else {
+        return Ok(Pass::default());
+    };
+    let endpoint = webhooks::find(scope, id).await?;
+    let settings = endpoint.settings;
+    let own = settings.fetch_user.zip(settings.fetch_password);
+    let credentials = match endpoint.vendor {
+        Vendor::Twilio => own.or_else(|| Some((account_of(&fetch.url)?, endpoint.secret))),
+        _ => own,
+    };
+    let known = endpoint.vendor.recording_hosts().iter();
+    let hosts: Vec<String> = known
+        .map(|host| (*host).to_owned())
+        .chain(settings.allowed_hosts)
+        .collect();
+    Ok(Pass { hosts, credentials })
+}
+
+/// Twilio's recordings lie below their account: `/2010-04-01/Accounts/AC…/Recordings/RE…`.
+fn account_of(url: &str) -> Option<String> {
+    let rest = url.split_once("/Accounts/")?.1;
+    let account = rest.split('/').next()?;
+    account.starts_with("AC").then(|| account.to_owned())
+}
+
+fn judged(tried: Result<(), Refusal>, attempts: i32, now: DateTime<Utc>) -> Tried {
+    let Err(refusal) = tried else {
+        return Tried::Done;
+    };
+    let why: String = told(&refusal.error)
+        .chars()
+        .take(REASON_MAX_CHARS)
+        .collect();
+    let pause = usize::try_from(attempts - 1)
+        .ok()
+        .and_then(|tries| PAUSES_SECONDS.get(tries));
+    match pause.filter(|_| refusal.may_pass) {
+        Some(seconds) => {
+            let jitter: f64 = rand::rng().random_range(0.0..JITTER);
+            let pause_ms = (*seconds as f64 * 1000.0 * (1.0 + jitter)) as i64;
+            Tried::Again {
+                due_at: now + TimeDelta::milliseconds(pause_ms),
+                why,
+            }
+        }
+        None => Tried::Failed(why),
+    }
+}
+
+/// The reason for whoever wanted the recording; what is wrong inside this server is for the log.
+fn told(error: &Error) -> String {
+    match error {
+        Error::Unprocessable(faults) | Error::Invalid(faults) => faults
+            .iter()
+            .map(|fault| format!("the recording {}", fault.message))
+            .collect::<Vec<_>>()
+            .join("; "),
+        Error::Unavailable(cause) | Error::Internal(cause) => {
+            tracing::warn!(cause, "a recording could not be fetched");
+            "this server could not take it in".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Fault;
+
+    fn outcome(may_pass: bool, attempts: i32) -> Tried {
+        let error = Error::Unprocessable(vec![Fault::body("url", "must lead to audio")]);
+        let refusal = Err(Refusal { error, may_pass });
+        judged(refusal, attempts, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        for (attempt, seconds) in (1..).zip(PAUSES_SECONDS) {
+            let Tried::Again { due_at, why } = outcome(true, attempt) else {
+                panic!("attempt {attempt} is not the last")
+            };
+            let paused_ms = due_at.timestamp_millis();
+            assert!(
+                (seconds * 1000..seconds * 1200 + 1).contains(&paused_ms),
+                "{paused_ms}"
+            );
+            assert_eq!(why, "the recording must lead to audio");
+        }
+        assert!(matches!(outcome(true, 6), Tried::Failed(_)));
+        assert!(matches!(outcome(false, 1), Tried::Failed(_)));
+    }
+
+    #[test]
+    fn twilio_s_account_is_in_the_address() {
+        let url = "https://api.twilio.com/2010-04-01/Accounts/AC12/Recordings/RE34";
+        assert_eq!(account_of(url).as_deref(), Some("AC12"));
+        assert_eq!(account_of("https://api.twilio.com/audio"), None);
+    }
+}

@@ -1,0 +1,397 @@
+//! Recordings that vendors announce: fetched with the endpoint's credentials, tried again, given up.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use voxray::services::fetches;
+
+use super::{House, SECRET, SID, callback, endpoint, results};
+use crate::support::Client;
+
+const BASE: &str = "https://voxray.example.org";
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+
+/// Somebody else's server: what it was asked with, and how often it fails first.
+#[derive(Clone, Default)]
+struct Source {
+    asked: Arc<Mutex<Vec<String>>>,
+    failures: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Source {
+    async fn open(failures: &[u16]) -> (Self, String) {
+        let source = Self {
+            failures: Arc::new(Mutex::new(failures.to_vec())),
+            ..Self::default()
+        };
+        let own = source.clone();
+        let answer = move |headers: HeaderMap| {
+            let source = own.clone();
+            async move { source.answer(&headers) }
+        };
+        #[expect(clippy::disallowed_methods, reason = "routes of the tests' own")]
+        let router = axum::Router::new()
+            .route(
+                "/2010-04-01/Accounts/{account}/Recordings/{sid}",
+                axum::routing::get(answer.clone()),
+            )
+            .route("/audio", axum::routing::get(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        (source, address)
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> axum::response::Response {
+        let given = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        self.asked
+            .lock()
+            .expect("a lock")
+            .push(given.unwrap_or_default().to_owned());
+        let failure = self.failures.lock().expect("a lock").pop();
+        match failure.and_then(|status| StatusCode::from_u16(status).ok()) {
+            Some(status) => status.into_response(),
+            None => audio().into_response(),
+        }
+    }
+}
+
+fn audio() -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings");
+    std::fs::read(format!("{folder}/auto-repairs-40-first10s.wav")).expect("a fixture")
+}
+
+struct Studio {
+    house: House,
+    manager: Client,
+    path: String,
+    source: Source,
+    host: String,
+}
+
+impl Studio {
+    async fn open(failures: &[u16]) -> Self {
+        let (source, host) = Source::open(failures).await;
+        let allowed = host.clone();
+        let house = House::with(|settings| {
+            settings.recordings_rules.allowed_hosts = vec![allowed];
+            settings.recordings_rules.allow_private = true;
+        })
+        .await;
+        let manager = house.manager().await;
+        let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+        Self {
+            house,
+            manager,
+            path,
+            source,
+            host,
+        }
+    }
+
+    fn url(&self, sid: &str) -> String {
+        format!(
+            "http://{}/2010-04-01/Accounts/{ACCOUNT}/Recordings/{sid}",
+            self.host
+        )
+    }
+
+    async fn tell(&self, params: &[(&str, &str)]) {
+        let params = [&[("CallSid", SID)][..], params].concat();
+        let url = format!("{BASE}{}", self.path);
+        callback(&self.house.vendor(), &self.path, &url, &params)
+            .await
+            .status(204);
+    }
+
+    async fn announce(&self, url: &str) {
+        self.tell(&[
+            ("RecordingSid", "RE1"),
+            ("RecordingStatus", "completed"),
+            ("RecordingUrl", url),
+            ("RecordingChannels", "2"),
+            ("RecordingStartTime", "Wed, 11 Jun 2025 10:00:09 +0000"),
+        ])
+        .await;
+    }
+
+    async fn end(&self) {
+        self.tell(&[
+            ("CallStatus", "completed"),
+            ("SequenceNumber", "3"),
+            ("Timestamp", "Wed, 11 Jun 2025 10:00:58 +0000"),
+        ])
+        .await;
+    }
+
+    /// Fetches whatever is due; how many tries that were.
+    async fn work(&self) -> usize {
+        let app = &self.house.server.app;
+        let mut tries = 0;
+        while fetches::next(&app.fetch_kit(), app.clock.now())
+            .await
+            .expect("a store")
+        {
+            tries += 1;
+        }
+        tries
+    }
+
+    async fn shown(&self) -> Value {
+        self.manager
+            .get(&format!("/v1/recordings/{SID}"))
+            .await
+            .status(200)
+            .json()
+    }
+
+    fn tries(&self) -> usize {
+        self.source.asked.lock().expect("a lock").len()
+    }
+}
+
+#[tokio::test]
+async fn a_recording_is_fetched_with_the_account_s_credentials() {
+    let studio = Studio::open(&[]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    let waiting = studio.shown().await;
+    assert_eq!(
+        (&waiting["status"], &waiting["audioUrl"]),
+        (&json!("processing"), &Value::Null)
+    );
+    assert_eq!(
+        (&waiting["callId"], &waiting["startedAt"]),
+        (&json!(SID), &json!("2025-06-11T10:00:09Z"))
+    );
+    let audio_path = format!("/v1/recordings/{SID}/audio");
+    studio
+        .manager
+        .get(&audio_path)
+        .await
+        .problem(409, "conflict");
+    assert_eq!(studio.work().await, 1);
+    let there = studio.shown().await;
+    assert_eq!(
+        (&there["status"], &there["channels"]),
+        (&json!("available"), &json!(2))
+    );
+    assert_eq!(there["startedAt"], "2025-06-11T10:00:09Z");
+    assert_eq!(
+        studio.manager.get(&audio_path).await.status(200).body,
+        audio()
+    );
+    let expected = format!("Basic {}", STANDARD.encode(format!("{ACCOUNT}:{SECRET}")));
+    assert_eq!(*studio.source.asked.lock().expect("a lock"), [expected]);
+    // Announced again: it is here.
+    studio.announce(&studio.url("RE1")).await;
+    assert_eq!(studio.work().await, 0);
+    assert_eq!(
+        results(&studio.manager, &studio.path).await,
+        ["duplicate", "accepted", "accepted"]
+    );
+    // Another recording of the same call takes its place.
+    studio.announce(&studio.url("RE2")).await;
+    assert_eq!((studio.work().await, studio.tries()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_recording_may_be_announced_before_its_call() {
+    let studio = Studio::open(&[]).await;
+    studio.announce(&studio.url("RE1")).await;
+    assert_eq!(studio.work().await, 1);
+    studio.end().await;
+    assert_eq!(studio.shown().await["status"], "available");
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again_after_pauses_that_grow() {
+    let studio = Studio::open(&[503, 404]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "processing");
+    studio.house.server.clock.advance(TimeDelta::seconds(9));
+    assert_eq!(studio.work().await, 0, "too early");
+    studio.house.server.clock.advance(TimeDelta::seconds(3));
+    assert_eq!(studio.work().await, 1);
+    studio.house.server.clock.advance(TimeDelta::seconds(59));
+    assert_eq!(studio.work().await, 0, "too early");
+    studio.house.server.clock.advance(TimeDelta::seconds(13));
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(
+        (studio.shown().await["status"].clone(), studio.tries()),
+        (json!("available"), 3)
+    );
+}
+
+#[tokio::test]
+async fn what_goes_on_failing_is_given_up_with_a_reason() {
+    let studio = Studio::open(&[500; 9]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    for _ in 0..9 {
+        studio.work().await;
+        studio.house.server.clock.advance(TimeDelta::hours(3));
+    }
+    assert_eq!(studio.tries(), 6);
+    let failed = studio.shown().await;
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(
+        failed["failureReason"],
+        "the recording must lead to audio: the source answers with status 500"
+    );
+    let audio_path = format!("/v1/recordings/{SID}/audio");
+    studio
+        .manager
+        .get(&audio_path)
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn what_cannot_succeed_is_tried_once() {
+    for (failures, url, why) in [
+        (&[403][..], None, "status 403"),
+        (
+            &[],
+            Some("http://10.0.0.1/RE1"),
+            "host that this server may fetch from",
+        ),
+        (&[], Some("file:///etc/passwd"), "must begin with"),
+        (&[], Some("nowhere"), "must be a URL"),
+        (
+            &[],
+            Some("https://u:p@api.twilio.com/x"),
+            "user or a password",
+        ),
+    ] {
+        let studio = Studio::open(failures).await;
+        studio.end().await;
+        let own = studio.url("RE1");
+        studio.announce(url.unwrap_or(&own)).await;
+        assert_eq!(studio.work().await, 1, "{why}");
+        studio.house.server.clock.advance(TimeDelta::hours(3));
+        assert_eq!(studio.work().await, 0, "{why}");
+        let failed = studio.shown().await;
+        let told = failed["failureReason"].as_str().unwrap_or_default();
+        assert!(
+            failed["status"] == "failed" && told.contains(why),
+            "{failed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_tenant_allows_does_not_open_the_private_network() {
+    let (source, host) = Source::open(&[]).await;
+    let house = House::with(|settings| settings.recordings_rules.allow_private = true).await;
+    let manager = house.manager().await;
+    let settings = json!({ "public_url": BASE, "allowed_hosts": [host] });
+    let path = endpoint(&manager, "twilio", settings).await;
+    let url = format!("http://{host}/audio");
+    let params = [
+        ("CallSid", SID),
+        ("RecordingSid", "RE1"),
+        ("RecordingStatus", "completed"),
+        ("RecordingUrl", &url),
+    ];
+    callback(&house.vendor(), &path, &format!("{BASE}{path}"), &params)
+        .await
+        .status(204);
+    let app = &house.server.app;
+    assert!(
+        fetches::next(&app.fetch_kit(), app.clock.now())
+            .await
+            .expect("a store")
+    );
+    let failed = manager
+        .get(&format!("/v1/recordings/{SID}"))
+        .await
+        .status(200)
+        .json();
+    assert!(
+        failed["failureReason"]
+            .as_str()
+            .is_some_and(|why| why.contains("public address")),
+        "{failed}"
+    );
+    assert!(source.asked.lock().expect("a lock").is_empty());
+}
+
+#[tokio::test]
+async fn credentials_stay_with_the_host_they_are_for() {
+    let (other, other_host) = Source::open(&[]).await;
+    let studio = Studio::open(&[]).await;
+    // Another port is another origin, though the host is the same.
+    let moved = format!("http://{other_host}/audio");
+    #[expect(clippy::disallowed_methods, reason = "routes of the tests' own")]
+    let router = axum::Router::new().route(
+        "/Accounts/{account}/RE1",
+        axum::routing::get(async move || axum::response::Redirect::temporary(&moved)),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let first = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let house = House::with(|settings| {
+        settings.recordings_rules.allowed_hosts = vec![first.clone(), other_host.clone()];
+        settings.recordings_rules.allow_private = true;
+    })
+    .await;
+    let studio = Studio {
+        manager: house.manager().await,
+        house,
+        ..studio
+    };
+    let path = endpoint(&studio.manager, "twilio", json!({ "public_url": BASE })).await;
+    let studio = Studio { path, ..studio };
+    studio.end().await;
+    studio
+        .announce(&format!("http://{first}/Accounts/{ACCOUNT}/RE1"))
+        .await;
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "available");
+    assert_eq!(*other.asked.lock().expect("a lock"), [""]);
+}
+
+#[tokio::test]
+async fn that_there_is_none_is_told() {
+    let studio = Studio::open(&[]).await;
+    studio.end().await;
+    studio
+        .tell(&[("RecordingSid", "RE1"), ("RecordingStatus", "in-progress")])
+        .await;
+    studio
+        .manager
+        .get(&format!("/v1/recordings/{SID}"))
+        .await
+        .problem(404, "not-found");
+    studio
+        .tell(&[
+            ("RecordingSid", "RE1"),
+            ("RecordingStatus", "absent"),
+            ("ErrorCode", "16101"),
+        ])
+        .await;
+    let none = studio.shown().await;
+    assert_eq!(
+        (&none["status"], &none["failureReason"]),
+        (
+            &json!("failed"),
+            &json!("Twilio has no recording: it was too short")
+        )
+    );
+    assert_eq!(studio.work().await, 0);
+}

@@ -1,0 +1,397 @@
+//! Vapi, Retell and ElevenLabs: whole calls by their reports, in any order, and what is refused.
+
+use serde_json::{Value, json};
+
+use super::{House, SECRET, SID, deliver, endpoint, hex_hmac, log, results};
+use crate::support::{Answer, Client};
+
+const VAPI_CALL: &str = "7b0f5a34-1f6e-4c7f-9d5c-2f9f2f0d3a11";
+/// The tests' now, in ms.
+const NOW_MS: i64 = 1_749_643_200_000;
+
+fn vapi_report() -> Value {
+    json!({ "message": {
+        "type": "end-of-call-report", "timestamp": 1_749_636_331_000_i64, "endedReason": "customer-ended-call",
+        "startedAt": "2025-06-11T10:00:00.000Z", "endedAt": "2025-06-11T10:05:30.000Z", "cost": 0.21,
+        "call": {"id": VAPI_CALL, "type": "inboundPhoneCall", "assistantId": "a1", "phoneCallProviderId": SID,
+                 "customer": {"number": "+15005550006"}},
+        "analysis": {"summary": "A table for two.", "successEvaluation": "true"},
+        "artifact": {
+            "messages": [
+                {"role": "system", "message": "Be kind.", "secondsFromStart": 0},
+                {"role": "bot", "message": "Hello", "time": 1000, "endTime": 2200, "secondsFromStart": 0.1},
+                {"role": "user", "message": "A table", "time": 3000, "endTime": 3900, "secondsFromStart": 2.0},
+                {"role": "tool_calls", "secondsFromStart": 3.0, "toolCalls": [
+                    {"id": "t1", "function": {"name": "find_table", "arguments": "{\"seats\":2}"}}]},
+                {"role": "tool_call_result", "toolCallId": "t1", "name": "find_table", "result": "two", "secondsFromStart": 3.2},
+                {"role": "bot", "message": "Of course", "time": 4850, "endTime": 5600, "secondsFromStart": 3.85},
+            ],
+            "performanceMetrics": {"turnLatencies": [{"modelLatency": 450, "voiceLatency": 380,
+                "transcriberLatency": 20, "endpointingLatency": 100, "turnLatency": 950}]},
+        },
+    }})
+}
+
+async fn from_vapi(vendor: &Client, path: &str, message: &Value) -> Answer {
+    deliver(
+        vendor,
+        path,
+        ("x-vapi-secret", SECRET),
+        &message.to_string(),
+    )
+    .await
+}
+
+async fn session(reader: &Client, id: &str) -> Value {
+    let path = format!("/v1/observability/sessions/{id}");
+    reader.get(&path).await.status(200).json()
+}
+
+#[tokio::test]
+async fn a_report_of_vapi_is_a_whole_call() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    let vendor = house.vendor();
+    let state = json!({ "message": { "type": "status-update", "status": "in-progress",
+        "timestamp": 1_749_636_000_000_i64, "call": { "id": VAPI_CALL, "type": "inboundPhoneCall" } } });
+    let told = from_vapi(&vendor, &path, &state).await.status(200).json();
+    assert_eq!(told, json!({ "result": "accepted", "reason": null }));
+    assert_eq!(session(&manager, VAPI_CALL).await["status"], "active");
+    from_vapi(&vendor, &path, &vapi_report()).await.status(200);
+    let whole = session(&manager, VAPI_CALL).await;
+    assert_eq!(
+        (&whole["status"], &whole["startedAt"]),
+        (&json!("completed"), &json!("2025-06-11T10:00:00Z"))
+    );
+    let turns = whole["turns"].as_array().expect("turns");
+    assert_eq!(turns.len(), 3);
+    for (name, value) in [
+        ("text", json!("Of course")),
+        ("sttMs", json!(20)),
+        ("endpointingMs", json!(100)),
+        ("llmMs", json!(450)),
+        ("ttsMs", json!(380)),
+        ("startMs", json!(3850)),
+        ("endMs", json!(4600)),
+    ] {
+        assert_eq!(turns[2][name], value, "{name}");
+    }
+    assert_eq!(turns[2]["toolCalls"][0]["name"], "find_table");
+    let call = manager
+        .get(&format!("/api/v1/conversations/{SID}"))
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&call["cost_usd"], &call["summary"]),
+        (&json!(0.21), &json!("A table for two."))
+    );
+    assert_eq!(
+        (&whole["from"], &call["direction"]),
+        (&json!("+15005550006"), &json!("inbound"))
+    );
+
+    // Again: known. Another version of the same moment: the first counts. A later one: it counts.
+    let again = from_vapi(&vendor, &path, &vapi_report())
+        .await
+        .status(200)
+        .json();
+    assert_eq!(again["result"], "duplicate");
+    let mut other = vapi_report();
+    other["message"]["cost"] = json!(7);
+    let told = from_vapi(&vendor, &path, &other).await.status(200).json();
+    assert_eq!(told["result"], "ignored");
+    assert!(
+        told["reason"]
+            .as_str()
+            .is_some_and(|why| why.contains("conflicting_duplicate")),
+        "{told}"
+    );
+    other["message"]["timestamp"] = json!(1_749_636_332_000_i64);
+    other["message"]["unknown"] = json!({ "deep": [1] });
+    from_vapi(&vendor, &path, &other).await.status(200);
+    let call = manager
+        .get(&format!("/api/v1/conversations/{SID}"))
+        .await
+        .json();
+    assert_eq!(call["cost_usd"], 7.0);
+    // Of no use, and never a reason to stop sending.
+    for kind in [
+        "transcript",
+        "transcript[transcriptType=\"final\"]",
+        "tool-calls",
+        "hang",
+        "brand-new",
+    ] {
+        let message = json!({ "message": { "type": kind, "call": { "id": VAPI_CALL } } });
+        let told = from_vapi(&vendor, &path, &message).await.status(200).json();
+        assert_eq!(told["result"], "ignored", "{kind}");
+    }
+    let log = log(&manager, &path).await;
+    assert_eq!(
+        (&log[0]["event"], &log[0]["session_id"]),
+        (&json!("brand-new"), &Value::Null)
+    );
+    assert_eq!(
+        (&log[5]["event"], &log[5]["session_id"]),
+        (&json!("end-of-call-report"), &json!(VAPI_CALL))
+    );
+}
+
+#[tokio::test]
+async fn vapi_is_believed_by_its_secret_or_by_its_signature() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let plain = endpoint(&manager, "vapi", json!({})).await;
+    let vendor = house.vendor();
+    let body = vapi_report().to_string();
+    deliver(&vendor, &plain, ("x-vapi-secret", "wrong"), &body)
+        .await
+        .problem(403, "invalid-signature");
+    deliver(&vendor, &plain, ("x-other", SECRET), &body)
+        .await
+        .problem(403, "invalid-signature");
+    let bearer = format!("Bearer {SECRET}");
+    deliver(&vendor, &plain, ("authorization", &bearer), &body)
+        .await
+        .status(200);
+
+    let signed = endpoint(&manager, "vapi", json!({ "signature": {} })).await;
+    let send = async |ms: i64, given: &str, body: &str| {
+        let vendor = vendor.header("x-timestamp", &ms.to_string());
+        let signature = hex_hmac(SECRET, &[format!("{ms}.").as_bytes(), given.as_bytes()]);
+        deliver(&vendor, &signed, ("x-signature", &signature), body).await
+    };
+    send(NOW_MS, &body, "{}")
+        .await
+        .problem(403, "invalid-signature");
+    send(NOW_MS - 301_000, &body, &body)
+        .await
+        .problem(403, "invalid-signature");
+    send(NOW_MS + 301_000, &body, &body)
+        .await
+        .problem(403, "invalid-signature");
+    // The secret alone is not enough where bodies are signed.
+    deliver(&vendor, &signed, ("x-vapi-secret", SECRET), &body)
+        .await
+        .problem(403, "invalid-signature");
+    send(NOW_MS - 299_000, &body, &body).await.status(200);
+    assert_eq!(results(&manager, &signed).await[1..], vec!["refused"; 4]);
+}
+
+fn retell(kind: &str) -> Value {
+    let mut call = json!({
+        "call_id": "call_1", "agent_id": "ag_1", "agent_version": 3, "call_status": "ended",
+        "call_type": "phone_call", "direction": "inbound", "from_number": "+15005550006",
+        "start_timestamp": 1_749_636_000_000_i64, "end_timestamp": 1_749_636_330_000_i64,
+        "disconnection_reason": "user_hangup", "telephony_identifier": {"twilio_call_sid": SID},
+        "transcript_object": [
+            {"role": "agent", "content": "Hello", "words": [{"word": "Hello", "start": 0.1, "end": 0.5}]},
+            {"role": "user", "content": "Hi", "words": [{"word": "Hi", "start": 1.0, "end": 1.4}]},
+            {"role": "agent", "content": "Well", "words": [{"word": "Well", "start": 2.2, "end": 2.6}]},
+        ],
+        "latency": {"e2e": {"values": [850]}, "llm": {"values": [450]}},
+        "call_cost": {"combined_cost": 12.5},
+    });
+    if kind == "call_started" {
+        call = json!({ "call_id": "call_1", "agent_id": "ag_1", "call_status": "ongoing",
+            "start_timestamp": 1_749_636_000_000_i64, "telephony_identifier": {"twilio_call_sid": SID} });
+    }
+    if kind == "call_analyzed" {
+        call["call_analysis"] = json!({ "call_summary": "A chat.", "call_successful": true });
+    }
+    json!({ "event": kind, "call": call })
+}
+
+async fn from_retell(vendor: &Client, path: &str, body: &str, at_ms: i64) -> Answer {
+    let digest = hex_hmac(SECRET, &[body.as_bytes(), at_ms.to_string().as_bytes()]);
+    let header = format!("v={at_ms},d={digest}");
+    deliver(vendor, path, ("x-retell-signature", &header), body).await
+}
+
+#[tokio::test]
+async fn retell_s_analysis_counts_whenever_it_comes() {
+    for order in [
+        ["call_started", "call_ended", "call_analyzed"],
+        ["call_analyzed", "call_ended", "call_started"],
+    ] {
+        let house = House::open().await;
+        let manager = house.manager().await;
+        let path = endpoint(&manager, "retell", json!({})).await;
+        for kind in order {
+            from_retell(&house.vendor(), &path, &retell(kind).to_string(), NOW_MS)
+                .await
+                .status(200);
+        }
+        let call = manager
+            .get(&format!("/api/v1/conversations/{SID}"))
+            .await
+            .status(200)
+            .json();
+        assert_eq!(
+            (&call["summary"], &call["status"]),
+            (&json!("A chat."), &json!("completed")),
+            "{order:?}"
+        );
+        assert_eq!(
+            (&call["cost_usd"], &call["turns"]),
+            (&json!(0.125), &json!(3)),
+            "{order:?}"
+        );
+        let id = call["id"].as_str().expect("an id");
+        let turns = session(&manager, id).await["turns"].clone();
+        assert_eq!(
+            (&turns[2]["llmMs"], &turns[2]["startMs"]),
+            (&json!(450), &json!(2200)),
+            "{order:?}"
+        );
+        // A retry, signed anew.
+        from_retell(
+            &house.vendor(),
+            &path,
+            &retell("call_analyzed").to_string(),
+            NOW_MS + 60_000,
+        )
+        .await
+        .status(200);
+        assert_eq!(results(&manager, &path).await[0], "duplicate");
+    }
+}
+
+#[tokio::test]
+async fn retell_and_elevenlabs_are_believed_by_fresh_signatures_only() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let vendor = house.vendor();
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let body = retell("call_ended").to_string();
+    from_retell(&vendor, &path, &body, NOW_MS - 301_000)
+        .await
+        .problem(403, "invalid-signature");
+    // A bare digest of the body, as some snippets make it, is none.
+    let bare = hex_hmac(SECRET, &[body.as_bytes()]);
+    deliver(&vendor, &path, ("x-retell-signature", &bare), &body)
+        .await
+        .problem(403, "invalid-signature");
+    let digest = hex_hmac(SECRET, &[b"{}", NOW_MS.to_string().as_bytes()]);
+    let other = format!("v={NOW_MS},d={digest}");
+    deliver(&vendor, &path, ("x-retell-signature", &other), &body)
+        .await
+        .problem(403, "invalid-signature");
+    from_retell(&vendor, &path, "{", NOW_MS)
+        .await
+        .problem(400, "invalid-request");
+    from_retell(&vendor, &path, "[]", NOW_MS).await.status(200);
+    assert_eq!(
+        results(&manager, &path).await,
+        ["ignored", "invalid", "refused", "refused", "refused"]
+    );
+
+    let path = endpoint(&manager, "elevenlabs", json!({})).await;
+    let body = transcription().to_string();
+    for (age_s, status) in [(1801, 403), (-1801, 403), (1799, 200)] {
+        let answer = from_elevenlabs(&vendor, &path, &body, NOW_MS / 1000 - age_s).await;
+        assert_eq!(answer.status, status, "{age_s}");
+    }
+    let t = NOW_MS / 1000;
+    let v1 = format!(
+        "t={t},v1={}",
+        hex_hmac(SECRET, &[format!("{t}.{body}").as_bytes()])
+    );
+    deliver(&vendor, &path, ("elevenlabs-signature", &v1), &body)
+        .await
+        .problem(403, "invalid-signature");
+}
+
+fn transcription() -> Value {
+    json!({ "type": "post_call_transcription", "event_timestamp": 1_749_636_400, "data": {
+        "agent_id": "agent_1", "conversation_id": "conv_1", "status": "done",
+        "transcript": [
+            {"role": "agent", "message": "Hello", "time_in_call_secs": 0},
+            {"role": "user", "message": "Hi", "time_in_call_secs": 2},
+            {"role": "agent", "message": "Well", "time_in_call_secs": 4, "interrupted": true,
+             "conversation_turn_metrics": {"metrics": {"convai_llm_service_ttfb": {"elapsed_time": 0.45}}}},
+        ],
+        "metadata": {"start_time_unix_secs": 1_749_636_000, "call_duration_secs": 330, "cost_fiat": 0.3,
+            "phone_call": {"type": "twilio", "direction": "inbound", "external_number": "+15005550006",
+                "agent_number": "+15005550007", "call_sid": SID, "stream_sid": "MZ1"}},
+        "analysis": {"call_successful": "success", "transcript_summary": "A chat."},
+    }})
+}
+
+async fn from_elevenlabs(vendor: &Client, path: &str, body: &str, at_s: i64) -> Answer {
+    let digest = hex_hmac(SECRET, &[format!("{at_s}.").as_bytes(), body.as_bytes()]);
+    let header = format!("t={at_s},v0={digest}");
+    deliver(vendor, path, ("elevenlabs-signature", &header), body).await
+}
+
+#[tokio::test]
+async fn elevenlabs_sends_the_words_and_the_audio_in_any_order() {
+    use base64::Engine;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings");
+    let audio =
+        std::fs::read(format!("{folder}/synth-hvb-010d38f5ada54e0d.mp3")).expect("a fixture");
+    let audio = base64::engine::general_purpose::STANDARD.encode(audio);
+    let audio = json!({ "type": "post_call_audio", "event_timestamp": 1_749_636_410,
+        "data": { "agent_id": "agent_1", "conversation_id": "conv_1", "full_audio": audio } });
+    for words_first in [true, false] {
+        let house = House::open().await;
+        let manager = house.manager().await;
+        let path = endpoint(&manager, "elevenlabs", json!({})).await;
+        let mut bodies = [transcription().to_string(), audio.to_string()];
+        if !words_first {
+            bodies.reverse();
+        }
+        for body in &bodies {
+            from_elevenlabs(&house.vendor(), &path, body, NOW_MS / 1000)
+                .await
+                .status(200);
+        }
+        let call = manager
+            .get(&format!("/api/v1/conversations/{SID}"))
+            .await
+            .status(200)
+            .json();
+        assert_eq!(
+            (&call["turns"], &call["cost_usd"]),
+            (&json!(3), &json!(0.3))
+        );
+        assert_eq!(call["ended_at"], "2025-06-11T10:05:30Z");
+        let heard = manager
+            .get(&format!("/v1/recordings/{SID}"))
+            .await
+            .status(200)
+            .json();
+        assert_eq!(
+            (&heard["status"], &heard["format"]),
+            (&json!("available"), &json!("mp3"))
+        );
+        for body in &bodies {
+            let told = from_elevenlabs(&house.vendor(), &path, body, NOW_MS / 1000).await;
+            assert_eq!(told.status(200).json()["result"], "duplicate");
+        }
+        // What is deleted is not taken again, and no reason to try again.
+        manager
+            .delete(&format!("/v1/recordings/{SID}"))
+            .await
+            .status(204);
+        let told = from_elevenlabs(&house.vendor(), &path, &audio.to_string(), NOW_MS / 1000).await;
+        assert_eq!(told.status(200).json()["result"], "ignored");
+    }
+}
+
+#[tokio::test]
+async fn audio_that_is_none_is_refused() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "elevenlabs", json!({})).await;
+    for (audio, status) in [("%%%%", 422), ("aGVsbG8gd29ybGQ=", 415)] {
+        let body = json!({ "type": "post_call_audio", "event_timestamp": 1_749_636_410,
+            "data": { "conversation_id": "conv_1", "full_audio": audio } });
+        let answer =
+            from_elevenlabs(&house.vendor(), &path, &body.to_string(), NOW_MS / 1000).await;
+        assert_eq!(answer.status, status, "{audio}");
+    }
+    assert_eq!(results(&manager, &path).await, ["invalid", "invalid"]);
+}
