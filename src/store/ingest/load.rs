@@ -359,7 +359,7 @@ pub async fn prices(
 ) -> Result<BTreeMap<Uuid, Prices>> {
     let rows = sqlx::query!(
         "select o.tenant_id, o.version, o.prices
-           from unnest($1::uuid[]) as k (tenant_id)
+           from unnest($1::uuid[]) with ordinality as k (tenant_id, place)
            join price_overrides o on o.tenant_id = k.tenant_id",
         tenants,
     )
