@@ -16,6 +16,7 @@ use crate::domain::recording::{Placement, Recording, is_call_sid};
 use crate::domain::webhook::Fetch;
 use crate::objects::{Fetcher, Objects};
 use crate::store::recordings::{self, Call, Saved, fetches};
+use crate::store::sessions;
 use crate::store::{ContentScope, Scope, Store};
 
 pub use crate::objects::Spooled;
@@ -76,7 +77,7 @@ impl Place {
 /// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
 /// call SID or a UUID, which no other call will have.
 pub async fn place(scope: &Scope, reference: &str) -> Result<Place> {
-    let call = recordings::call(scope, reference).await?;
+    let call = known(scope, reference).await?;
     if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
         return Err(Error::NotFound("call"));
     }
@@ -186,7 +187,7 @@ pub async fn keep(
 
 /// The recording of a call that is over, or what is known of one that is still to be fetched.
 pub async fn state(scope: &Scope, content: &ContentScope, reference: &str) -> Result<State> {
-    let call = recordings::call(scope, reference).await?;
+    let call = known(scope, reference).await?;
     if call.as_ref().is_some_and(|call| !call.status.is_final()) {
         return Err(Error::CallInProgress);
     }
@@ -232,7 +233,7 @@ pub async fn delete(
     key_id: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let call = recordings::call(scope, reference).await?;
+    let call = known(scope, reference).await?;
     let recording = existing(scope, None, call.as_ref(), reference).await?;
     if let Some(object) = recordings::mark_deleted(scope, recording.id, key_id, now).await? {
         remove(scope, objects, &object).await;
@@ -265,6 +266,17 @@ pub async fn remove_leftovers(store: &Store, objects: &Objects, now: DateTime<Ut
         remove(&one.scope, objects, &one.object).await;
     }
     Ok(())
+}
+
+/// The call that is meant, by whatever name some source has for it.
+async fn known(scope: &Scope, reference: &str) -> Result<Option<Call>> {
+    if let Some(call) = recordings::call(scope, reference).await? {
+        return Ok(Some(call));
+    }
+    match sessions::named(scope, reference).await? {
+        Some(id) => recordings::call(scope, &id.to_string()).await,
+        None => Ok(None),
+    }
 }
 
 async fn existing(

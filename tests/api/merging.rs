@@ -1,5 +1,6 @@
 //! One call that several sources tell of is one session, whichever of them comes first.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Tenant, TestServer};
@@ -216,6 +217,13 @@ async fn what_hangs_on_a_session_moves_with_it() {
     let evaluation = json!({"verdict": "pass", "notes": "good"});
     let evaluations = format!("{path}/evaluations");
     reviewer.post(&evaluations, &evaluation).await.status(201);
+    let audio = std::fs::read("tests/fixtures/recordings/silence-2s.opus").expect("audio");
+    let recording = format!("/v1/recordings/{unnamed}");
+    let sent = audio.clone();
+    let kept = ingestor
+        .send(Method::PUT, &recording, |request| request.body(sent))
+        .await;
+    assert!(kept.status < 300, "{}", kept.text());
     deliver(&ingestor, &turn()).await;
     deliver(&ingestor, &root()).await;
     deliver(&ingestor, &native()).await;
@@ -228,6 +236,8 @@ async fn what_hangs_on_a_session_moves_with_it() {
         assert_eq!(one["summary"], "Opening hours.", "{one}");
         assert_eq!(one["tags"], json!(["hours"]), "{one}");
         assert_eq!(one["evaluations"][0]["notes"], "good", "{one}");
+        let played = reader.get(&format!("/v1/recordings/{id}/audio")).await;
+        assert_eq!(played.status(200).body, audio);
     }
     let tagged = reader
         .get("/api/v1/voice-sessions?tag=hours")

@@ -251,6 +251,18 @@ async fn move_recording(
     )
     .execute(&mut *connection)
     .await?;
+    // What is still to be fetched waits for the one that stays.
+    sqlx::query!(
+        "update recording_fetches f
+            set id = $3
+          where f.tenant_id = $1 and f.id = $2
+            and not exists (select 1 from recording_fetches k where k.tenant_id = $1 and k.id = $3)",
+        tenant,
+        other,
+        into,
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "with gone as (
             delete from recordings where tenant_id = $1 and id = $2 returning object_path
