@@ -700,7 +700,7 @@ async fn a_revoked_or_expired_key_ends_what_it_opened() {
 #[tokio::test]
 async fn a_client_that_does_not_keep_up_is_sent_away_with_a_reason() {
     let server =
-        TestServer::with(|settings| settings.live_send_timeout = Duration::from_secs(1)).await;
+        TestServer::with(|settings| settings.live_send_timeout = Duration::from_secs(5)).await;
     let acme = server.tenant("acme").await;
     let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
     let mut slow = open_with_buffer(&server, "/ws/calls", Some(&key), Some(8 << 10))
