@@ -298,7 +298,10 @@ mod tests {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
         assert_eq!(pairs, query);
         let link = choices.link("/console", &[("status", ""), ("before", "1_x")]);
-        assert!(link.contains("campaign=a%26b&") && link.ends_with("q=two+words&issues=high_latency&before=1_x"));
+        assert!(
+            link.contains("campaign=a%26b&")
+                && link.ends_with("q=two+words&issues=high_latency&before=1_x")
+        );
         assert!(!link.contains("status"));
         assert!(read(&[("from", "yesterday")]).is_err());
         assert!(read(&[("from", "2025-06-02T00:00"), ("to", "2025-06-01T00:00")]).is_err());

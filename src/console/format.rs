@@ -193,6 +193,9 @@ mod tests {
             ["high_latency", "low_stt_confidence", "tts_stall"].map(title),
             ["High latency", "Low STT confidence", "TTS stall"]
         );
-        assert_eq!([0, 940, 1_234_560].map(seconds), ["0.0 s", "0.9 s", "1,234.6 s"]);
+        assert_eq!(
+            [0, 940, 1_234_560].map(seconds),
+            ["0.0 s", "0.9 s", "1,234.6 s"]
+        );
     }
 }

@@ -9,7 +9,6 @@ use crate::services::analysis::RootCause;
 const SHORT: usize = 5;
 
 /// One thing that is wrong.
-#[derive(Clone)]
 pub struct IssueLine {
     pub turn: Option<i32>,
     pub title: String,

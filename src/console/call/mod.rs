@@ -100,7 +100,14 @@ pub async fn handle(
             let traces = debug::traces(&viewer, &record).await?;
             let found = analysis::root_cause_of(&viewer.scope, record.id).await?;
             let with_content = content.is_some();
-            page::ok(&debug::Page::of(frame, head, traces, &record, &found, with_content))?
+            page::ok(&debug::Page::of(
+                frame,
+                head,
+                traces,
+                &record,
+                &found,
+                with_content,
+            ))?
         }
     };
     Ok(page)
