@@ -153,6 +153,20 @@ if (audio) {
   if (canvas) load();
 }
 
+// Who comes from an issue hears it: a link names a turn, or a moment of the call in ms.
+const place = location.hash.match(/^#(turn|at)-(\d+)$/);
+if (place) {
+  const named = place[1] === "turn" && turns.find((turn) => turn.line.id === `turn-${place[2]}`);
+  const from = place[1] === "at" ? Number(place[2]) / 1000 - offset : named?.start;
+  const has_time = Number.isFinite(from);
+  const line = (named || (has_time && timed.findLast((turn) => turn.start <= from + 0.05)) || null)?.line;
+  if (line) show(line);
+  if (audio && has_time) {
+    if (audio.readyState > 0) seek(from);
+    else audio.addEventListener("loadedmetadata", () => seek(from), { once: true });
+  }
+}
+
 // Finding words: painted, not written into the page, so that two thousand turns stay smooth.
 const find = document.getElementById("find");
 let hits = [];

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::causes::{Causes, Interruptions};
 use super::filter::channel_label;
 use super::page;
 use super::page::Frame;
@@ -23,16 +24,20 @@ enum Part {
     Summary,
     Active,
     Volume,
+    Causes,
+    Interruptions,
     Providers,
     Workflows,
     Errors,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Summary,
         Self::Active,
         Self::Volume,
+        Self::Causes,
+        Self::Interruptions,
         Self::Providers,
         Self::Workflows,
         Self::Errors,
@@ -43,6 +48,8 @@ impl Part {
             Self::Summary => "summary",
             Self::Active => "active",
             Self::Volume => "volume",
+            Self::Causes => "causes",
+            Self::Interruptions => "interruptions",
             Self::Providers => "providers",
             Self::Workflows => "workflows",
             Self::Errors => "errors",
@@ -68,6 +75,8 @@ struct Parts {
     summary: Option<Summary>,
     active: Option<Active>,
     volume: Option<Volume>,
+    causes: Option<Causes>,
+    interruptions: Option<Interruptions>,
     providers: Option<Providers>,
     workflows: Option<Workflows>,
     errors: Option<Errors>,
@@ -156,6 +165,13 @@ impl Parts {
                 Part::Volume => {
                     let volume = Volume::load(viewer, period, window, dimensions).await?;
                     parts.volume = Some(volume);
+                }
+                Part::Causes => {
+                    parts.causes = Some(Causes::load(viewer, window, dimensions).await?);
+                }
+                Part::Interruptions => {
+                    let quality = Interruptions::load(viewer, window, dimensions).await?;
+                    parts.interruptions = Some(quality);
                 }
                 Part::Providers => {
                     parts.providers = Some(Providers::load(viewer, window, dimensions).await?);

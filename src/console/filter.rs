@@ -1,9 +1,13 @@
 //! Which calls a page shows, as its address says: shared by the list and the review queue.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
+use super::format;
 use super::page;
+use crate::domain::analysis::IssueType;
 use crate::domain::calendar::Range;
 use crate::domain::fields::{CHANNELS, STATUSES};
 use crate::domain::ids::SessionId;
@@ -26,14 +30,51 @@ pub struct Choices {
     pub agent: Option<String>,
     pub tag: Option<String>,
     pub words: Option<String>,
+    pub issues: Option<Issues>,
     /// Strictly older than this call.
     pub before: Option<Key>,
+}
+
+/// Which calls, by what their analysis found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Issues {
+    Any,
+    None,
+    Of(IssueType),
+}
+
+impl Issues {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::None => "none",
+            Self::Of(kind) => kind.as_str(),
+        }
+    }
+
+    fn label(self) -> String {
+        match self {
+            Self::Any => "With issues".to_owned(),
+            Self::None => "None found".to_owned(),
+            Self::Of(kind) => format::title(kind.as_str()),
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let kinds = IssueType::ALL.iter().copied().map(Self::Of);
+        [Self::Any, Self::None].into_iter().chain(kinds)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::all().find(|one| one.as_str() == text);
+        found.ok_or_else(|| "must be `any`, `none` or a type of issue".to_owned())
+    }
 }
 
 /// One offer of a choice.
 pub struct Offer {
     pub value: &'static str,
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     pub is_chosen: bool,
 }
 
@@ -49,6 +90,7 @@ impl Choices {
             agent: params.text("agent_key"),
             tag: params.text("tag"),
             words: params.text("q"),
+            issues: params.parse("issues", Issues::parse),
             before: params.parse("before", place),
         };
         if let (Some(from), Some(to)) = (choices.from, choices.to)
@@ -71,6 +113,15 @@ impl Choices {
             agent_key: self.agent.clone(),
             tag: self.tag.clone(),
             words: self.words.clone(),
+            has_issues: match self.issues {
+                Some(Issues::Any) => Some(true),
+                Some(Issues::None) => Some(false),
+                _ => None,
+            },
+            issue_type: match self.issues {
+                Some(Issues::Of(kind)) => Some(kind),
+                _ => None,
+            },
             ..Filter::default()
         }
     }
@@ -103,6 +154,7 @@ impl Choices {
             text("agent_key", &self.agent),
             text("tag", &self.tag),
             text("q", &self.words),
+            word("issues", self.issues.map(Issues::as_str)),
         ]
         .into_iter()
         .flatten()
@@ -129,7 +181,7 @@ impl Choices {
     pub fn ranges(&self) -> Vec<Offer> {
         let offer = |range: Range| Offer {
             value: range.as_str(),
-            label: range.label(),
+            label: range.label().into(),
             is_chosen: self.range == Some(range),
         };
         Range::ALL.map(offer).into()
@@ -138,16 +190,25 @@ impl Choices {
     pub fn channels(&self) -> Vec<Offer> {
         let offer = |channel: &&'static str| Offer {
             value: channel,
-            label: channel_label(channel),
+            label: channel_label(channel).into(),
             is_chosen: self.channel == Some(channel),
         };
         CHANNELS.iter().map(offer).collect()
     }
 
+    pub fn issues(&self) -> Vec<Offer> {
+        let offer = |issues: Issues| Offer {
+            value: issues.as_str(),
+            label: issues.label().into(),
+            is_chosen: self.issues == Some(issues),
+        };
+        Issues::all().map(offer).collect()
+    }
+
     pub fn statuses(&self) -> Vec<Offer> {
         let offer = |status: Status| Offer {
             value: status.as_str(),
-            label: status_label(status),
+            label: status_label(status).into(),
             is_chosen: self.status == Some(status.as_str()),
         };
         Status::ALL.map(offer).into()
@@ -230,17 +291,22 @@ mod tests {
             ("agent_key", "x"),
             ("tag", "t"),
             ("q", "two words"),
+            ("issues", "high_latency"),
         ];
         let choices = read(&query).unwrap();
         let pairs: Vec<(&str, String)> = choices.pairs();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
         assert_eq!(pairs, query);
         let link = choices.link("/console", &[("status", ""), ("before", "1_x")]);
-        assert!(link.contains("campaign=a%26b&") && link.ends_with("q=two+words&before=1_x"));
+        assert!(
+            link.contains("campaign=a%26b&")
+                && link.ends_with("q=two+words&issues=high_latency&before=1_x")
+        );
         assert!(!link.contains("status"));
         assert!(read(&[("from", "yesterday")]).is_err());
         assert!(read(&[("from", "2025-06-02T00:00"), ("to", "2025-06-01T00:00")]).is_err());
         assert!(read(&[("before", "1")]).is_err());
+        assert!(read(&[("issues", "odd")]).is_err());
         assert!(read(&[]).unwrap().is_all());
     }
 }

@@ -32,6 +32,26 @@ pub fn clock(ms: i64) -> String {
     }
 }
 
+/// A name with underscores, as a heading: `High latency`.
+pub fn title(name: &str) -> String {
+    let words = name.split('_').enumerate().map(|(n, word)| match word {
+        "stt" | "tts" | "llm" => word.to_uppercase(),
+        word if n == 0 => {
+            let mut letters = word.chars();
+            let first = letters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect()
+        }
+        word => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Milliseconds that were lost, in seconds.
+pub fn seconds(ms: i64) -> String {
+    let tenths = (ms.max(0) as f64 / 100.0).round() as i64;
+    format!("{}.{} s", count(tenths / 10), tenths % 10)
+}
+
 /// Dollars: cents at least, and as much more as is known.
 pub fn dollars(usd: f64) -> String {
     let text = format!("{usd:.6}");
@@ -169,5 +189,13 @@ mod tests {
             ["$0.00", "$0.0012", "$0.18"]
         );
         assert_eq!(ms(1_249.6), "1,250 ms");
+        assert_eq!(
+            ["high_latency", "low_stt_confidence", "tts_stall"].map(title),
+            ["High latency", "Low STT confidence", "TTS stall"]
+        );
+        assert_eq!(
+            [0, 940, 1_234_560].map(seconds),
+            ["0.0 s", "0.9 s", "1,234.6 s"]
+        );
     }
 }

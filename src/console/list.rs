@@ -66,6 +66,7 @@ pub struct Row {
     pub tags: Vec<String>,
     pub is_reviewed: bool,
     pub has_recording: bool,
+    pub has_issues: bool,
 }
 
 pub async fn handle(
@@ -142,6 +143,7 @@ impl Row {
             cost: headline.cost_micro_usd.map(format::dollars_short),
             tags: headline.tags,
             is_reviewed: headline.reviewed,
+            has_issues: headline.has_issues,
             has_recording: recorded.contains(&headline.id),
             id: headline.id.to_string(),
         }

@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod call;
+mod causes;
 mod charts;
 pub mod dashboard;
 mod error;

@@ -79,3 +79,25 @@ pub fn full() -> Value {
         "errors": [{"service": "tts", "level": "warning", "code": "slow", "message": "came very late", "turn": 1}]
     })
 }
+
+/// A call whose second answer waits long for its voice, and in which the agent is interrupted.
+pub fn slow(id: &str, hour: u32) -> Value {
+    let started_at = format!("2025-06-11T{hour:02}:30:00Z");
+    json!({
+        "session": {"sessionId": id, "startedAt": started_at, "endedAt": started_at, "status": "completed",
+            "agentId": "desk", "channel": "inbound",
+            "providers": {"stt": "deepgram", "llm": "openai", "tts": "elevenlabs"}},
+        "turns": [
+            {"index": 0, "speaker": "user", "text": "I want a table", "startMs": 0, "endMs": 1000},
+            {"index": 1, "speaker": "agent", "text": "For how many?", "startMs": 1800, "endMs": 3000,
+                "sttMs": 100, "endpointingMs": 100, "llmMs": 300, "ttsMs": 300},
+            {"index": 2, "speaker": "user", "text": "For two of us, hello, are you there?", "startMs": 4000, "endMs": 5000},
+            {"index": 3, "speaker": "agent", "text": "That is booked", "startMs": 8000, "endMs": 10000,
+                "sttMs": 100, "endpointingMs": 100, "llmMs": 500, "ttsMs": 2300, "interrupted": true},
+            {"index": 4, "speaker": "user", "text": "Stop, I only want to know the price", "startMs": 9800, "endMs": 12000}
+        ],
+        "toolCalls": [{"callId": "t", "turn": 3, "name": "book", "arguments": {"secret": "mauve"},
+            "error": "mauve is sold out", "startMs": 5100, "endMs": 5200}],
+        "interruptions": [{"turn": 3, "atMs": 9800, "detectionMs": 120, "stopMs": 200, "bleedThroughWords": 1}]
+    })
+}

@@ -7,16 +7,19 @@ use askama::Template;
 use serde_json::Value;
 
 use super::Head;
-use super::stages::Wait;
+use super::issues::IssueLine;
+use super::stages::{self, Wait};
 use crate::auth::Viewer;
 use crate::console::format;
 use crate::console::page::Frame;
 use crate::domain::Error;
+use crate::domain::analysis::TurnLatency;
 use crate::domain::items::{Interruption, ServiceError, ToolCall};
 use crate::domain::page::Limit;
 use crate::domain::record::Record;
 use crate::domain::trace::Trace;
 use crate::domain::turn::{LatencySource, Speaker, Turn};
+use crate::services::analysis::RootCause;
 use crate::services::traces;
 
 /// Traces named on the page; of more, the newest.
@@ -33,6 +36,8 @@ pub struct Page {
     scale: Option<String>,
     has_waits: bool,
     lines: Vec<Line>,
+    /// What was found wrong that is at no turn.
+    issues: Vec<IssueLine>,
     /// What belongs to no turn.
     loose: Happened,
     traces: Vec<TraceLink>,
@@ -52,6 +57,7 @@ struct Line {
     at: String,
     text: Option<String>,
     wait: Option<Bar>,
+    issues: Vec<IssueLine>,
     happened: Happened,
 }
 
@@ -60,7 +66,6 @@ struct Bar {
     total: Option<String>,
     source: &'static str,
     parts: Vec<Part>,
-    overlap: Option<String>,
     /// Other lengths that the turn has.
     others: Vec<(&'static str, String)>,
 }
@@ -69,6 +74,8 @@ struct Part {
     kind: &'static str,
     label: &'static str,
     ms: String,
+    /// As long as it ran, where some of it was beside another stage.
+    whole: Option<String>,
     left: String,
     width: String,
 }
@@ -107,7 +114,9 @@ impl Page {
         frame: Frame,
         head: Head,
         (traces, traces_total): (Vec<TraceLink>, i64),
-        record: Record,
+        record: &Record,
+        found: &RootCause,
+        with_content: bool,
     ) -> Self {
         let mut around: HashMap<Option<i32>, Around> = HashMap::new();
         let known: HashSet<i32> = record.turns.iter().map(|turn| turn.index).collect();
@@ -128,19 +137,18 @@ impl Page {
         }
         let none = Around::default();
         let around_of = |turn: Option<i32>| around.get(&turn).unwrap_or(&none);
-        let waits: Vec<Option<Wait>> = record
-            .turns
-            .iter()
-            .map(|turn| {
-                let wait = Wait::of(turn, &around_of(Some(turn.index)).tools);
-                let is_one = turn.speaker == Speaker::Agent && !wait.stages.is_empty();
-                is_one.then_some(wait)
-            })
+        let mut issues: HashMap<Option<i32>, Vec<IssueLine>> = HashMap::new();
+        for issue in &found.issues {
+            let line = IssueLine::of(issue, found, with_content);
+            issues.entry(place(issue.turn)).or_default().push(line);
+        }
+        let latencies = found.analysis.turns.iter();
+        let waits: HashMap<i32, Wait> = latencies
+            .map(|latency: &TurnLatency| (latency.turn, Wait::of(latency)))
             .collect();
-        let lengths = waits.iter().flatten().map(Wait::length_ms);
-        let scale_ms = lengths.fold(0.0, f64::max);
-        let lines = record.turns.iter().zip(&waits);
-        let line = |(turn, wait): (&Turn, &Option<Wait>)| Line {
+        let lengths = waits.values().map(Wait::length_ms);
+        let scale_ms = lengths.max().unwrap_or_default() as f64;
+        let line = |turn: &Turn| Line {
             index: turn.index,
             who: match turn.speaker {
                 Speaker::Agent => "Agent",
@@ -153,15 +161,18 @@ impl Page {
                 .text
                 .as_deref()
                 .map(|text| format::shortened(text, 200)),
-            wait: wait.as_ref().map(|wait| Bar::of(turn, wait, scale_ms)),
+            wait: Bar::of(turn, waits.get(&turn.index), scale_ms),
+            issues: issues.remove(&Some(turn.index)).unwrap_or_default(),
             happened: Happened::of(around_of(Some(turn.index))),
         };
+        let lines = record.turns.iter().map(line).collect();
         Self {
             frame,
             head,
             has_waits: scale_ms > 0.0,
             scale: (scale_ms > 0.0).then(|| format::ms(scale_ms)),
-            lines: lines.map(line).collect(),
+            lines,
+            issues: issues.remove(&None).unwrap_or_default(),
             loose: Happened::of(around_of(None)),
             traces,
             traces_total,
@@ -178,39 +189,50 @@ struct Around<'a> {
 }
 
 impl Bar {
-    fn of(turn: &Turn, wait: &Wait, scale_ms: f64) -> Self {
-        let mut at_ms = 0.0;
-        let share = |ms: f64| format!("{:.3}%", (ms / scale_ms * 100.0).clamp(0.0, 100.0));
-        let parts = wait.stages.iter().map(|stage| {
+    /// None where nothing was measured.
+    fn of(turn: &Turn, wait: Option<&Wait>, scale_ms: f64) -> Option<Self> {
+        if turn.speaker != Speaker::Agent {
+            return None;
+        }
+        let mut at_ms = 0;
+        let share = |ms: i64| format!("{:.3}%", (ms as f64 / scale_ms * 100.0).clamp(0.0, 100.0));
+        let stages = wait.map(|wait| wait.stages.as_slice()).unwrap_or_default();
+        let parts = stages.iter().map(|stage| {
             let part = Part {
                 kind: stage.kind,
                 label: stage.label,
-                ms: format::ms(stage.ms),
+                ms: format::ms(stage.ms as f64),
+                whole: stage.whole_ms.map(|ms| format::ms(ms as f64)),
                 left: share(at_ms),
                 width: share(stage.ms),
             };
             at_ms += stage.ms;
             part
         });
-        let others = [
+        let parts: Vec<Part> = parts.collect();
+        let mut others = match wait {
+            Some(_) => Vec::new(),
+            None => stages::measured(turn),
+        };
+        let rest = [
             ("last generation, whole", turn.llm_total_ms),
             ("audio, whole", turn.tts_total_ms),
         ];
-        Self {
-            parts: parts.collect(),
-            total: wait.total_ms.map(format::ms),
+        let rest = rest.into_iter();
+        others.extend(rest.filter_map(|(name, ms)| Some((name, ms.filter(|ms| *ms > 0.0)?))));
+        let others = others.into_iter();
+        let bar = Self {
+            parts,
+            total: wait.and_then(|wait| wait.total_ms.map(|ms| format::ms(ms as f64))),
             source: match turn.latency_source {
                 Some(LatencySource::Measured) => "as its source measured it",
                 Some(LatencySource::Derived) => "from the times of the turns",
                 Some(LatencySource::Summed) => "the sum of its stages",
                 None => "",
             },
-            overlap: (wait.overlap_ms > 0.0).then(|| format::ms(wait.overlap_ms)),
-            others: others
-                .into_iter()
-                .filter_map(|(name, ms)| Some((name, format::ms(ms.filter(|ms| *ms > 0.0)?))))
-                .collect(),
-        }
+            others: others.map(|(name, ms)| (name, format::ms(ms))).collect(),
+        };
+        (!bar.parts.is_empty() || !bar.others.is_empty()).then_some(bar)
     }
 }
 

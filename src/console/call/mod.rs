@@ -2,6 +2,7 @@
 //! see it.
 
 mod debug;
+mod issues;
 pub mod media;
 pub mod overview;
 mod stages;
@@ -19,6 +20,7 @@ use crate::domain::record::Record;
 use crate::problem::Path;
 use crate::problem::Problem;
 use crate::problem::Query;
+use crate::services::analysis;
 use crate::services::sessions;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,14 +86,28 @@ pub async fn handle(
     let title = format!("{} {}", head.agent, head.started_at);
     let frame = Frame::of(&viewer, "conversations", title);
     let page = match tab {
-        Tab::Overview => page::ok(&overview::Page::of(frame, head, &viewer, record, history))?,
+        Tab::Overview => {
+            let found = analysis::root_cause_of(&viewer.scope, record.id).await?;
+            let short = issues::Short::of(&found, content.is_some());
+            let page = overview::Page::of(frame, head, &viewer, record, history, short);
+            page::ok(&page)?
+        }
         Tab::Media => {
             let audio = media::audio(&viewer, &record).await?;
             page::ok(&media::Page::of(frame, head, audio, &record))?
         }
         Tab::Debug => {
             let traces = debug::traces(&viewer, &record).await?;
-            page::ok(&debug::Page::of(frame, head, traces, record))?
+            let found = analysis::root_cause_of(&viewer.scope, record.id).await?;
+            let with_content = content.is_some();
+            page::ok(&debug::Page::of(
+                frame,
+                head,
+                traces,
+                &record,
+                &found,
+                with_content,
+            ))?
         }
     };
     Ok(page)

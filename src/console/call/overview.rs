@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::Head;
+use super::issues::Short;
 use crate::auth::Viewer;
 use crate::console::filter::status_label;
 use crate::console::format;
@@ -26,6 +27,7 @@ pub struct Page {
     steps: Vec<StepLine>,
     evaluations: Vec<Note>,
     errors: Vec<ErrorLine>,
+    short: Short,
     may_review: bool,
     review: Review,
 }
@@ -69,6 +71,7 @@ impl Page {
         viewer: &Viewer,
         record: Record,
         history: Vec<Step>,
+        short: Short,
     ) -> Self {
         let extra = |name: &str| record.session.extra.get(name);
         let review = Review {
@@ -86,6 +89,7 @@ impl Page {
             metadata: extra("metadata").and_then(format::json),
             steps: history.into_iter().map(StepLine::from).collect(),
             errors: errors(&record),
+            short,
             evaluations: record.evaluations.into_iter().map(Note::from).collect(),
             may_review: viewer.may_review,
             review,

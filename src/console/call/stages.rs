@@ -1,8 +1,7 @@
-//! Where the time went that a user waited for an answer: the stages one after the other, and what of the wait no
-//! stage explains.
+//! Where the time went that a user waited for an answer, as the analysis tells it: the stages on the way one after the
+//! other, each moment counted once, and what of the wait no stage explains.
 
-use crate::domain::items::ToolCall;
-use crate::domain::items::covered_ms;
+use crate::domain::analysis::{Part, Segment, TurnLatency};
 use crate::domain::turn::Turn;
 
 /// A stretch of the wait.
@@ -11,137 +10,142 @@ pub struct Stage {
     /// The style that it is drawn in.
     pub kind: &'static str,
     pub label: &'static str,
-    pub ms: f64,
+    pub ms: i64,
+    /// As long as it really ran, where some of it was beside something else.
+    pub whole_ms: Option<i64>,
 }
 
 /// The wait in stages.
 pub struct Wait {
     pub stages: Vec<Stage>,
-    /// As it was measured, or summed up.
-    pub total_ms: Option<f64>,
-    /// By how much the stages are longer than the wait: they ran at the same time.
-    pub overlap_ms: f64,
+    /// None where the stages were measured, and the wait was not.
+    pub total_ms: Option<i64>,
 }
 
-/// Differences smaller than this are rounding.
-const ROUNDING_MS: f64 = 1.0;
-
 impl Wait {
-    pub fn of(turn: &Turn, tools: &[&ToolCall]) -> Self {
-        let (llm_ms, tools_ms) = thinking(turn, tools);
-        let stages = [
-            ("stt", "STT final", turn.stt_ms),
-            ("endpointing", "Endpointing", turn.endpointing_ms),
-            ("llm", "LLM first token", llm_ms),
-            ("tool", "Tools", tools_ms),
-            ("tts", "TTS first audio", turn.tts_ms),
-        ];
-        // A stage of 0 ms did not take place.
-        let mut stages: Vec<Stage> = stages
-            .into_iter()
-            .filter_map(|(kind, label, ms)| {
-                Some(Stage {
-                    kind,
-                    label,
-                    ms: ms?,
-                })
-            })
-            .filter(|stage| stage.ms > 0.0)
-            .collect();
-        let explained_ms: f64 = stages.iter().map(|stage| stage.ms).sum();
-        let rest_ms = turn.latency_ms.map_or(0.0, |total| total - explained_ms);
-        if rest_ms > ROUNDING_MS {
-            stages.push(Stage {
-                kind: "unexplained",
-                label: "Unexplained",
-                ms: rest_ms,
-            });
-        }
+    /// Rounded so that the stages still add up: each boundary between two is rounded, not each stage.
+    pub fn of(latency: &TurnLatency) -> Self {
+        let (mut end_ms, mut rounded_ms) = (0.0, 0);
+        let mut next = |ms: f64| {
+            end_ms += ms;
+            let since = rounded_ms;
+            rounded_ms = whole(end_ms);
+            rounded_ms - since
+        };
+        let stage = |segment: &Segment| {
+            let ms = next(segment.ms);
+            let (kind, label) = drawn(segment.part);
+            Stage {
+                kind,
+                label,
+                ms,
+                whole_ms: Some(whole(segment.measured_ms)).filter(|whole| *whole > ms + 1),
+            }
+        };
+        let mut stages: Vec<Stage> = latency.segments.iter().map(stage).collect();
+        stages.extend(latency.unexplained_ms.map(|ms| Stage {
+            kind: "unexplained",
+            label: "Unexplained",
+            ms: next(ms),
+            whole_ms: None,
+        }));
+        // What took no time has nothing to be drawn; what ran beside another stage is still told.
+        stages.retain(|stage| stage.ms > 0 || stage.whole_ms.is_some());
         Self {
             stages,
-            total_ms: turn.latency_ms,
-            overlap_ms: if rest_ms < -ROUNDING_MS {
-                -rest_ms
-            } else {
-                0.0
-            },
+            total_ms: latency.gap_ms.map(whole),
         }
     }
 
     /// What there is to draw, in ms.
-    pub fn length_ms(&self) -> f64 {
-        let stages_ms: f64 = self.stages.iter().map(|stage| stage.ms).sum();
-        stages_ms.max(self.total_ms.unwrap_or_default())
+    pub fn length_ms(&self) -> i64 {
+        self.stages.iter().map(|stage| stage.ms).sum()
     }
 }
 
-/// How long the model took to the first token of the answer, and the tools that it waited for.
-fn thinking(turn: &Turn, tools: &[&ToolCall]) -> (Option<f64>, Option<f64>) {
-    let intervals = || tools.iter().filter_map(|tool| tool.interval());
-    if let Some((start_ms, first_token_ms)) = turn.generations_ms() {
-        let within = intervals().map(|(start, end)| {
-            let bound = |ms: i32| f64::from(ms).clamp(start_ms, first_token_ms) as i32;
-            (bound(start), bound(end))
-        });
-        let tools_ms = covered_ms(within);
-        return (Some(first_token_ms - start_ms - tools_ms), Some(tools_ms));
+/// What was measured of a turn that nobody waited for, such as one that was thrown away.
+pub fn measured(turn: &Turn) -> Vec<(&'static str, f64)> {
+    let all = [
+        ("STT final", turn.stt_ms),
+        ("Endpointing", turn.endpointing_ms),
+        ("LLM first token", turn.llm_ms),
+        ("TTS first audio", turn.tts_ms),
+    ];
+    let known = all.into_iter().filter_map(|(name, ms)| Some((name, ms?)));
+    known.filter(|(_, ms)| *ms > 0.0).collect()
+}
+
+fn drawn(part: Part) -> (&'static str, &'static str) {
+    match part {
+        Part::Stt => ("stt", "STT final"),
+        Part::Endpointing => ("endpointing", "Endpointing"),
+        Part::Callback => ("llm", "Before the LLM's request"),
+        Part::Llm => ("llm", "LLM first token"),
+        Part::Tool => ("tool", "Tools"),
+        Part::Aggregation => ("tts", "Text for the TTS"),
+        Part::Tts => ("tts", "TTS first audio"),
+        Part::Playout => ("transport", "Playout"),
+        Part::Transport => ("transport", "Transport"),
+        Part::Telephony => ("transport", "Telephony"),
     }
-    // What runs when the answer is heard already keeps nobody waiting.
-    let heard_ms = turn.start_ms.unwrap_or(i32::MAX);
-    let before = intervals().map(|(start, end)| (start.min(heard_ms), end.min(heard_ms)));
-    (turn.llm_ms, Some(covered_ms(before)))
+}
+
+fn whole(ms: f64) -> i64 {
+    ms.round() as i64
 }
 
 #[cfg(test)]
-pub mod tests {
-    use chrono::DateTime;
-    use serde_json::{Value, json};
-
+mod tests {
     use super::*;
-    use crate::domain::event::{Kind, Source};
-    use crate::domain::fact::Fact;
 
-    /// A turn as a native event would make it.
-    pub fn turn(fields: Value) -> Turn {
-        let Value::Object(fields) = fields else {
-            unreachable!("an object")
-        };
-        let fact = Fact {
-            source: Source::Event,
-            kind: Kind::Turn,
-            id: "e".to_owned(),
-            at: DateTime::UNIX_EPOCH,
-            hash: 0,
-            fields,
-        };
-        Turn::derive(0, &[&fact])
+    fn segment(part: Part, ms: f64, measured_ms: f64) -> Segment {
+        Segment {
+            part,
+            stage: part.stage(),
+            ms,
+            measured_ms,
+            provider: None,
+            model: None,
+        }
     }
 
-    fn parts(turn: &Turn, tools: &[&ToolCall]) -> Vec<(&'static str, f64)> {
-        let wait = Wait::of(turn, tools);
-        wait.stages.iter().map(|s| (s.kind, s.ms)).collect()
+    fn latency(segments: Vec<Segment>, gap_ms: Option<f64>, unexplained_ms: Option<f64>) -> Wait {
+        Wait::of(&TurnLatency {
+            turn: 1,
+            at_ms: None,
+            answers_user: true,
+            gap_ms,
+            source: None,
+            clock: None,
+            segments,
+            unexplained_ms,
+            missing: Vec::new(),
+            used_tool: false,
+        })
     }
 
     #[test]
     fn the_stages_and_the_rest_are_the_whole_wait() {
-        let measured = turn(
-            json!({"speaker": "agent", "startMs": 5000, "sttMs": 120, "endpointingMs": 0,
-            "llmMs": 400, "ttsMs": 180, "latencyMs": 900}),
-        );
+        let segments = vec![
+            segment(Part::Stt, 120.4, 120.4),
+            segment(Part::Llm, 300.4, 900.0),
+            segment(Part::Tts, 180.4, 180.4),
+        ];
+        let wait = latency(segments, Some(700.0), Some(98.8));
+        let told = wait.stages.iter();
+        let told: Vec<_> = told.map(|one| (one.kind, one.ms, one.whole_ms)).collect();
         assert_eq!(
-            parts(&measured, &[]),
+            told,
             [
-                ("stt", 120.0),
-                ("llm", 400.0),
-                ("tts", 180.0),
-                ("unexplained", 200.0)
+                ("stt", 120, None),
+                ("llm", 301, Some(900)),
+                ("tts", 180, None),
+                ("unexplained", 99, None)
             ]
         );
-        let overlapping =
-            turn(json!({"speaker": "agent", "llmMs": 400, "ttsMs": 180, "latencyMs": 500}));
-        assert_eq!(Wait::of(&overlapping, &[]).overlap_ms, 80.0);
-        let unknown = turn(json!({"speaker": "agent", "llmMs": 400}));
-        assert_eq!(parts(&unknown, &[]), [("llm", 400.0)]);
-        assert_eq!(Wait::of(&unknown, &[]).length_ms(), 400.0);
+        assert_eq!((wait.total_ms, wait.length_ms()), (Some(700), 700));
+        let without = latency(vec![segment(Part::Llm, 400.0, 400.0)], None, None);
+        assert_eq!((without.total_ms, without.length_ms()), (None, 400));
+        assert!(latency(Vec::new(), Some(0.0), Some(0.0)).stages.is_empty());
     }
 }

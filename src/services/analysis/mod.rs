@@ -8,5 +8,5 @@ mod work;
 
 pub use many::{causes, what_if};
 pub use quality::{Quality, quality};
-pub use root_cause::{RootCause, root_cause};
+pub use root_cause::{RootCause, root_cause, root_cause_of};
 pub use work::{drain, round, sweep};

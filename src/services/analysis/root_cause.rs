@@ -34,6 +34,11 @@ pub struct RootCause {
 /// is told the same issues; the face withholds what they quote.
 pub async fn root_cause(scope: &Scope, reference: &str) -> Result<RootCause> {
     let id = resolve(scope, reference).await?;
+    root_cause_of(scope, id).await
+}
+
+/// The same of a session that is known.
+pub async fn root_cause_of(scope: &Scope, id: SessionId) -> Result<RootCause> {
     let content = ContentScope::for_analysis();
     let record = sessions::records(scope, Some(&content), &[id]).await?.pop();
     let record = record.ok_or(Error::NotFound("session"))?;

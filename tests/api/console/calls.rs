@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{ALL, CALL, full, ingest, signed_in, submit};
+use super::{ALL, CALL, full, ingest, signed_in, slow, submit};
 use crate::support::TestServer;
 
 #[tokio::test]
@@ -168,4 +168,63 @@ async fn a_long_transcript_is_one_page() {
         let html = visitor.get(&path).await.status(200).text();
         assert_eq!(html.matches("<li id=\"turn-").count(), 2_000, "{tab}");
     }
+}
+
+#[tokio::test]
+async fn a_call_tells_why_it_felt_slow() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    ingest(&acme, &slow(CALL, 11)).await;
+    let path = format!("/console/conversations/{CALL}");
+    let api = format!("/v1/observability/sessions/{CALL}/root-cause");
+    for (scopes, may_see) in [(ALL, true), ("sessions:read", false)] {
+        let visitor = signed_in(&server, &acme, scopes).await;
+        let found = visitor.get(&api).await.status(200).json();
+        let issues = found["issues"].as_array().expect("a list");
+        let overview = visitor.get(&path).await.status(200).text();
+        let debug = visitor.get(&format!("{path}?tab=debug")).await.status(200);
+        let debug = debug.text();
+        let high = issues.iter().find(|one| one["type"] == "high_latency");
+        let high = high.expect("a slow turn");
+        assert_eq!(high["turn"], 3, "{high}");
+        let advice = high["recommendation"].as_str().expect("a text");
+        let advice = advice.split(['\'', '"', '&']).next().expect("a text");
+        let turn = format!("href=\"{path}?tab=debug#turn-3\">Turn 3</a>");
+        for present in ["Why it felt slow", "High latency", advice, &turn] {
+            assert!(overview.contains(present), "{present}: {overview}");
+        }
+        assert!(overview.contains(&format!("All that was found ({})", issues.len())));
+        // On its turn, with what it cost, and where to hear it.
+        let (before, after) = debug.split_once("<li id=\"turn-3\"").expect("the turn");
+        let (own, _) = after.split_once("<li id=\"turn-4\"").expect("the next");
+        let impact_ms = high["impactMs"].as_i64().expect("a cost");
+        let impact = format!("{},{:03} ms lost", impact_ms / 1000, impact_ms % 1000);
+        let at = format!("{path}?tab=media#at-{}", high["atMs"]);
+        for present in [
+            "High latency",
+            "class=\"tag bad\">critical",
+            &impact,
+            &at,
+            advice,
+        ] {
+            assert!(own.contains(present), "{present}: {own}");
+        }
+        assert!(!before.contains("High latency"), "{before}");
+        // The drawn wait is the analysis' wait.
+        assert!(own.contains("TTS first audio <b>2,300 ms</b>"), "{own}");
+        // What an issue quotes is for who may see what was said.
+        for html in [&overview, &debug] {
+            assert!(may_see || !html.contains("mauve") && !html.contains("are you there"));
+        }
+        assert_eq!(debug.contains("mauve is sold out"), may_see, "{debug}");
+    }
+    // A call in which nothing took long says so.
+    let quick = json!({"session": {"sessionId": "quick", "startedAt": "2025-06-11T10:00:00Z"}});
+    ingest(&acme, &quick).await;
+    let visitor = signed_in(&server, &acme, ALL).await;
+    let html = visitor.get("/console/conversations/quick").await.text();
+    assert!(
+        html.contains("How long its answers took was not measured"),
+        "{html}"
+    );
 }

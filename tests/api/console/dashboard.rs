@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALL, full, ingest, signed_in};
+use super::{ALL, full, ingest, signed_in, slow};
 use crate::support::TestServer;
 
 #[tokio::test]
@@ -60,6 +60,8 @@ async fn a_part_of_the_dashboard_is_told_alone() {
         "summary",
         "active",
         "volume",
+        "causes",
+        "interruptions",
         "providers",
         "workflows",
         "errors",
@@ -75,4 +77,50 @@ async fn a_part_of_the_dashboard_is_told_alone() {
         );
     }
     visitor.get("/console/dashboard?part=all").await.status(400);
+}
+
+#[tokio::test]
+async fn root_causes_and_interruptions_are_told_as_by_the_api() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    ingest(&acme, &slow("one", 11)).await;
+    ingest(&acme, &slow("two", 10)).await;
+    server.analysed().await;
+    let visitor = signed_in(&server, &acme, "sessions:read").await;
+    let path = "/console/dashboard?period=24h&agent_key=desk";
+    let html = visitor.get(path).await.status(200).text();
+    let causes = visitor.get("/api/v1/analytics/root-causes").await.json();
+    let lost = causes["seconds_lost"].as_f64().expect("a number");
+    assert!(lost > 1.0, "{causes}");
+    let types = causes["by_type"].as_array().expect("a list");
+    let high = types.iter().find(|one| one["type"] == "high_latency");
+    let high = &high.expect("a slow turn");
+    assert_eq!(high["calls"], 2);
+    let of_type = high["seconds_lost"].as_f64().expect("a number");
+    for present in [
+        format!("{lost:.1} s lost in 2 of 2 analysed calls"),
+        format!("<td class=\"number\">{of_type:.1} s</td><td class=\"number\">2</td>"),
+        "agent_key=desk&#38;issues=high_latency\">High latency</a>".to_owned(),
+        "<td>TTS</td>".to_owned(),
+        "not enough data: 2 of ".to_owned(),
+        "Silent after, p95</td><td class=\"number\">200 ms</td>".to_owned(),
+    ] {
+        assert!(html.contains(&present), "{present}: {html}");
+    }
+    assert!(!html.contains("do not narrow it"), "{html}");
+    // The link leads to the calls.
+    let (before, _) = html.split_once("\">High latency</a>").expect("a link");
+    let link = before.rsplit("href=\"").next().expect("an address");
+    let list = visitor.get(&link.replace("&#38;", "&")).await.status(200);
+    assert_eq!(list.text().matches("<tr id=\"c-").count(), 2);
+    // What these numbers cannot be narrowed by, is told; what was not, is not there.
+    let web = "/console/dashboard?period=24h&channel=web";
+    let web = visitor.get(web).await.status(200).text();
+    assert!(web.contains("do not narrow it"), "{web}");
+    assert!(web.contains("Nothing was found in the calls of this period."));
+    let hour = visitor.get("/console/dashboard?period=1h").await.text();
+    assert!(hour.contains("lost in 1 of 1 analysed calls"), "{hour}");
+    let nobody = "/console/dashboard?agent_key=nobody";
+    let nobody = visitor.get(nobody).await.text();
+    assert!(nobody.contains("Nobody talked over the other"), "{nobody}");
 }

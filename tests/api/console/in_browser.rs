@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::webdriver::Browser;
-use super::{ALL, CALL, full, ingest};
+use super::{ALL, CALL, full, ingest, slow};
 use crate::support::{Tenant, TestServer};
 
 const AXE: &str = "target/axe/node_modules/axe-core/axe.min.js";
@@ -300,6 +300,8 @@ async fn every_page_is_accessible_in_any_light_and_on_a_phone() {
     }
     let acme = server.tenant("acme").await;
     ingest(&acme, &full()).await;
+    ingest(&acme, &slow("slow", 11)).await;
+    server.analysed().await;
     record(&acme, CALL).await;
     let call = format!("/console/conversations/{CALL}");
     browser.go("/console/sign-in").await;
@@ -307,6 +309,9 @@ async fn every_page_is_accessible_in_any_light_and_on_a_phone() {
         "/console/sign-in".to_owned(),
         "/console".to_owned(),
         "/console?status=queued".to_owned(),
+        "/console?issues=any".to_owned(),
+        "/console/conversations/slow".to_owned(),
+        "/console/conversations/slow?tab=debug".to_owned(),
         call.clone(),
         format!("{call}?tab=media"),
         format!("{call}?tab=debug"),
@@ -398,5 +403,32 @@ async fn a_transcript_of_two_thousand_turns_stays_smooth() {
     browser
         .until("(r => r.top >= 0 && r.bottom <= innerHeight)(document.getElementById('turn-1999').getBoundingClientRect())")
         .await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn from_an_issue_one_hears_where_it_is() {
+    let server = TestServer::start().await;
+    let Some(browser) = Browser::open(&server.base).await else {
+        return;
+    };
+    let acme = server.tenant("acme").await;
+    ingest(&acme, &slow(CALL, 11)).await;
+    record(&acme, CALL).await;
+    browser.go("/console").await;
+    browser.sign_in(&acme.key(ALL).await).await;
+    browser.go(&format!("/console/conversations/{CALL}")).await;
+    browser.click(".issues a[href$='#turn-3']").await;
+    browser.until("location.search === '?tab=debug'").await;
+    browser.click("#turn-3 .issues a[href*='#at-']").await;
+    browser.until("location.search === '?tab=media'").await;
+    let at_ms = browser.value("Number(location.hash.slice(4))").await;
+    assert!(at_ms.as_i64().is_some_and(|ms| ms >= 5_000), "{at_ms}");
+    browser
+        .until(&format!(
+            "Math.abs(document.getElementById('audio')?.currentTime - {at_ms} / 1000) < 0.1"
+        ))
+        .await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALL, CALL, browser, full, ingest, signed_in};
+use super::{ALL, CALL, browser, full, ingest, signed_in, slow};
 use crate::support::TestServer;
 
 #[tokio::test]
@@ -210,4 +210,56 @@ async fn pages_of_the_list_skip_and_repeat_nothing() {
     seen.sort();
     seen.dedup();
     assert_eq!((count, seen.len(), pages), (120, 120, 3));
+}
+
+#[tokio::test]
+async fn the_list_goes_by_what_was_found_wrong() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    for n in 0..55 {
+        ingest(&acme, &slow(&format!("slow{n}"), 10)).await;
+    }
+    ingest(
+        &acme,
+        &json!({"session": {"sessionId": "fine", "startedAt": "2025-06-11T11:00:00Z"}}),
+    )
+    .await;
+    server.analysed().await;
+    let visitor = signed_in(&server, &acme, "sessions:read").await;
+    let rows = |html: &str| html.matches("<tr id=\"c-").count();
+    let html = visitor.get("/console?issues=none").await.status(200).text();
+    assert_eq!(
+        (rows(&html), html.matches(">issues</span>").count()),
+        (1, 0)
+    );
+    for choice in ["any", "high_latency"] {
+        let path = format!("/console?agent_key=desk&issues={choice}");
+        let html = visitor.get(&path).await.status(200).text();
+        assert_eq!(
+            (rows(&html), html.matches(">issues</span>").count()),
+            (50, 50)
+        );
+        assert!(
+            html.contains(&format!("<option value=\"{choice}\" selected>")),
+            "{html}"
+        );
+        let (before, _) = html.split_once("\">Older</a>").expect("more");
+        let link = before.rsplit("href=\"").next().expect("a link");
+        assert!(link.contains(&format!("issues={choice}")), "{link}");
+        let more = visitor.get(&link.replace("&#38;", "&")).await.status(200);
+        assert_eq!(rows(&more.text()), 5, "{choice}");
+    }
+    let none = visitor.get("/console?issues=voicemail").await.text();
+    assert!(
+        none.contains("No conversation fits these filters"),
+        "{none}"
+    );
+    let odd = visitor.get("/console?issues=odd").await.status(400);
+    assert!(
+        odd.text()
+            .contains("must be `any`, `none` or a type of issue")
+    );
+    // The queue of reviews goes by the same.
+    let queue = visitor.get("/console/review?issues=none").await.status(200);
+    assert!(!queue.text().contains("<b>desk</b>"));
 }
