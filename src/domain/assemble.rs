@@ -105,7 +105,7 @@ pub struct KnownTurn {
     pub measures: Vec<Measure>,
 }
 
-/// A turn near those touched, which is not touched itself.
+/// A turn near those touched, which is not touched itself, nor discarded.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     pub position: Position,
@@ -345,6 +345,7 @@ impl<'a> Draft<'a> {
             self.turns
                 .values()
                 .flatten()
+                .filter(|turn| !turn.is_discarded())
                 .map(|turn| (turn.position(), turn.as_predecessor())),
         );
         let mut changed = Changed::default();
@@ -467,7 +468,7 @@ mod tests {
             let around: Vec<Neighbour> = self
                 .turns
                 .values()
-                .filter(|turn| !own.contains(&turn.index))
+                .filter(|turn| !own.contains(&turn.index) && !turn.is_discarded())
                 .map(|turn| Neighbour {
                     position: turn.position(),
                     before: turn.as_predecessor(),

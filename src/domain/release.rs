@@ -89,6 +89,20 @@ impl Question {
             "tolerance",
         ];
         refuse_unknown("", &body, &known, &mut faults);
+        if baseline.is_none() {
+            let untargeted = metrics.iter().flatten().filter(|metric| {
+                let is_given = targets.iter().any(|(of, _)| of == *metric);
+                let has_none = matches!(
+                    metric,
+                    Metric::DeadAirPerCallMs | Metric::ErrorRate | Metric::CostPerCallUsd
+                );
+                has_none && !is_given
+            });
+            faults.extend(untargeted.map(|metric| {
+                let message = "must be given where there is no baseline: the metric has no target of its own";
+                Fault::body(format!("targets.{}", metric.as_str()), message)
+            }));
+        }
         match (candidate, faults.is_empty()) {
             (Some(candidate), true) => Ok(Self {
                 candidate,

@@ -1,6 +1,6 @@
 //! A session's own state, derived from the facts that speak of the session as a whole.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::assemble::Counters;
@@ -142,7 +142,9 @@ impl Session {
             .collect();
         fact::order(&mut stated);
         let mut fields = Taker(merged(&stated));
-        let answered_at = fields.time("answeredAt");
+        let started_at = fields.time("startedAt").unwrap_or(activity.first_at);
+        // A call is not answered before it starts, whatever two clocks say.
+        let answered_at = fields.time("answeredAt").map(|at| at.max(started_at));
         let end = End::derive(
             facts,
             &stated,
@@ -168,7 +170,7 @@ impl Session {
             agent_key: fields.text("agentId"),
             agent_version: fields.text("agentVersion"),
             channel: fields.text("channel"),
-            started_at: fields.time("startedAt").unwrap_or(activity.first_at),
+            started_at,
             answered_at,
             ended_at: end.at,
             end_reason: if end.timed_out {
@@ -228,12 +230,34 @@ fn merged(ordered: &[&Fact]) -> Map<String, Value> {
     };
     let better: Vec<&Fact> = ordered.iter().filter(best).copied().collect();
     let mut better = fact::merge(&better);
+    if !is_same_clock(&merged, &better) {
+        CARRIER_TIMES.iter().for_each(|name| drop(better.remove(*name)));
+    }
     for name in precedence::CARRIER_FIELDS {
         if let Some(value) = better.remove(name) {
             merged.insert(name.to_owned(), value);
         }
     }
     merged
+}
+
+/// What a carrier knows better and is a time.
+const CARRIER_TIMES: [&str; 2] = ["answeredAt", "endedAt"];
+/// Clocks of two sources that differ by more do not tell of one call alike.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether a carrier's times fit the start that the best source tells: a duration between two clocks that
+/// are hours apart would be none.
+fn is_same_clock(best: &Map<String, Value>, carrier: &Map<String, Value>) -> bool {
+    let Some(start) = fact::time(best, "startedAt") else {
+        return true;
+    };
+    let end = fact::time(best, "endedAt");
+    let fits = |at: DateTime<Utc>| {
+        at >= start - CLOCKS_DIFFER && end.is_none_or(|end| at <= end + CLOCKS_DIFFER)
+    };
+    let times = CARRIER_TIMES.iter().filter_map(|name| fact::time(carrier, name));
+    times.into_iter().all(fits)
 }
 
 /// How a session stands: which state, since when it is over.

@@ -170,6 +170,11 @@ impl Turn {
         }
     }
 
+    /// An agent's turn that was thrown away before it was heard. The answer is the one behind it.
+    pub fn is_discarded(&self) -> bool {
+        self.cancelled && self.speaker == Speaker::Agent
+    }
+
     /// Completes a turn by what the one right before it tells: what the user's side was measured at
     /// belongs to the answer, and the gap between the two is the answer's latency.
     pub fn resolve(mut self, before: Option<&Predecessor>, tools_ms: f64) -> Self {
@@ -226,14 +231,16 @@ impl Turn {
     /// An answer that failed before anything of it was heard: nobody can say how long it took.
     fn is_unheard(&self) -> bool {
         let is_silent = self.text.as_ref().is_none_or(String::is_empty);
-        self.failed && is_silent && !self.extra.contains_key("firstAudioMs")
+        let is_none = |name: &str| self.extra.get(name).and_then(Value::as_f64) == Some(0.0);
+        let was_played = !is_none("playedMs") && !is_none("audioMs");
+        !was_played || self.failed && is_silent && !self.extra.contains_key("firstAudioMs")
     }
 
     /// From the user's end to the first that is heard of the answer.
     fn gap_ms(&self, user: &Predecessor) -> Option<f64> {
         let first_audio_ms = self.extra.get("firstAudioMs").and_then(Value::as_f64);
         // Of an answer that failed nothing was heard, unless it says when.
-        let start_ms = self.start_ms.filter(|_| !self.failed);
+        let start_ms = self.start_ms.filter(|_| !self.failed && !self.is_unheard());
         let first_audio_ms = first_audio_ms.or(start_ms.map(f64::from));
         Some(first_audio_ms? - f64::from(user.end_ms?))
     }

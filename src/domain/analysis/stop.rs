@@ -125,7 +125,10 @@ fn words_after(view: &View, stop: &Stop) -> Option<Heard> {
     {
         return Some(Heard::Words);
     }
-    let onset = stop.onset_ms.filter(|_| view.has_transcripts)?;
+    // Where nobody says when it began: at the latest when the agent had stopped.
+    let stopped_ms = || view.turns.get(stop.agent?)?.end_ms;
+    let onset = stop.onset_ms.or_else(stopped_ms);
+    let onset = onset.filter(|_| view.has_transcripts)?;
     let first = view.turns.partition_point(|t| {
         t.turn
             .start_ms

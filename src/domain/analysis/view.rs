@@ -123,9 +123,11 @@ impl<'a> View<'a> {
             .iter()
             .any(|turn| turn.speaker == Speaker::User && has_words(turn));
         let listening = Phrases::of(&targets.backchannels);
+        // What was thrown away was never heard, and counts for nothing.
         let mut turns: Vec<Spoken> = input
             .turns
             .iter()
+            .filter(|turn| !turn.is_discarded())
             .map(|turn| Spoken::of(turn, &listening, has_transcripts))
             .collect();
         turns.sort_by_key(|spoken| spoken.turn.position());
@@ -207,6 +209,17 @@ impl<'a> View<'a> {
     pub fn answered_by(&self, place: usize) -> Option<&Spoken<'a>> {
         let before = self.turns.get(place.checked_sub(1)?)?;
         (before.is_user() && self.turns.get(place)?.turn.answers_user).then_some(before)
+    }
+
+    /// Whether a tool runs for a good part of a silence.
+    pub fn is_working_in(&self, from_ms: f64, to_ms: f64) -> bool {
+        self.input.tool_calls.iter().any(|tool| {
+            let start_ms = tool.start_ms.map(f64::from);
+            let end_ms = tool.end_ms.map_or(to_ms, f64::from);
+            start_ms.is_some_and(|start| {
+                end_ms.min(to_ms) - start.max(from_ms) >= (to_ms - from_ms) / 2.0
+            })
+        })
     }
 
     /// The next turn of the agent that was not thrown away.

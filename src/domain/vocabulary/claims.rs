@@ -66,7 +66,12 @@ pub fn named_claims(fields: &Map<String, Value>) -> Vec<(&'static str, Claim)> {
 fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
     let mut claims = Vec::new();
     let mut add = |kind: ClaimKind, name: &'static str| {
-        let value = span.value(name).and_then(Value::as_str).unwrap_or_default();
+        let value = match span.value(name) {
+            Some(Value::String(text)) => text.clone(),
+            // Some count their conversations.
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
         let claim = Claim::new(kind, value.trim());
         if claim.is_sound() {
             claims.push((name, claim));

@@ -156,7 +156,9 @@ pub fn events(gists: &[&Gist], mut understood: Vec<Understood>) -> Vec<Event> {
 /// Adds the turns in the order of time, and answers their ids in that order.
 fn turns(mut turns: Vec<Turn>, start: DateTime<Utc>, events: &mut Vec<Event>) -> Vec<String> {
     turns.sort_by(|a, b| {
-        let rank = |turn: &Turn| (turn.started_at, turn.ended_at, turn.speaker.as_str());
+        // What is asked and answered at one moment was asked first.
+        let is_agent = |turn: &Turn| turn.speaker == Speaker::Agent;
+        let rank = |turn: &Turn| (turn.started_at, turn.ended_at, is_agent(turn));
         rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
     });
     let mut names = Vec::with_capacity(turns.len());

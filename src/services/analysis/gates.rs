@@ -1,5 +1,7 @@
 //! Whether a version of an agent is fit to be released.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -18,6 +20,10 @@ use crate::store::gates;
 use crate::store::gates::Gate;
 use crate::store::targets;
 
+/// A gate waits so long for the analysis of calls that were sent just before.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+const SETTLE_EVERY: Duration = Duration::from_millis(200);
+
 /// A report as it is kept and told.
 pub type Report = Map<String, Value>;
 
@@ -27,6 +33,11 @@ pub async fn evaluate(
     question: &Question,
     now: DateTime<Utc>,
 ) -> Result<(Verdict, Report)> {
+    let arms: Vec<&Arm> = [Some(&question.candidate), question.baseline.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let pending = settled(scope, &arms, now).await?;
     let candidate = analysis::of_arm(scope, &question.candidate).await?;
     let baseline = match &question.baseline {
         Some(arm) => Some(analysis::of_arm(scope, arm).await?),
@@ -45,7 +56,11 @@ pub async fn evaluate(
     let checks = work
         .await
         .map_err(|error| Error::Internal(format!("a gate was not evaluated: {error}")))?;
-    let verdict = release::verdict(&checks);
+    // A verdict on some of the calls that were sent would be one on other calls than was asked.
+    let verdict = match pending {
+        0 => release::verdict(&checks),
+        _ => Verdict::InsufficientData,
+    };
     let asked = asked(question);
     let samples: Vec<&Sample> = [Some(&candidate), baseline.as_ref()]
         .into_iter()
@@ -73,6 +88,7 @@ pub async fn evaluate(
         "baseline": question.baseline.as_ref().zip(baseline.as_ref()).map(|(one, sample)| arm(one, sample)),
         "minimum": question.minimum,
         "tolerance": question.tolerance,
+        "pendingCalls": pending,
         "checks": checks.iter().map(check_json).collect::<Vec<_>>(),
         "inputsDigest": hex(&digest),
         "rulesVersion": RULES_VERSION,
@@ -84,6 +100,21 @@ pub async fn evaluate(
     let gate = Gate { report, ..gate };
     gates::keep(scope, &gate).await?;
     Ok((verdict, gate.report))
+}
+
+/// Waits a while until what was sent is analysed, and answers how many calls still are not.
+async fn settled(scope: &Scope, arms: &[&Arm], now: DateTime<Utc>) -> Result<i64> {
+    let given_up = tokio::time::Instant::now() + SETTLE_MAX;
+    loop {
+        let mut pending = 0;
+        for arm in arms {
+            pending += analysis::pending(scope, arm, now).await?;
+        }
+        if pending == 0 || tokio::time::Instant::now() >= given_up {
+            return Ok(pending);
+        }
+        tokio::time::sleep(SETTLE_EVERY).await;
+    }
 }
 
 /// One that was evaluated before.

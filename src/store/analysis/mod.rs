@@ -11,5 +11,5 @@ mod sweep;
 pub use causes::causes;
 pub use quality::by_agent;
 pub use queue::{Batch, Taken, is_waiting, take};
-pub use sample::{Answers, answers, of_arm};
+pub use sample::{Answers, answers, of_arm, pending};
 pub use sweep::sweep;

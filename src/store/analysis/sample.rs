@@ -1,5 +1,6 @@
 //! What was measured in the newest calls of a range: for gates, and for what would have been.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::domain::Result;
@@ -14,6 +15,34 @@ use crate::store::scope::Scope;
 
 /// So many calls are looked at, the newest: they bound the work of one request, and say enough.
 pub const CALLS_MAX: i64 = 2_000;
+
+/// How many calls of an arm are due to be analysed and are not yet; more than are looked at do not matter.
+pub async fn pending(scope: &Scope, arm: &Arm, now: DateTime<Utc>) -> Result<i64> {
+    read(&scope.analytics, || {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!"
+                 from (select distinct m.session_id
+                         from analysis_marks m
+                         join sessions s on s.tenant_id = m.tenant_id and s.id = m.session_id
+                        where m.tenant_id = $1
+                          and m.due_at <= $7
+                          and s.agent_key = $2
+                          and ($3::text is null or s.agent_version = $3)
+                          and s.started_at >= $4
+                          and s.started_at < $5
+                        limit $6) p"#,
+            scope.tenant.0,
+            arm.agent_id,
+            arm.agent_version.as_deref(),
+            arm.window.from,
+            arm.window.to,
+            CALLS_MAX,
+            now,
+        )
+        .fetch_one(&scope.analytics)
+    })
+    .await
+}
 
 /// The measurements of an arm.
 pub async fn of_arm(scope: &Scope, arm: &Arm) -> Result<Sample> {
@@ -32,7 +61,7 @@ pub async fn of_arm(scope: &Scope, arm: &Arm) -> Result<Sample> {
                           and ($3::text is null or agent_version = $3)
                           and call_started_at >= $4
                           and call_started_at < $5
-                        order by call_started_at desc
+                        order by call_started_at desc, session_id desc
                         limit $6) a
                  join sessions s on s.tenant_id = $1 and s.id = a.session_id"#,
             scope.tenant.0,

@@ -329,6 +329,7 @@ pub async fn neighbours(
                     where t.tenant_id = p.tenant_id and t.session_id = p.session_id
                       and (coalesce(t.start_ms, 2147483647), coalesce(t.end_ms, 2147483647), t.index) < (p.start_ms, p.end_ms, p.index)
                       and t.index <> all (p.touched::integer[])
+                      and not (t.cancelled and t.speaker = 'agent')
                     order by coalesce(t.start_ms, 2147483647) desc, coalesce(t.end_ms, 2147483647) desc, t.index desc
                     limit 1)
                   union all
@@ -337,6 +338,7 @@ pub async fn neighbours(
                     where t.tenant_id = p.tenant_id and t.session_id = p.session_id
                       and (coalesce(t.start_ms, 2147483647), coalesce(t.end_ms, 2147483647), t.index) > (p.start_ms, p.end_ms, p.index)
                       and t.index <> all (p.touched::integer[])
+                      and not (t.cancelled and t.speaker = 'agent')
                     order by coalesce(t.start_ms, 2147483647), coalesce(t.end_ms, 2147483647), t.index
                     limit 1)
                   ) n"#,
@@ -382,7 +384,8 @@ pub async fn all_turns(
         NeighbourRow,
         "select t.tenant_id, t.session_id, t.index, t.speaker, t.start_ms, t.end_ms, t.stt_ms, t.endpointing_ms, t.extra
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, session_id)
-           join turns t on t.tenant_id = k.tenant_id and t.session_id = k.session_id",
+           join turns t on t.tenant_id = k.tenant_id and t.session_id = k.session_id
+          where not (t.cancelled and t.speaker = 'agent')",
         &column(keys, |k| k.0),
         &column(keys, |k| k.1),
     )

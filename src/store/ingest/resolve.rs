@@ -66,11 +66,9 @@ pub async fn resolve<'a>(
             .extend(groups.kind(target).map(|kind| (target, kind)));
         for claim in own_claims(&work) {
             let name = (key.0, claim.kind as i16, claim.value);
-            let is_native = groups.kind(target) == Some(ClaimKind::Native);
-            // A native session is found by the columns of these.
-            let is_column = matches!(claim.kind, ClaimKind::CallSid | ClaimKind::StreamSid);
-            let is_kept = known.aliases.contains_key(&name) || (is_native && is_column);
-            if !is_kept {
+            // Also what a look at the sessions would find: two writers that learn of a name at once must run
+            // into each other.
+            if !known.aliases.contains_key(&name) {
                 resolved.aliases.insert(name, target.1);
             }
         }
@@ -292,8 +290,8 @@ impl Groups {
         key
     }
 
-    /// The better named is the top of both. Two that native ingest names are two; so are two that have names
-    /// of one kind and only a trace in common, which may tell of several.
+    /// The better named is the top of both. Two that native ingest names are two; so are two that others name
+    /// and that have only a trace in common, which may tell of several conversations.
     fn join(&mut self, one: Key, other: Key, by_trace: bool) {
         let (one, other) = (self.top(one), self.top(other));
         let place = |key: Key| (self.kind(key).map_or(i16::MAX, |kind| kind as i16), key.1);
@@ -304,8 +302,8 @@ impl Groups {
         if is_native(one) && is_native(other) {
             return;
         }
-        let is_unnamed = |key| self.kind(key) == Some(ClaimKind::Trace);
-        if by_trace && self.kind(one) == self.kind(other) && !is_unnamed(one) {
+        let is_open = |key| matches!(self.kind(key), Some(ClaimKind::Trace | ClaimKind::Native));
+        if by_trace && !is_open(one) && !is_open(other) {
             return;
         }
         let (better, worse) = match place(one) <= place(other) {

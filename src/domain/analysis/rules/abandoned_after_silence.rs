@@ -34,7 +34,8 @@ pub fn find(view: &View) -> Vec<Issue> {
 /// The last silence that the caller waited in: not one of its own.
 fn silence(view: &View, end_ms: f64) -> Option<Cause> {
     let waited = |silence: &&super::super::silence::Silence| {
-        silence.after != Some(Speaker::Agent)
+        (silence.after != Some(Speaker::Agent)
+            || view.is_working_in(silence.from_ms, silence.to_ms))
             && silence.ms() >= SILENCE_MIN_MS
             && end_ms - silence.to_ms <= WITHIN_MS
     };
