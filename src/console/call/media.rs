@@ -207,10 +207,28 @@ fn split(turn: &Turn) -> (Option<String>, Option<String>, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use serde_json::json;
 
     use super::*;
-    use crate::console::call::stages::tests::turn;
+    use crate::domain::event::{Kind, Source};
+    use crate::domain::fact::Fact;
+
+    /// A turn as a native event would make it.
+    fn turn(fields: Value) -> Turn {
+        let Value::Object(fields) = fields else {
+            unreachable!("an object")
+        };
+        let fact = Fact {
+            source: Source::Event,
+            kind: Kind::Turn,
+            id: "e".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            hash: 0,
+            fields,
+        };
+        Turn::derive(0, &[&fact])
+    }
 
     fn cut(extra: Value) -> (Option<String>, Option<String>) {
         let mut turn = turn(

@@ -75,6 +75,7 @@ async fn every_page_as_a_picture() {
         .await
         .status(200);
 
+    server.analysed().await;
     let key = acme.key(ALL).await;
     let traces = server.anonymous().bearer(&key);
     let traces = traces
