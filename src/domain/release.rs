@@ -99,7 +99,8 @@ impl Question {
                 has_none && !is_given
             });
             faults.extend(untargeted.map(|metric| {
-                let message = "must be given where there is no baseline: the metric has no target of its own";
+                let message =
+                    "must be given where there is no baseline: the metric has no target of its own";
                 Fault::body(format!("targets.{}", metric.as_str()), message)
             }));
         }

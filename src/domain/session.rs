@@ -231,7 +231,9 @@ fn merged(ordered: &[&Fact]) -> Map<String, Value> {
     let better: Vec<&Fact> = ordered.iter().filter(best).copied().collect();
     let mut better = fact::merge(&better);
     if !is_same_clock(&merged, &better) {
-        CARRIER_TIMES.iter().for_each(|name| drop(better.remove(*name)));
+        CARRIER_TIMES
+            .iter()
+            .for_each(|name| drop(better.remove(*name)));
     }
     for name in precedence::CARRIER_FIELDS {
         if let Some(value) = better.remove(name) {
@@ -256,7 +258,9 @@ fn is_same_clock(best: &Map<String, Value>, carrier: &Map<String, Value>) -> boo
     let fits = |at: DateTime<Utc>| {
         at >= start - CLOCKS_DIFFER && end.is_none_or(|end| at <= end + CLOCKS_DIFFER)
     };
-    let times = CARRIER_TIMES.iter().filter_map(|name| fact::time(carrier, name));
+    let times = CARRIER_TIMES
+        .iter()
+        .filter_map(|name| fact::time(carrier, name));
     times.into_iter().all(fits)
 }
 

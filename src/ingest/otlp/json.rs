@@ -58,7 +58,8 @@ fn member((name, value): (String, Value)) -> Option<(String, Value)> {
         (field, Value::String(word)) if ENUM_FIELDS.contains(&field) => number(&word)?,
         // A list of nothing is written without its member.
         ("arrayValue" | "kvlistValue", Value::Object(mut list)) => {
-            list.entry("values").or_insert_with(|| Value::Array(Vec::new()));
+            list.entry("values")
+                .or_insert_with(|| Value::Array(Vec::new()));
             repaired(Value::Object(list))
         }
         (_, value) => repaired(value),
