@@ -364,7 +364,9 @@ impl<'a> Draft<'a> {
             let predecessor = before
                 .range(..own.position())
                 .next_back()
-                .map(|(_, before)| before);
+                .map(|(_, before)| before)
+                // It answers nobody, so that nothing of it follows from its neighbours.
+                .filter(|_| !own.is_discarded());
             let tools_ms = tools_ms(&own, &known.tool_calls, tools);
             let turn = own.resolve(predecessor, tools_ms);
             turn.measures().iter().for_each(|m| known.digest.add(m));

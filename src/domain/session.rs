@@ -350,7 +350,7 @@ mod tests {
             source,
             kind: Kind::Session,
             id: second.to_string(),
-            at: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second),
+            at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
             hash: second,
             fields: fields.as_object().cloned().unwrap(),
         }
