@@ -277,3 +277,43 @@ async fn a_neighbours_names_lead_nowhere() {
         answer.problem(404, "not-found");
     }
 }
+
+#[tokio::test]
+async fn doors_that_learn_of_a_call_at_once_make_one_session() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
+    for n in 0..20 {
+        let sid = format!("CA{n:032x}");
+        let (path, mut spans) = export(
+            "app",
+            vec![span(
+                n + 1,
+                None,
+                "call",
+                (0.0, 1.0),
+                &[("telephony.call_sid", json!(sid)), ("nothing", json!(true))],
+            )],
+        );
+        let span = &mut spans["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+        span["traceId"] = json!(format!("{:032x}", n + 1));
+        // An empty list, as the canonical JSON of protobuf has it.
+        span["attributes"][1]["value"] = json!({"arrayValue": {}});
+        let event = json!({"type": "session", "id": "e", "at": "2025-06-11T10:00:09Z",
+            "sessionId": format!("native-{n}"), "callSid": sid});
+        let events = json!({"events": [event]});
+        let (told, traced) = tokio::join!(
+            ingestor.post("/v1/ingest/events", &events),
+            ingestor.post(path, &spans),
+        );
+        told.status(200);
+        assert_eq!(traced.status(200).json(), json!({}));
+        let list = reader
+            .get(&format!("/api/v1/voice-sessions?call_sid={sid}"))
+            .await
+            .status(200);
+        assert_eq!(list.json()["total"], 1, "{}", list.text());
+    }
+    let all = reader.get("/api/v1/voice-sessions").await.status(200);
+    assert_eq!(all.json()["total"], 20);
+}

@@ -53,6 +53,9 @@ pub async fn resolve<'a>(
     let mut groups = Groups::default();
     for (key, work) in &work {
         groups.see(*key, work.named.kind);
+    }
+    join_within(&work, &mut groups);
+    for (key, work) in &work {
         for (other, by_trace) in known.named(*key, work) {
             groups.see(other, known.kinds.get(&other).copied());
             groups.join(*key, other, by_trace);
@@ -86,6 +89,24 @@ pub async fn resolve<'a>(
     }
     resolved.found = known.kinds.into_keys().collect();
     Ok(resolved)
+}
+
+/// Joins what comes together and shares a name, of which the store may know nothing yet.
+fn join_within(work: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
+    let mut heard: BTreeMap<Name, Key> = BTreeMap::new();
+    for (key, work) in work {
+        for claim in own_claims(work) {
+            let by_trace = claim.kind == ClaimKind::Trace;
+            let derived = (key.0, claim.session(TenantId(key.0)).0);
+            if groups.parents.contains_key(&derived) {
+                groups.join(*key, derived, by_trace);
+            }
+            let first = heard
+                .entry((key.0, claim.kind as i16, claim.value))
+                .or_insert(*key);
+            groups.join(*key, *first, by_trace);
+        }
+    }
 }
 
 impl<'a> Resolved<'a> {
