@@ -490,3 +490,32 @@ async fn a_quicker_stage_would_have_saved() {
         .await
         .problem(400, "invalid-request");
 }
+
+#[tokio::test]
+async fn what_was_thrown_away_hides_no_slow_answer() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let plain = slow("plain", "desk", "2025-06-11T10:00:00Z", 2300);
+    let mut thrown = slow("thrown", "desk", "2025-06-11T10:00:00Z", 2300);
+    let turns = thrown["turns"].as_array_mut().expect("turns");
+    // Generated ahead, inside the user's words and right behind them, and never heard.
+    for (index, start_ms) in [(50, 4500), (51, 5100)] {
+        turns.push(
+            json!({"index": index, "speaker": "agent", "text": "For", "cancelled": true,
+            "startMs": start_ms, "endMs": start_ms + 300}),
+        );
+    }
+    send(&acme.ingestor().await, &[plain, thrown]).await;
+    let reader = acme.transcripts().await;
+    let of = async |id: &str| {
+        let path = format!("/v1/observability/sessions/{id}/root-cause");
+        let found = reader.get(&path).await.status(200).json();
+        let path = format!("/v1/observability/sessions/{id}");
+        let session = reader.get(&path).await.status(200).json();
+        let latency = session["metrics"]["avgTurnLatencyMs"].clone();
+        (found["issues"].clone(), latency)
+    };
+    let (plain, thrown) = (of("plain").await, of("thrown").await);
+    assert_eq!(plain, thrown);
+    assert_eq!(plain.0[0]["type"], "high_latency");
+}
