@@ -36,7 +36,16 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         let (_, next) = view.next_agent(place)?;
         Some(next.start_ms? - view.turns[place].end_ms?).filter(|ms| *ms >= 0.0)
     });
-    let silence = resumed_ms.map(|ms| format!("; the agent went on {} later", time(ms)));
+    // Whoever speaks first ends what the stop cost.
+    let user_ms = stop.agent.and_then(|place| {
+        let end = view.turns[place].end_ms?;
+        let mut later = view.turns[place + 1..].iter().filter(|turn| turn.is_user());
+        later.find_map(|turn| Some(turn.start_ms? - end).filter(|ms| *ms >= 0.0))
+    });
+    let is_first = |ms: &f64| user_ms.is_none_or(|user| *ms <= user);
+    let silence = resumed_ms
+        .filter(is_first)
+        .map(|ms| format!("; the agent went on {} later", time(ms)));
     let description = format!(
         "The agent stopped speaking, but {why}{} ({} of {} stops in this call).",
         silence.unwrap_or_default(),
@@ -44,7 +53,7 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         counts.judged_stops
     );
     let mut issue = Issue::new(IssueType::FalseInterruption, severity, description)
-        .costs(resumed_ms)
+        .costs(resumed_ms.into_iter().chain(user_ms).reduce(f64::min))
         .shows("backchannel", stop.is_backchannel)
         .shows("falseInterruptions", counts.false_interruptions)
         .shows("stops", counts.judged_stops)

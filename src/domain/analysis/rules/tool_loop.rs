@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::view::View;
 use super::tell::{count, excerpt};
+use crate::domain::items::covered_ms;
 
 const TIMES_MIN: usize = 3;
 const TIMES_AFTER_ERROR_MIN: usize = 2;
@@ -17,7 +20,8 @@ struct Calls {
     again: usize,
     last_turn: Option<i32>,
     at_ms: Option<f64>,
-    ms: f64,
+    /// When all but the first ran, of those that the call waited for.
+    intervals: Vec<(i32, i32)>,
 }
 
 pub fn find(view: &View) -> Vec<Issue> {
@@ -33,9 +37,9 @@ pub fn find(view: &View) -> Vec<Issue> {
         calls.failed += usize::from(tool.failed());
         calls.last_turn = turn.or(tool.turn).or(calls.last_turn);
         calls.at_ms = tool.start_ms.map(f64::from).or(calls.at_ms);
-        if let Some((from, to)) = tool.interval().filter(|_| calls.count > 1) {
-            calls.ms += f64::from(to) - f64::from(from);
-        }
+        let is_beside = tool.extra.get("async").and_then(Value::as_bool) == Some(true);
+        let waited_for = tool.interval().filter(|_| calls.count > 1 && !is_beside);
+        calls.intervals.extend(waited_for);
     }
     all.into_iter()
         .filter_map(|((name, arguments), calls)| tell(name, &arguments, &calls))
@@ -61,10 +65,12 @@ fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
     } else {
         "See that the tool's result reaches the model and says all that it needs; stop after a number of equal calls."
     };
+    // What ran at the same time was waited for once.
+    let ms = covered_ms(calls.intervals.iter().copied());
     let mut issue = Issue::new(IssueType::ToolLoop, Severity::Major, description)
         .in_stage(Some(Stage::Tool))
         .at(calls.at_ms)
-        .costs(Some(calls.ms).filter(|ms| *ms > 0.0))
+        .costs(Some(ms).filter(|ms| *ms > 0.0))
         .shows("tool", name)
         .shows("calls", calls.count)
         .shows("errors", calls.failed)
@@ -80,7 +86,7 @@ fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::super::fixture::{clean, found};
     use super::*;
