@@ -10,8 +10,22 @@ pub mod webhooks;
 
 use axum::body::Bytes;
 
+use crate::app::App;
 use crate::domain::Error;
 use crate::problem::Problem;
+use crate::problem::Upload;
+use crate::services::ingest::{Admission, Scope};
+
+/// A request's body, and the room it was let in with: every part of it is counted before it is kept.
+pub async fn receive(
+    app: &App,
+    scope: &Scope,
+    upload: Upload,
+) -> Result<(Admission, Bytes), Problem> {
+    let admission = app.writer.admit(scope, 0)?;
+    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    Ok((admission, bytes))
+}
 
 /// Bodies up to this size are taken apart at once: handing them over would cost more.
 const AT_ONCE_BYTES: usize = 128 * 1024;

@@ -9,7 +9,7 @@ use crate::domain::fields::{FAULTS_TOLD_MAX, UNKNOWN_TOLD_MAX, Unknown};
 use crate::domain::ledger::{
     ENTITY_FACTS_MAX, FACT_BYTES_MAX, FACTS_MAX, SPAN_BYTES_MAX, TURNS_MAX,
 };
-use crate::store::Scope;
+pub use crate::store::Scope;
 pub use crate::store::ingest::Admission;
 use crate::store::ingest::Writer;
 

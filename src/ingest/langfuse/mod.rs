@@ -22,6 +22,7 @@ use crate::domain::event::{SessionRef, Submission};
 use crate::domain::ids::TenantId;
 use crate::ingest::beside;
 use crate::ingest::native::{ITEMS_MAX, refuse_more_than};
+use crate::ingest::receive;
 use crate::problem::{Kind, Problem, Query, Upload, is_json};
 use crate::services::ingest;
 use crate::services::ingest::{Item, Rejection};
@@ -42,8 +43,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     refuse_other_than_json(&headers)?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let (items, logged) = beside(bytes, move |bytes| read(tenant, bytes, now)).await?;
     let ids: Vec<String> = items.iter().filter_map(|item| item.id.clone()).collect();
@@ -103,8 +103,7 @@ pub async fn scores(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     refuse_other_than_json(&headers)?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let (items, is_list) = beside(bytes, move |bytes| read_scores(tenant, bytes, now)).await?;
     let ids: Vec<String> = items.iter().filter_map(|item| item.id.clone()).collect();

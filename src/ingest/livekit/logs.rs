@@ -18,6 +18,7 @@ use crate::ingest::beside;
 use crate::ingest::otlp;
 use crate::ingest::otlp::value::{ATTRIBUTES_BYTES, Notes, attributes, json as plain};
 use crate::ingest::otlp::wire;
+use crate::ingest::receive;
 use crate::problem::Encoding;
 use crate::problem::Problem;
 use crate::problem::Query;
@@ -41,8 +42,7 @@ pub async fn logs(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     let encoding = wire::encoding(&headers)?;
-    let admission = app.writer.admit(&agent.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &agent.scope, upload).await?;
     let tenant = agent.scope.tenant();
     let (items, unused) = beside(bytes, move |bytes| items(tenant, bytes, encoding, now)).await?;
     otlp::count_unused("livekit_logs", unused);

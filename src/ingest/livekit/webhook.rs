@@ -16,6 +16,7 @@ use crate::domain::event;
 use crate::domain::event::{Event, Kind, SessionRef, Source};
 use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
 use crate::ingest::beside;
+use crate::ingest::receive;
 use crate::problem::Json;
 use crate::problem::Problem;
 use crate::problem::Query;
@@ -51,8 +52,7 @@ pub async fn webhook(
     upload: Upload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let admission = app.writer.admit(&server.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &server.scope, upload).await?;
     server.check(&bytes)?;
     let tenant = server.scope.tenant();
     let items = beside(bytes, move |bytes| items(tenant, bytes, now)).await?;

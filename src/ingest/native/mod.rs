@@ -16,6 +16,7 @@ use crate::auth::Ingestor;
 use crate::domain::Fault;
 use crate::domain::fields::Unknown;
 use crate::ingest::beside;
+use crate::ingest::receive;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::problem::Upload;
@@ -39,8 +40,7 @@ pub async fn events(
     upload: Upload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| {
         let raw = body::split(&headers, bytes, "events")?;
@@ -62,8 +62,7 @@ pub async fn calls(
     upload: Upload,
 ) -> Result<Response, Problem> {
     query.params().finish()?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| {
         let raw = body::split(&headers, bytes, "calls")?;

@@ -35,6 +35,7 @@ use crate::services::ingest;
 use crate::services::ingest::{Item, Receipt};
 
 use super::beside;
+use super::receive;
 use span::Origin;
 
 pub(super) use span::time;
@@ -55,8 +56,7 @@ pub async fn traces(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     let encoding = wire::encoding(&headers)?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| span_items(tenant, bytes, encoding, now)).await?;
     let receipt = ingest::take(&app.writer, &ingestor.scope, items, admission, now).await?;
@@ -74,8 +74,7 @@ pub async fn logs(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     let encoding = wire::encoding(&headers)?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let tenant = ingestor.scope.tenant();
     let read = beside(bytes, move |bytes| {
         logs::items(tenant, bytes, encoding, now)
@@ -103,8 +102,7 @@ pub async fn metrics(
 ) -> Result<Response, Problem> {
     query.params().finish()?;
     let encoding = wire::encoding(&headers)?;
-    let admission = app.writer.admit(&ingestor.scope, 0)?;
-    let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    let (admission, bytes) = receive(&app, &ingestor.scope, upload).await?;
     let (points, broken) = beside(bytes, move |bytes| points(bytes, encoding)).await?;
     drop(admission);
     count_unused("metrics", points);
