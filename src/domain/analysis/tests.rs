@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::fixture::{Call, analysis, clean, delay};
+use super::fixture::{analysis, clean, delay};
 use super::*;
 
 /// A call with much that is wrong.
@@ -206,36 +206,4 @@ fn faults_in_real_timings_are_found_and_nothing_else() {
     assert!(recall >= 0.95, "recall {recall}: missed {missed:?}");
     assert!(precision >= 0.95, "precision {precision}: {unexpected:?}");
     assert!(clean_share >= 0.95, "clean {clean_share}");
-}
-
-/// Prints what a long session costs: `cargo test --lib analysis -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_a_long_session() {
-    let mut call = clean(250);
-    for n in (1..500).step_by(2) {
-        let turn = &mut call["turns"][n];
-        let start = turn["startMs"].as_i64().unwrap();
-        turn["llmCalls"] = json!([{"startMs": start - 500, "firstTokenMs": start - 200, "endMs": start,
-            "provider": "openai", "model": "gpt-4o", "promptTokens": 900 + n}]);
-        turn["words"] = (0..10)
-            .map(|w| json!({"word": "word", "startMs": start + w * 300}))
-            .collect();
-    }
-    call["speech"] = (0..1000)
-        .map(|n| json!({"speaker": "user", "startMs": n * 3700, "endMs": n * 3700 + 900}))
-        .collect();
-    let call = Call::of(&call);
-    let (input, targets) = (call.input(), Targets::default());
-    const RUNS: u32 = 50;
-    let started = std::time::Instant::now();
-    let mut issues = 0;
-    for _ in 0..RUNS {
-        issues += analyse(&input, &targets).issues.len();
-    }
-    println!(
-        "500 turns: {:?} each, {} issues",
-        started.elapsed() / RUNS,
-        issues / RUNS as usize
-    );
 }
