@@ -14,6 +14,8 @@ use crate::store::columns::unreadable;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
 
+use super::sequence::KEPT_MAX;
+
 /// Texts that one page brings into memory; a single event may have more.
 const TEXT_MAX_BYTES: i64 = 1024 * 1024;
 
@@ -30,10 +32,12 @@ pub async fn bounds(scope: &Scope) -> Result<(i64, i64)> {
     let row = read(&scope.pool, || {
         sqlx::query!(
             r#"select h.seq as head,
-                      (select min(e.seq) from live_events e where e.tenant_id = $1) as oldest
+                      (select min(e.seq) from live_events e
+                        where e.tenant_id = $1 and e.seq > h.seq - $2) as oldest
                  from live_heads h
                 where h.tenant_id = $1"#,
             scope.tenant.0,
+            KEPT_MAX,
         )
         .fetch_optional(&scope.pool)
     })

@@ -20,7 +20,7 @@ use crate::store::scope::Store;
 /// Rows of the outbox taken up in one round.
 const ROUND_MAX: i64 = 500;
 /// Events kept for those who come back, by number and by age.
-const KEPT_MAX: i64 = 10_000;
+pub(super) const KEPT_MAX: i64 = 10_000;
 const KEPT_FOR: TimeDelta = TimeDelta::minutes(10);
 /// Too old events removed in one go, of one tenant.
 const TRIM_MAX: i64 = 10_000;
@@ -152,7 +152,7 @@ impl Sequencer {
         }
         insert(&mut transaction, &numbered).await?;
         remove(&mut transaction, rows).await?;
-        trim(&mut transaction, &heads).await?;
+        trim(&mut transaction, &heads, &counts).await?;
         tell(&mut transaction, &counts).await?;
         transaction.commit().await.map_err(failure)
     }
@@ -165,7 +165,11 @@ impl Sequencer {
                 select h.tenant_id, o.seq
                   from live_heads h
                  cross join lateral (
-                       select e.seq, e.at from live_events e where e.tenant_id = h.tenant_id order by e.seq limit 1
+                       -- No further back than events are kept: before that all is dead, and in the way.
+                       select e.seq, e.at
+                         from live_events e
+                        where e.tenant_id = h.tenant_id and e.seq > h.seq - $3
+                        order by e.seq limit 1
                        ) o
                  where o.at < $1
              )
@@ -181,6 +185,7 @@ impl Sequencer {
                 and e.seq < least(young.seq, old.seq + $2)",
             now - KEPT_FOR,
             TRIM_MAX,
+            KEPT_MAX,
         )
         .execute(&mut self.connection)
         .await
@@ -257,14 +262,21 @@ async fn remove(connection: &mut PgConnection, rows: &[Written]) -> Result<()> {
     Ok(())
 }
 
-async fn trim(connection: &mut PgConnection, heads: &BTreeMap<Uuid, i64>) -> Result<()> {
-    let heads: Vec<_> = heads.iter().collect();
+/// Removes as many as have come. Looks no further back: what was removed in rounds before lies dead in the
+/// index until it is vacuumed, and would be walked over each time.
+async fn trim(
+    connection: &mut PgConnection,
+    heads: &BTreeMap<Uuid, i64>,
+    counts: &[(Uuid, i64)],
+) -> Result<()> {
+    let head = |tenant: &Uuid| heads.get(tenant).copied().unwrap_or_default();
     sqlx::query!(
         "delete from live_events e
-          using unnest($1::uuid[], $2::bigint[]) as k (tenant_id, seq)
-          where e.tenant_id = k.tenant_id and e.seq <= k.seq",
-        &column(&heads, |(tenant, _)| **tenant),
-        &column(&heads, |(_, head)| **head - KEPT_MAX),
+          using unnest($1::uuid[], $2::bigint[], $3::bigint[]) as k (tenant_id, after, until)
+          where e.tenant_id = k.tenant_id and e.seq > k.after and e.seq <= k.until",
+        &column(counts, |(tenant, _)| *tenant),
+        &column(counts, |(tenant, count)| head(tenant) - count - KEPT_MAX),
+        &column(counts, |(tenant, _)| head(tenant) - KEPT_MAX),
     )
     .execute(connection)
     .await
