@@ -2,20 +2,19 @@
 
 use std::future::Future;
 
-use sqlx::{Connection, PgPool};
-
 use crate::domain::{Error, Result};
+use crate::store::pool::Pool;
 
 /// Runs a read, once more if it met a connection that died while idle. Only for statements that may run
 /// twice: the first may have reached the database.
-pub(in crate::store) async fn read<T, F>(pool: &PgPool, run: impl Fn() -> F) -> Result<T>
+pub(in crate::store) async fn read<T, F>(pool: &Pool, run: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
     match run().await {
         Err(error) if is_broken(&error) => {
             tracing::debug!(%error, "a connection was broken, reading again");
-            sweep(pool).await;
+            pool.sweep().await;
             run().await.map_err(failure)
         }
         done => done.map_err(failure),
@@ -23,14 +22,14 @@ where
 }
 
 /// The same for a read that is more than one call of the driver.
-pub(in crate::store) async fn read_whole<T, F>(pool: &PgPool, run: impl Fn() -> F) -> Result<T>
+pub(in crate::store) async fn read_whole<T, F>(pool: &Pool, run: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     match run().await {
         Err(Error::Unavailable(cause)) if cause.starts_with(BROKEN) => {
             tracing::debug!(cause, "a connection was broken, reading again");
-            sweep(pool).await;
+            pool.sweep().await;
             run().await
         }
         done => done,
@@ -88,17 +87,5 @@ fn is_away(error: &sqlx::Error) -> bool {
                 || code.starts_with("53")
         }),
         _ => false,
-    }
-}
-
-/// Throws out the connections that died together, so that the retry does not meet the next of them.
-async fn sweep(pool: &PgPool) {
-    let mut alive = Vec::new();
-    while let Some(mut connection) = pool.try_acquire() {
-        if connection.ping().await.is_ok() {
-            alive.push(connection);
-        } else {
-            drop(connection.detach());
-        }
     }
 }

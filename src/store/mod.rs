@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod live;
 pub mod livekit_keys;
 mod migrate;
+mod pool;
 pub mod prices;
 pub mod recordings;
 pub mod reviews;

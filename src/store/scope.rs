@@ -5,25 +5,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::domain::access::{KeyHash, Right, Rights};
 use crate::domain::ids::TenantId;
+use crate::store::pool::Pool;
 
-/// How long a request waits for a connection before the store counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Long ranges and exports: few at a time, so that they cannot crowd out short reads.
 const ANALYTICS_CONNECTIONS: u32 = 3;
 
 /// The whole store. Hands out scopes; shows nobody its pools.
 #[derive(Clone)]
 pub struct Store {
-    pub(in crate::store) pool: PgPool,
-    pub(in crate::store) analytics: PgPool,
+    pub(in crate::store) pool: Pool,
+    pub(in crate::store) analytics: Pool,
     pub(in crate::store) options: PgConnectOptions,
     pub(in crate::store) migrated: Arc<AtomicBool>,
 }
@@ -59,7 +56,7 @@ impl Store {
     }
 }
 
-fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> PgPool {
+fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> Pool {
     // A statement whose asker has gone must not go on for ever, nor one that waits for a lost process.
     let options = options.clone().application_name("voxray").options([
         ("plan_cache_mode", plan_cache_mode),
@@ -68,12 +65,7 @@ fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> PgPool 
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "60s"),
     ]);
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A ping before every statement costs a quarter of the rate; `store::read` retries instead.
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
+    Pool::lazy(options, size)
 }
 
 /// Proof that a key was checked: the only way to reach a tenant's data.
@@ -87,8 +79,8 @@ fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> PgPool 
 #[derive(Clone)]
 pub struct Scope {
     pub(in crate::store) tenant: TenantId,
-    pub(in crate::store) pool: PgPool,
-    pub(in crate::store) analytics: PgPool,
+    pub(in crate::store) pool: Pool,
+    pub(in crate::store) analytics: Pool,
 }
 
 /// Proof that the key may also see what was said: made from a grant with `transcripts:read`, or for the

@@ -56,6 +56,7 @@ async fn sum_up(
         };
         by_agent.insert(row.agent_key, conduct);
     }
+    let mut connection = scope.analytics.acquire().await.map_err(failure)?;
     let mut rows = sqlx::query!(
         r#"select agent_key, interruptions as "interruptions!"
              from session_analyses
@@ -69,12 +70,14 @@ async fn sum_up(
         window.to,
         agent_key,
     )
-    .fetch(&scope.analytics);
+    .fetch(&mut *connection);
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let counts: InterruptionCounts = serde_json::from_str(&row.interruptions)
             .map_err(|error| unreadable("session_analyses.interruptions", error))?;
         let conduct = by_agent.entry(row.agent_key).or_default();
         conduct.counts.merge(&counts);
     }
+    drop(rows);
+    connection.done();
     Ok(by_agent)
 }

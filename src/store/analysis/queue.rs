@@ -2,7 +2,6 @@
 //! their marks until what came of it is kept: a process that dies leaves its marks behind.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgTransaction, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::domain::Result;
@@ -11,6 +10,7 @@ use crate::domain::ids::{SessionId, TenantId};
 use crate::store::columns::column;
 use crate::store::failure::failure;
 use crate::store::failure::read;
+use crate::store::pool::Transaction;
 use crate::store::scope::{Scope, Store};
 
 use super::keep;
@@ -20,7 +20,7 @@ const MARKS_MAX: i64 = 200;
 
 /// Calls that this process analyses now, and nobody else.
 pub struct Batch {
-    transaction: PgTransaction<'static>,
+    transaction: Transaction,
     store: Store,
     pub sessions: Vec<Taken>,
 }
@@ -39,8 +39,7 @@ pub struct Taken {
 /// and what the slower one found would be kept last. Marks that somebody else holds are left alone, so
 /// nobody waits here.
 pub async fn take(store: &Store, now: DateTime<Utc>) -> Result<Option<Batch>> {
-    let mut transaction: Transaction<'static, Postgres> =
-        store.analytics.begin().await.map_err(failure)?;
+    let mut transaction = store.analytics.begin().await.map_err(failure)?;
     let due = sqlx::query!(
         r#"with due as materialized (
             select tenant_id, session_id

@@ -1,7 +1,6 @@
 //! What was measured in the newest calls of a range: for gates, and for what would have been.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use crate::domain::Result;
 use crate::domain::analysed::AnswerTime;
@@ -11,6 +10,7 @@ use crate::domain::analytics::{Dimensions, Window};
 use crate::domain::release::{Arm, Sample};
 use crate::store::columns::unreadable;
 use crate::store::failure::read;
+use crate::store::pool::Pool;
 use crate::store::scope::Scope;
 
 /// So many calls are looked at, the newest: they bound the work of one request, and say enough.
@@ -46,7 +46,7 @@ pub async fn pending(scope: &Scope, arm: &Arm, now: DateTime<Utc>) -> Result<i64
 
 /// The measurements of an arm.
 pub async fn of_arm(scope: &Scope, arm: &Arm) -> Result<Sample> {
-    let pool: &PgPool = &scope.analytics;
+    let pool: &Pool = &scope.analytics;
     let rows = read(pool, || {
         sqlx::query!(
             r#"select a.latencies, a.interruptions, a.dead_air_ms, s.cost_micro_usd,
@@ -127,7 +127,7 @@ pub struct Answers {
 
 /// Of the newest calls of a range.
 pub async fn answers(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Answers> {
-    let pool: &PgPool = &scope.analytics;
+    let pool: &Pool = &scope.analytics;
     let rows = read(pool, || {
         sqlx::query!(
             "select a.answers, a.latencies

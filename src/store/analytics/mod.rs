@@ -25,6 +25,7 @@ pub async fn sums(scope: &Scope, window: Window, dimensions: &Dimensions) -> Res
 }
 
 async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Sums> {
+    let mut connection = scope.analytics.acquire().await.map_err(failure)?;
     let mut rows = range::over_range!(
         Row,
         scope,
@@ -36,11 +37,13 @@ async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Resul
                   digest as "digest!", is_call as "is_call!", stt_provider, llm_provider, tts_provider"#,
         ""
     )
-    .fetch(&scope.analytics);
+    .fetch(&mut *connection);
     let mut sums = Sums::default();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         row.add_to(&mut sums)?;
     }
+    drop(rows);
+    connection.done();
     Ok(sums)
 }
 

@@ -87,6 +87,7 @@ pub async fn workflows(
 }
 
 async fn tally(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Workflows> {
+    let mut connection = scope.analytics.acquire().await.map_err(failure)?;
     let mut rows = over_range!(
         WorkflowRow,
         scope,
@@ -99,7 +100,7 @@ async fn tally(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result
                   least(sum(duration_ms), 9223372036854775807)::bigint as "duration_ms!""#,
         "where coalesce(workflow_id, workflow_slug, workflow_name) is not null group by 1, 2, 3"
     )
-    .fetch(&scope.analytics);
+    .fetch(&mut *connection);
     let mut workflows = Workflows::default();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let workflow = Workflow {
@@ -118,6 +119,8 @@ async fn tally(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result
         };
         workflows.add(workflow, row.last_started_at, tally);
     }
+    drop(rows);
+    connection.done();
     Ok(workflows)
 }
 

@@ -5,11 +5,11 @@ mod edits;
 mod evaluations;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgTransaction, Postgres, Transaction};
 
 use crate::domain::ids::SessionId;
 use crate::domain::{Error, Result};
 use crate::store::failure::read;
+use crate::store::pool::Transaction;
 use crate::store::scope::Scope;
 
 pub use edits::edit;
@@ -24,7 +24,7 @@ pub struct Author {
 
 /// A session's row, locked until the end of the transaction.
 struct Locked {
-    transaction: PgTransaction<'static>,
+    transaction: Transaction,
     started_at: DateTime<Utc>,
     derived_tags: Vec<String>,
     evaluation_count: i32,
@@ -33,7 +33,7 @@ struct Locked {
 async fn lock(scope: &Scope, session: SessionId) -> Result<Locked> {
     // Nothing is changed yet, so that this may be tried again on another connection.
     let locked = read(&scope.pool, || async {
-        let mut transaction: Transaction<'static, Postgres> = scope.pool.begin().await?;
+        let mut transaction = scope.pool.begin().await?;
         let row = sqlx::query!(
             "select started_at, tags, evaluation_count
                from sessions

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::domain::Error;
@@ -19,6 +18,7 @@ use crate::store::columns::json;
 use crate::store::columns::object;
 use crate::store::columns::unreadable;
 use crate::store::failure::read;
+use crate::store::pool::Pool;
 use crate::store::scope::{ContentScope, Scope};
 
 use super::withhold::withhold;
@@ -202,7 +202,7 @@ fn of(records: &mut Records, id: Uuid) -> Result<&mut Record> {
         .ok_or_else(|| Error::Internal(format!("a row of session `{id}`, which was not asked for")))
 }
 
-async fn turns(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records) -> Result<()> {
+async fn turns(scope: &Scope, pool: &Pool, ids: &[Uuid], records: &mut Records) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -253,12 +253,7 @@ async fn turns(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records
     Ok(())
 }
 
-async fn tool_calls(
-    scope: &Scope,
-    pool: &PgPool,
-    ids: &[Uuid],
-    records: &mut Records,
-) -> Result<()> {
+async fn tool_calls(scope: &Scope, pool: &Pool, ids: &[Uuid], records: &mut Records) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -295,7 +290,7 @@ async fn tool_calls(
 
 async fn interruptions(
     scope: &Scope,
-    pool: &PgPool,
+    pool: &Pool,
     ids: &[Uuid],
     records: &mut Records,
 ) -> Result<()> {
@@ -333,7 +328,7 @@ async fn interruptions(
     Ok(())
 }
 
-async fn errors(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records) -> Result<()> {
+async fn errors(scope: &Scope, pool: &Pool, ids: &[Uuid], records: &mut Records) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -370,7 +365,7 @@ async fn errors(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Record
 
 async fn evaluations(
     scope: &Scope,
-    pool: &PgPool,
+    pool: &Pool,
     ids: &[Uuid],
     records: &mut Records,
 ) -> Result<()> {
@@ -408,7 +403,7 @@ async fn evaluations(
 }
 
 /// Lays what people have written over what the facts amount to.
-async fn edits(scope: &Scope, pool: &PgPool, ids: &[Uuid], records: &mut Records) -> Result<()> {
+async fn edits(scope: &Scope, pool: &Pool, ids: &[Uuid], records: &mut Records) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
