@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Requests are many small allocations of many sizes, at which the system's allocator spends a fifth of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     voxray::cli::main()
 }
