@@ -3,6 +3,8 @@
 //! Metrics have a listener of their own: whoever holds a tenant's key must not see what all tenants do
 //! together.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +12,10 @@ use std::time::Duration;
 use axum::handler::HandlerWithoutStateExt;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,9 +49,11 @@ pub fn log(format: LogFormat, level: &str) {
     }
 }
 
+/// What is measured, once it is collected.
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
 /// Collects metrics from here on. The first call in a process decides.
 pub fn collect() -> Result<&'static PrometheusHandle, BuildError> {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     if let Some(handle) = HANDLE.get() {
         return Ok(handle);
     }
@@ -160,13 +167,52 @@ impl Drop for InFlight {
 
 /// One request answered. `route` is a template, so that there are only so many.
 pub fn answered(route: &str, method: &'static str, status: StatusCode, took: Duration) {
-    let labels = [
-        ("route", route.to_owned()),
-        ("method", method.to_owned()),
-        ("status", status.as_str().to_owned()),
-    ];
-    counter!("voxray_http_requests_total", &labels).increment(1);
-    histogram!("voxray_http_request_duration_seconds", &labels[..2]).record(took);
+    if HANDLE.get().is_none() {
+        return;
+    }
+    // To look a metric up by its labels costs more than all else that is measured here.
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Vec<Answers>>> = RefCell::default();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let of_route = match known.get_mut(route) {
+            Some(of_route) => of_route,
+            None => known.entry(route.to_owned()).or_default(),
+        };
+        let place = of_route
+            .iter()
+            .position(|answers| answers.method == method && answers.status == status);
+        let place = place.unwrap_or_else(|| {
+            of_route.push(Answers::of(route, method, status));
+            of_route.len() - 1
+        });
+        of_route[place].count.increment(1);
+        of_route[place].duration.record(took);
+    });
+}
+
+/// What is measured of the answers of one kind.
+struct Answers {
+    method: &'static str,
+    status: StatusCode,
+    count: Counter,
+    duration: Histogram,
+}
+
+impl Answers {
+    fn of(route: &str, method: &'static str, status: StatusCode) -> Self {
+        let labels = [
+            ("route", route.to_owned()),
+            ("method", method.to_owned()),
+            ("status", status.as_str().to_owned()),
+        ];
+        Self {
+            method,
+            status,
+            count: counter!("voxray_http_requests_total", &labels),
+            duration: histogram!("voxray_http_request_duration_seconds", &labels[..2]),
+        }
+    }
 }
 
 /// The pools: name, connections open, of these idle.

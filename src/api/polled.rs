@@ -2,7 +2,7 @@
 //! query for all who ask meanwhile, and 304 for those who have the answer already.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::Error;
 use crate::domain::ids::TenantId;
 use crate::problem::Problem;
+use crate::problem::whole;
 
 /// Bytes of answers kept at once; what is asked most stays.
 const KEPT_MAX_BYTES: u64 = 64 << 20;
@@ -26,6 +27,7 @@ const OVERHEAD_BYTES: usize = 512;
 pub struct Polled {
     answers: Cache<Key, Answer>,
     is_on: bool,
+    ttl: Duration,
 }
 
 /// A tenant and its whole question: bytes of one tenant cannot reach another.
@@ -37,6 +39,13 @@ struct Answer {
     etag: HeaderValue,
     /// Where the next page is.
     link: Option<(HeaderName, HeaderValue)>,
+    loaded_at: Instant,
+}
+
+/// Marks a response that may be given to the same question again until then.
+#[derive(Clone, Copy)]
+pub struct Fresh {
+    pub until: Instant,
 }
 
 /// A page of a list, and the header that leads to the next.
@@ -59,6 +68,7 @@ impl Polled {
         Self {
             answers,
             is_on: !ttl.is_zero(),
+            ttl,
         }
     }
 }
@@ -68,43 +78,55 @@ pub fn key(tenant: TenantId, endpoint: &'static str, question: &impl std::fmt::D
 }
 
 /// Answers from memory or by `load`; `Cache-Control: no-cache` in the request asks for a fresh one.
-pub async fn answer<T: Serialize>(
+pub async fn answer<T: Serialize, F>(
     polled: &Polled,
     headers: &HeaderMap,
     key: Key,
-    load: impl Future<Output = Result<T, Error>>,
-) -> Result<Response, Problem> {
-    let load = async {
-        let body = load.await?;
+    load: impl FnOnce() -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let load = || async {
+        let body = load().await?;
         Ok(Page { body, link: None })
     };
     answer_page(polled, headers, key, load).await
 }
 
 /// The same for a page of a list.
-pub async fn answer_page<T: Serialize>(
+pub async fn answer_page<T: Serialize, F>(
     polled: &Polled,
     headers: &HeaderMap,
     key: Key,
-    load: impl Future<Output = Result<Page<T>, Error>>,
-) -> Result<Response, Problem> {
+    load: impl FnOnce() -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Page<T>, Error>>,
+{
     let wants_fresh = headers
         .get(CACHE_CONTROL)
         .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"no-cache"));
-    let answer = if polled.is_on && !wants_fresh {
-        let loaded = polled
-            .answers
-            .try_get_with(key, async { Answer::of(load.await?) })
-            .await;
-        loaded.map_err(|error| Error::clone(&error))?
-    } else {
-        let fresh = Answer::of(load.await?)?;
+    if !polled.is_on || wants_fresh {
+        let fresh = Answer::of(Box::pin(load()).await?)?;
         if polled.is_on {
             polled.answers.insert(key, fresh.clone()).await;
         }
-        fresh
+        return Ok(fresh.respond(headers));
+    }
+    // Most find an answer: what it takes to make one is not carried about before it is needed.
+    let answer = match polled.answers.get(&key).await {
+        Some(answer) => answer,
+        None => {
+            let load = Box::pin(async { Answer::of(load().await?) });
+            let loaded = polled.answers.try_get_with(key, load).await;
+            loaded.map_err(|error| Error::clone(&error))?
+        }
     };
-    Ok(answer.respond(headers))
+    let until = answer.loaded_at + polled.ttl;
+    let mut response = answer.respond(headers);
+    response.extensions_mut().insert(Fresh { until });
+    Ok(response)
 }
 
 impl Answer {
@@ -122,6 +144,7 @@ impl Answer {
             body: body.into(),
             etag,
             link: page.link,
+            loaded_at: Instant::now(),
         })
     }
 
@@ -132,14 +155,10 @@ impl Answer {
         ];
         let common = AppendHeaders(common.into_iter().chain(self.link));
         if is_known(headers, &self.etag) {
-            return (StatusCode::NOT_MODIFIED, common).into_response();
+            return whole((StatusCode::NOT_MODIFIED, common).into_response());
         }
-        (
-            common,
-            [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-            self.body,
-        )
-            .into_response()
+        let kind = HeaderValue::from_static("application/json");
+        whole((common, [(CONTENT_TYPE, kind)], self.body).into_response())
     }
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::console;
 use crate::problem::Encoding;
 use crate::problem::Problem;
+use crate::problem::Whole;
 use crate::telemetry;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,8 +29,8 @@ pub struct RequestId(pub String);
 pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let page = console::is_wanted(request.uri().path(), request.headers());
     let page = page.then(|| (request.method().clone(), request.uri().clone()));
     let span = tracing::info_span!(
@@ -61,6 +62,12 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
             "answered"
         )
     });
+    // For those who are given the same answer.
+    if let Some(matched) = matched
+        && response.extensions().get::<Whole>().is_some()
+    {
+        response.extensions_mut().insert(matched);
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -116,7 +123,7 @@ fn has_own_body(response: &Response) -> bool {
     declared.is_some_and(|declared| !declared.starts_with(b"text/plain"))
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let is_safe = |id: &&str| {
         (1..=REQUEST_ID_MAX_CHARS).contains(&id.len())
             && id

@@ -6,6 +6,7 @@ mod layers;
 mod limits;
 mod routes;
 mod server;
+mod shared;
 
 use std::ops::Deref;
 use std::sync::Arc;

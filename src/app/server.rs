@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use axum::ServiceExt;
+use axum::extract::Request;
 use axum::serve::ListenerExt;
 use chrono::{DateTime, Utc};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::shared::Shared;
 use super::{App, Clock, router};
 use crate::domain::Result;
 use crate::services::analysis;
@@ -91,7 +94,8 @@ pub async fn serve(
         hang_up_on_the_vanished(stream);
     });
     let (signal, live) = (stopping.clone(), app.live.clone());
-    let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
+    let service = ServiceExt::<Request>::into_make_service(Shared::new(router(app.clone())));
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         stop.await;
         // Answers that never end by themselves would be waited for.
         live.stop();

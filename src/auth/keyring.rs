@@ -18,7 +18,7 @@ use crate::domain::access::{KeyHash, Right};
 use crate::store::livekit_keys::Candidate;
 use crate::store::{Grant, Store, api_keys, console, live, livekit_keys};
 
-const MEMORY: Duration = Duration::from_secs(2);
+const MEMORY: Duration = Duration::from_secs(1);
 /// How often the key of an open connection is looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Keys remembered, wrong ones included: bounded, since anybody can present wrong ones.

@@ -31,8 +31,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        axum::Json(self.0).into_response()
+        whole(axum::Json(self.0).into_response())
     }
+}
+
+/// Marks a response whose body is in memory, so that it may be given to several who ask the same at once.
+#[derive(Clone, Copy)]
+pub struct Whole;
+
+/// Marks a response as [`Whole`].
+pub fn whole(mut response: Response) -> Response {
+    response.extensions_mut().insert(Whole);
+    response
 }
 
 /// Whether the body is declared to be JSON of some kind.

@@ -28,7 +28,7 @@ pub async fn handle(
     params.time("started_before");
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "active-calls", &dimensions);
-    let load = async move {
+    let load = || async move {
         Ok(Body {
             count: analytics::active_calls(&reader.scope, &dimensions).await?,
         })

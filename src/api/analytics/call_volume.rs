@@ -42,7 +42,7 @@ pub async fn handle(
     params.finish()?;
     let question = (&range, interval, &dimensions);
     let key = polled::key(reader.scope.tenant(), "call-volume", &question);
-    let load = async move {
+    let load = || async move {
         let volume = analytics::call_volume(&reader.scope, window, interval, &dimensions).await?;
         Ok(Body {
             interval: interval.as_str(),

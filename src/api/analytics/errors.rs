@@ -44,7 +44,7 @@ pub async fn handle(
     let sees_content = reader.content.is_some();
     let question = (&range, &dimensions, filter, offset, limit, sees_content);
     let key = polled::key(reader.scope.tenant(), "errors", &question);
-    let load = async move {
+    let load = || async move {
         let (slice, total) = analytics::errors(
             &reader.scope,
             reader.content.as_ref(),

@@ -29,7 +29,7 @@ pub async fn handle(
     params.finish()?;
     let question = (&range, &dimensions);
     let key = polled::key(reader.scope.tenant(), "provider-latency", &question);
-    let load = async move {
+    let load = || async move {
         let entries = analytics::provider_latency(&reader.scope, window, &dimensions).await?;
         Ok(entries.into_iter().filter_map(Item::of).collect::<Vec<_>>())
     };

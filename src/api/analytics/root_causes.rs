@@ -33,7 +33,7 @@ pub async fn handle(
     params.finish()?;
     let question = (&range, limit, &dimensions);
     let key = polled::key(reader.scope.tenant(), "root-causes", &question);
-    let load = async move {
+    let load = || async move {
         let causes = analysis::causes(&reader.scope, window, &dimensions).await?;
         Ok(Body::of(causes, limit as usize))
     };

@@ -30,7 +30,7 @@ pub async fn handle(
     let (range, window) = Range::read(&mut params, now);
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "summary", &(&range, &dimensions));
-    let load = async move {
+    let load = || async move {
         let summary = analytics::summary(&reader.scope, window, &dimensions).await?;
         Ok(Body::from(summary))
     };

@@ -36,7 +36,7 @@ pub async fn handle(
     params.finish()?;
     let question = (&range, stage, ms, &dimensions);
     let key = polled::key(reader.scope.tenant(), "what-if", &question);
-    let load = async move {
+    let load = || async move {
         let (answers, what_if) =
             analysis::what_if(&reader.scope, window, &dimensions, stage, ms as f64).await?;
         Ok(Body {

@@ -34,7 +34,7 @@ pub async fn handle(
     params.finish()?;
     let question = (&range, limit, &dimensions);
     let key = polled::key(reader.scope.tenant(), "workflow-stats", &question);
-    let load = async move {
+    let load = || async move {
         let limit = limit as usize;
         let top = analytics::workflow_stats(&reader.scope, window, &dimensions, limit).await?;
         Ok(top.into_iter().map(Item::from).collect::<Vec<_>>())

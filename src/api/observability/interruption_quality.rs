@@ -44,7 +44,7 @@ pub async fn handle(
     let window = window.unwrap_or(Window { from: now, to: now });
     let question = (&agent, period, after, before);
     let key = polled::key(reader.scope.tenant(), "interruption-quality", &question);
-    let load = async move {
+    let load = || async move {
         let (all, parts) = analysis::quality(&reader.scope, window, agent.as_deref()).await?;
         Ok(Body::of(all, parts))
     };
