@@ -42,6 +42,13 @@ impl Headline {
     }
 }
 
+/// No door takes a time before the one, or a lifetime before the other.
+pub const EARLIEST: DateTime<Utc> = DateTime::UNIX_EPOCH;
+pub const LATEST: DateTime<Utc> = match DateTime::from_timestamp(7_258_118_400, 0) {
+    Some(time) => time,
+    None => EARLIEST,
+};
+
 /// Which sessions a list shows. Absent means any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {

@@ -1,7 +1,5 @@
 //! Questions about sessions: a page of them, with or without a total, and one by any of its ids.
 
-use chrono::{DateTime, Utc};
-
 use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::Result;
@@ -11,7 +9,7 @@ use crate::domain::history::Step;
 use crate::domain::ids;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
-use crate::domain::record::{Filter, Headline, Key, Record};
+use crate::domain::record::{EARLIEST, Filter, Headline, Key, LATEST, Record};
 use crate::domain::session::Status;
 use crate::domain::tally::Tally;
 use crate::store::ContentScope;
@@ -123,13 +121,6 @@ async fn counted(scope: &Scope, content: Option<&ContentScope>, filter: &Filter)
         Error::Invalid(vec![Fault::query("q", message)])
     })
 }
-
-/// No door takes a time before the one, or a lifetime before the other.
-const EARLIEST: DateTime<Utc> = DateTime::UNIX_EPOCH;
-const LATEST: DateTime<Utc> = match DateTime::from_timestamp(7_258_118_400, 0) {
-    Some(time) => time,
-    None => EARLIEST,
-};
 
 /// The session that a path names, in any of the spellings of its id.
 pub async fn by_reference(

@@ -7,7 +7,7 @@ use crate::domain::Result;
 use crate::domain::analysis::IssueType;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
-use crate::domain::record::{Filter, Headline, Key};
+use crate::domain::record::{EARLIEST, Filter, Headline, Key, LATEST};
 use crate::domain::session::{Status, Workflow};
 use crate::store::columns::unreadable;
 use crate::store::failure::read;
@@ -162,7 +162,7 @@ pub async fn list(
 /// Lines without a look at the turns.
 pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
     match &filter.tag {
-        None if *filter == Filter::default() => newest(scope, place).await,
+        None if asks_little(filter) => newest(scope, filter, place).await,
         None if filter.issue_type.is_some() => by_issue(scope, filter, place).await,
         None if filter.has_issues == Some(true) => {
             // As a condition of its own the partial index answers it.
@@ -220,35 +220,58 @@ async fn by_issue(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Ro
     .await
 }
 
-/// Lines without a filter, what is asked most. Without a condition that may or may not apply: one plan for
-/// all values then reads the index on the start in order, and only as far as the page goes.
-async fn newest(scope: &Scope, place: Place) -> Result<Vec<Row>> {
-    match (place.before, place.before_id) {
-        (Some(before), Some(before_id)) => {
+/// Whether a filter asks for no more than what is asked most.
+fn asks_little(filter: &Filter) -> bool {
+    let rest = Filter {
+        agent_key: None,
+        status: None,
+        started_after: None,
+        started_before: None,
+        ..filter.clone()
+    };
+    rest == Filter::default()
+}
+
+/// What is asked most: a range of starts, of an agent or in a state. Without a condition that may or may not
+/// apply: one plan for all values then reads an index in order, and only as far as the page goes.
+async fn newest(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+    let from = filter.started_after.unwrap_or(EARLIEST);
+    // A row with this start or a later one is not shown, nor one with a larger id where there is one.
+    let end = (filter.started_before.unwrap_or(LATEST), Uuid::nil());
+    let (until, until_id) = match (place.before, place.before_id) {
+        (Some(before), Some(id)) => (before, id).min(end),
+        _ => end,
+    };
+    macro_rules! range {
+        ($($condition:literal, $value:expr),*) => {
             lines!(
                 &scope.pool,
                 "sessions s",
-                ["and (s.started_at, s.id) < ($2, $3)
-                   order by s.started_at desc, s.id desc
-                   limit $4"],
+                ["and s.started_at >= $2
+                  and (s.started_at, s.id) < ($3, $4)"
+                 $(+ $condition)*
+                 + " order by s.started_at desc, s.id desc
+                     limit $5 offset $6"],
                 scope.tenant.0,
-                before,
-                before_id,
+                from,
+                until,
+                until_id,
                 place.rows,
+                place.skip
+                $(, $value)*
             )
             .await
-        }
-        _ => {
-            lines!(
-                &scope.pool,
-                "sessions s",
-                ["order by s.started_at desc, s.id desc
-                   limit $2 offset $3"],
-                scope.tenant.0,
-                place.rows,
-                place.skip,
-            )
-            .await
+        };
+    }
+    match (
+        filter.agent_key.as_deref(),
+        filter.status.map(Status::as_str),
+    ) {
+        (None, None) => range!(),
+        (Some(agent), None) => range!(" and s.agent_key = $7", agent),
+        (None, Some(status)) => range!(" and s.status = $7", status),
+        (Some(agent), Some(status)) => {
+            range!(" and s.agent_key = $7", agent, " and s.status = $8", status)
         }
     }
 }
