@@ -5,6 +5,10 @@
 //! Histogram buckets are logarithmic: value `v` ms lies in bucket `ceil(ln v / ln GAMMA)`, and a
 //! bucket is read as the middle of its bounds, which is within [`RELATIVE_ERROR`] of every value in it.
 
+use std::borrow::Cow;
+use std::iter::Peekable;
+use std::slice::Iter;
+
 use serde::{Deserialize, Serialize};
 
 /// Largest relative error of a percentile.
@@ -14,6 +18,8 @@ const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
 const SMALLEST_MS: f64 = 0.01;
 /// `ceil(ln SMALLEST_MS / ln GAMMA)` is -230: buckets count up from zero.
 const BUCKET_OFFSET: i32 = 240;
+/// So many buckets are put in one by one: a call's. More are gone through side by side.
+const FEW_BUCKETS: usize = 8;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,11 +178,11 @@ impl Digest {
         session: &Self,
         default_provider: impl Fn(Stage) -> Option<String>,
     ) {
-        let mut seen: Vec<(Stage, String)> = Vec::new();
+        let mut seen: Vec<(Stage, Cow<'_, str>)> = Vec::new();
         for entry in session.entries.iter().filter(|e| !e.stage.is_amount()) {
             let provider = match entry.provider.as_str() {
-                "" => default_provider(entry.stage).unwrap_or_default(),
-                named => named.to_owned(),
+                "" => Cow::Owned(default_provider(entry.stage).unwrap_or_default()),
+                named => Cow::Borrowed(named),
             };
             let key = (entry.stage, provider);
             let first = !seen.contains(&key);
@@ -244,6 +250,10 @@ impl Entry {
         self.sessions += sessions;
         self.count += other.count;
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
+        if other.buckets.len() > FEW_BUCKETS {
+            self.buckets = merged(&self.buckets, &other.buckets);
+            return;
+        }
         for (bucket, count) in &other.buckets {
             add_to_bucket(&mut self.buckets, *bucket, *count);
         }
@@ -262,6 +272,25 @@ impl Entry {
             seen += count;
             (seen >= wanted).then(|| middle_ms(*bucket))
         })
+    }
+}
+
+/// Two sorted lists as one.
+fn merged(one: &[(u16, u64)], other: &[(u16, u64)]) -> Vec<(u16, u64)> {
+    let mut all = Vec::with_capacity(one.len() + other.len());
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    loop {
+        let first = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) => a.0.min(b.0),
+            (Some(a), None) => a.0,
+            (None, Some(b)) => b.0,
+            (None, None) => return all,
+        };
+        let here = |list: &mut Peekable<Iter<'_, (u16, u64)>>| {
+            list.next_if(|bucket| bucket.0 == first)
+                .map_or(0, |bucket| bucket.1)
+        };
+        all.push((first, here(&mut one) + here(&mut other)));
     }
 }
 

@@ -2,6 +2,7 @@
 //! is in memory, and no connection is held between two.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::domain::Result;
 use crate::domain::ids::SessionId;
@@ -30,6 +31,32 @@ pub struct Export {
     waiting: VecDeque<Headline>,
     /// Sessions and turns of a batch.
     batch: (usize, i64),
+    pace: Pace,
+}
+
+/// How a long export leaves room for short questions.
+enum Pace {
+    /// As fast as it goes.
+    Full,
+    /// Rests after each batch, the longer the longer that took.
+    Eased { took: Duration },
+}
+
+/// An export that takes half as long again costs lists beside it half as much.
+const REST: f64 = 0.5;
+
+impl Pace {
+    async fn rest(&self) {
+        if let Self::Eased { took } = self {
+            tokio::time::sleep(took.mul_f64(REST)).await;
+        }
+    }
+
+    fn note(&mut self, batch: Duration) {
+        if let Self::Eased { took } = self {
+            *took = batch;
+        }
+    }
 }
 
 impl Export {
@@ -46,6 +73,9 @@ impl Export {
             start: Some(Start::Beginning),
             waiting: VecDeque::new(),
             batch: (BATCH_SESSIONS, BATCH_TURNS),
+            pace: Pace::Eased {
+                took: Duration::ZERO,
+            },
         })
     }
 
@@ -58,6 +88,7 @@ impl Export {
             start: None,
             waiting: headlines.into(),
             batch: (usize::MAX, i64::MAX),
+            pace: Pace::Full,
         }
     }
 
@@ -68,6 +99,14 @@ impl Export {
 
     /// The next whole sessions; none once all have been told.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>> {
+        self.pace.rest().await;
+        let started = Instant::now();
+        let records = self.read().await?;
+        self.pace.note(started.elapsed());
+        Ok(records)
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<Record>>> {
         loop {
             if self.waiting.is_empty() {
                 let Some(start) = self.start.take() else {
