@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench ingest` starts a private Postgres (fsync on) and the server as a process of its
 //! own, and prints rates and their ratios of this one run. `VOXRAY_BENCH_SECONDS` sets the length of
-//! each part (default 5).
+//! each part (default 5). Words after `--` choose the rows whose names have one of them.
 
 #[expect(dead_code, reason = "each benchmark uses its part")]
 mod support;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -19,6 +20,7 @@ use prost::Message;
 use serde_json::json;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
+use voxray::domain::event::Kind;
 
 use support::{Postgres, exchange};
 
@@ -33,9 +35,14 @@ async fn main() {
         .and_then(|s| s.parse().ok())
         .unwrap_or(5);
     let length = Duration::from_secs(seconds);
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
 
     let single = single_inserts(&postgres, length).await;
-    let copied = copy(&postgres, length).await;
+    let copied = copy(&postgres, length, &plain_rows()).await;
     println!(
         "{:<44} {:>10} {:>8} {:>8}",
         format!("{CLIENTS} clients, {seconds} s each"),
@@ -53,20 +60,30 @@ async fn main() {
     row("single-row INSERT, autocommit", single);
     row("COPY, 1,000 rows each, 2 connections", copied);
     for size in [1, 10, 100, 1_000] {
-        row(
-            &format!("turn events, {size} a request, new sessions"),
-            server.load(length, size, Shape::NewSessions).await,
-        );
+        let name = format!("turn events, {size} a request, new sessions");
+        if is_wanted(&name) {
+            row(&name, server.load(length, size, Shape::NewSessions).await);
+        }
     }
-    row(
-        "turn events, 1 a request, 64 long sessions",
-        server.load(length, 1, Shape::LongSessions).await,
-    );
+    let name = "turn events, 1 a request, 64 long sessions";
+    if is_wanted(name) {
+        row(name, server.load(length, 1, Shape::LongSessions).await);
+    }
+    let stored = server.stored_spans(&postgres).await;
+    let copied = copy(&postgres, length, &stored).await;
+    let row = |name: &str, rate: f64| {
+        println!(
+            "{name:<44} {rate:>10.0} {:>8.2} {:>8.3}",
+            rate / single,
+            rate / copied
+        )
+    };
+    row("COPY of the rows that spans are stored as", copied);
     for size in [1, 10, 100, 1_000] {
-        row(
-            &format!("OTLP spans (protobuf), {size} a request, new sessions"),
-            server.spans(length, size).await,
-        );
+        let name = format!("OTLP spans (protobuf), {size} a request, new sessions");
+        if is_wanted(&name) {
+            row(&name, server.spans(length, size).await);
+        }
     }
     let (first, last) = server.one_long_call().await;
     println!(
@@ -168,6 +185,43 @@ impl Server {
         spans.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
     }
 
+    /// What a request of 1,000 spans is stored as: the facts, as COPY gives them, and their session.
+    async fn stored_spans(&self, postgres: &Postgres) -> Rows {
+        let mut connection = TcpStream::connect(&self.server.address)
+            .await
+            .expect("a connection");
+        let (template, trace) = (conversation(1_000), uuid::Uuid::new_v4());
+        let body = with_trace(&template, trace);
+        let path = ("/v1/traces", "application/x-protobuf");
+        send(&mut connection, &self.key, path, &body).await;
+        let pool = postgres.pool(1).await;
+        let session: String =
+            sqlx::query_scalar("select session_id::text from spans where trace_id = $1 limit 1")
+                .bind(trace.simple().to_string())
+                .fetch_one(&pool)
+                .await
+                .expect("a session");
+        let mut connection = pool.acquire().await.expect("a connection");
+        let kind = Kind::Span as i16;
+        let question = format!(
+            "copy (select * from facts where session_id = '{session}' and kind = {kind}) to stdout"
+        );
+        let pieces: Vec<_> = connection
+            .copy_out_raw(&question)
+            .await
+            .expect("copied")
+            .try_collect()
+            .await
+            .expect("rows");
+        let text: Vec<u8> = pieces.concat();
+        Rows {
+            table: "create table plain (like facts, primary key (tenant_id, session_id, source, kind, id))",
+            copy: "copy plain from stdin",
+            text: String::from_utf8(text).expect("text"),
+            session,
+        }
+    }
+
     /// Rates of the first and the last 200 turns of one call.
     async fn one_long_call(&self) -> (f64, f64) {
         let mut connection = TcpStream::connect(&self.server.address)
@@ -254,7 +308,11 @@ fn conversation(size: usize) -> Vec<u8> {
 }
 
 fn of_another_trace(template: &[u8]) -> Vec<u8> {
-    let (mut body, trace) = (template.to_vec(), uuid::Uuid::new_v4());
+    with_trace(template, uuid::Uuid::new_v4())
+}
+
+fn with_trace(template: &[u8], trace: uuid::Uuid) -> Vec<u8> {
+    let mut body = template.to_vec();
     let mut at = 0;
     while let Some(found) = body[at..]
         .windows(16)
@@ -288,23 +346,20 @@ async fn send(connection: &mut TcpStream, key: &str, (path, kind): (&str, &str),
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
 }
 
-/// A table as a fact would need at the least: a key, and what was said.
-async fn plain_table(pool: &PgPool) {
-    sqlx::query("drop table if exists plain")
-        .execute(pool)
-        .await
-        .expect("dropped");
-    sqlx::query("create table plain (tenant uuid, session uuid, id bigint generated always as identity, at timestamptz, body text, primary key (tenant, session, id))")
-        .execute(pool)
-        .await
-        .expect("created");
+/// A table as a turn would need at the least: a key, and what was said.
+const PLAIN: &str = "create table plain (tenant uuid, session uuid, id bigint generated always as identity, at timestamptz, body text, primary key (tenant, session, id))";
+
+async fn make(pool: &PgPool, table: &'static str) {
+    for statement in ["drop table if exists plain", table] {
+        sqlx::query(statement).execute(pool).await.expect("made");
+    }
 }
 
 const BODY: &str = r#"{"index":1,"speaker":"user","text":"I would like a table for two, please","startMs":4000,"endMs":7000,"sttMs":121,"llmMs":401,"ttsMs":150}"#;
 
 async fn single_inserts(postgres: &Postgres, length: Duration) -> f64 {
     let pool = postgres.pool(50).await;
-    plain_table(&pool).await;
+    make(&pool, PLAIN).await;
     let started = Instant::now();
     let inserters: Vec<_> = (0..CLIENTS)
         .map(|_| {
@@ -334,34 +389,47 @@ async fn single_inserts(postgres: &Postgres, length: Duration) -> f64 {
     rows as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn copy(postgres: &Postgres, length: Duration) -> f64 {
+/// A thousand rows of one session, ready to be copied under other sessions' ids.
+#[derive(Clone)]
+struct Rows {
+    table: &'static str,
+    copy: &'static str,
+    text: String,
+    session: String,
+}
+
+fn plain_rows() -> Rows {
+    let session = uuid::Uuid::new_v4().to_string();
+    let line = format!(
+        "{}\t{session}\t2026-01-11 10:00:00Z\t{BODY}\n",
+        uuid::Uuid::nil()
+    );
+    Rows {
+        table: PLAIN,
+        copy: "copy plain (tenant, session, at, body) from stdin",
+        text: line.repeat(1_000),
+        session,
+    }
+}
+
+async fn copy(postgres: &Postgres, length: Duration, rows: &Rows) -> f64 {
     let pool = postgres.pool(2).await;
-    plain_table(&pool).await;
+    make(&pool, rows.table).await;
     let started = Instant::now();
     let copiers: Vec<_> = (0..2)
         .map(|_| {
-            let pool = pool.clone();
+            let (pool, rows) = (pool.clone(), rows.clone());
             tokio::spawn(async move {
-                let mut rows = 0u64;
+                let mut copied = 0u64;
                 while started.elapsed() < length {
-                    let lines: String = (0..1_000)
-                        .map(|_| {
-                            format!(
-                                "{}\t{}\t2026-01-11 10:00:00Z\t{BODY}\n",
-                                uuid::Uuid::nil(),
-                                uuid::Uuid::new_v4()
-                            )
-                        })
-                        .collect();
+                    let session = uuid::Uuid::new_v4().to_string();
+                    let text = rows.text.replace(&rows.session, &session);
                     let mut connection = pool.acquire().await.expect("a connection");
-                    let mut sink = connection
-                        .copy_in_raw("copy plain (tenant, session, at, body) from stdin")
-                        .await
-                        .expect("copy");
-                    sink.send(lines.into_bytes()).await.expect("sent");
-                    rows += sink.finish().await.expect("copied");
+                    let mut sink = connection.copy_in_raw(rows.copy).await.expect("copy");
+                    sink.send(text.into_bytes()).await.expect("sent");
+                    copied += sink.finish().await.expect("copied");
                 }
-                rows
+                copied
             })
         })
         .collect();
