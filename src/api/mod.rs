@@ -14,6 +14,7 @@ pub mod operations;
 pub mod page;
 pub mod polled;
 pub mod recordings;
+pub mod sessions;
 pub mod settings;
 pub mod traces;
 pub mod voice_sessions;

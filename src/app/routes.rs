@@ -13,6 +13,7 @@ use crate::api::livekit_keys;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::recordings;
+use crate::api::sessions;
 use crate::api::settings;
 use crate::api::traces;
 use crate::api::voice_sessions;
@@ -162,6 +163,15 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Put, "/api/v1/settings/prices", Admin, |m| {
         on(m, settings::prices::put)
+    }),
+    route(Get, "/api/v1/settings/retention", Admin, |m| {
+        on(m, settings::retention::get)
+    }),
+    route(Put, "/api/v1/settings/retention", Admin, |m| {
+        on(m, settings::retention::put)
+    }),
+    route(Delete, "/api/v1/sessions/{id}", Admin, |m| {
+        on(m, sessions::delete::handle)
     }),
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)

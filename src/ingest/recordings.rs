@@ -64,7 +64,7 @@ pub async fn put(
     };
     params.finish()?;
     // Before the body: a call that nobody knows is not worth sending it.
-    let place = recordings::place(&ingestor.scope, &call_id).await?;
+    let place = recordings::place(&ingestor.scope, &call_id, now).await?;
     let limit_bytes = app.settings.recordings_limit_bytes as u64;
     let (spooled, placement) = if is_json(request.headers()) {
         let Json(source) = request.extract::<Json<Source>, _>().await?;

@@ -16,6 +16,7 @@ use crate::domain::recording::{Placement, Recording, is_call_sid};
 use crate::domain::webhook::Fetch;
 use crate::objects::{Fetcher, Objects};
 use crate::store::recordings::{self, Call, Saved, fetches};
+use crate::store::retention;
 use crate::store::sessions;
 use crate::store::{ContentScope, Scope, Store};
 
@@ -76,8 +77,18 @@ impl Place {
 
 /// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
 /// call SID or a UUID, which no other call will have.
-pub async fn place(scope: &Scope, reference: &str) -> Result<Place> {
+pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<Place> {
     let call = known(scope, reference).await?;
+    let is_over = match &call {
+        Some(call) => call.is_closed,
+        None => {
+            let id = SessionId::from_reference(scope.tenant(), reference);
+            retention::is_buried(scope, id, reference, now).await?
+        }
+    };
+    if is_over {
+        return Err(Error::Gone("call"));
+    }
     if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
         return Err(Error::NotFound("call"));
     }
@@ -313,7 +324,7 @@ fn is_same(existing: &Recording, spooled: &Spooled, placement: Placement) -> boo
 }
 
 /// Removes a noted object; what stands in the way is tried again later.
-async fn remove(scope: &Scope, objects: &Objects, object: &str) {
+pub(super) async fn remove(scope: &Scope, objects: &Objects, object: &str) {
     let removed = async {
         objects.delete(object).await?;
         recordings::strike_off(scope, object).await

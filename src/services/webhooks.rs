@@ -178,6 +178,8 @@ impl Door {
             false => ingest::take(writer, &self.scope, items, admission, now).await?,
         };
         let is_new = match told.recording {
+            // What is over and done with gets no audio either.
+            Some(_) if receipt.closed > 0 => false,
             Some(recording) => self.see_to(recording, &session, audio, now).await?,
             None => false,
         };
@@ -216,7 +218,7 @@ impl Door {
                 fetches::want(&self.scope, &none).await
             }
             Announced::Enclosed(text) => {
-                let before = recordings::place(&self.scope, &reference).await?;
+                let before = recordings::place(&self.scope, &reference, now).await?;
                 let spooled = decoded(objects, limit_bytes, text).await?;
                 if before.holds(&spooled) {
                     return Ok(false);

@@ -18,6 +18,7 @@ pub mod livekit_keys;
 mod migrate;
 pub mod prices;
 pub mod recordings;
+pub mod retention;
 pub mod reviews;
 pub mod rollups;
 pub mod scope;

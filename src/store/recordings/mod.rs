@@ -4,6 +4,7 @@ mod claims;
 mod early;
 pub mod fetches;
 mod leftovers;
+mod retire;
 
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use crate::store::scope::{ContentScope, Scope};
 
 pub use early::{Early, early, forget, settle};
 pub use leftovers::{Leftover, due, expect, strike_off};
+pub(in crate::store) use retire::{forget_of, retire};
 
 /// The kind of id that a call SID is.
 const CALL_SID: &str = "call_sid";
@@ -33,6 +35,8 @@ pub struct Call {
     pub external_id: String,
     pub call_sid: Option<String>,
     pub status: Status,
+    /// What was said in it was deleted.
+    pub is_closed: bool,
 }
 
 /// What became of a recording that was saved.
@@ -56,11 +60,12 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
     let call_sid = is_call_sid(reference).then_some(reference);
     let rows = read(&scope.pool, || {
         sqlx::query!(
-            r#"select id as "id!", external_id as "external_id!", call_sid, status as "status!"
+            r#"select id as "id!", external_id as "external_id!", call_sid, status as "status!",
+                      closed_at is not null as "is_closed!"
                  from sessions
                 where tenant_id = $1 and id = $2
                union all
-               (select id, external_id, call_sid, status
+               (select id, external_id, call_sid, status, closed_at is not null
                   from sessions
                  where tenant_id = $1 and call_sid = $3
                  order by started_at desc
@@ -86,6 +91,7 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
         external_id: row.external_id,
         call_sid: row.call_sid,
         status,
+        is_closed: row.is_closed,
     }))
 }
 
@@ -149,6 +155,9 @@ const DELETED: &str = "deleted";
 /// Writes a recording, over the one with its id.
 pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
+    if retire::is_over(&mut transaction, scope, recording).await? {
+        return Ok(Saved::Refused);
+    }
     let audio = &recording.audio;
     let peaks = audio.waveform.as_ref().map(|channels| channels.concat());
     let inserted = sqlx::query!(
