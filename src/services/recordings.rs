@@ -79,16 +79,7 @@ impl Place {
 /// call SID or a UUID, which no other call will have.
 pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<Place> {
     let call = known(scope, reference).await?;
-    let is_over = match &call {
-        Some(call) => call.is_closed,
-        None => {
-            let id = SessionId::from_reference(scope.tenant(), reference);
-            retention::is_buried(scope, id, reference, now).await?
-        }
-    };
-    if is_over {
-        return Err(Error::Gone("call"));
-    }
+    refuse_over(scope, call.as_ref(), reference, now).await?;
     if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
         return Err(Error::NotFound("call"));
     }
@@ -110,6 +101,31 @@ pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result
         call_sid,
         existing,
     })
+}
+
+/// Refuses audio of a call that was deleted, or whose content was.
+pub async fn check_open(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<()> {
+    let call = known(scope, reference).await?;
+    refuse_over(scope, call.as_ref(), reference, now).await
+}
+
+async fn refuse_over(
+    scope: &Scope,
+    call: Option<&Call>,
+    reference: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let is_over = match call {
+        Some(call) => call.is_closed,
+        None => {
+            let id = SessionId::from_reference(scope.tenant(), reference);
+            retention::is_buried(scope, id, reference, now).await?
+        }
+    };
+    match is_over {
+        true => Err(Error::Gone("call")),
+        false => Ok(()),
+    }
 }
 
 /// Takes bytes as they come, up to a limit.

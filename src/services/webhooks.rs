@@ -199,6 +199,7 @@ impl Door {
             true => session.external_id.clone(),
             false => session.id.to_string(),
         };
+        recordings::check_open(&self.scope, &reference, now).await?;
         let fetch = |url: String, placement: Placement, failure| Fetch {
             id: session.id,
             reference: reference.clone(),

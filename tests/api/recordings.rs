@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use voxray::config::Settings;
 use voxray::domain::ids::SessionId;
 use voxray::services::recordings;
+use voxray::services::retention;
 use voxray::store::Scope;
 
 use super::support::{Answer, Client, TestServer};
@@ -487,6 +488,38 @@ async fn conversations_say_what_can_be_listened_to_and_the_log_who_deleted_it() 
     let log = log.await.status(200).json();
     assert_eq!(log["data"].as_array().map(Vec::len), Some(1), "{log}");
     assert_eq!(log["data"][0]["object_type"], "recording");
+}
+
+#[tokio::test]
+async fn audio_goes_with_what_was_said() {
+    let studio = Studio::open().await;
+    let client = studio.anybody().await;
+    call(&client, "closed", Some(SID), "completed").await;
+    put(&client, SID, file(WAV)).await.status(200);
+    call(&client, "gone", None, "completed").await;
+    put(&client, "gone", file(MULAW)).await.status(200);
+    assert_eq!(studio.objects().len(), 2);
+    client.delete("/api/v1/sessions/gone").await.status(204);
+    assert_eq!(studio.objects().len(), 1);
+    client
+        .get("/v1/recordings/gone")
+        .await
+        .problem(404, "not-found");
+    put(&client, "gone", file(MULAW)).await.problem(410, "gone");
+
+    let (store, clock) = (&studio.server.app.store, &studio.server.clock);
+    clock.advance(TimeDelta::days(91));
+    let gone = retention::round(store, clock.now()).await.expect("a store");
+    assert_eq!(gone.closed, 1);
+    let objects = &studio.server.app.objects;
+    let removed = recordings::remove_leftovers(store, objects, clock.now()).await;
+    removed.expect("removed");
+    assert_eq!(studio.objects(), [""; 0]);
+    client
+        .get(&format!("/v1/recordings/{SID}"))
+        .await
+        .problem(410, "gone");
+    put(&client, SID, file(WAV)).await.problem(410, "gone");
 }
 
 #[tokio::test]

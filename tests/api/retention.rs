@@ -168,7 +168,7 @@ async fn what_was_said_goes_first_and_the_call_later() {
     for name in [
         "total_calls",
         "completed_calls",
-        "avg_latency_ms",
+        "p95_turn_latency_ms",
         "avg_duration_seconds",
     ] {
         assert_eq!(later[name], summary[name], "{name}");
@@ -240,20 +240,46 @@ async fn refused(client: &Client, id: &str) {
         )
         .await;
     put.problem(410, "gone");
-    let span = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
-        "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "turn",
+}
+
+fn span(trace: u8, span: u8, conversation: Option<&str>) -> Value {
+    let named =
+        conversation.map(|id| json!({"key": "conversation.id", "value": {"stringValue": id}}));
+    let span = json!({
+        "traceId": format!("{trace:032x}"), "spanId": format!("{span:016x}"), "name": "turn",
         "startTimeUnixNano": "1749636000000000000", "endTimeUnixNano": "1749636001000000000",
-        "attributes": [{"key": "conversation.id", "value": {"stringValue": id}},
-                       {"key": "session.id", "value": {"stringValue": id}}]
-    }]}]}]});
-    let answer = client.post("/v1/traces", &span).await.status(200).json();
-    let told = answer["partialSuccess"]["errorMessage"]
-        .as_str()
-        .unwrap_or_default();
-    assert!(
-        answer["partialSuccess"].is_null() || told.contains("session_closed"),
-        "{answer}"
+        "attributes": named.into_iter().collect::<Vec<_>>()
+    });
+    json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+}
+
+#[tokio::test]
+async fn a_tracer_is_told_in_part_that_it_is_too_late() {
+    let server = TestServer::without_work().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let trace = async |sent: Value| client.post("/v1/traces", &sent).await.status(200).json();
+    assert_eq!(trace(span(1, 1, Some("one"))).await, json!({}));
+    client.delete("/api/v1/sessions/one").await.status(204);
+    // By its conversation, and by the trace alone, whatever else comes with it.
+    for late in [span(1, 2, Some("one")), span(2, 3, Some("one"))] {
+        let told = trace(late).await;
+        assert_eq!(told["partialSuccess"]["rejectedSpans"], "1", "{told}");
+        let reason = told["partialSuccess"]["errorMessage"].as_str();
+        assert!(
+            reason.is_some_and(|reason| reason.contains("session_closed")),
+            "{told}"
+        );
+    }
+    assert_eq!(
+        trace(span(1, 4, None)).await["partialSuccess"]["rejectedSpans"],
+        "1"
     );
+    // A trace may tell of several conversations.
+    assert_eq!(trace(span(1, 5, Some("two"))).await, json!({}));
+    client
+        .get("/v1/observability/sessions/two")
+        .await
+        .status(200);
 }
 
 #[tokio::test]
