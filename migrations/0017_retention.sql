@@ -52,3 +52,23 @@ create table tombstone_keys (
     tenant_id uuid  primary key references tenants (id),
     key       bytea not null check (octet_length(key) = 32)
 );
+
+-- Hours and days that had so many combinations of dimensions that some of these are not told apart in their
+-- rollups: who asks by one of those reads the calls themselves. Few rows: most tenants have none.
+create table rollup_folds (
+    tenant_id  uuid        not null,
+    is_day     boolean     not null,
+    at         timestamptz not null,
+    -- A bit each (domain::analytics::Dimension).
+    dimensions smallint    not null,
+    primary key (tenant_id, is_day, at)
+);
+
+-- What was summed up without a bound is summed up again.
+insert into dirty_hour (tenant_id, hour)
+select h.tenant_id, h.hour
+  from (select tenant_id, date_trunc('day', day, 'UTC') as day from rollup_day group by 1, 2 having count(*) > 501) d
+  join rollup_hour h
+    on h.tenant_id = d.tenant_id
+   and h.dimension_set = '00000000-0000-0000-0000-000000000000'
+   and h.hour >= d.day and h.hour < d.day + interval '1 day';

@@ -1,6 +1,7 @@
 //! Whatever arrives in whatever order, summed up meanwhile or not: every endpoint says what a count over
 //! the final state says.
 
+mod folding;
 mod recount;
 
 use chrono::TimeDelta;
