@@ -15,8 +15,8 @@ fn call(n: usize, at: DateTime<Utc>) -> Value {
     let statuses = ["completed", "failed", "missed"];
     json!({
         "session": {
-            "sessionId": format!("call-{at}-{n}"), "agentId": ["ann", "bob"][n % 2], "campaign": format!("c{n}"),
-            "workflow": {"slug": ["book", "order"][n / 2 % 2], "name": "Work"}, "channel": "web",
+            "sessionId": format!("call-{at}-{n}"), "agentId": (["ann", "bob"][n % 2]), "campaign": format!("c{n}"),
+            "workflow": {"slug": (["book", "order"][n / 2 % 2]), "name": "Work"}, "channel": "web",
             "status": statuses[n % 3], "startedAt": at, "endedAt": at + TimeDelta::seconds(n as i64 % 90)
         },
         "turns": [
