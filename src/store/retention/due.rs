@@ -32,17 +32,26 @@ pub async fn due(store: &Store, now: DateTime<Utc>) -> Result<Vec<Due>> {
             r#"with given as materialized (
                 select * from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as g (tenant_id, content_before, metrics_before)
              ), due as (
+                -- The oldest of each, by the index: asked whether there is any, Postgres would rather look through all.
                 select g.tenant_id, g.content_before, g.metrics_before,
-                       exists (select from sessions s
-                                where s.tenant_id = g.tenant_id and s.closed_at is null
-                                  and greatest(s.ended_at, s.received_at) < g.content_before
-                                  and s.status not in ('queued', 'ringing', 'active')) as closes,
-                       exists (select from sessions s
-                                where s.tenant_id = g.tenant_id and s.closed_at is not null
-                                  and greatest(s.ended_at, s.received_at) < g.metrics_before) as deletes,
-                       exists (select from session_tombstones t
-                                where t.tenant_id = g.tenant_id and t.expires_at <= $4) as forgets
+                       coalesce((select greatest(s.ended_at, s.received_at)
+                                   from sessions s
+                                  where s.tenant_id = g.tenant_id and s.closed_at is null
+                                    and s.status not in ('queued', 'ringing', 'active')
+                                  order by greatest(s.ended_at, s.received_at)
+                                  limit 1) < g.content_before, false) as closes,
+                       coalesce((select greatest(s.ended_at, s.received_at)
+                                   from sessions s
+                                  where s.tenant_id = g.tenant_id and s.closed_at is not null
+                                  order by greatest(s.ended_at, s.received_at)
+                                  limit 1) < g.metrics_before, false) as deletes,
+                       coalesce((select t.expires_at
+                                   from session_tombstones t
+                                  where t.tenant_id = g.tenant_id
+                                  order by t.expires_at
+                                  limit 1) <= $4, false) as forgets
                   from given g
+                offset 0
              )
              select tenant_id as "tenant_id!", content_before, metrics_before, closes as "closes!", deletes as "deletes!",
                     forgets as "forgets!"
