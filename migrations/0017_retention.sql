@@ -72,3 +72,16 @@ select h.tenant_id, h.hour
     on h.tenant_id = d.tenant_id
    and h.dimension_set = '00000000-0000-0000-0000-000000000000'
    and h.hour >= d.day and h.hour < d.day + interval '1 day';
+
+-- How much audio a tenant has: kept by whoever writes recordings, so that it costs the same whatever there is.
+create table recording_usage (
+    tenant_id  uuid   primary key references tenants (id),
+    recordings bigint not null,
+    size_bytes bigint not null
+);
+
+insert into recording_usage (tenant_id, recordings, size_bytes)
+select tenant_id, count(*), sum(size_bytes)
+  from recordings
+ where status = 'available'
+ group by tenant_id;

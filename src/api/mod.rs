@@ -17,5 +17,6 @@ pub mod recordings;
 pub mod sessions;
 pub mod settings;
 pub mod traces;
+pub mod usage;
 pub mod voice_sessions;
 pub mod webhooks;

@@ -16,6 +16,7 @@ use crate::api::recordings;
 use crate::api::sessions;
 use crate::api::settings;
 use crate::api::traces;
+use crate::api::usage;
 use crate::api::voice_sessions;
 use crate::api::webhooks;
 use crate::console;
@@ -169,6 +170,9 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Put, "/api/v1/settings/retention", Admin, |m| {
         on(m, settings::retention::put)
+    }),
+    route(Get, "/api/v1/usage/recordings", Admin, |m| {
+        on(m, usage::recordings::get)
     }),
     route(Delete, "/api/v1/sessions/{id}", Admin, |m| {
         on(m, sessions::delete::handle)

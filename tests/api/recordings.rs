@@ -523,6 +523,50 @@ async fn audio_goes_with_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_as_much_audio_as_it_may() {
+    let (wav, mulaw) = (file(WAV), file(MULAW));
+    let quota = wav.len() + mulaw.len() - 1;
+    let studio =
+        Studio::with(|settings| settings.recordings_quota_bytes = Some(quota as u64)).await;
+    let client = studio.anybody().await;
+    let used = async |recordings: i64, bytes: usize| {
+        let usage = client.get("/api/v1/usage/recordings").await.status(200);
+        let told = json!({"recordings": recordings, "size_bytes": bytes, "quota_bytes": quota});
+        assert_eq!(usage.json(), told);
+    };
+    for id in ["one", "two"] {
+        call(&client, id, None, "completed").await;
+    }
+    used(0, 0).await;
+    put(&client, "one", wav.clone()).await.status(200);
+    put(&client, "one", wav.clone()).await.status(200);
+    used(1, wav.len()).await;
+    put(&client, "two", mulaw.clone())
+        .await
+        .problem(507, "storage-full");
+    // Where nobody says how much will come, it is refused all the same.
+    let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(mulaw.clone())]);
+    put(&client, "two", reqwest::Body::wrap_stream(chunks))
+        .await
+        .problem(507, "storage-full");
+    used(1, wav.len()).await;
+    assert_eq!(studio.objects().len(), 1);
+    // In its place there is room, and for what comes after it has gone.
+    put(&client, "one", mulaw.clone()).await.status(200);
+    used(1, mulaw.len()).await;
+    client.delete("/api/v1/sessions/one").await.status(204);
+    used(0, 0).await;
+    put(&client, "two", wav.clone()).await.status(200);
+    delete(&client, "two").await.status(204);
+    used(0, 0).await;
+    // A neighbour has a quota of its own.
+    let other = studio.server.tenant("other").await.client(ALL).await;
+    call(&other, "one", None, "completed").await;
+    put(&other, "one", wav).await.status(200);
+    used(0, 0).await;
+}
+
+#[tokio::test]
 async fn nobody_hears_a_neighbours_call() {
     let studio = Studio::open().await;
     let (one, other) = (

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{AVAILABLE, DELETED, early_id};
+use super::{AVAILABLE, DELETED, early_id, usage};
 use crate::domain::Result;
 use crate::domain::ids::ClaimKind;
 use crate::domain::recording::Recording;
+use crate::store::columns::column;
 use crate::store::failure::failure;
 use crate::store::retention::{Asked, buried};
 use crate::store::scope::Scope;
@@ -22,11 +23,11 @@ pub(in crate::store) async fn retire(
 ) -> Result<Vec<String>> {
     let places = places(connection, scope, sessions).await?;
     stop_fetching(connection, scope, &places).await?;
-    let objects = sqlx::query_scalar!(
+    let gone = sqlx::query!(
         "update recordings
             set status = $3, deleted_at = $4, is_early = false, peaks = null
           where tenant_id = $1 and id = any ($2) and status <> $3
-         returning object_path",
+         returning object_path, size_bytes",
         scope.tenant.0,
         &places,
         DELETED,
@@ -35,6 +36,8 @@ pub(in crate::store) async fn retire(
     .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
+    usage::take(connection, scope, &column(&gone, |row| row.size_bytes)).await?;
+    let objects = column(&gone, |row| row.object_path.clone());
     note(connection, scope, &objects, now).await?;
     Ok(objects)
 }
@@ -49,7 +52,7 @@ pub(in crate::store) async fn forget_of(
     let places = places(connection, scope, sessions).await?;
     stop_fetching(connection, scope, &places).await?;
     let gone = sqlx::query!(
-        "delete from recordings where tenant_id = $1 and id = any ($2) returning object_path, status",
+        "delete from recordings where tenant_id = $1 and id = any ($2) returning object_path, status, size_bytes",
         scope.tenant.0,
         &places,
     )
@@ -57,7 +60,9 @@ pub(in crate::store) async fn forget_of(
     .await
     .map_err(failure)?;
     let there = gone.into_iter().filter(|row| row.status == AVAILABLE);
-    let objects: Vec<String> = there.map(|row| row.object_path).collect();
+    let (objects, sizes_bytes): (Vec<String>, Vec<i64>) =
+        there.map(|row| (row.object_path, row.size_bytes)).unzip();
+    usage::take(connection, scope, &sizes_bytes).await?;
     note(connection, scope, &objects, now).await?;
     Ok(objects)
 }
