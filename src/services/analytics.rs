@@ -50,7 +50,7 @@ pub struct Summary {
 }
 
 pub async fn summary(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Summary> {
-    check_apart(scope, window, dimensions.asked()).await?;
+    Box::pin(check_apart(scope, window, dimensions.asked())).await?;
     Ok(Summary {
         sums: analytics::sums(scope, window, dimensions).await?,
         active_calls: analytics::active(scope, dimensions).await?,
@@ -68,7 +68,7 @@ pub async fn call_volume(
     interval: Interval,
     dimensions: &Dimensions,
 ) -> Result<Vec<(DateTime<Utc>, Tally)>> {
-    check_apart(scope, window, dimensions.asked()).await?;
+    Box::pin(check_apart(scope, window, dimensions.asked())).await?;
     let counted: BTreeMap<_, _> = analytics::volume(scope, window, interval, dimensions).await?;
     let of = |bucket| counted.get(&bucket).copied().unwrap_or_default();
     let buckets = interval.buckets(window);
@@ -85,7 +85,7 @@ pub async fn workflow_stats(
     // It tells workflows apart, whether one is asked for or not.
     let apart = dimensions.workflow.is_none();
     let apart = apart.then_some((Dimension::Workflow, "started_after"));
-    check_apart(scope, window, dimensions.asked().chain(apart)).await?;
+    Box::pin(check_apart(scope, window, dimensions.asked().chain(apart))).await?;
     let workflows = analytics::workflows(scope, window, dimensions).await?;
     Ok(workflows.top(limit))
 }
@@ -96,7 +96,7 @@ pub async fn provider_latency(
     window: Window,
     dimensions: &Dimensions,
 ) -> Result<Vec<Entry>> {
-    check_apart(scope, window, dimensions.asked()).await?;
+    Box::pin(check_apart(scope, window, dimensions.asked())).await?;
     let sums = analytics::sums(scope, window, dimensions).await?;
     let of_stage = |stage| {
         let entries = sums.digest.entries().iter();

@@ -132,5 +132,13 @@ async fn step(due: &Due, now: DateTime<Utc>) -> Result<Gone> {
     if due.forgets {
         gone.forgotten = retention::forget_due(&due.scope, now).await?;
     }
+    let sorts = [
+        ("closed", gone.closed as u64),
+        ("deleted", gone.deleted as u64),
+        ("forgotten", gone.forgotten),
+    ];
+    for (what, count) in sorts {
+        metrics::counter!("voxray_retention_total", "what" => what).increment(count);
+    }
     Ok(gone)
 }

@@ -72,6 +72,10 @@ async fn all_of(client: &Client, id: &str) -> String {
 }
 
 /// The tables in which a text is found.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "every table is asked, by its name"
+)]
 async fn tables_with(server: &TestServer, text: &str) -> Vec<String> {
     let mut connection = PgConnection::connect(&server.database_url())
         .await
