@@ -158,12 +158,20 @@ async fn what_was_said_goes_first_and_the_call_later() {
     assert_eq!(words["data"], json!([]));
     assert_eq!(tables_with(&server, SECRET).await, [""; 0]);
     // The numbers are as they were.
-    let after = shown
+    let mut after = shown
         .get("/v1/observability/sessions/c1")
         .await
         .status(200)
         .json();
+    let deleted_at = after
+        .as_object_mut()
+        .map(|after| after.remove("contentDeletedAt"));
+    assert_eq!(deleted_at, Some(Some(json!("2025-09-10T12:00:00Z"))));
     assert_eq!(after, before);
+    for path in ["/api/v1/conversations/c1", "/api/v1/voice-sessions/c1"] {
+        let told = client.get(path).await.status(200).json();
+        assert_eq!(told["content_deleted_at"], "2025-09-10T12:00:00Z", "{path}");
+    }
     let range = "started_after=2025-06-01T00:00:00Z&started_before=2025-06-12T00:00:00Z";
     let later = client
         .get(&format!("/api/v1/analytics/summary?{range}"))
