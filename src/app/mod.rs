@@ -53,7 +53,11 @@ impl App {
         let polled = Polled::new(settings.cache_ttl);
         let writer = Writer::start(&store, settings.ingest_queue_bytes);
         let live = Live::new(store.clone(), settings.live_connections);
-        let objects = Objects::new(settings.recordings_location(), settings.spool_dir());
+        let objects = Objects::new(
+            settings.recordings_location(),
+            settings.spool_dir(),
+            settings.recordings_quota_bytes,
+        );
         let fetcher = Fetcher::new(settings.recordings_rules.clone());
         Self(Arc::new(Parts {
             live,

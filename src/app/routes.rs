@@ -13,8 +13,10 @@ use crate::api::livekit_keys;
 use crate::api::observability;
 use crate::api::operations;
 use crate::api::recordings;
+use crate::api::sessions;
 use crate::api::settings;
 use crate::api::traces;
+use crate::api::usage;
 use crate::api::voice_sessions;
 use crate::api::webhooks;
 use crate::console;
@@ -162,6 +164,18 @@ pub const ROUTES: &[Route] = &[
     }),
     route(Put, "/api/v1/settings/prices", Admin, |m| {
         on(m, settings::prices::put)
+    }),
+    route(Get, "/api/v1/settings/retention", Admin, |m| {
+        on(m, settings::retention::get)
+    }),
+    route(Put, "/api/v1/settings/retention", Admin, |m| {
+        on(m, settings::retention::put)
+    }),
+    route(Get, "/api/v1/usage/recordings", Admin, |m| {
+        on(m, usage::recordings::get)
+    }),
+    route(Delete, "/api/v1/sessions/{id}", Admin, |m| {
+        on(m, sessions::delete::handle)
     }),
     route(Get, "/api/v1/analytics/summary", Reader, |m| {
         on(m, analytics::summary::handle)

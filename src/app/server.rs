@@ -20,6 +20,7 @@ use crate::services::analysis;
 use crate::services::fetches;
 use crate::services::live;
 use crate::services::recordings;
+use crate::services::retention;
 use crate::services::silence;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
@@ -27,6 +28,7 @@ use crate::telemetry;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 /// Recordings are fetched by so many at once, who look so often for more.
 const FETCHERS: usize = 3;
@@ -164,6 +166,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     tasks.spawn(move |stop| keep_rollups(store, clock, stop));
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(move |stop| analyse(store, clock, stop));
+    let (store, clock) = (app.store.clone(), app.clock.clone());
+    tasks.spawn(|stop| let_go(store, clock, stop));
     start_live(app, tasks);
     for _ in 0..FETCHERS {
         tasks.spawn(|stop| fetch_recordings(app.clone(), stop));
@@ -266,6 +270,37 @@ async fn analyse(store: Store, clock: Clock, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(work).await;
+}
+
+/// Lets calls go whose time is over, a few at a time.
+async fn let_go(store: Store, clock: Clock, stop: CancellationToken) {
+    loop {
+        let wait = match retention::round(&store, clock.now()).await {
+            Ok(gone) if gone.is_nothing() => RETENTION_EVERY,
+            Ok(gone) => {
+                let retention::Gone {
+                    closed,
+                    deleted,
+                    forgotten,
+                } = gone;
+                tracing::info!(
+                    closed,
+                    deleted,
+                    forgotten,
+                    "let calls go whose time was over"
+                );
+                BREATH
+            }
+            Err(error) => {
+                tracing::warn!(%error, "calls whose time is over could not be looked for");
+                RETENTION_EVERY
+            }
+        };
+        let pause = tokio::time::sleep(wait);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Answers whether there is more to do at once.

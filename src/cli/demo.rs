@@ -21,6 +21,7 @@ use crate::config::ServerSettings;
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::access::{Right, Tenant};
+use crate::domain::audit::OPERATOR;
 use crate::domain::ids::TenantId;
 use crate::domain::page::{Limit, Start};
 use crate::domain::record::Filter;
@@ -28,6 +29,7 @@ use crate::samples::format;
 use crate::samples::generate;
 use crate::samples::generate::{CALL_MAX, Detail, Plan};
 use crate::samples::real;
+use crate::services::retention;
 use crate::services::sessions;
 use crate::store::api_keys;
 use crate::store::api_keys::NewKey;
@@ -86,6 +88,8 @@ async fn open(app: &App, tasks: &Tasks) -> Result<(), Failure> {
     for shop in &SHOPS {
         let tenant = tenant(app, shop.name, now).await?;
         let scope = Scope::for_operator(&app.store, tenant.id);
+        // Sample calls are to be there whenever somebody looks.
+        retention::keep_forever(&scope, OPERATOR, now).await?;
         let until = match newest(&scope).await? {
             // Calls that were going on when the demo was stopped are the newest.
             Some(newest) => newest.min(now) - OVERLAP,

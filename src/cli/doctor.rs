@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::app::Clock;
 use crate::cli::{Failure, open, print, recount};
 use crate::config::{LogFormat, Settings, StoreSettings};
+use crate::domain::access::Tenant;
 use crate::objects::Objects;
 use crate::store::embedded::Hold;
-use crate::store::{Schema, Server, Store};
+use crate::store::recordings;
+use crate::store::{Schema, Scope, Server, Store};
 use crate::telemetry;
 
 const OLDEST_POSTGRES: u32 = 14;
@@ -115,7 +117,10 @@ async fn check_recordings(settings: &Settings) -> Check {
         let detail = format!("{place} is not there yet: the first recording makes it");
         return warning("recordings", detail);
     }
-    match Objects::new(location, settings.spool_dir()).check().await {
+    match Objects::new(location, settings.spool_dir(), None)
+        .check()
+        .await
+    {
         Ok(()) => ok("recordings", format!("{place} can be written to")),
         Err(error) => failed(
             "recordings",
@@ -191,6 +196,28 @@ async fn check_rollups(
                 Err(error) => failed("recount", format!("tenant `{}`: {error}", tenant.name)),
             },
         );
+        checks.push(check_audio(store, &tenant, arguments.repair).await);
+    }
+}
+
+/// Whether a tenant's audio is as much as its quota is measured by.
+async fn check_audio(store: &Store, tenant: &Tenant, repairs: bool) -> Check {
+    let scope = Scope::for_operator(store, tenant.id);
+    let (kept, counted) = match recordings::recount(&scope, repairs).await {
+        Ok(counts) => counts,
+        Err(error) => {
+            let detail = format!("tenant `{}`: {error}", tenant.name);
+            return failed("recordings", detail);
+        }
+    };
+    let detail = format!(
+        "tenant `{}`: {} recordings of {} bytes are known of, counted {} of {}",
+        tenant.name, kept.recordings, kept.size_bytes, counted.recordings, counted.size_bytes
+    );
+    match kept == counted {
+        true => ok("recordings", detail),
+        false if repairs => ok("recordings", format!("{detail}; repaired")),
+        false => failed("recordings", format!("{detail}; `--repair` has it right")),
     }
 }
 

@@ -15,6 +15,7 @@ mod migrate;
 mod open;
 mod print;
 mod recount;
+mod retention;
 mod serve;
 mod span;
 mod tenant;
@@ -58,6 +59,7 @@ enum Command {
     Import(import::Arguments),
     Export(export::Arguments),
     Gate(Box<gate::Arguments>),
+    Retention(retention::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -105,6 +107,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Import(arguments)) => Box::pin(import::run(arguments)).await.map(done),
         Some(Command::Export(arguments)) => Box::pin(export::run(arguments)).await.map(done),
         Some(Command::Gate(arguments)) => gate::run(*arguments).await,
+        Some(Command::Retention(arguments)) => retention::run(arguments).await.map(done),
         Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
     }
 }

@@ -49,6 +49,8 @@ pub struct Settings {
     /// None means below the data directory.
     pub recordings_url: Option<Location>,
     pub recordings_limit_bytes: usize,
+    /// What each tenant may have; none is without a bound.
+    pub recordings_quota_bytes: Option<u64>,
     pub recordings_timeout: Duration,
     /// Whom recordings are fetched from.
     pub recordings_rules: Rules,

@@ -80,6 +80,8 @@ impl Sources {
                 _ => Location::parse(text).map(Some),
             }),
             recordings_limit_bytes: r.number("recordings_limit_bytes", 1024..=1 << 35),
+            recordings_quota_bytes: Some(r.number("recordings_quota_bytes", 0..=1 << 60))
+                .filter(|quota| *quota > 0),
             recordings_timeout: Duration::from_secs(
                 r.number("recordings_timeout_seconds", 1..=86_400),
             ),

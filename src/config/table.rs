@@ -179,6 +179,12 @@ pub const SETTINGS: &[Setting] = &[
         "Largest recording",
     ),
     server(
+        "recordings_quota_bytes",
+        "VOXRAY_RECORDINGS_QUOTA_BYTES",
+        "0",
+        "Audio that each tenant may have; 0 is without a bound",
+    ),
+    server(
         "recordings_timeout_seconds",
         "VOXRAY_RECORDINGS_TIMEOUT_SECONDS",
         "900",

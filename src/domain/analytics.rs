@@ -148,6 +148,39 @@ impl Dimensions {
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The dimensions that this narrows, with the parameter that each is asked by.
+    pub fn asked(&self) -> impl Iterator<Item = (Dimension, &'static str)> {
+        let all = [
+            (&self.campaign, Dimension::Campaign, "campaign"),
+            (&self.workflow, Dimension::Workflow, "workflow"),
+            (&self.agent_key, Dimension::Agent, "agent_key"),
+            (&self.channel, Dimension::Channel, "channel"),
+        ];
+        let asked = all.into_iter().filter(|(value, ..)| value.is_some());
+        asked.map(|(_, dimension, name)| (dimension, name))
+    }
+
+    /// The same, a bit each.
+    pub fn bits(&self) -> i16 {
+        self.asked().fold(0, |bits, (one, _)| bits | one.bit())
+    }
+}
+
+/// What calls are told apart by in sums. Each is a bit where several are stored or asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    Version,
+    Agent,
+    Workflow,
+    Channel,
+    Campaign,
+}
+
+impl Dimension {
+    pub fn bit(self) -> i16 {
+        1 << self as i16
+    }
 }
 
 /// What a range of calls adds up to.

@@ -18,6 +18,7 @@ pub const OPERATOR: &str = "operator";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     SessionEdit,
+    SessionDelete,
     EvaluationCreate,
     EvaluationUpdate,
     EvaluationDelete,
@@ -28,14 +29,16 @@ pub enum Action {
     LivekitKeyAdd,
     LivekitKeyRemove,
     PricesUpdate,
+    RetentionUpdate,
     TargetsUpdate,
     WebhookCreate,
     WebhookDisable,
 }
 
 impl Action {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SessionEdit,
+        Self::SessionDelete,
         Self::EvaluationCreate,
         Self::EvaluationUpdate,
         Self::EvaluationDelete,
@@ -44,6 +47,7 @@ impl Action {
         Self::KeyRevoke,
         Self::RecordingDelete,
         Self::PricesUpdate,
+        Self::RetentionUpdate,
         Self::LivekitKeyAdd,
         Self::LivekitKeyRemove,
         Self::TargetsUpdate,
@@ -54,6 +58,7 @@ impl Action {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SessionEdit => "session.edit",
+            Self::SessionDelete => "session.delete",
             Self::EvaluationCreate => "evaluation.create",
             Self::EvaluationUpdate => "evaluation.update",
             Self::EvaluationDelete => "evaluation.delete",
@@ -64,6 +69,7 @@ impl Action {
             Self::PricesUpdate => "prices.update",
             Self::LivekitKeyAdd => "livekit_key.add",
             Self::LivekitKeyRemove => "livekit_key.remove",
+            Self::RetentionUpdate => "retention.update",
             Self::TargetsUpdate => "targets.update",
             Self::WebhookCreate => "webhook.create",
             Self::WebhookDisable => "webhook.disable",
@@ -73,7 +79,7 @@ impl Action {
     /// What sort of thing it is done to.
     pub fn object_type(self) -> &'static str {
         match self {
-            Self::SessionEdit => "session",
+            Self::SessionEdit | Self::SessionDelete => "session",
             Self::EvaluationCreate | Self::EvaluationUpdate | Self::EvaluationDelete => {
                 "evaluation"
             }
@@ -81,6 +87,7 @@ impl Action {
             Self::RecordingDelete => "recording",
             Self::PricesUpdate => "prices",
             Self::LivekitKeyAdd | Self::LivekitKeyRemove => "livekit_key",
+            Self::RetentionUpdate => "retention",
             Self::TargetsUpdate => "targets",
             Self::WebhookCreate | Self::WebhookDisable => "webhook",
         }

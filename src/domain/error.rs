@@ -27,6 +27,9 @@ pub enum Error {
     /// More than this server takes. The text says what is too much.
     #[error("{0}")]
     TooLarge(String),
+    /// The tenant has as much audio as it may. The text says how much that is.
+    #[error("{0}")]
+    StorageFull(String),
     /// The content is of no kind that is taken here. The text says which are.
     #[error("{0}")]
     Unsupported(String),

@@ -142,6 +142,8 @@ pub enum Outcome {
     Conflict,
     /// The session holds as much as a session may.
     Full(Bound),
+    /// What was said in the session was deleted, or all of it: it takes no more.
+    Closed,
 }
 
 /// What a session has as much of as it may.

@@ -29,6 +29,7 @@ pub mod price;
 pub mod record;
 pub mod recording;
 pub mod release;
+pub mod retention;
 pub mod review;
 pub mod session;
 pub mod settings;

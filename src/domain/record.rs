@@ -93,6 +93,8 @@ pub struct Record {
     pub has_issues: bool,
     /// Whether what was said has been left out.
     pub content_withheld: bool,
+    /// When what was said was deleted.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 /// Which errors a list shows. Absent means any.

@@ -102,6 +102,13 @@ pub struct Audio {
     pub waveform: Option<Vec<Vec<u8>>>,
 }
 
+/// How much audio a tenant has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub recordings: i64,
+    pub size_bytes: i64,
+}
+
 /// Where the audio lies on the call's clock, as far as somebody said so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Placement {

@@ -2,6 +2,8 @@
 
 use axum::RequestExt;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,15 @@ pub async fn put(
     };
     params.finish()?;
     // Before the body: a call that nobody knows is not worth sending it.
-    let place = recordings::place(&ingestor.scope, &call_id).await?;
+    let place = recordings::place(&ingestor.scope, &call_id, now).await?;
+    let declared = content_length(request.headers()).filter(|_| !is_json(request.headers()));
+    recordings::check_room(
+        &ingestor.scope,
+        &app.objects,
+        declared.unwrap_or(1),
+        place.size_bytes(),
+    )
+    .await?;
     let limit_bytes = app.settings.recordings_limit_bytes as u64;
     let (spooled, placement) = if is_json(request.headers()) {
         let Json(source) = request.extract::<Json<Source>, _>().await?;
@@ -85,6 +95,11 @@ pub async fn put(
         .await
         .map_err(|error| Error::Internal(error.to_string()))?;
     Ok(Json(Kept::from(kept?)).into_response())
+}
+
+/// What the body says of its length.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Source {

@@ -70,7 +70,10 @@ impl Refusal {
 impl From<Error> for Refusal {
     /// What our own disk says may be otherwise the next time; what is too large stays so.
     fn from(error: Error) -> Self {
-        let may_pass = matches!(error, Error::Internal(_) | Error::Unavailable(_));
+        let may_pass = matches!(
+            error,
+            Error::Internal(_) | Error::Unavailable(_) | Error::StorageFull(_)
+        );
         Self { error, may_pass }
     }
 }

@@ -50,19 +50,27 @@ pub struct Objects(Arc<Parts>);
 struct Parts {
     location: Location,
     spool_dir: PathBuf,
+    quota_bytes: Option<u64>,
     store: OnceCell<(Arc<dyn ObjectStore>, Path)>,
     inspections: Arc<Semaphore>,
 }
 
 impl Objects {
-    /// Bytes that are on their way lie below `spool_dir`.
-    pub fn new(location: Location, spool_dir: PathBuf) -> Self {
+    /// Bytes that are on their way lie below `spool_dir`. A tenant may have `quota_bytes` of audio, if that is
+    /// given.
+    pub fn new(location: Location, spool_dir: PathBuf, quota_bytes: Option<u64>) -> Self {
         Self(Arc::new(Parts {
             location,
             spool_dir,
+            quota_bytes,
             store: OnceCell::new(),
             inspections: Arc::new(Semaphore::new(INSPECTIONS_AT_ONCE)),
         }))
+    }
+
+    /// How much audio a tenant may have.
+    pub fn quota_bytes(&self) -> Option<u64> {
+        self.0.quota_bytes
     }
 
     /// A place for bytes that are on their way.
@@ -200,7 +208,7 @@ mod tests {
     async fn bytes_come_back_whole_and_in_part_and_go() {
         let folder = tempfile::tempdir().expect("a folder");
         let location = Location::Local(folder.path().join("a b/objects"));
-        let objects = Objects::new(location, folder.path().join("spool"));
+        let objects = Objects::new(location, folder.path().join("spool"), None);
         objects.check().await.expect("writable");
         let mode = std::fs::metadata(folder.path().join("a b/objects"));
         assert_eq!(mode.expect("a folder").permissions().mode() & 0o777, 0o700);

@@ -72,6 +72,7 @@ kinds! {
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "Internal error";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable";
+    STORAGE_FULL = INSUFFICIENT_STORAGE, "storage-full", "No room for more audio";
 }
 
 /// How long a caller should wait for a store that is away: it may be back at once.
@@ -215,6 +216,7 @@ impl From<Error> for Problem {
                 "the call is still going on; its recording is complete once it has ended",
             ),
             Error::TooLarge(text) => Self::new(&Kind::TOO_LARGE, text),
+            Error::StorageFull(text) => Self::new(&Kind::STORAGE_FULL, text),
             Error::Unsupported(text) => Self::new(&Kind::UNSUPPORTED_MEDIA_TYPE, text),
             Error::Throttled { limit, retry_after } => {
                 let seconds = HeaderValue::from(retry_after.as_secs().max(1));

@@ -113,7 +113,7 @@ async fn attempt(
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
     // First whether it is wanted at all: what was deleted does not come back.
-    let place = recordings::place(scope, &fetch.reference).await?;
+    let place = recordings::place(scope, &fetch.reference, now).await?;
     let pass = pass(scope, fetch).await?;
     let spool = kit.objects.spool(kit.limit_bytes).await?;
     let spooled = kit.fetcher.fetch_with(&fetch.url, &pass, spool).await?;

@@ -27,6 +27,8 @@ pub struct Receipt {
     pub accepted: usize,
     pub duplicates: usize,
     pub rejected: Vec<Rejection>,
+    /// Of the rejected, those about sessions that take no more.
+    pub closed: usize,
     pub warnings: Vec<Warning>,
 }
 
@@ -88,6 +90,10 @@ pub async fn take(
             Outcome::Duplicate => receipt.duplicates += 1,
             Outcome::Conflict => receipt.reject(index, id, "id", CONFLICT.to_owned()),
             Outcome::Full(bound) => receipt.reject(index, id, "sessionId", full(bound)),
+            Outcome::Closed => {
+                receipt.closed += 1;
+                receipt.reject(index, id, "sessionId", CLOSED.to_owned());
+            }
         }
     }
     receipt.rejected.sort_by_key(|rejection| rejection.index);
@@ -97,6 +103,9 @@ pub async fn take(
 
 const CONFLICT: &str =
     "conflicting_duplicate: another content was received under the same id and time";
+
+const CLOSED: &str =
+    "session_closed: what was said in this session was deleted, and it takes no more";
 
 fn full(bound: Bound) -> String {
     let what = match bound {

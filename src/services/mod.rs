@@ -11,6 +11,7 @@ pub mod live;
 pub mod livekit_keys;
 pub mod prices;
 pub mod recordings;
+pub mod retention;
 pub mod reviews;
 pub mod sessions;
 pub mod silence;

@@ -12,10 +12,11 @@ use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, is_session_id};
-use crate::domain::recording::{Placement, Recording, is_call_sid};
+use crate::domain::recording::{Placement, Recording, Usage, is_call_sid};
 use crate::domain::webhook::Fetch;
 use crate::objects::{Fetcher, Objects};
 use crate::store::recordings::{self, Call, Saved, fetches};
+use crate::store::retention;
 use crate::store::sessions;
 use crate::store::{ContentScope, Scope, Store};
 
@@ -67,6 +68,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// How much there is.
+    pub fn size_bytes(&self) -> i64 {
+        self.existing
+            .as_ref()
+            .map_or(0, |existing| existing.size_bytes)
+    }
+
     /// Whether these bytes are there already.
     pub fn holds(&self, spooled: &Spooled) -> bool {
         let existing = self.existing.as_ref();
@@ -76,8 +84,9 @@ impl Place {
 
 /// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
 /// call SID or a UUID, which no other call will have.
-pub async fn place(scope: &Scope, reference: &str) -> Result<Place> {
+pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<Place> {
     let call = known(scope, reference).await?;
+    refuse_over(scope, call.as_ref(), reference, now).await?;
     if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
         return Err(Error::NotFound("call"));
     }
@@ -99,6 +108,31 @@ pub async fn place(scope: &Scope, reference: &str) -> Result<Place> {
         call_sid,
         existing,
     })
+}
+
+/// Refuses audio of a call that was deleted, or whose content was.
+pub async fn check_open(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<()> {
+    let call = known(scope, reference).await?;
+    refuse_over(scope, call.as_ref(), reference, now).await
+}
+
+async fn refuse_over(
+    scope: &Scope,
+    call: Option<&Call>,
+    reference: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let is_over = match call {
+        Some(call) => call.is_closed,
+        None => {
+            let id = SessionId::from_reference(scope.tenant(), reference);
+            retention::is_buried(scope, id, reference, now).await?
+        }
+    };
+    match is_over {
+        true => Err(Error::Gone("call")),
+        false => Ok(()),
+    }
 }
 
 /// Takes bytes as they come, up to a limit.
@@ -147,6 +181,7 @@ pub async fn keep(
         call_sid,
         existing,
     } = place;
+    let existing_bytes = existing.as_ref().map_or(0, |existing| existing.size_bytes);
     if let Some(recording) = existing.filter(|existing| is_same(existing, spooled, placement)) {
         return Ok(Shown { recording, call });
     }
@@ -159,6 +194,7 @@ pub async fn keep(
         Uuid::new_v4(),
         audio.format.as_str()
     );
+    check_room(scope, objects, spooled.size_bytes, existing_bytes).await?;
     recordings::expect(scope, &object, now + LEFT_AFTER).await?;
     objects.put(&object, spooled).await?;
     let recording = Recording {
@@ -174,15 +210,52 @@ pub async fn keep(
         created_at: now,
     };
     // Of an error nobody knows whether it came before the commit or after: the object stays until it is due.
-    match recordings::save(scope, &recording).await? {
+    match recordings::save(scope, &recording, objects.quota_bytes()).await? {
         Saved::New => {}
         Saved::Replaced(old) => remove(scope, objects, &old).await,
         Saved::Refused => {
             remove(scope, objects, &recording.object).await;
             return Err(Error::Gone("recording"));
         }
+        Saved::Full => {
+            remove(scope, objects, &recording.object).await;
+            return Err(full(objects));
+        }
     }
     Ok(Shown { recording, call })
+}
+
+/// How much audio a tenant has.
+pub async fn usage(scope: &Scope) -> Result<Usage> {
+    recordings::usage(scope).await
+}
+
+/// Refuses audio that a tenant has no room for: so many bytes, in the place of others. What is there may grow
+/// smaller whatever the quota.
+pub async fn check_room(
+    scope: &Scope,
+    objects: &Objects,
+    bytes: u64,
+    existing_bytes: i64,
+) -> Result<()> {
+    let Some(quota) = objects.quota_bytes() else {
+        return Ok(());
+    };
+    let more = i64::try_from(bytes)
+        .unwrap_or(i64::MAX)
+        .saturating_sub(existing_bytes);
+    let used = usage(scope).await?.size_bytes.saturating_add(more);
+    match more > 0 && used > quota.cast_signed() {
+        true => Err(full(objects)),
+        false => Ok(()),
+    }
+}
+
+fn full(objects: &Objects) -> Error {
+    let quota = objects.quota_bytes().unwrap_or_default();
+    Error::StorageFull(format!(
+        "a tenant may have {quota} bytes of audio here: delete recordings, or keep what was said for a shorter time"
+    ))
 }
 
 /// The recording of a call that is over, or what is known of one that is still to be fetched.
@@ -313,7 +386,7 @@ fn is_same(existing: &Recording, spooled: &Spooled, placement: Placement) -> boo
 }
 
 /// Removes a noted object; what stands in the way is tried again later.
-async fn remove(scope: &Scope, objects: &Objects, object: &str) {
+pub(super) async fn remove(scope: &Scope, objects: &Objects, object: &str) {
     let removed = async {
         objects.delete(object).await?;
         recordings::strike_off(scope, object).await

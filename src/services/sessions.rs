@@ -51,7 +51,7 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
         filter.status,
         Some(Status::Queued | Status::Ringing | Status::Active)
     );
-    match rolled_up(filter).filter(|_| !is_open) {
+    match rolled_up(scope, filter).await?.filter(|_| !is_open) {
         Some((window, dimensions)) => {
             let tally = analytics::total(scope, window, &dimensions).await?;
             Ok(in_state(&tally, filter.status).unwrap_or(tally.calls))
@@ -64,7 +64,7 @@ async fn total(scope: &Scope, content: Option<&ContentScope>, filter: &Filter) -
 /// How the sessions stand that a filter matches whatever their state, where the rollups know it: where telling
 /// costs the same whatever the history.
 pub async fn tally(scope: &Scope, filter: &Filter) -> Result<Option<Tally>> {
-    match rolled_up(filter) {
+    match rolled_up(scope, filter).await? {
         Some((window, dimensions)) => {
             let tally = analytics::total(scope, window, &dimensions).await?;
             Ok(Some(tally))
@@ -85,8 +85,8 @@ pub fn in_state(tally: &Tally, status: Option<Status>) -> Option<i64> {
     }
 }
 
-/// What the rollups are asked by, where a filter asks for nothing else, states aside.
-fn rolled_up(filter: &Filter) -> Option<(Window, Dimensions)> {
+/// What the rollups are asked by, where a filter asks for nothing else, states aside, and they tell it apart.
+async fn rolled_up(scope: &Scope, filter: &Filter) -> Result<Option<(Window, Dimensions)>> {
     let is_rolled_up = Filter {
         agent_key: None,
         status: None,
@@ -107,7 +107,8 @@ fn rolled_up(filter: &Filter) -> Option<(Window, Dimensions)> {
         channel: filter.channel.clone(),
         campaign: filter.campaign.clone(),
     };
-    is_rolled_up.then_some((window, dimensions))
+    let knows = is_rolled_up && !analytics::is_folded(scope, window, dimensions.bits()).await?;
+    Ok(knows.then_some((window, dimensions)))
 }
 
 /// Counted one by one, which is refused where it would take long.

@@ -178,6 +178,8 @@ impl Door {
             false => ingest::take(writer, &self.scope, items, admission, now).await?,
         };
         let is_new = match told.recording {
+            // What is over and done with gets no audio either.
+            Some(_) if receipt.closed > 0 => false,
             Some(recording) => self.see_to(recording, &session, audio, now).await?,
             None => false,
         };
@@ -197,6 +199,7 @@ impl Door {
             true => session.external_id.clone(),
             false => session.id.to_string(),
         };
+        recordings::check_open(&self.scope, &reference, now).await?;
         let fetch = |url: String, placement: Placement, failure| Fetch {
             id: session.id,
             reference: reference.clone(),
@@ -216,7 +219,7 @@ impl Door {
                 fetches::want(&self.scope, &none).await
             }
             Announced::Enclosed(text) => {
-                let before = recordings::place(&self.scope, &reference).await?;
+                let before = recordings::place(&self.scope, &reference, now).await?;
                 let spooled = decoded(objects, limit_bytes, text).await?;
                 if before.holds(&spooled) {
                     return Ok(false);

@@ -19,6 +19,7 @@ mod migrate;
 mod pool;
 pub mod prices;
 pub mod recordings;
+pub mod retention;
 pub mod reviews;
 pub mod rollups;
 pub mod scope;

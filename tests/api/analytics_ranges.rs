@@ -1,12 +1,16 @@
 //! Whatever arrives in whatever order, summed up meanwhile or not: every endpoint says what a count over
 //! the final state says.
 
+mod folding;
 mod recount;
 
+use chrono::TimeDelta;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use voxray::services::retention;
+use voxray::services::retention::Gone;
 use voxray::store::{Scope, rollups};
 
 use crate::support::{Client, TestServer};
@@ -144,8 +148,15 @@ fn question(random: &mut StdRng) -> Question {
 
 async fn send(ingestor: &Client, events: &[Value]) {
     let body = json!({ "events": events });
-    let answer = ingestor.post("/v1/ingest/events", &body).await.status(200);
-    assert_eq!(answer.json()["rejected"], json!([]));
+    let answer = ingestor.post("/v1/ingest/events", &body).await;
+    for rejected in answer.json()["rejected"].as_array().expect("a list") {
+        // Nothing else is wrong with them but that they may be too late.
+        let why = rejected["errors"][0]["message"].as_str();
+        assert!(
+            why.is_some_and(|why| why.starts_with("session_closed")),
+            "{rejected}"
+        );
+    }
 }
 
 /// A list's total, however it is counted, is the number of its items. All fit on one page.
@@ -183,6 +194,60 @@ async fn total_is_what_the_page_has(reader: &Client, random: &mut StdRng) {
     let body = answer.json();
     let items = body["data"].as_array().expect("a list").len();
     assert_eq!(body["total"], json!(items), "{query}");
+}
+
+/// Some time goes by, with or without the worker looking what is due; and somebody wants a call gone.
+async fn let_go(server: &TestServer, manager: &Client, random: &mut StdRng) -> Gone {
+    let mut gone = Gone::default();
+    server
+        .clock
+        .advance(TimeDelta::hours(random.random_range(12..72)));
+    for _ in 0..random.random_range(0..3) {
+        let done = retention::round(&server.app.store, server.clock.now()).await;
+        gone.add(done.expect("a store"));
+    }
+    if random.random_bool(0.6) {
+        let call = format!("/api/v1/sessions/call-{}", random.random_range(0..SESSIONS));
+        manager.delete(&call).await;
+    }
+    gone
+}
+
+#[tokio::test]
+async fn every_endpoint_says_what_a_recount_says_of_what_is_left() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let scope = Scope::for_worker(&server.app.store, acme.id);
+    let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+    let manager = acme.client("admin").await;
+    let periods = json!({"content_days": 3, "metrics_days": 8});
+    let set = manager.put("/api/v1/settings/retention", &periods).await;
+    set.status(200);
+    let mut random = StdRng::seed_from_u64(20_250_901);
+    let mut gone = Gone::default();
+    for round in 0..2 * ROUNDS {
+        let events: Vec<Value> = (0..EVENTS / 2)
+            .map(|n| event(&mut random, round * EVENTS + n))
+            .collect();
+        for chunk in events.chunks(17) {
+            send(&ingestor, chunk).await;
+        }
+        if random.random_bool(0.5) {
+            let drained = rollups::drain(&server.app.store, server.clock.now()).await;
+            assert!(drained.expect("a store"), "nobody else keeps these rollups");
+        }
+        gone.add(let_go(&server, &manager, &mut random).await);
+        // What has gone is right at once, before anything is summed up again.
+        let state = State::load(&server.database_url(), acme.id.0).await;
+        for _ in 0..4 {
+            recount::compare(&reader, &state, &question(&mut random)).await;
+        }
+        for _ in 0..4 {
+            total_is_what_the_page_has(&reader, &mut random).await;
+        }
+        assert_eq!(rollups::verify(&scope).await.expect("a store"), []);
+    }
+    assert!(gone.closed > 20 && gone.deleted > 20, "{gone:?}");
 }
 
 #[tokio::test]

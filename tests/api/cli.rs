@@ -575,6 +575,48 @@ async fn the_doctor_counts_again_and_repairs_beside_a_server() {
     }
 }
 
+#[tokio::test]
+async fn what_is_due_is_told_and_goes() {
+    let server = TestServer::without_work().await;
+    let url = server.database_url();
+    let (acme, _other) = (server.tenant("acme").await, server.tenant("other").await);
+    // By the clock of the command all of them are old enough to go.
+    let calls: Vec<Value> = (0..60)
+        .map(|n| json!({"session": {"sessionId": format!("c{n}"), "startedAt": "2025-06-01T08:30:00Z", "status": "completed"}}))
+        .collect();
+    let body = json!({ "calls": calls });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    let line = |told: &Value, tenant: &str| -> Value {
+        let mut lines = told.as_array().expect("a list").iter();
+        let line = lines.find(|line| line["tenant"] == tenant).expect("a line");
+        json!([line["closed"], line["deleted"], line["tombstones"]])
+    };
+    let dry = run(&url, &["retention", "--dry-run", "--json"])
+        .await
+        .json();
+    assert_eq!(line(&dry, "acme"), json!([60, 60, 0]));
+    assert_eq!(line(&dry, "other"), json!([0, 0, 0]));
+    let table = run(&url, &["retention", "--dry-run", "--tenant", "acme"])
+        .await
+        .code(0);
+    assert!(
+        table.out.contains("CALLS DUE") && !table.out.contains("other"),
+        "{}",
+        table.out
+    );
+    let ran = run(&url, &["retention", "--run", "--json"]).await.json();
+    assert_eq!(line(&ran, "acme"), json!([60, 60, 0]));
+    let list = acme.reader().await.get("/v1/observability/sessions").await;
+    assert_eq!(list.status(200).json()["data"], json!([]));
+    let fine = run(&url, &["doctor", "--recount"]).await.code(0);
+    assert!(fine.out.contains("acme"), "{}", fine.out);
+    run(&url, &["retention"]).await.code(2);
+    run(&url, &["retention", "--run", "--dry-run"])
+        .await
+        .code(2);
+}
+
 /// Waits until no hour is marked, summing up what nobody else does.
 async fn drained(url: &str) {
     let store = voxray::store::Store::connect(voxray::store::parse_url(url).expect("a URL"), 2);

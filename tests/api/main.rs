@@ -37,6 +37,7 @@ mod pagination;
 mod pagination_inner;
 mod prices;
 mod recordings;
+mod retention;
 mod reviews;
 mod root_cause;
 mod search;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use voxray::config::Settings;
 use voxray::domain::ids::SessionId;
 use voxray::services::recordings;
+use voxray::services::retention;
 use voxray::store::Scope;
 
 use super::support::{Answer, Client, TestServer};
@@ -487,6 +488,82 @@ async fn conversations_say_what_can_be_listened_to_and_the_log_who_deleted_it() 
     let log = log.await.status(200).json();
     assert_eq!(log["data"].as_array().map(Vec::len), Some(1), "{log}");
     assert_eq!(log["data"][0]["object_type"], "recording");
+}
+
+#[tokio::test]
+async fn audio_goes_with_what_was_said() {
+    let studio = Studio::open().await;
+    let client = studio.anybody().await;
+    call(&client, "closed", Some(SID), "completed").await;
+    put(&client, SID, file(WAV)).await.status(200);
+    call(&client, "gone", None, "completed").await;
+    put(&client, "gone", file(MULAW)).await.status(200);
+    assert_eq!(studio.objects().len(), 2);
+    client.delete("/api/v1/sessions/gone").await.status(204);
+    assert_eq!(studio.objects().len(), 1);
+    client
+        .get("/v1/recordings/gone")
+        .await
+        .problem(404, "not-found");
+    put(&client, "gone", file(MULAW)).await.problem(410, "gone");
+
+    let (store, clock) = (&studio.server.app.store, &studio.server.clock);
+    clock.advance(TimeDelta::days(91));
+    let gone = retention::round(store, clock.now()).await.expect("a store");
+    assert_eq!(gone.closed, 1);
+    let objects = &studio.server.app.objects;
+    let removed = recordings::remove_leftovers(store, objects, clock.now()).await;
+    removed.expect("removed");
+    assert_eq!(studio.objects(), [""; 0]);
+    client
+        .get(&format!("/v1/recordings/{SID}"))
+        .await
+        .problem(410, "gone");
+    put(&client, SID, file(WAV)).await.problem(410, "gone");
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_much_audio_as_it_may() {
+    let (wav, mulaw) = (file(WAV), file(MULAW));
+    let quota = wav.len() + mulaw.len() - 1;
+    let studio =
+        Studio::with(|settings| settings.recordings_quota_bytes = Some(quota as u64)).await;
+    let client = studio.anybody().await;
+    let used = async |recordings: i64, bytes: usize| {
+        let usage = client.get("/api/v1/usage/recordings").await.status(200);
+        let told = json!({"recordings": recordings, "size_bytes": bytes, "quota_bytes": quota});
+        assert_eq!(usage.json(), told);
+    };
+    for id in ["one", "two"] {
+        call(&client, id, None, "completed").await;
+    }
+    used(0, 0).await;
+    put(&client, "one", wav.clone()).await.status(200);
+    put(&client, "one", wav.clone()).await.status(200);
+    used(1, wav.len()).await;
+    put(&client, "two", mulaw.clone())
+        .await
+        .problem(507, "storage-full");
+    // Where nobody says how much will come, it is refused all the same.
+    let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(mulaw.clone())]);
+    put(&client, "two", reqwest::Body::wrap_stream(chunks))
+        .await
+        .problem(507, "storage-full");
+    used(1, wav.len()).await;
+    assert_eq!(studio.objects().len(), 1);
+    // In its place there is room, and for what comes after it has gone.
+    put(&client, "one", mulaw.clone()).await.status(200);
+    used(1, mulaw.len()).await;
+    client.delete("/api/v1/sessions/one").await.status(204);
+    used(0, 0).await;
+    put(&client, "two", wav.clone()).await.status(200);
+    delete(&client, "two").await.status(204);
+    used(0, 0).await;
+    // A neighbour has a quota of its own.
+    let other = studio.server.tenant("other").await.client(ALL).await;
+    call(&other, "one", None, "completed").await;
+    put(&other, "one", wav).await.status(200);
+    used(0, 0).await;
 }
 
 #[tokio::test]

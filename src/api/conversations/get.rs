@@ -56,6 +56,8 @@ pub struct Conversation {
     status_history: Vec<StepBody>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_deleted_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -135,6 +137,7 @@ impl Conversation {
                 .collect(),
             status_history: history.into_iter().map(StepBody::from).collect(),
             content_withheld: record.content_withheld,
+            content_deleted_at: record.closed_at.map(format::time),
         }
     }
 }

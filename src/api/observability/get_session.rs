@@ -71,6 +71,8 @@ pub struct Detail {
     metrics: Metrics,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_deleted_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -272,6 +274,7 @@ impl From<Record> for Detail {
             cost,
             metrics,
             content_withheld: record.content_withheld,
+            content_deleted_at: record.closed_at.map(format::time),
         }
     }
 }

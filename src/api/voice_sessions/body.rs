@@ -33,6 +33,8 @@ pub struct VoiceSession {
     pub(super) metadata: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) content_withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_deleted_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -127,6 +129,7 @@ impl From<Record> for VoiceSession {
             cost_usd: session.cost_micro_usd.map(format::usd),
             metadata: session.extra.remove("metadata").unwrap_or_default(),
             content_withheld: record.content_withheld,
+            content_deleted_at: record.closed_at.map(format::time),
         }
     }
 }

@@ -151,8 +151,10 @@ pub async fn recordings(
     let place = Report::read(&header, now);
     let items = place.items(&session, form.history.as_ref(), now);
     let receipt = ingest::take(&app.writer, &agent.scope, items, admission, now).await?;
-    let recording = form.audio.is_some();
-    if let Some(audio) = form.audio {
+    // What is over and done with gets no audio either.
+    let audio = form.audio.filter(|_| receipt.closed == 0);
+    let recording = audio.is_some();
+    if let Some(audio) = audio {
         keep(&app, &agent, &session, audio, place.recorded_at, now).await?;
     }
     let kept = Kept {
@@ -220,7 +222,7 @@ async fn keep(
 ) -> Result<(), Problem> {
     let (scope, app, reference) = (agent.scope.clone(), app.clone(), session.id.prefixed());
     let kept = tokio::spawn(async move {
-        let place = recordings::place(&scope, &reference).await?;
+        let place = recordings::place(&scope, &reference, now).await?;
         let placement = Placement {
             started_at: recorded_at,
             start_offset_ms: None,

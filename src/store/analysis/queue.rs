@@ -80,6 +80,7 @@ pub async fn take(store: &Store, now: DateTime<Utc>) -> Result<Option<Batch>> {
         "select s.tenant_id, s.id, s.fact_bytes
            from unnest($1::uuid[], $2::uuid[]) as d (tenant_id, session_id)
            join sessions s on s.tenant_id = d.tenant_id and s.id = d.session_id
+          where s.closed_at is null
           order by s.tenant_id, s.id",
         &column(&due, |row| row.tenant_id),
         &column(&due, |row| row.session_id),

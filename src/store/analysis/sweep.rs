@@ -1,5 +1,6 @@
 //! Analyses by other rules or targets than today's: each tenant's calls are looked through, newest first,
-//! and those whose analysis is not of today are marked.
+//! and those whose analysis is not of today are marked. What was found of a call whose content was deleted
+//! stays as it is.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -115,13 +116,14 @@ async fn mark_page(
 ) -> Result<()> {
     let page = sqlx::query!(
         r#"select s.started_at, s.id,
-                  (a.session_id is null
+                  (s.closed_at is null
+                   and (a.session_id is null
                    or a.rules_version <> $2
                    or a.targets_version <> coalesce((select max(g.version)
                                                        from target_settings g
                                                       where g.tenant_id = $1
-                                                        and g.agent_key in ('', s.agent_key)), 0)) as "is_stale!"
-             from (select started_at, id, agent_key
+                                                        and g.agent_key in ('', s.agent_key)), 0))) as "is_stale!"
+             from (select started_at, id, agent_key, closed_at
                      from sessions
                     where tenant_id = $1
                       and ($3::timestamptz is null or (started_at, id) < ($3, $4::uuid))

@@ -30,7 +30,7 @@ async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Resul
         Row,
         scope,
         (window, window.cover()),
-        (dimensions.is_all(), dimensions),
+        (dimensions.is_all(), dimensions, dimensions.bits()),
         r#"calls as "calls!", completed as "completed!", failed as "failed!", declined as "declined!",
                   missed as "missed!", ended as "ended!", duration_ms as "duration_ms!", tokens as "tokens!",
                   priced as "priced!", cost_micro_usd as "cost_micro_usd!", last_started_at as "last_started_at!",
@@ -45,6 +45,27 @@ async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Resul
     drop(rows);
     connection.done();
     Ok(sums)
+}
+
+/// Whether some hour or day of a range does not tell these dimensions apart, a bit each.
+pub async fn is_folded(scope: &Scope, window: Window, bits: i16) -> Result<bool> {
+    if bits == 0 {
+        return Ok(false);
+    }
+    read(&scope.pool, || {
+        sqlx::query_scalar!(
+            r#"select exists (select 1
+                                from rollup_folds
+                               where tenant_id = $1 and at > $2::timestamptz - interval '1 day' and at < $3
+                                 and dimensions & $4::smallint <> 0) as "is_folded!""#,
+            scope.tenant.0,
+            window.from,
+            window.to,
+            bits,
+        )
+        .fetch_one(&scope.pool)
+    })
+    .await
 }
 
 /// Calls that are being held right now, whenever they started.

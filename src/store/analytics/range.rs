@@ -4,22 +4,35 @@
 /// Selects columns (a literal) of `told`, and goes on with `rest` (a literal: `where`, `group by`). `told`
 /// has the rows that a range of calls is told by, given as a [`Window`](crate::domain::analytics::Window)
 /// and the [`Cover`](crate::domain::analytics::Cover) of it. A row is a day, an hour, or a single call
-/// (`is_call`), `at` its beginning. Further parameters count from `$13`.
+/// (`is_call`), `at` its beginning. Further parameters count from `$14`.
+///
+/// `apart` has the dimensions that must be told apart, a bit each.
 ///
 /// With `all` the sums of all calls are read; without, those of every combination that fits.
 macro_rules! over_range {
-    ($row:ty, $scope:expr, ($window:expr, $cover:expr), ($all:expr, $dimensions:expr), $columns:literal, $rest:literal $(, $argument:expr)*) => {
+    ($row:ty, $scope:expr, ($window:expr, $cover:expr), ($all:expr, $dimensions:expr, $apart:expr), $columns:literal, $rest:literal $(, $argument:expr)*) => {
         sqlx::query_as!(
             $row,
             "with dirty as materialized (
-                select distinct hour
+                select hour
                   from dirty_hour
                  where tenant_id = $1 and hour >= $3 and hour < $6
+                 union
+                -- What an hour does not tell apart, its calls do.
+                select at
+                  from rollup_folds
+                 where tenant_id = $1 and not is_day and at >= $3 and at < $6
+                   and dimensions & $13::smallint <> 0
             ), dirty_day as materialized (
                 -- A day with a dirty hour is told by its hours.
-                select distinct date_trunc('day', hour, 'UTC') as day
+                select date_trunc('day', hour, 'UTC') as day
                   from dirty
                  where hour >= $4 and hour < $5
+                 union
+                select at
+                  from rollup_folds
+                 where tenant_id = $1 and is_day and at >= $4 and at < $5
+                   and dimensions & $13::smallint <> 0
             ), sets as materialized (
                 select '00000000-0000-0000-0000-000000000000'::uuid as id,
                        null::text as workflow_id, null::text as workflow_slug, null::text as workflow_name
@@ -102,6 +115,7 @@ macro_rules! over_range {
             $dimensions.workflow.as_deref(),
             $dimensions.channel.as_deref(),
             $dimensions.campaign.as_deref(),
+            $apart,
             $($argument,)*
         )
     };

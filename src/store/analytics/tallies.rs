@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 
 use super::range::over_range;
 use crate::domain::Result;
-use crate::domain::analytics::{Dimensions, Window};
+use crate::domain::analytics::{Dimension, Dimensions, Window};
 use crate::domain::session::Workflow;
 use crate::domain::tally::{Interval, Tally, Workflows};
 use crate::store::failure::failure;
@@ -30,8 +30,8 @@ pub async fn volume(
             BucketRow,
             scope,
             (window, cover),
-            (dimensions.is_all(), dimensions),
-            r#"date_trunc($13, at, 'UTC') as "bucket!", sum(calls)::bigint as "calls!",
+            (dimensions.is_all(), dimensions, dimensions.bits()),
+            r#"date_trunc($14, at, 'UTC') as "bucket!", sum(calls)::bigint as "calls!",
                       sum(completed)::bigint as "completed!", sum(failed)::bigint as "failed!",
                       sum(declined)::bigint as "declined!", sum(missed)::bigint as "missed!""#,
             "group by 1",
@@ -50,7 +50,7 @@ pub async fn total(scope: &Scope, window: Window, dimensions: &Dimensions) -> Re
             TotalRow,
             scope,
             (window, window.cover()),
-            (dimensions.is_all(), dimensions),
+            (dimensions.is_all(), dimensions, dimensions.bits()),
             r#"coalesce(sum(calls), 0)::bigint as "calls!", coalesce(sum(completed), 0)::bigint as "completed!",
                       coalesce(sum(failed), 0)::bigint as "failed!", coalesce(sum(declined), 0)::bigint as "declined!",
                       coalesce(sum(missed), 0)::bigint as "missed!""#,
@@ -92,7 +92,11 @@ async fn tally(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result
         WorkflowRow,
         scope,
         (window, window.cover()),
-        (false, dimensions),
+        (
+            false,
+            dimensions,
+            dimensions.bits() | Dimension::Workflow.bit()
+        ),
         r#"workflow_id, workflow_slug, workflow_name, max(last_started_at) as "last_started_at!",
                   sum(calls)::bigint as "calls!", sum(completed)::bigint as "completed!",
                   sum(failed)::bigint as "failed!", sum(declined)::bigint as "declined!",

@@ -17,6 +17,7 @@ use crate::domain::price;
 use crate::domain::price::Prices;
 use crate::domain::session::Activity;
 
+use super::closed;
 use super::load::{self, Key, Place, SessionBefore};
 use super::merge;
 use super::named::Named;
@@ -43,22 +44,22 @@ pub async fn write(
     work: BTreeMap<Key, SessionWork<'_>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(usize, Outcome)>> {
-    let resolved = resolve::resolve(connection, work).await?;
-    let work = &resolved.work;
-    let absorbed = || {
-        let all = resolved.absorbed.iter();
-        all.flat_map(|(key, others)| others.iter().map(|other| (key.0, *other)))
-    };
-    let keys: BTreeSet<Key> = work.keys().copied().chain(absorbed()).collect();
+    let mut resolved = resolve::resolve(connection, work).await?;
+    let absorbed = resolved.all_absorbed();
+    let keys: BTreeSet<Key> = resolved.work.keys().chain(&absorbed).copied().collect();
     let mut before = load::lock_sessions(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
     // Somebody has made one of several, between the look and the lock.
-    if absorbed().any(|key| !before.contains_key(&key)) {
+    if absorbed.iter().any(|key| !before.contains_key(key)) {
         return Err(Trouble::Race);
     }
-    let gone: BTreeMap<Key, SessionBefore> = absorbed()
+    let mut outcomes = closed::refuse(connection, &mut resolved, &before, now).await?;
+    let (resolved, work) = (&resolved, &resolved.work);
+    let gone: BTreeMap<Key, SessionBefore> = resolved
+        .all_absorbed()
+        .into_iter()
         .filter_map(|key| Some((key, before.remove(&key)?)))
         .collect();
-    let whole = rebuilt(&resolved, &before);
+    let whole = rebuilt(resolved, &before);
     let mut known = load_facts(connection, work, &before, &whole).await?;
     let members: Vec<(Key, Key)> = whole
         .iter()
@@ -72,7 +73,6 @@ pub async fn write(
         .collect();
     let mut whole_facts = load::all_facts(connection, &members).await?;
     let gists = understand::load_gists(connection, work, &before, &whole).await?;
-    let mut outcomes = Vec::new();
     let mut ledgers = BTreeMap::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
@@ -101,7 +101,7 @@ pub async fn write(
     merge::count_own(connection, &members, &mut changes).await?;
     price(connection, &mut changes).await?;
     let saved = Saved {
-        resolved: &resolved,
+        resolved,
         whole: &whole,
         before: &before,
         gone: &gone,

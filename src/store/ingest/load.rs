@@ -39,6 +39,8 @@ pub struct SessionBefore {
     pub counters: Counters,
     pub digest: Digest,
     pub activity: Activity,
+    /// Its content was deleted: it takes no more facts.
+    pub is_closed: bool,
 }
 
 impl SessionBefore {
@@ -54,14 +56,15 @@ pub async fn lock_sessions(
     keys: &[Key],
 ) -> Result<BTreeMap<Key, SessionBefore>> {
     let rows = sqlx::query!(
-        "select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
+        r#"select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
-                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families
+                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families,
+                s.closed_at is not null as "is_closed!"
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
-            for no key update of s",
+            for no key update of s"#,
         &column(keys, |k| k.0),
         &column(keys, |k| k.1),
     )
@@ -103,6 +106,7 @@ pub async fn lock_sessions(
                 first_at: row.first_at,
                 last_at: row.last_at,
             },
+            is_closed: row.is_closed,
         };
         sessions.insert((row.tenant_id, row.id), before);
     }

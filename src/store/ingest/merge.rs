@@ -158,6 +158,19 @@ async fn move_all(
     )
     .execute(&mut *connection)
     .await?;
+    // Kept from when the first word of either was received.
+    sqlx::query!(
+        "update sessions s
+            set received_at = least(s.received_at, o.received_at)
+           from sessions o
+          where s.tenant_id = $1 and s.id = $2 and o.tenant_id = $1 and o.id = $3
+            and o.received_at < s.received_at",
+        tenant,
+        into,
+        other,
+    )
+    .execute(&mut *connection)
+    .await?;
     move_edits(connection, (tenant, into), other).await?;
     move_recording(connection, (tenant, into), other, now).await?;
     sqlx::query!(
@@ -265,7 +278,12 @@ async fn move_recording(
     .await?;
     sqlx::query!(
         "with gone as (
-            delete from recordings where tenant_id = $1 and id = $2 returning object_path
+            delete from recordings where tenant_id = $1 and id = $2 returning object_path, size_bytes, status
+         ), counted as (
+            update recording_usage u
+               set recordings = u.recordings - 1, size_bytes = u.size_bytes - gone.size_bytes
+              from gone
+             where u.tenant_id = $1 and gone.status = 'available'
          )
          insert into recording_leftovers (tenant_id, object_path, due_at)
          select $1, object_path, $3 from gone

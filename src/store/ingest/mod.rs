@@ -6,6 +6,7 @@
 //! bounded by bytes, and one tenant may take at most half of it.
 
 mod batch;
+mod closed;
 mod load;
 mod merge;
 mod named;

@@ -57,6 +57,13 @@ pub async fn resolve<'a>(
     join_within(&work, &mut groups);
     for (key, work) in &work {
         for (other, by_trace) in known.named(*key, work) {
+            // What goes on is not drawn to what is over and done with.
+            if known.closed.contains(&other)
+                && !known.closed.contains(key)
+                && known.kinds.contains_key(key)
+            {
+                continue;
+            }
             groups.see(other, known.kinds.get(&other).copied());
             groups.join(*key, other, by_trace);
         }
@@ -110,6 +117,13 @@ fn join_within(work: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
 }
 
 impl<'a> Resolved<'a> {
+    /// The sessions that are part of another from now on.
+    pub fn all_absorbed(&self) -> Vec<Key> {
+        let all = self.absorbed.iter();
+        all.flat_map(|(key, others)| others.iter().map(|other| (key.0, *other)))
+            .collect()
+    }
+
     /// What was said under one id goes to the session that it is about. A name of another session than
     /// that one is not what that one is called.
     fn take(&mut self, own: Key, target: Key, mut work: SessionWork<'a>) {
@@ -133,7 +147,7 @@ impl<'a> Resolved<'a> {
 }
 
 /// The names that a part of a batch gives, its own among them where that is not a native one.
-fn own_claims(work: &SessionWork<'_>) -> impl Iterator<Item = Claim> {
+pub fn own_claims(work: &SessionWork<'_>) -> impl Iterator<Item = Claim> {
     let own = work.named.kind.filter(|kind| *kind != ClaimKind::Native);
     let own = own.map(|kind| Claim::new(kind, work.named.external_id.clone()));
     let mut claims: BTreeSet<Claim> = work.named.claims.clone();
@@ -168,6 +182,8 @@ struct Known {
     by_column: BTreeMap<Name, Uuid>,
     /// Sessions that are there.
     kinds: BTreeMap<Key, ClaimKind>,
+    /// Those of them whose content was deleted.
+    closed: BTreeSet<Key>,
 }
 
 impl Known {
@@ -232,16 +248,19 @@ impl Known {
         }
         let wanted: Vec<Key> = wanted.into_iter().collect();
         let rows = sqlx::query!(
-            "select s.tenant_id, s.id, s.name_kind
+            r#"select s.tenant_id, s.id, s.name_kind, s.closed_at is not null as "is_closed!"
                from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
-               join sessions s on s.tenant_id = k.tenant_id and s.id = k.id",
+               join sessions s on s.tenant_id = k.tenant_id and s.id = k.id"#,
             &column(&wanted, |k| k.0),
             &column(&wanted, |k| k.1),
         )
         .fetch_all(connection)
         .await?;
-        let mut kinds = BTreeMap::new();
+        let (mut kinds, mut closed) = (BTreeMap::new(), BTreeSet::new());
         for row in rows {
+            if row.is_closed {
+                closed.insert((row.tenant_id, row.id));
+            }
             let kind = ClaimKind::from_stored(row.name_kind)
                 .ok_or_else(|| unreadable("sessions.name_kind", row.id))?;
             kinds.insert((row.tenant_id, row.id), kind);
@@ -250,6 +269,7 @@ impl Known {
             aliases,
             by_column,
             kinds,
+            closed,
         })
     }
 

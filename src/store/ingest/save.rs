@@ -139,7 +139,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
                digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens,
-               name_kind, turn_families)
+               name_kind, turn_families, received_at)
          select tenant_id, id, external_id, status, agent_key, agent_version, channel,
                started_at, answered_at, ended_at, duration_ms, end_reason,
                ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
@@ -148,7 +148,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
                tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
                digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes,
-               turn_prompt_tokens, name_kind, turn_families
+               turn_prompt_tokens, name_kind, turn_families, touched_at
            from given
              on conflict (tenant_id, id) do nothing"
     );

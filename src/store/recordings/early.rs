@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::leftovers;
+use super::{leftovers, usage};
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, TenantId};
 use crate::store::failure::{failure, read};
@@ -70,21 +70,21 @@ pub async fn forget(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
-    let dropped = sqlx::query!(
+    let dropped = sqlx::query_scalar!(
         "delete from recordings where tenant_id = $1 and id = $2 and object_path = $3 and is_early
-            and not exists (select 1 from sessions s where s.tenant_id = $1 and s.id = $2)",
+            and not exists (select 1 from sessions s where s.tenant_id = $1 and s.id = $2)
+         returning size_bytes",
         scope.tenant.0,
         id.0,
         object,
     )
-    .execute(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await
-    .map_err(failure)?
-    .rows_affected()
-        > 0;
-    if dropped {
+    .map_err(failure)?;
+    if let Some(size_bytes) = dropped {
+        usage::take(&mut transaction, scope, &[size_bytes]).await?;
         leftovers::note(&mut *transaction, scope, object, now).await?;
     }
     transaction.commit().await.map_err(failure)?;
-    Ok(dropped)
+    Ok(dropped.is_some())
 }

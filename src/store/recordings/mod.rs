@@ -4,6 +4,8 @@ mod claims;
 mod early;
 pub mod fetches;
 mod leftovers;
+mod retire;
+mod usage;
 
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
@@ -13,7 +15,7 @@ use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::audit::{Action, Deed};
 use crate::domain::ids::SessionId;
-use crate::domain::recording::{Audio, Placement, Recording, is_call_sid};
+use crate::domain::recording::{Audio, Placement, Recording, Usage, is_call_sid};
 use crate::domain::session::Status;
 use crate::store::audit;
 use crate::store::columns::unreadable;
@@ -22,6 +24,8 @@ use crate::store::scope::{ContentScope, Scope};
 
 pub use early::{Early, early, forget, settle};
 pub use leftovers::{Leftover, due, expect, strike_off};
+pub(in crate::store) use retire::{forget_of, retire};
+pub use usage::{recount, usage};
 
 /// The kind of id that a call SID is.
 const CALL_SID: &str = "call_sid";
@@ -33,6 +37,8 @@ pub struct Call {
     pub external_id: String,
     pub call_sid: Option<String>,
     pub status: Status,
+    /// What was said in it was deleted.
+    pub is_closed: bool,
 }
 
 /// What became of a recording that was saved.
@@ -43,6 +49,8 @@ pub enum Saved {
     Replaced(String),
     /// There was one, and it was deleted on purpose: it does not come back.
     Refused,
+    /// The tenant has as much as it may.
+    Full,
 }
 
 /// The id under which a recording waits that came under a call SID before its call.
@@ -56,11 +64,12 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
     let call_sid = is_call_sid(reference).then_some(reference);
     let rows = read(&scope.pool, || {
         sqlx::query!(
-            r#"select id as "id!", external_id as "external_id!", call_sid, status as "status!"
+            r#"select id as "id!", external_id as "external_id!", call_sid, status as "status!",
+                      closed_at is not null as "is_closed!"
                  from sessions
                 where tenant_id = $1 and id = $2
                union all
-               (select id, external_id, call_sid, status
+               (select id, external_id, call_sid, status, closed_at is not null
                   from sessions
                  where tenant_id = $1 and call_sid = $3
                  order by started_at desc
@@ -86,6 +95,7 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
         external_id: row.external_id,
         call_sid: row.call_sid,
         status,
+        is_closed: row.is_closed,
     }))
 }
 
@@ -146,9 +156,12 @@ const AVAILABLE: &str = "available";
 /// Sorts after the other.
 const DELETED: &str = "deleted";
 
-/// Writes a recording, over the one with its id.
-pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
+/// Writes a recording, over the one with its id, unless that is more audio than the tenant may have.
+pub async fn save(scope: &Scope, recording: &Recording, quota_bytes: Option<u64>) -> Result<Saved> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
+    if retire::is_over(&mut transaction, scope, recording).await? {
+        return Ok(Saved::Refused);
+    }
     let audio = &recording.audio;
     let peaks = audio.waveform.as_ref().map(|channels| channels.concat());
     let inserted = sqlx::query!(
@@ -177,11 +190,15 @@ pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
     .execute(&mut *transaction)
     .await
     .map_err(failure)?;
+    let mut more = Usage {
+        recordings: 1,
+        size_bytes: recording.size_bytes,
+    };
     let saved = if inserted.rows_affected() == 1 {
         Saved::New
     } else {
         let old = sqlx::query!(
-            "select status, object_path from recordings where tenant_id = $1 and id = $2 for update",
+            "select status, object_path, size_bytes from recordings where tenant_id = $1 and id = $2 for update",
             scope.tenant.0,
             recording.id.0,
         )
@@ -192,6 +209,10 @@ pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
         if old.status == DELETED {
             return Ok(Saved::Refused);
         }
+        more = Usage {
+            recordings: 0,
+            size_bytes: recording.size_bytes - old.size_bytes,
+        };
         sqlx::query!(
             "update recordings
                 set call_sid = $3, is_early = $4, object_path = $5, format = $6, duration_ms = $7,
@@ -226,6 +247,11 @@ pub async fn save(scope: &Scope, recording: &Recording) -> Result<Saved> {
         .await?;
         Saved::Replaced(old.object_path)
     };
+    let used = usage::add(&mut transaction, scope, more).await?;
+    let is_full = quota_bytes.is_some_and(|quota| used.size_bytes > quota.cast_signed());
+    if is_full && more.size_bytes > 0 {
+        return Ok(Saved::Full);
+    }
     leftovers::strike(&mut *transaction, scope, &recording.object).await?;
     transaction.commit().await.map_err(failure)?;
     Ok(saved)
@@ -240,11 +266,11 @@ pub async fn mark_deleted(
     now: DateTime<Utc>,
 ) -> Result<Option<String>> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
-    let object = sqlx::query_scalar!(
+    let deleted = sqlx::query!(
         "update recordings
             set status = $3, deleted_at = $4, is_early = false, peaks = null
           where tenant_id = $1 and id = $2 and status <> $3
-        returning object_path",
+        returning object_path, size_bytes",
         scope.tenant.0,
         id.0,
         DELETED,
@@ -253,8 +279,9 @@ pub async fn mark_deleted(
     .fetch_optional(&mut *transaction)
     .await
     .map_err(failure)?;
-    if let Some(object) = &object {
-        leftovers::note(&mut *transaction, scope, object, now).await?;
+    if let Some(deleted) = &deleted {
+        leftovers::note(&mut *transaction, scope, &deleted.object_path, now).await?;
+        usage::take(&mut transaction, scope, &[deleted.size_bytes]).await?;
         let deed = Deed {
             at: now,
             actor: key_id.to_owned(),
@@ -265,7 +292,7 @@ pub async fn mark_deleted(
         audit::append(&mut transaction, scope.tenant, deed).await?;
     }
     transaction.commit().await.map_err(failure)?;
-    Ok(object)
+    Ok(deleted.map(|deleted| deleted.object_path))
 }
 
 /// Those of the sessions whose audio is there.

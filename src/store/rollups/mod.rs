@@ -2,6 +2,7 @@
 //! they belong to from their hours. Nothing is ever incremented, so late, repeated, updated, moved and
 //! deleted calls all come out right.
 
+mod fold;
 mod recompute;
 mod verify;
 

@@ -1,7 +1,7 @@
 //! One day of one tenant: its dirty hours from their calls, then the day from its hours, in one
 //! snapshot. A mark that arrives meanwhile is not seen, so it stays and the hour is taken up again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
@@ -14,10 +14,11 @@ use crate::domain::digest::Digest;
 use crate::domain::session::{Providers, Status};
 use crate::store::analytics::RollupRow;
 use crate::store::columns::column;
-use crate::store::columns::to_text;
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, is_lost};
 use crate::store::scope::Scope;
+
+use super::fold::{Folded, SETS_MAX, Set, Spread};
 
 /// All calls, whatever their dimensions.
 pub const ALL: Uuid = Uuid::nil();
@@ -75,46 +76,21 @@ async fn attempt(
     let fresh = sum_hours(&mut transaction, scope, hours).await?;
     keep_sets(&mut transaction, scope, &fresh.sets).await?;
     replace_hours(&mut transaction, scope, hours, &fresh.sums).await?;
+    replace_folds(&mut transaction, scope, false, hours, &fresh.folds).await?;
     replace_day(&mut transaction, scope, day_of(*first)).await?;
     transaction.commit().await.map_err(failure)
-}
-
-/// The dimensions that analytics filter by, of one call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Set {
-    pub agent_key: Option<String>,
-    pub agent_version: Option<String>,
-    pub workflow_id: Option<String>,
-    pub workflow_slug: Option<String>,
-    pub workflow_name: Option<String>,
-    pub channel: Option<String>,
-    pub campaign: Option<String>,
-}
-
-impl Set {
-    /// The same combination has the same id for ever, whoever meets it first.
-    fn id(&self, scope: &Scope) -> Uuid {
-        let parts = [
-            &self.agent_key,
-            &self.agent_version,
-            &self.workflow_id,
-            &self.workflow_slug,
-            &self.workflow_name,
-            &self.channel,
-            &self.campaign,
-        ];
-        Uuid::new_v5(&scope.tenant.0, to_text(&parts).as_bytes())
-    }
 }
 
 /// Sums of hours by (hour, dimension set).
 #[derive(Default)]
 pub struct Fresh {
     pub sums: BTreeMap<(DateTime<Utc>, Uuid), Sums>,
-    sets: BTreeMap<Set, Uuid>,
+    /// Hours in which not everything is told apart.
+    pub folds: BTreeMap<DateTime<Utc>, i16>,
+    pub sets: BTreeMap<Uuid, Set>,
 }
 
-/// Hours as their calls add up to, call by call in constant memory.
+/// Hours as their calls add up to, call by call in bounded memory.
 pub async fn sum_hours(
     connection: &mut PgConnection,
     scope: &Scope,
@@ -124,6 +100,7 @@ pub async fn sum_hours(
         .iter()
         .map(|hour| *hour + TimeDelta::hours(1))
         .collect();
+    let spreads = spreads(connection, scope, hours, &ends).await?;
     let mut rows = sqlx::query!(
         "select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
                 s.stt_provider, s.llm_provider, s.tts_provider,
@@ -136,6 +113,7 @@ pub async fn sum_hours(
     )
     .fetch(connection);
     let mut fresh = Fresh::default();
+    let mut by_hour: BTreeMap<DateTime<Utc>, Folded> = BTreeMap::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let share = Share {
             started_at: row.started_at,
@@ -162,22 +140,111 @@ pub async fn sum_hours(
             campaign: row.campaign,
         };
         let hour = hour_of(row.started_at);
-        let id = *fresh
-            .sets
-            .entry(set)
-            .or_insert_with_key(|set| set.id(scope));
-        fresh.sums.entry((hour, id)).or_default().add(&share);
+        let folded = by_hour
+            .entry(hour)
+            .or_insert_with(|| Folded::new(spreads.get(&hour).copied().unwrap_or_default()));
+        folded.add(set, |sums| sums.add(&share));
         fresh.sums.entry((hour, ALL)).or_default().add(&share);
     }
+    for (hour, folded) in by_hour {
+        fresh
+            .folds
+            .extend(folded.dimensions().map(|bits| (hour, bits)));
+        for (set, sums) in folded.sums() {
+            let id = set.id(scope.tenant);
+            fresh.sums.insert((hour, id), sums.clone());
+            fresh.sets.entry(id).or_insert_with(|| set.clone());
+        }
+    }
     Ok(fresh)
+}
+
+/// How many values each dimension has in hours that may have too many.
+async fn spreads(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hours: &[DateTime<Utc>],
+    ends: &[DateTime<Utc>],
+) -> Result<BTreeMap<DateTime<Utc>, Spread>> {
+    let rows = sqlx::query!(
+        r#"select h.since as "hour!", n.agents as "agents!", n.workflows as "workflows!", n.channels as "channels!",
+                  n.campaigns as "campaigns!"
+             from unnest($2::timestamptz[], $3::timestamptz[]) as h (since, until)
+            cross join lateral (
+                  select count(*) as calls, count(distinct s.agent_key) as agents,
+                         count(distinct (s.workflow_id, s.workflow_slug, s.workflow_name)) as workflows,
+                         count(distinct s.channel) as channels, count(distinct s.campaign) as campaigns
+                    from sessions s
+                   where s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until
+                  ) n
+            where n.calls > $4"#,
+        scope.tenant.0,
+        hours,
+        ends,
+        SETS_MAX as i64,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let spread = rows.into_iter().map(|row| {
+        let spread = Spread {
+            agents: row.agents,
+            workflows: row.workflows,
+            channels: row.channels,
+            campaigns: row.campaigns,
+        };
+        (row.hour, spread)
+    });
+    Ok(spread.collect())
+}
+
+/// A day as its hours add up to. None where everything is told apart.
+pub struct Day {
+    pub sums: BTreeMap<Uuid, Sums>,
+    pub fold: Option<i16>,
+    pub sets: BTreeMap<Uuid, Set>,
+}
+
+/// Puts a day together from its hours' sums; `sets` has what their ids stand for, if there are many of them.
+pub fn sum_day<'a>(
+    scope: &Scope,
+    hours: impl Iterator<Item = (Uuid, &'a Sums)>,
+    sets: &BTreeMap<Uuid, Set>,
+) -> Day {
+    let mut sums: BTreeMap<Uuid, Sums> = BTreeMap::new();
+    for (set, hour) in hours {
+        sums.entry(set).or_default().merge(hour);
+    }
+    let all = sums.remove_entry(&ALL);
+    let mut day = Day {
+        sums: BTreeMap::new(),
+        fold: None,
+        sets: BTreeMap::new(),
+    };
+    if sums.len() > SETS_MAX {
+        let named = sums
+            .iter()
+            .filter_map(|(id, sums)| Some((sets.get(id)?.clone(), sums.clone())));
+        let folded = Folded::of(named.collect());
+        day.fold = folded.dimensions();
+        for (set, sums) in folded.sums() {
+            let id = set.id(scope.tenant);
+            day.sums.insert(id, sums.clone());
+            day.sets.insert(id, set.clone());
+        }
+    } else {
+        day.sums = sums;
+    }
+    day.sums.extend(all);
+    day
 }
 
 async fn keep_sets(
     connection: &mut PgConnection,
     scope: &Scope,
-    sets: &BTreeMap<Set, Uuid>,
+    sets: &BTreeMap<Uuid, Set>,
 ) -> Result<()> {
-    let sets: Vec<(&Set, &Uuid)> = sets.iter().collect();
+    let sets: Vec<(&Uuid, &Set)> = sets.iter().collect();
     sqlx::query!(
         "insert into dimension_sets
               (tenant_id, id, agent_key, agent_version, workflow_id, workflow_slug, workflow_name, channel, campaign)
@@ -185,14 +252,14 @@ async fn keep_sets(
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
              on conflict (tenant_id, id) do nothing",
         scope.tenant.0,
-        &column(&sets, |(_, id)| **id),
-        &column(&sets, |(set, _)| set.agent_key.clone()) as _,
-        &column(&sets, |(set, _)| set.agent_version.clone()) as _,
-        &column(&sets, |(set, _)| set.workflow_id.clone()) as _,
-        &column(&sets, |(set, _)| set.workflow_slug.clone()) as _,
-        &column(&sets, |(set, _)| set.workflow_name.clone()) as _,
-        &column(&sets, |(set, _)| set.channel.clone()) as _,
-        &column(&sets, |(set, _)| set.campaign.clone()) as _,
+        &column(&sets, |(id, _)| **id),
+        &column(&sets, |(_, set)| set.agent_key.clone()) as _,
+        &column(&sets, |(_, set)| set.agent_version.clone()) as _,
+        &column(&sets, |(_, set)| set.workflow_id.clone()) as _,
+        &column(&sets, |(_, set)| set.workflow_slug.clone()) as _,
+        &column(&sets, |(_, set)| set.workflow_name.clone()) as _,
+        &column(&sets, |(_, set)| set.channel.clone()) as _,
+        &column(&sets, |(_, set)| set.campaign.clone()) as _,
     )
     .execute(connection)
     .await
@@ -266,11 +333,20 @@ async fn replace_day(
     .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
-    let mut sums: BTreeMap<Uuid, Sums> = BTreeMap::new();
+    let mut hours: Vec<(Uuid, Sums)> = Vec::with_capacity(rows.len());
     for row in rows {
-        let (_, set, hour) = row.into_sums()?;
-        sums.entry(set).or_default().merge(&hour);
+        let (_, set, sums) = row.into_sums()?;
+        hours.push((set, sums));
     }
+    let ids: BTreeSet<Uuid> = hours.iter().map(|(set, _)| *set).collect();
+    let sets = match ids.len() > SETS_MAX {
+        true => load_sets(connection, scope, &ids.into_iter().collect::<Vec<_>>()).await?,
+        false => BTreeMap::new(),
+    };
+    let summed = sum_day(scope, hours.iter().map(|(set, sums)| (*set, sums)), &sets);
+    keep_sets(connection, scope, &summed.sets).await?;
+    let fold = summed.fold.map(|bits| (day, bits));
+    replace_folds(connection, scope, true, &[day], &fold.into_iter().collect()).await?;
     sqlx::query!(
         "delete from rollup_day where tenant_id = $1 and day = $2",
         scope.tenant.0,
@@ -279,7 +355,7 @@ async fn replace_day(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    let rows: Vec<_> = sums.iter().collect();
+    let rows: Vec<_> = summed.sums.iter().collect();
     sqlx::query!(
         "insert into rollup_day
               (tenant_id, day, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
@@ -303,6 +379,71 @@ async fn replace_day(
         &column(&rows, |(_, s)| s.cost_micro_usd),
         &column(&rows, |(_, s)| s.digest.to_bytes()),
         &column(&rows, |(_, s)| s.last_started_at) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+/// What these combinations stand for.
+async fn load_sets(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    ids: &[Uuid],
+) -> Result<BTreeMap<Uuid, Set>> {
+    let rows = sqlx::query!(
+        "select id, agent_key, agent_version, workflow_id, workflow_slug, workflow_name, channel, campaign
+           from dimension_sets
+          where tenant_id = $1 and id = any ($2)",
+        scope.tenant.0,
+        ids,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let sets = rows.into_iter().map(|row| {
+        let set = Set {
+            agent_key: row.agent_key,
+            agent_version: row.agent_version,
+            workflow_id: row.workflow_id,
+            workflow_slug: row.workflow_slug,
+            workflow_name: row.workflow_name,
+            channel: row.channel,
+            campaign: row.campaign,
+        };
+        (row.id, set)
+    });
+    Ok(sets.collect())
+}
+
+async fn replace_folds(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    is_day: bool,
+    of: &[DateTime<Utc>],
+    folds: &BTreeMap<DateTime<Utc>, i16>,
+) -> Result<()> {
+    sqlx::query!(
+        "delete from rollup_folds where tenant_id = $1 and is_day = $2 and at = any ($3)",
+        scope.tenant.0,
+        is_day,
+        of,
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(failure)?;
+    if folds.is_empty() {
+        return Ok(());
+    }
+    let folds: Vec<_> = folds.iter().collect();
+    sqlx::query!(
+        "insert into rollup_folds (tenant_id, is_day, at, dimensions)
+         select $1, $2, * from unnest($3::timestamptz[], $4::smallint[])",
+        scope.tenant.0,
+        is_day,
+        &column(&folds, |(at, _)| **at),
+        &column(&folds, |(_, bits)| **bits),
     )
     .execute(connection)
     .await

@@ -11,7 +11,7 @@ use crate::store::analytics::RollupRow;
 use crate::store::failure::failure;
 use crate::store::scope::Scope;
 
-use super::recompute::{Fresh, sum_hours};
+use super::recompute::{sum_day, sum_hours};
 
 /// An hour or day whose rollup says something else than its calls.
 #[derive(Debug, PartialEq)]
@@ -48,6 +48,7 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
         let day = day_of(hours[0]);
         let counted = sum_hours(&mut snapshot, scope, hours).await?;
         let rolled = hour_rows(&mut snapshot, scope, day).await?;
+        let folds = fold_rows(&mut snapshot, scope, day).await?;
         let of = |map: &BTreeMap<_, Sums>, hour| -> BTreeMap<_, Sums> {
             map.iter()
                 .filter(|((at, _), _)| *at == hour)
@@ -59,13 +60,24 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
                 &mut differences,
                 *hour,
                 false,
-                &of(&counted.sums, *hour),
-                &of(&rolled, *hour),
+                (&of(&counted.sums, *hour), counted.folds.get(hour)),
+                (&of(&rolled, *hour), folds.get(&(false, *hour))),
             );
         }
         if hours.len() == 24 || is_whole_day_clean(&mut snapshot, scope, day).await? {
             let rows = day_rows(&mut snapshot, scope, day).await?;
-            push(&mut differences, day, true, &by_day(&counted), &rows);
+            let summed = sum_day(
+                scope,
+                counted.sums.iter().map(|((_, set), sums)| (*set, sums)),
+                &counted.sets,
+            );
+            push(
+                &mut differences,
+                day,
+                true,
+                (&summed.sums, summed.fold.as_ref()),
+                (&rows, folds.get(&(true, day))),
+            );
         }
     }
     snapshot.commit().await.map_err(failure)?;
@@ -113,26 +125,39 @@ fn push(
     differences: &mut Vec<Difference>,
     at: DateTime<Utc>,
     is_day: bool,
-    counted: &BySet,
-    rolled: &BySet,
+    counted: (&BySet, Option<&i16>),
+    rolled: (&BySet, Option<&i16>),
 ) {
     if counted != rolled {
         let calls = |sums: &BySet| sums.get(&uuid::Uuid::nil()).map_or(0, |sums| sums.calls);
         differences.push(Difference {
             at,
             is_day,
-            counted_calls: calls(counted),
-            rolled_up_calls: calls(rolled),
+            counted_calls: calls(counted.0),
+            rolled_up_calls: calls(rolled.0),
         });
     }
 }
 
-fn by_day(counted: &Fresh) -> BySet {
-    let mut day = BySet::new();
-    for ((_, set), sums) in &counted.sums {
-        day.entry(*set).or_default().merge(sums);
-    }
-    day
+/// What a day and its hours do not tell apart.
+async fn fold_rows(
+    connection: &mut sqlx::PgConnection,
+    scope: &Scope,
+    day: DateTime<Utc>,
+) -> Result<BTreeMap<(bool, DateTime<Utc>), i16>> {
+    let rows = sqlx::query!(
+        "select is_day, at, dimensions from rollup_folds where tenant_id = $1 and at >= $2 and at < $3",
+        scope.tenant.0,
+        day,
+        day + TimeDelta::days(1),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let folds = rows.into_iter();
+    Ok(folds
+        .map(|row| ((row.is_day, row.at), row.dimensions))
+        .collect())
 }
 
 async fn is_whole_day_clean(

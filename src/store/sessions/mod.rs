@@ -16,4 +16,4 @@ pub use open::{START, Silent, silent};
 pub use record::records;
 pub use reference::{named, newest_of_call};
 pub use search::{FOUND_MAX, is_searchable};
-pub(in crate::store) use withhold::withhold_error;
+pub(in crate::store) use withhold::{show_parameters, withhold_error};

@@ -67,7 +67,7 @@ async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<(Records, Vec<Uuid>)> {
                     workflow_id, workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                     stt_provider, llm_provider, tts_provider, cost_micro_usd, extra,
                     turn_count, tool_call_count, interruption_count, error_count, evaluation_count, fact_count,
-                    turn_tokens, turn_prompt_tokens, total_tokens, has_edits, has_issues
+                    turn_tokens, turn_prompt_tokens, total_tokens, has_edits, has_issues, closed_at
                from sessions
               where tenant_id = $1
                 and id = any ($2)",
@@ -127,6 +127,7 @@ struct HeadRow {
     total_tokens: i64,
     has_edits: bool,
     has_issues: bool,
+    closed_at: Option<DateTime<Utc>>,
 }
 
 impl HeadRow {
@@ -190,6 +191,7 @@ impl HeadRow {
             evaluations: Vec::new(),
             has_issues: self.has_issues,
             content_withheld: false,
+            closed_at: self.closed_at,
         })
     }
 }

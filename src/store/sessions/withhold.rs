@@ -176,6 +176,11 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
     }
 }
 
+/// A parameter of a span may be a prompt; a number or a switch is none.
+pub fn show_parameters(parameters: &mut Map<String, Value>) {
+    parameters.retain(|_, value| matches!(value, Value::Number(_) | Value::Bool(_)));
+}
+
 /// All but the last digits of a number, or of an address of another kind.
 fn mask(number: &str) -> String {
     let characters: Vec<char> = number.chars().collect();

@@ -1,7 +1,8 @@
 //! Traces of spans.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Map;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::Result;
@@ -13,6 +14,7 @@ use crate::store::columns::json;
 use crate::store::columns::object;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
+use crate::store::sessions::show_parameters;
 
 struct Row {
     session_id: Uuid,
@@ -279,9 +281,7 @@ impl SpanRow {
             trace_name: self.trace_name,
         };
         if !with_content {
-            // A parameter may be a prompt; a number or a switch is none.
-            span.parameters
-                .retain(|_, value| matches!(value, Value::Number(_) | Value::Bool(_)));
+            show_parameters(&mut span.parameters);
         }
         Ok(span)
     }

@@ -102,6 +102,50 @@ async fn states_in_any_order_make_one_call() {
 }
 
 #[tokio::test]
+async fn what_comes_after_a_call_was_deleted_is_ignored() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{path}");
+    let callbacks = call(SID);
+    callback(&house.vendor(), &path, &url, &callbacks[3])
+        .await
+        .status(204);
+    let gone = manager.delete(&format!("/api/v1/sessions/{SID}")).await;
+    gone.status(204);
+    callback(&house.vendor(), &path, &url, &callbacks[2])
+        .await
+        .status(204);
+    let recording = [
+        ("CallSid", SID),
+        ("RecordingSid", "RE0123456789abcdef0123456789abcdef"),
+        ("RecordingStatus", "completed"),
+        (
+            "RecordingUrl",
+            "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+        ),
+    ];
+    callback(&house.vendor(), &path, &url, &recording)
+        .await
+        .status(204);
+    let log = log(&manager, &path).await;
+    assert_eq!(
+        (&log[0]["result"], &log[1]["result"]),
+        (&json!("ignored"), &json!("ignored"))
+    );
+    assert_eq!(log[0]["reason"], "the call was deleted");
+    let reason = log[1]["reason"].as_str();
+    assert!(
+        reason.is_some_and(|reason| reason.starts_with("session_closed")),
+        "{log:?}"
+    );
+    manager
+        .get(&format!("/api/v1/conversations/{SID}"))
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn what_says_no_time_is_known_by_its_body() {
     let house = House::open().await;
     let manager = house.manager().await;

@@ -1,0 +1,3 @@
+//! How much a tenant uses, in snake_case.
+
+pub mod recordings;
