@@ -32,7 +32,25 @@ pub async fn keep(
     .map_err(failure)?;
     write_issues(connection, scope, analysed).await?;
     write_analyses(connection, scope, analysed, now).await?;
-    flag(connection, scope, analysed).await
+    flag(connection, scope, analysed).await?;
+    mark_hours(connection, scope, &ids).await
+}
+
+/// What was found in these calls' hours is to be summed up again. A mark that is there already may be taken
+/// up this moment by somebody who does not see what is kept here, so each gets one of its own.
+async fn mark_hours(connection: &mut PgConnection, scope: &Scope, sessions: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        "insert into dirty_hour (tenant_id, hour, of_analysis)
+         select distinct $1::uuid, date_trunc('hour', started_at, 'UTC'), true
+           from sessions
+          where tenant_id = $1 and id = any ($2)",
+        scope.tenant.0,
+        sessions,
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
 }
 
 async fn write_issues(

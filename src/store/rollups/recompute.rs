@@ -11,13 +11,17 @@ use uuid::Uuid;
 use crate::domain::Result;
 use crate::domain::analytics::{Share, Sums, day_of, hour_of};
 use crate::domain::digest::Digest;
+use crate::domain::found::Found;
 use crate::domain::session::{Providers, Status};
+use crate::store::analysis::share as share_of;
 use crate::store::analytics::RollupRow;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, is_lost};
 use crate::store::scope::Scope;
+
+use super::found;
 
 /// All calls, whatever their dimensions.
 pub const ALL: Uuid = Uuid::nil();
@@ -76,6 +80,9 @@ async fn attempt(
     keep_sets(&mut transaction, scope, &fresh.sets).await?;
     replace_hours(&mut transaction, scope, hours, &fresh.sums).await?;
     replace_day(&mut transaction, scope, day_of(*first)).await?;
+    found::keep_agents(&mut transaction, scope, &fresh.agents).await?;
+    found::replace_hours(&mut transaction, scope, hours, &fresh.found).await?;
+    found::replace_day(&mut transaction, scope, day_of(*first)).await?;
     transaction.commit().await.map_err(failure)
 }
 
@@ -107,11 +114,13 @@ impl Set {
     }
 }
 
-/// Sums of hours by (hour, dimension set).
+/// Sums of hours by (hour, dimension set), and what was found in them by (hour, dimension set or agent).
 #[derive(Default)]
 pub struct Fresh {
     pub sums: BTreeMap<(DateTime<Utc>, Uuid), Sums>,
+    pub found: BTreeMap<(DateTime<Utc>, Uuid), Found>,
     sets: BTreeMap<Set, Uuid>,
+    agents: BTreeMap<Option<String>, Uuid>,
 }
 
 /// Hours as their calls add up to, call by call in constant memory.
@@ -125,11 +134,20 @@ pub async fn sum_hours(
         .map(|hour| *hour + TimeDelta::hours(1))
         .collect();
     let mut rows = sqlx::query!(
-        "select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
+        r#"select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
                 s.stt_provider, s.llm_provider, s.tts_provider,
-                s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign
+                s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign,
+                (a.session_id is not null) as "is_analysed!", a.agent_turns::bigint as "agent_turns?", a.score as "score?",
+                a.interruptions as "interruptions?",
+                case when s.has_issues then (
+                    select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
+                                                     i.occurrences, i.impact_ms))::text
+                      from session_issues i
+                     where i.tenant_id = $1 and i.session_id = s.id
+                ) end as issues
            from unnest($2::timestamptz[], $3::timestamptz[]) as h (since, until)
-           join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until",
+           join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until
+           left join session_analyses a on a.tenant_id = $1 and a.session_id = s.id"#,
         scope.tenant.0,
         hours,
         &ends,
@@ -162,12 +180,36 @@ pub async fn sum_hours(
             campaign: row.campaign,
         };
         let hour = hour_of(row.started_at);
+        let agent = *fresh
+            .agents
+            .entry(set.agent_key.clone())
+            .or_insert_with_key(|agent_key| found::agent_id(scope, agent_key.as_deref()));
+        let of_agent = fresh.found.entry((hour, agent)).or_default();
+        of_agent
+            .stages
+            .merge_models(&share.digest, |stage| share.providers.of(stage).cloned());
+        let found = share_of(
+            row.agent_turns,
+            row.score,
+            row.interruptions.as_deref(),
+            row.issues.as_deref(),
+        )?;
+        if row.is_analysed {
+            of_agent.calls += 1;
+            of_agent.causes.add(&found.issues);
+            of_agent.conduct.add(&found);
+        }
         let id = *fresh
             .sets
             .entry(set)
             .or_insert_with_key(|set| set.id(scope));
         fresh.sums.entry((hour, id)).or_default().add(&share);
         fresh.sums.entry((hour, ALL)).or_default().add(&share);
+        if row.is_analysed {
+            let of_set = fresh.found.entry((hour, id)).or_default();
+            of_set.calls += 1;
+            of_set.causes.add(&found.issues);
+        }
     }
     Ok(fresh)
 }

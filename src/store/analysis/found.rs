@@ -1,0 +1,236 @@
+//! What was found in ranges of calls: sums where they are up to date, calls where they are not.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+
+use crate::domain::Result;
+use crate::domain::analysed::{Cause, Causes, Conduct};
+use crate::domain::analytics::{Dimensions, Window};
+use crate::domain::digest::Digest;
+use crate::domain::found::{CauseKey, CauseSum, CauseSums, ConductSums, Issue, Share};
+use crate::domain::session::Providers;
+use crate::store::analytics::range::found_over_range;
+use crate::store::columns::unreadable;
+use crate::store::failure::{failure, read_whole};
+use crate::store::scope::Scope;
+
+use super::sample::is_of_agents_only;
+
+struct CauseRow {
+    is_call: bool,
+    agent_key: Option<String>,
+    calls: i64,
+    causes: Vec<u8>,
+    issues: Option<String>,
+}
+
+/// What went wrong by type, by stage, by provider and by agent.
+pub async fn causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Causes> {
+    read_whole(&scope.analytics, || sum_causes(scope, window, dimensions)).await
+}
+
+async fn sum_causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> Result<Causes> {
+    let mut rows = found_over_range!(
+        CauseRow,
+        scope,
+        (window, window.cover()),
+        (is_of_agents_only(dimensions), dimensions),
+        r#"is_call as "is_call!", agent_key, calls as "calls!", causes as "causes!", issues"#,
+        "where calls > 0"
+    )
+    .fetch(&scope.analytics);
+    let (mut calls, mut all) = (0i64, CauseSums::default());
+    let mut agents: BTreeMap<Option<String>, CauseSum> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        calls = calls.saturating_add(row.calls);
+        let mut causes = CauseSums::default();
+        if row.is_call {
+            causes.add(&issues(row.issues.as_deref())?);
+        } else {
+            causes = CauseSums::from_bytes(&row.causes)
+                .ok_or_else(|| unreadable("causes", row.causes.len()))?;
+        }
+        let of_agent = causes.of(&CauseKey::All);
+        if of_agent.calls > 0 {
+            agents.entry(row.agent_key).or_default().merge(&of_agent);
+        }
+        all.merge(&causes);
+    }
+    Ok(told(calls, &all, agents))
+}
+
+fn told(calls: i64, all: &CauseSums, agents: BTreeMap<Option<String>, CauseSum>) -> Causes {
+    let cause = |sum: &CauseSum| Cause {
+        calls: sum.calls,
+        critical_calls: sum.critical_calls,
+        occurrences: sum.occurrences,
+        impact_ms: sum.impact_ms,
+        ..Cause::default()
+    };
+    let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    let mut causes = Causes {
+        calls,
+        ..Causes::default()
+    };
+    for (key, sum) in all.iter() {
+        let cause = cause(sum);
+        match key {
+            CauseKey::All => causes.all = cause,
+            CauseKey::Type(kind) => causes.by_type.push(Cause {
+                kind: named(kind),
+                ..cause
+            }),
+            CauseKey::Stage(stage) => causes.by_stage.push(Cause {
+                stage: named(stage),
+                ..cause
+            }),
+            CauseKey::Provider(provider, stage) => causes.by_provider.push(Cause {
+                provider: named(provider),
+                stage: named(stage),
+                ..cause
+            }),
+        }
+    }
+    causes.by_agent = agents
+        .into_iter()
+        .map(|(agent_key, sum)| Cause {
+            agent_key,
+            ..cause(&sum)
+        })
+        .collect();
+    causes.sort();
+    causes
+}
+
+struct ConductRow {
+    is_call: bool,
+    agent_key: Option<String>,
+    calls: i64,
+    conduct: Vec<u8>,
+    agent_turns: Option<i64>,
+    score: Option<f64>,
+    interruptions: Option<String>,
+}
+
+/// How agents let themselves be interrupted and took turns, by agent; none for calls that name none.
+pub async fn by_agent(
+    scope: &Scope,
+    window: Window,
+    agent_key: Option<&str>,
+) -> Result<BTreeMap<Option<String>, Conduct>> {
+    read_whole(&scope.analytics, || sum_conduct(scope, window, agent_key)).await
+}
+
+async fn sum_conduct(
+    scope: &Scope,
+    window: Window,
+    agent_key: Option<&str>,
+) -> Result<BTreeMap<Option<String>, Conduct>> {
+    let dimensions = of_agent(agent_key);
+    let mut rows = found_over_range!(
+        ConductRow,
+        scope,
+        (window, window.cover()),
+        (true, dimensions),
+        r#"is_call as "is_call!", agent_key, calls as "calls!", conduct as "conduct!", agent_turns, score, interruptions"#,
+        "where calls > 0"
+    )
+    .fetch(&scope.analytics);
+    let mut agents: BTreeMap<Option<String>, (i64, ConductSums)> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        let (calls, sums) = agents.entry(row.agent_key).or_default();
+        *calls = calls.saturating_add(row.calls);
+        if row.is_call {
+            sums.add(&share(
+                row.agent_turns,
+                row.score,
+                row.interruptions.as_deref(),
+                None,
+            )?);
+        } else {
+            let more = ConductSums::from_bytes(&row.conduct)
+                .ok_or_else(|| unreadable("conduct", row.conduct.len()))?;
+            sums.merge(&more);
+        }
+    }
+    let told = |(agent, (calls, sums)): (_, (i64, ConductSums))| (agent, sums.told(calls));
+    Ok(agents.into_iter().map(told).collect())
+}
+
+struct StagesRow {
+    is_call: bool,
+    stages: Vec<u8>,
+    stt_provider: Option<String>,
+    llm_provider: Option<String>,
+    tts_provider: Option<String>,
+}
+
+/// How long the stages of an agent's calls took, by provider and model.
+pub async fn stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Digest> {
+    read_whole(&scope.analytics, || sum_stages(scope, window, agent_key)).await
+}
+
+async fn sum_stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Digest> {
+    let dimensions = of_agent(Some(agent_key));
+    let mut rows = found_over_range!(
+        StagesRow,
+        scope,
+        (window, window.cover()),
+        (true, dimensions),
+        r#"is_call as "is_call!", stages as "stages!", stt_provider, llm_provider, tts_provider"#,
+        ""
+    )
+    .fetch(&scope.analytics);
+    let mut stages = Digest::default();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        let digest = Digest::from_bytes(&row.stages)
+            .ok_or_else(|| unreadable("digest", row.stages.len()))?;
+        if row.is_call {
+            let providers = Providers {
+                stt: row.stt_provider,
+                llm: row.llm_provider,
+                tts: row.tts_provider,
+            };
+            stages.merge_models(&digest, |stage| providers.of(stage).cloned());
+        } else {
+            stages.merge(&digest);
+        }
+    }
+    Ok(stages)
+}
+
+fn of_agent(agent_key: Option<&str>) -> Dimensions {
+    Dimensions {
+        agent_key: agent_key.map(str::to_owned),
+        ..Dimensions::default()
+    }
+}
+
+/// What one call adds.
+pub(in crate::store) fn share(
+    agent_turns: Option<i64>,
+    score: Option<f64>,
+    interruptions: Option<&str>,
+    said: Option<&str>,
+) -> Result<Share> {
+    let interruptions = interruptions
+        .map(|text| {
+            serde_json::from_str(text)
+                .map_err(|error| unreadable("session_analyses.interruptions", error))
+        })
+        .transpose()?;
+    Ok(Share {
+        agent_turns: agent_turns.unwrap_or_default(),
+        score,
+        interruptions,
+        issues: issues(said)?,
+    })
+}
+
+fn issues(text: Option<&str>) -> Result<Vec<Issue>> {
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(text).map_err(|error| unreadable("session_issues", error))
+}
