@@ -42,8 +42,7 @@ pub fn too_long(pauses: &[Silence], targets: &Targets) -> Vec<Silence> {
     pauses.iter().filter(is_too_long).cloned().collect()
 }
 
-/// Every time that nobody spoke, from the connection on. After the agent's last word it is the caller's
-/// to speak or to hang up: what follows is no pause, unless a tool is running that the caller waits for.
+/// Every time that nobody spoke, from the connection to the end of the call.
 pub fn pauses(view: &View) -> Vec<Silence> {
     let sounds = sounds(view);
     let mut silences: Vec<Silence> = Vec::new();
@@ -81,7 +80,6 @@ pub fn pauses(view: &View) -> Vec<Silence> {
     }
     if let (Some(last), Some(end_ms)) = (last, view.end_ms)
         && has_spoken
-        && (last.speaker == Speaker::User || view.is_working_in(last.to_ms, end_ms))
     {
         silences.push(Silence {
             from_ms: last.to_ms,
