@@ -25,7 +25,7 @@ pub use distribution::Distribution;
 pub use input::{Input, NetworkSample, Speech};
 pub use interruption::InterruptionCounts;
 pub use issue::{Issue, IssueType, Severity, Stage};
-pub use latency::{Coverage, Part, Segment, TurnLatency};
+pub use latency::{Clock, Coverage, Part, Segment, TurnLatency};
 pub use targets::Targets;
 pub use usual::{Usual, UsualKey, UsualValue};
 

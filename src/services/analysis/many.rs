@@ -12,7 +12,7 @@ pub async fn causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> R
     analysis::causes(scope, window, dimensions).await
 }
 
-/// The measured answers of the newest calls of a range, and what they would have been.
+/// The measured answers of the newest calls of a range, and what those by the most used clock would have been.
 pub async fn what_if(
     scope: &Scope,
     window: Window,
@@ -20,7 +20,8 @@ pub async fn what_if(
     stage: Stage,
     instead_ms: f64,
 ) -> Result<(Answers, Option<WhatIf>)> {
-    let answers = analysis::answers(scope, window, dimensions).await?;
-    let what_if = WhatIf::of(&answers.times, stage, instead_ms);
+    let answers = analysis::answers(scope, window, dimensions, stage).await?;
+    let clock = answers.times.most_used();
+    let what_if = clock.and_then(|clock| WhatIf::of(answers.times.of(clock), instead_ms));
     Ok((answers, what_if))
 }
