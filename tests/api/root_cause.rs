@@ -472,6 +472,7 @@ async fn a_quicker_stage_would_have_saved() {
         answer,
         json!({
             "stage": "tts", "ms": 300, "calls": 2, "truncated": false, "answers": 4, "measured_answers": 4, "improved_answers": 1,
+            "clock": "timestamps", "clocks": {"source": 0, "timestamps": 4, "stages": 0},
             "p50_latency_ms": {"now": 800.0, "what_if": 800.0}, "p95_latency_ms": {"now": 3000.0, "what_if": 1000.0},
             "seconds_saved": 2.0
         })

@@ -151,7 +151,11 @@ fn reported<'a>(view: &View<'a>) -> Reported<'a> {
             Some(place) if view.turns[place].is_agent() => Some(place),
             // Told with the user's turn: what it interrupted is the agent's turn before.
             Some(place) => view.turns[..place].iter().rposition(Spoken::is_agent),
-            None => item.at_ms.and_then(|ms| by_time(f64::from(ms))),
+            None => item
+                .at_ms
+                .map(f64::from)
+                .filter(|ms| view.is_of_call(*ms))
+                .and_then(by_time),
         };
         match place {
             Some(place) => reported.by_turn[place].push(item),
@@ -179,7 +183,7 @@ fn look_at<'a>(
     let start_of = |user: &usize| view.turns[*user].start_ms;
     let mut stopped_by: Vec<usize> = Vec::new();
     for item in said.iter().filter(|item| is_by_user(item)) {
-        let onset = item.at_ms.map(f64::from);
+        let onset = item.at_ms.map(f64::from).filter(|ms| view.is_of_call(*ms));
         let distance = |user: &usize| Some((start_of(user)? - onset?).abs());
         let nearest = overlaps
             .iter()

@@ -50,9 +50,15 @@ pub fn pauses(view: &View) -> Vec<Silence> {
         view.input.session.answered_at,
         crate::domain::fact::time(&view.input.session.extra, "connectedAt"),
     ];
-    let mut last = connected.into_iter().flatten().max().map(|at| Sound {
-        from_ms: view.offset_ms(at),
-        to_ms: view.offset_ms(at),
+    // Who spoke before was connected: then these times are by another clock.
+    let first_ms = sounds.first().map(|sound| sound.from_ms);
+    let connected_ms = connected.into_iter().flatten().max();
+    let connected_ms = connected_ms
+        .map(|at| view.offset_ms(at))
+        .filter(|ms| view.is_of_call(*ms) && first_ms >= Some(*ms));
+    let mut last = connected_ms.map(|ms| Sound {
+        from_ms: ms,
+        to_ms: ms,
         speaker: Speaker::Agent,
         turn: None,
     });
@@ -101,7 +107,7 @@ pub fn pauses(view: &View) -> Vec<Silence> {
 }
 
 fn sounds(view: &View) -> Vec<Sound> {
-    let mut sounds = Vec::with_capacity(view.turns.len() + view.input.speech.len());
+    let mut sounds = Vec::with_capacity(view.turns.len() + view.speech.len());
     for turn in view.turns.iter().filter(|turn| !turn.turn.cancelled) {
         let Some((from_ms, to_ms)) = turn.interval() else {
             continue;
@@ -131,7 +137,7 @@ fn sounds(view: &View) -> Vec<Sound> {
             });
         }
     }
-    sounds.extend(view.input.speech.iter().map(|speech| Sound {
+    sounds.extend(view.speech.iter().map(|speech| Sound {
         from_ms: speech.start_ms,
         to_ms: speech.end_ms,
         speaker: speech.speaker,

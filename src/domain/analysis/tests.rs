@@ -1,6 +1,7 @@
 //! The whole analysis: the same for the same, in order, quick, and right about faults put into real
 //! timings.
 
+mod clocks;
 mod faults;
 mod real;
 

@@ -191,7 +191,7 @@ mod tests {
         for (count, is_dead) in [(20, false), (21, true)] {
             let mut call = clean(2);
             let speech = (0..count).map(|n| {
-                let from = 20_000 + n * 3000;
+                let from = 20_000 + n * 2000;
                 json!({"speaker": "user", "startMs": from, "endMs": from + 500})
             });
             call["speech"] = speech.collect();
