@@ -1,6 +1,7 @@
 //! Release gates: what they compare, what they say, and that they are kept.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tokio::process::Command;
 
 use crate::support::{Client, TestServer};
@@ -191,6 +192,21 @@ async fn clocks_are_told_and_never_mixed() {
     let turned = gate(question).await;
     assert_eq!(turned["checks"][0]["clock"], "timestamps");
     assert_eq!(turned["verdict"], "pass", "{turned}");
+    // A gate that was kept before clocks were told knows of none.
+    let mut connection = sqlx::PgConnection::connect(&server.database_url())
+        .await
+        .expect("a database");
+    let older = "update gates set report = ((report::jsonb #- '{candidate,clocks}') #- '{checks,0,clock}')::text";
+    sqlx::query(older)
+        .execute(&mut connection)
+        .await
+        .expect("done");
+    let path = format!("/v1/gates/{}", own["id"].as_str().expect("an id"));
+    let older = reader.get(&path).await.status(200).json();
+    assert_eq!(
+        (&older["candidate"]["clocks"], &older["checks"][0]["clock"]),
+        (&Value::Null, &Value::Null)
+    );
     // What-if goes by the same rule.
     let answer = reader
         .get("/api/v1/analytics/what-if?stage=unexplained&ms=100")

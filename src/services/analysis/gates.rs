@@ -121,7 +121,23 @@ async fn settled(scope: &Scope, arms: &[&Arm], now: DateTime<Utc>) -> Result<i64
 /// One that was evaluated before.
 pub async fn find(scope: &Scope, id: &str) -> Result<Report> {
     let id: Uuid = id.parse().map_err(|_| Error::NotFound("gate"))?;
-    gates::report(scope, id).await
+    Ok(with_clocks(gates::report(scope, id).await?))
+}
+
+/// Gates that were evaluated before clocks were told know of none.
+fn with_clocks(mut report: Report) -> Report {
+    for side in ["candidate", "baseline"] {
+        if let Some(Value::Object(sample)) = report.get_mut(side) {
+            sample.entry("clocks").or_insert(Value::Null);
+        }
+    }
+    let checks = report.get_mut("checks").and_then(Value::as_array_mut);
+    for check in checks.into_iter().flatten() {
+        if let Value::Object(check) = check {
+            check.entry("clock").or_insert(Value::Null);
+        }
+    }
+    report
 }
 
 /// The question in full, what was left out filled in.
