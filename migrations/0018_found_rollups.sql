@@ -40,6 +40,11 @@ create table analysis_day (
     primary key (tenant_id, dimension_set, day)
 );
 
+-- What a call adds to these sums, so that calls that are read one by one are read at a glance. Null of what
+-- was kept before: then it is told from the other columns and from the call's issues.
+alter table session_analyses add column causes bytea;
+alter table session_analyses add column conduct bytea;
+
 -- Until they are summed up, hours are read call by call.
 insert into dirty_hour (tenant_id, hour, of_analysis)
 select tenant_id, hour, true

@@ -237,14 +237,14 @@ impl Store {
             Read {
                 name: "root causes of 30 days, not cached",
                 paths: vec!["/api/v1/analytics/root-causes?period=30d".to_owned()],
-                statements: self.of_30_days(r#"causes as "causes!""#) + ";",
+                statements: self.of_30_days(r#"calls as "calls!", causes, issues"#) + ";",
             },
             Read {
                 name: "interruption quality of 30 days, not cached",
                 paths: vec![
                     "/v1/observability/sessions/interruption-quality?period=30d".to_owned(),
                 ],
-                statements: self.of_30_days(r#"conduct as "conduct!""#) + ";",
+                statements: self.of_30_days(r#"calls as "calls!", conduct, agent_turns"#) + ";",
             },
             Read {
                 name: "active calls, not cached",

@@ -9,6 +9,7 @@ use crate::domain::analysis::whatif::percentile;
 use crate::domain::analysis::{
     Analysis, Clock, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency,
 };
+use crate::domain::found::{self, CauseSums, ConductSums};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
 use crate::domain::turn::Speaker;
@@ -90,6 +91,30 @@ impl Analysed {
             dead_air_ms: analysis.dead_air_ms,
             issues: sums(&analysis.issues),
         }
+    }
+}
+
+impl Analysed {
+    /// What it adds to the sums of its hour.
+    pub fn causes(&self) -> CauseSums {
+        let issue = |sum: &IssueSum| found::Issue {
+            kind: sum.kind.as_str().to_owned(),
+            stage: sum.stage.map_or("", Stage::as_str).to_owned(),
+            provider: sum.provider.clone().unwrap_or_default(),
+            is_critical: sum.severity == Severity::Critical,
+            occurrences: i64::from(sum.occurrences),
+            impact_ms: sum.impact_ms,
+        };
+        let issues: Vec<found::Issue> = self.issues.iter().map(issue).collect();
+        CauseSums::of_call(&issues)
+    }
+
+    pub fn conduct(&self) -> ConductSums {
+        ConductSums::of_call(&found::Share {
+            agent_turns: i64::from(self.agent_turns),
+            score: self.score,
+            interruptions: self.interruptions.clone(),
+        })
     }
 }
 

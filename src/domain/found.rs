@@ -12,13 +12,12 @@ use crate::domain::digest::Digest;
 /// Scores are summed in billionths.
 const BILLION: f64 = 1e9;
 
-/// What analysing one call found, as far as it is summed up.
+/// How one call went on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Share {
     pub agent_turns: i64,
     pub score: Option<f64>,
     pub interruptions: Option<InterruptionCounts>,
-    pub issues: Vec<Issue>,
 }
 
 /// All issues of a call that have one type, stage and provider; stage and provider are empty where none
@@ -94,8 +93,8 @@ impl CauseSums {
         self.0.iter()
     }
 
-    /// Adds the issues of one call.
-    pub fn add(&mut self, issues: &[Issue]) {
+    /// Those of one call.
+    pub fn of_call(issues: &[Issue]) -> Self {
         let mut call: BTreeMap<CauseKey, CauseSum> = BTreeMap::new();
         for issue in issues {
             let mut keys = vec![
@@ -115,7 +114,7 @@ impl CauseSums {
                 sum.impact_ms = sum.impact_ms.saturating_add(issue.impact_ms);
             }
         }
-        self.merge(&Self(call));
+        Self(call)
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -149,6 +148,13 @@ pub struct ConductSums {
 }
 
 impl ConductSums {
+    /// Those of one call.
+    pub fn of_call(call: &Share) -> Self {
+        let mut sums = Self::default();
+        sums.add(call);
+        sums
+    }
+
     /// Adds one call.
     pub fn add(&mut self, call: &Share) {
         self.agent_turns = self.agent_turns.saturating_add(call.agent_turns);
@@ -230,29 +236,34 @@ mod tests {
         )
     }
 
-    fn call() -> impl Strategy<Value = Share> {
+    type Call = (Share, Vec<Issue>);
+
+    fn call() -> impl Strategy<Value = Call> {
         let issues = prop::collection::vec(issue(), 0..6);
         let stops = prop::collection::vec(0.0f64..3000.0, 0..4);
         (0i64..30, prop::option::of(0.0f64..=1.0), stops, issues).prop_map(
-            |(agent_turns, score, stops, issues)| Share {
-                agent_turns,
-                score,
-                interruptions: (!stops.is_empty()).then(|| InterruptionCounts {
+            |(agent_turns, score, stops, issues)| {
+                let interruptions = (!stops.is_empty()).then(|| InterruptionCounts {
                     interruptions: stops.len() as u64,
                     stop_ms: stops.into_iter().collect(),
                     ..InterruptionCounts::default()
-                }),
-                issues,
+                });
+                let share = Share {
+                    agent_turns,
+                    score,
+                    interruptions,
+                };
+                (share, issues)
             },
         )
     }
 
-    fn sum<'a>(calls: impl IntoIterator<Item = &'a Share>) -> Found {
+    fn sum<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Found {
         let mut found = Found::default();
-        for call in calls {
+        for (share, issues) in calls {
             found.calls += 1;
-            found.causes.add(&call.issues);
-            found.conduct.add(call);
+            found.causes.merge(&CauseSums::of_call(issues));
+            found.conduct.add(share);
         }
         found
     }
@@ -265,7 +276,7 @@ mod tests {
             parts.merge(&sum(early));
             let whole = sum(&calls);
             prop_assert_eq!(&parts, &whole);
-            let with = |wanted: &dyn Fn(&Issue) -> bool| calls.iter().filter(|call| call.issues.iter().any(wanted)).count() as i64;
+            let with = |wanted: &dyn Fn(&Issue) -> bool| calls.iter().filter(|(_, issues)| issues.iter().any(wanted)).count() as i64;
             prop_assert_eq!(whole.causes.of(&CauseKey::All).calls, with(&|_| true));
             let key = CauseKey::Type("dead_air".to_owned());
             prop_assert_eq!(whole.causes.of(&key).calls, with(&|issue| issue.kind == "dead_air"));

@@ -18,10 +18,9 @@ use crate::store::scope::Scope;
 use super::sample::is_of_agents_only;
 
 struct CauseRow {
-    is_call: bool,
     agent_key: Option<String>,
     calls: i64,
-    causes: Vec<u8>,
+    causes: Option<Vec<u8>>,
     issues: Option<String>,
 }
 
@@ -36,7 +35,7 @@ async fn sum_causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> R
         scope,
         (window, window.cover()),
         (is_of_agents_only(dimensions), dimensions),
-        r#"is_call as "is_call!", agent_key, calls as "calls!", causes as "causes!", issues"#,
+        r#"agent_key, calls as "calls!", causes, issues"#,
         "where calls > 0"
     )
     .fetch(&scope.analytics);
@@ -44,13 +43,7 @@ async fn sum_causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> R
     let mut agents: BTreeMap<Option<String>, CauseSum> = BTreeMap::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         calls = calls.saturating_add(row.calls);
-        let mut causes = CauseSums::default();
-        if row.is_call {
-            causes.add(&issues(row.issues.as_deref())?);
-        } else {
-            causes = CauseSums::from_bytes(&row.causes)
-                .ok_or_else(|| unreadable("causes", row.causes.len()))?;
-        }
+        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
         let of_agent = causes.of(&CauseKey::All);
         if of_agent.calls > 0 {
             agents.entry(row.agent_key).or_default().merge(&of_agent);
@@ -104,10 +97,9 @@ fn told(calls: i64, all: &CauseSums, agents: BTreeMap<Option<String>, CauseSum>)
 }
 
 struct ConductRow {
-    is_call: bool,
     agent_key: Option<String>,
     calls: i64,
-    conduct: Vec<u8>,
+    conduct: Option<Vec<u8>>,
     agent_turns: Option<i64>,
     score: Option<f64>,
     interruptions: Option<String>,
@@ -133,7 +125,7 @@ async fn sum_conduct(
         scope,
         (window, window.cover()),
         (true, dimensions),
-        r#"is_call as "is_call!", agent_key, calls as "calls!", conduct as "conduct!", agent_turns, score, interruptions"#,
+        r#"agent_key, calls as "calls!", conduct, agent_turns, score, interruptions"#,
         "where calls > 0"
     )
     .fetch(&scope.analytics);
@@ -141,18 +133,12 @@ async fn sum_conduct(
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let (calls, sums) = agents.entry(row.agent_key).or_default();
         *calls = calls.saturating_add(row.calls);
-        if row.is_call {
-            sums.add(&share(
-                row.agent_turns,
-                row.score,
-                row.interruptions.as_deref(),
-                None,
-            )?);
-        } else {
-            let more = ConductSums::from_bytes(&row.conduct)
-                .ok_or_else(|| unreadable("conduct", row.conduct.len()))?;
-            sums.merge(&more);
-        }
+        sums.merge(&conduct_of(
+            row.conduct.as_deref(),
+            row.agent_turns,
+            row.score,
+            row.interruptions.as_deref(),
+        )?);
     }
     let told = |(agent, (calls, sums)): (_, (i64, ConductSums))| (agent, sums.told(calls));
     Ok(agents.into_iter().map(told).collect())
@@ -207,30 +193,38 @@ fn of_agent(agent_key: Option<&str>) -> Dimensions {
     }
 }
 
-/// What one call adds.
-pub(in crate::store) fn share(
+/// What went wrong as it is summed up already, be it of one call; else told from the call's issues.
+pub(in crate::store) fn causes_of(sums: Option<&[u8]>, issues: Option<&str>) -> Result<CauseSums> {
+    if let Some(bytes) = sums {
+        return CauseSums::from_bytes(bytes).ok_or_else(|| unreadable("causes", bytes.len()));
+    }
+    let Some(text) = issues else {
+        return Ok(CauseSums::default());
+    };
+    let issues: Vec<Issue> =
+        serde_json::from_str(text).map_err(|error| unreadable("session_issues", error))?;
+    Ok(CauseSums::of_call(&issues))
+}
+
+/// How calls went on as it is summed up already, be it of one call; else told from what is kept of the call.
+pub(in crate::store) fn conduct_of(
+    sums: Option<&[u8]>,
     agent_turns: Option<i64>,
     score: Option<f64>,
     interruptions: Option<&str>,
-    said: Option<&str>,
-) -> Result<Share> {
+) -> Result<ConductSums> {
+    if let Some(bytes) = sums {
+        return ConductSums::from_bytes(bytes).ok_or_else(|| unreadable("conduct", bytes.len()));
+    }
     let interruptions = interruptions
         .map(|text| {
             serde_json::from_str(text)
                 .map_err(|error| unreadable("session_analyses.interruptions", error))
         })
         .transpose()?;
-    Ok(Share {
+    Ok(ConductSums::of_call(&Share {
         agent_turns: agent_turns.unwrap_or_default(),
         score,
         interruptions,
-        issues: issues(said)?,
-    })
-}
-
-fn issues(text: Option<&str>) -> Result<Vec<Issue>> {
-    let Some(text) = text else {
-        return Ok(Vec::new());
-    };
-    serde_json::from_str(text).map_err(|error| unreadable("session_issues", error))
+    }))
 }

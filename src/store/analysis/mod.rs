@@ -7,8 +7,8 @@ mod queue;
 mod sample;
 mod sweep;
 
-pub(in crate::store) use found::share;
 pub use found::{by_agent, causes, stages};
+pub(in crate::store) use found::{causes_of, conduct_of};
 pub use queue::{Batch, Taken, is_waiting, take};
 pub use sample::{Answers, answers, of_arm, pending};
 pub use sweep::sweep;

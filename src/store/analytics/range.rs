@@ -160,10 +160,10 @@ macro_rules! found_over_range {
                        null::text as issues,
                        null::text as stt_provider, null::text as llm_provider, null::text as tts_provider",
             call: "s.agent_key,
-                       (a.session_id is not null)::integer::bigint, ''::bytea, ''::bytea, s.digest,
-                       a.agent_turns::bigint, a.score, a.interruptions,
-                       -- Of a call without an issue there is nothing to look up.
-                       case when s.has_issues then (
+                       (a.session_id is not null)::integer::bigint, a.causes, a.conduct, s.digest,
+                       a.agent_turns::bigint, a.score, case when a.conduct is null then a.interruptions end,
+                       -- Only of what was kept before sums were.
+                       case when a.causes is null and s.has_issues then (
                            select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
                                                             i.occurrences, i.impact_ms))::text
                              from session_issues i
@@ -172,7 +172,7 @@ macro_rules! found_over_range {
                        s.stt_provider, s.llm_provider, s.tts_provider",
             joined: "-- One by one: whatever the planner thinks of the number of calls, all analyses are never read.
                   left join lateral (
-                      select session_id, agent_turns, score, interruptions
+                      select session_id, causes, conduct, agent_turns, score, interruptions
                         from session_analyses
                        where tenant_id = $1 and session_id = s.id
                       offset 0

@@ -13,7 +13,7 @@ use crate::domain::analytics::{Share, Sums, day_of, hour_of};
 use crate::domain::digest::Digest;
 use crate::domain::found::Found;
 use crate::domain::session::{Providers, Status};
-use crate::store::analysis::share as share_of;
+use crate::store::analysis::{causes_of, conduct_of};
 use crate::store::analytics::RollupRow;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
@@ -137,9 +137,10 @@ pub async fn sum_hours(
         r#"select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
                 s.stt_provider, s.llm_provider, s.tts_provider,
                 s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign,
-                (a.session_id is not null) as "is_analysed!", a.agent_turns::bigint as "agent_turns?", a.score as "score?",
-                a.interruptions as "interruptions?",
-                case when s.has_issues then (
+                (a.session_id is not null) as "is_analysed!", a.causes as "causes?", a.conduct as "conduct?",
+                a.agent_turns::bigint as "agent_turns?", a.score as "score?",
+                case when a.conduct is null then a.interruptions end as "interruptions?",
+                case when a.causes is null and s.has_issues then (
                     select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
                                                      i.occurrences, i.impact_ms))::text
                       from session_issues i
@@ -149,7 +150,7 @@ pub async fn sum_hours(
            join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until
            -- One by one: whatever the planner thinks of the number of calls, all analyses are never read.
            left join lateral (
-               select session_id, agent_turns, score, interruptions
+               select session_id, causes, conduct, agent_turns, score, interruptions
                  from session_analyses
                 where tenant_id = $1 and session_id = s.id
                offset 0
@@ -194,16 +195,16 @@ pub async fn sum_hours(
         of_agent
             .stages
             .merge_models(&share.digest, |stage| share.providers.of(stage).cloned());
-        let found = share_of(
-            row.agent_turns,
-            row.score,
-            row.interruptions.as_deref(),
-            row.issues.as_deref(),
-        )?;
+        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
         if row.is_analysed {
             of_agent.calls += 1;
-            of_agent.causes.add(&found.issues);
-            of_agent.conduct.add(&found);
+            of_agent.causes.merge(&causes);
+            of_agent.conduct.merge(&conduct_of(
+                row.conduct.as_deref(),
+                row.agent_turns,
+                row.score,
+                row.interruptions.as_deref(),
+            )?);
         }
         let id = *fresh
             .sets
@@ -214,7 +215,7 @@ pub async fn sum_hours(
         if row.is_analysed {
             let of_set = fresh.found.entry((hour, id)).or_default();
             of_set.calls += 1;
-            of_set.causes.add(&found.issues);
+            of_set.causes.merge(&causes);
         }
     }
     Ok(fresh)
