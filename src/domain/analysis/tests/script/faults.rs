@@ -129,10 +129,10 @@ pub fn put(kind: IssueType, script: &mut Script) -> Fault {
         }
         ToolLoop => {
             let arguments = rng.random_bool(0.6).then(|| json!({"order": 7}));
-            for n in k - 2..=k {
-                all[n].tool =
+            for one in &mut all[k - 2..=k] {
+                one.tool =
                     Some(json!({"name": "find_order", "arguments": arguments, "result": "there"}));
-                (all[n].gap.tool, all[n].gap.llm_after_tool) = (None, 0.0);
+                (one.gap.tool, one.gap.llm_after_tool) = (None, 0.0);
             }
             fault.stage = Some(Stage::Tool);
         }
