@@ -39,23 +39,28 @@ async fn main() {
     let mut store = Store::create(&postgres).await;
 
     store.grow(calls / 10).await;
-    let small = summary_times(&server, &store).await;
+    let small = month_times(&server, &store).await;
     store.grow(calls).await;
-    let large = summary_times(&server, &store).await;
+    let large = month_times(&server, &store).await;
     println!("{calls} calls in 90 days, the tenant asked has 60 % of them; {seconds} s each\n");
-    println!(
-        "summary?period=30d: {:.2} ms at {} calls, {:.2} ms at {calls}: {:.2} times",
-        small.median_ms(),
-        calls / 10,
-        large.median_ms(),
-        large.median_ms() / small.median_ms()
-    );
-    let ragged = ragged_times(&server, &store).await;
-    println!(
-        "ragged range over 90 days: p50 {:.2} ms, p95 {:.2} ms",
-        ragged.at_ms(0.5),
-        ragged.at_ms(0.95)
-    );
+    for (path, (small, large)) in MONTHS.iter().zip(small.iter().zip(&large)) {
+        println!(
+            "{path}: p50 {:.2} ms at {} calls, {:.2} ms (p95 {:.2}) at {calls}: {:.2} times",
+            small.median_ms(),
+            calls / 10,
+            large.median_ms(),
+            large.at_ms(0.95),
+            large.median_ms() / small.median_ms()
+        );
+    }
+    for (path, after, before) in RAGGED {
+        let ragged = ragged_times(&server, &store, (path, after, before)).await;
+        println!(
+            "{path} over ragged 90 days: p50 {:.2} ms, p95 {:.2} ms",
+            ragged.at_ms(0.5),
+            ragged.at_ms(0.95)
+        );
+    }
     reads(&postgres, &server, &store, length).await;
     polls(&server, &store, length).await;
     export(&server, &store).await;
@@ -103,16 +108,54 @@ impl Times {
 
 const FRESH: &str = "cache-control: no-cache\r\n";
 
-async fn summary_times(server: &Server, store: &Store) -> Times {
-    let request = support::get("/api/v1/analytics/summary?period=30d", &store.key, FRESH);
-    Times::of(server, std::iter::repeat_n(request, 200)).await
+/// What is asked of a month, whatever its number of calls.
+const MONTHS: [&str; 4] = [
+    "/api/v1/analytics/summary?period=30d",
+    "/api/v1/analytics/root-causes?period=30d",
+    "/api/v1/analytics/root-causes?period=30d&channel=inbound",
+    "/v1/observability/sessions/interruption-quality?period=30d",
+];
+
+/// What is asked of any range, and how its bounds are called there.
+const RAGGED: [(&str, &str, &str); 3] = [
+    (
+        "/api/v1/analytics/summary",
+        "started_after",
+        "started_before",
+    ),
+    (
+        "/api/v1/analytics/root-causes",
+        "started_after",
+        "started_before",
+    ),
+    (
+        "/v1/observability/sessions/interruption-quality",
+        "startedAfter",
+        "startedBefore",
+    ),
+];
+
+async fn month_times(server: &Server, store: &Store) -> Vec<Times> {
+    let mut all = Vec::new();
+    for path in MONTHS {
+        let request = support::get(path, &store.key, FRESH);
+        all.push(Times::of(server, std::iter::repeat_n(request, 200)).await);
+    }
+    all
 }
 
-async fn ragged_times(server: &Server, store: &Store) -> Times {
+async fn ragged_times(
+    server: &Server,
+    store: &Store,
+    (path, after, before): (&str, &str, &str),
+) -> Times {
     let requests = (0..200).map(|n| {
         let (from, to) = store.ragged(n);
-        let path = format!("/api/v1/analytics/summary?started_after={from}&started_before={to}");
-        support::get(&path, &store.key, FRESH)
+        support::get(
+            &format!("{path}?{after}={from}&{before}={to}"),
+            &store.key,
+            FRESH,
+        )
     });
     Times::of(server, requests).await
 }

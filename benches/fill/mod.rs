@@ -23,7 +23,7 @@ const TEMPLATE_CALLS: f64 = 2_000.0;
 /// Copies made in one transaction.
 const COPIES_AT_ONCE: u64 = 10;
 /// Tables that readers read, by the column that names the session.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 9] = [
     ("sessions", "id"),
     ("turns", "session_id"),
     ("tool_calls", "session_id"),
@@ -31,6 +31,8 @@ const TABLES: [(&str, &str); 7] = [
     ("errors", "session_id"),
     ("evaluations", "session_id"),
     ("session_tags", "session_id"),
+    ("session_analyses", "session_id"),
+    ("session_issues", "session_id"),
 ];
 
 pub struct Store {
@@ -81,6 +83,7 @@ impl Store {
         lines.flush().expect("written");
         let file = file.display().to_string();
         support::output(&postgres.url, &["import", "--tenant", "template", &file]).await;
+        none_left(&pool, "select count(*) from analysis_marks").await;
         Self {
             pool,
             tenants,
@@ -111,14 +114,7 @@ impl Store {
             .await
             .expect("vacuumed");
         let left = "select count(*) from dirty_hour where hour < now() - interval '2 hours'";
-        while sqlx::query_scalar::<_, i64>(left)
-            .fetch_one(&self.pool)
-            .await
-            .expect("a count")
-            > 0
-        {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        none_left(&self.pool, left).await;
         sqlx::query("vacuum analyze")
             .execute(&self.pool)
             .await
@@ -232,7 +228,23 @@ impl Store {
             Read {
                 name: "summary of 30 days, not cached",
                 paths: vec!["/api/v1/analytics/summary?period=30d".to_owned()],
-                statements: self.summary(),
+                statements: format!(
+                    "{};\n{}",
+                    self.of_30_days(r#"priced as "priced!", cost_micro_usd"#),
+                    active(tenant)
+                ),
+            },
+            Read {
+                name: "root causes of 30 days, not cached",
+                paths: vec!["/api/v1/analytics/root-causes?period=30d".to_owned()],
+                statements: self.of_30_days(r#"calls as "calls!", causes, issues"#) + ";",
+            },
+            Read {
+                name: "interruption quality of 30 days, not cached",
+                paths: vec![
+                    "/v1/observability/sessions/interruption-quality?period=30d".to_owned(),
+                ],
+                statements: self.of_30_days(r#"calls as "calls!", conduct, agent_turns"#) + ";",
             },
             Read {
                 name: "active calls, not cached",
@@ -242,8 +254,8 @@ impl Store {
         ]
     }
 
-    /// What the summary asks, with its values in place.
-    fn summary(&self) -> String {
+    /// The statement that has this text in it, asked for the last 30 days.
+    fn of_30_days(&self, text: &str) -> String {
         let (to, day, hour) = (self.now, TimeDelta::days(1), TimeDelta::hours(1));
         let from = to - TimeDelta::days(30);
         let floor = |time: DateTime<Utc>, step: TimeDelta| {
@@ -257,7 +269,7 @@ impl Store {
             floor(to, hour),
             to,
         ];
-        let mut statement = statement_with(r#"priced as "priced!", cost_micro_usd"#);
+        let mut statement = statement_with(text);
         for n in (8..=12).rev() {
             let value = if n == 8 { "true" } else { "null::text" };
             statement = statement.replace(&format!("${n}"), value);
@@ -268,7 +280,19 @@ impl Store {
         }
         let tenant = self.tenants[1];
         let statement = statement.replace("$1", &format!("'{tenant}'::uuid"));
-        format!("{};\n{}", statement.trim_end(), active(tenant))
+        statement.trim_end().to_owned()
+    }
+}
+
+/// Waits until a count is zero.
+async fn none_left(pool: &PgPool, count: &'static str) {
+    while sqlx::query_scalar::<_, i64>(count)
+        .fetch_one(pool)
+        .await
+        .expect("a count")
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

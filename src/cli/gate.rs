@@ -261,6 +261,15 @@ fn tell(report: &Map<String, Value>) -> Result<(), Failure> {
         .collect();
     print::table(&names.map(|name| name), &rows)?;
     let of = |name: &str| report.get(name).map(&shown).unwrap_or_default();
+    for side in ["candidate", "baseline"] {
+        let sample = report.get(side).unwrap_or(&Value::Null);
+        if sample["truncated"] == true {
+            print::line(&format!(
+                "{side}: the newest {} calls were looked at, there are more",
+                sample["calls"]
+            ))?;
+        }
+    }
     print::line(&format!("{}: gate {}", of("verdict"), of("id")))?;
     Ok(())
 }

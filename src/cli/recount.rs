@@ -97,10 +97,15 @@ impl Recounted {
             .take(TOLD_MAX)
             .map(|found| {
                 format!(
-                    "the {} of {} says {} calls, counted {}",
+                    "the {} of {} says {} {}, counted {}",
                     unit(found),
                     print::time(found.at),
                     found.rolled_up_calls,
+                    if found.is_of_analyses {
+                        "analysed calls"
+                    } else {
+                        "calls"
+                    },
                     found.counted_calls
                 )
             })
@@ -123,6 +128,7 @@ impl Recounted {
             json!({
                 "at": print::time(found.at),
                 "unit": unit(found),
+                "ofAnalyses": found.is_of_analyses,
                 "rolledUpCalls": found.rolled_up_calls,
                 "countedCalls": found.counted_calls,
             })

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::analysis::whatif::percentile;
 use crate::domain::analysis::{
-    Analysis, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency,
+    Analysis, Clock, InterruptionCounts, Issue, IssueType, Severity, Stage, TurnLatency,
 };
+use crate::domain::found::{self, CauseSums, ConductSums};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
 use crate::domain::turn::Speaker;
@@ -39,6 +40,9 @@ pub struct AnswerTime {
     /// What each stage took of it.
     #[serde(rename = "s")]
     pub stages: BTreeMap<Stage, f64>,
+    /// Whose clock that is by; none of what was kept before clocks were.
+    #[serde(rename = "c", default)]
+    pub clock: Option<Clock>,
 }
 
 /// All issues of a session that have one type, stage and provider.
@@ -90,6 +94,30 @@ impl Analysed {
     }
 }
 
+impl Analysed {
+    /// What it adds to the sums of its hour.
+    pub fn causes(&self) -> CauseSums {
+        let issue = |sum: &IssueSum| found::Issue {
+            kind: sum.kind.as_str().to_owned(),
+            stage: sum.stage.map_or("", Stage::as_str).to_owned(),
+            provider: sum.provider.clone().unwrap_or_default(),
+            is_critical: sum.severity == Severity::Critical,
+            occurrences: i64::from(sum.occurrences),
+            impact_ms: sum.impact_ms,
+        };
+        let issues: Vec<found::Issue> = self.issues.iter().map(issue).collect();
+        CauseSums::of_call(&issues)
+    }
+
+    pub fn conduct(&self) -> ConductSums {
+        ConductSums::of_call(&found::Share {
+            agent_turns: i64::from(self.agent_turns),
+            score: self.score,
+            interruptions: self.interruptions.clone(),
+        })
+    }
+}
+
 impl AnswerTime {
     fn of(turn: &TurnLatency) -> Option<Self> {
         let gap_ms = turn.gap_ms.filter(|_| turn.answers_user)?;
@@ -97,6 +125,7 @@ impl AnswerTime {
         Some(Self {
             gap_ms: tenth(gap_ms),
             stages: Stage::ALL.into_iter().filter_map(known).collect(),
+            clock: turn.clock,
         })
     }
 }
@@ -217,16 +246,16 @@ pub struct WhatIf {
 }
 
 impl WhatIf {
-    /// Takes a stage's time for the given one wherever it was longer; none without a measured answer.
-    pub fn of(answers: &[AnswerTime], stage: Stage, instead_ms: f64) -> Option<Self> {
+    /// Takes a stage's time for the given one wherever it was longer; none without a measured answer. Of
+    /// each answer: how long it took, and of that the stage.
+    pub fn of(answers: &[(f64, f64)], instead_ms: f64) -> Option<Self> {
         let (mut before, mut after, mut replaced, mut saved_ms) = (Vec::new(), Vec::new(), 0, 0.0);
-        for answer in answers {
-            let was_ms = answer.stages.get(&stage).copied().unwrap_or_default();
+        for (gap_ms, was_ms) in answers {
             let saved = (was_ms - instead_ms).max(0.0);
             replaced += usize::from(saved > 0.0);
             saved_ms += saved;
-            before.push(answer.gap_ms);
-            after.push((answer.gap_ms - saved).max(0.0));
+            before.push(*gap_ms);
+            after.push((gap_ms - saved).max(0.0));
         }
         let mut both = |rank| {
             Some([
@@ -244,22 +273,63 @@ impl WhatIf {
     }
 }
 
+/// Measurements apart by the clock that they are by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByClock<T>(BTreeMap<Clock, Vec<T>>);
+
+impl<T> Default for ByClock<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> ByClock<T> {
+    pub fn add(&mut self, clock: Clock, value: T) {
+        self.0.entry(clock).or_default().push(value);
+    }
+
+    pub fn of(&self, clock: Clock) -> &[T] {
+        self.0.get(&clock).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// The clock with most measurements; of equals the one nearer to the source.
+    pub fn most_used(&self) -> Option<Clock> {
+        let counted = self.0.iter().map(|(clock, values)| (values.len(), clock));
+        let most = counted.max_by_key(|(count, clock)| (*count, std::cmp::Reverse(**clock)));
+        most.map(|(_, clock)| *clock)
+    }
+
+    /// How many by each clock, none left out.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        Clock::ALL
+            .into_iter()
+            .map(|clock| (clock.as_str(), self.of(clock).len()))
+            .collect()
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Vec<T>> {
+        self.0.values_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Clock, &[T])> {
+        self.0
+            .iter()
+            .map(|(clock, values)| (*clock, values.as_slice()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_quicker_stage_saves_what_it_was_slower_by() {
-        let answer = |gap_ms: f64, tts_ms: f64| AnswerTime {
-            gap_ms,
-            stages: BTreeMap::from([(Stage::Tts, tts_ms)]),
-        };
-        let answers = [
-            answer(1000.0, 300.0),
-            answer(3000.0, 2300.0),
-            answer(900.0, 100.0),
-        ];
-        let what_if = WhatIf::of(&answers, Stage::Tts, 300.0).unwrap();
+        let answers = [(1000.0, 300.0), (3000.0, 2300.0), (900.0, 100.0)];
+        let what_if = WhatIf::of(&answers, 300.0).unwrap();
         assert_eq!((what_if.turns, what_if.replaced), (3, 1));
         assert_eq!(
             (what_if.p50_ms, what_if.p95_ms),
@@ -267,7 +337,23 @@ mod tests {
         );
         assert_eq!(what_if.saved_ms, 2000.0);
         // A stage that is not measured cannot save anything.
-        assert_eq!(WhatIf::of(&answers, Stage::Llm, 0.0).unwrap().replaced, 0);
-        assert_eq!(WhatIf::of(&[], Stage::Tts, 1.0), None);
+        assert_eq!(WhatIf::of(&[(900.0, 0.0)], 0.0).unwrap().replaced, 0);
+        assert_eq!(WhatIf::of(&[], 1.0), None);
+    }
+
+    #[test]
+    fn clocks_are_kept_apart_and_the_most_used_is_taken() {
+        let mut times = ByClock::default();
+        assert_eq!(times.most_used(), None);
+        times.add(Clock::Stages, 1);
+        assert_eq!(times.most_used(), Some(Clock::Stages));
+        times.add(Clock::Source, 2);
+        assert_eq!(times.most_used(), Some(Clock::Source));
+        times.add(Clock::Stages, 3);
+        assert_eq!(times.most_used(), Some(Clock::Stages));
+        assert_eq!((times.of(Clock::Stages), times.count()), (&[1, 3][..], 3));
+        let counts = BTreeMap::from([("source", 1), ("stages", 2), ("timestamps", 0)]);
+        assert_eq!(times.counts(), counts);
+        assert_eq!(times.of(Clock::Timestamps), [0; 0]);
     }
 }

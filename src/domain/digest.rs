@@ -193,6 +193,34 @@ impl Digest {
         }
     }
 
+    /// Adds a session's times by provider and model; what names no provider of its own is counted under the
+    /// session's.
+    pub fn merge_models(
+        &mut self,
+        session: &Self,
+        default_provider: impl Fn(Stage) -> Option<String>,
+    ) {
+        for entry in session.entries.iter().filter(|e| !e.stage.is_amount()) {
+            let provider = match entry.provider.as_str() {
+                "" => default_provider(entry.stage).unwrap_or_default(),
+                named => named.to_owned(),
+            };
+            self.merge_entry(entry, &provider, &entry.model, 0);
+        }
+    }
+
+    /// What one provider took for a stage, with one of its models or with all of them.
+    pub fn of_provider(&self, stage: Stage, provider: &str, model: Option<&str>) -> Entry {
+        let mut all = Entry::empty(stage, provider, model.unwrap_or_default(), 0);
+        let is_asked = |e: &&Entry| {
+            e.stage == stage && e.provider == provider && model.is_none_or(|model| e.model == model)
+        };
+        for entry in self.entries.iter().filter(is_asked) {
+            all.absorb(entry, entry.sessions);
+        }
+        all
+    }
+
     /// All entries of one stage as one.
     pub fn of_stage(&self, stage: Stage) -> Entry {
         let mut all = Entry::empty(stage, "", "", 0);

@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod fact;
 pub mod fields;
+pub mod found;
 pub mod history;
 pub mod ids;
 pub mod items;

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::domain::analysed::ByClock;
 use crate::domain::analysis::gate::{self, Against, Check, Metric, Verdict};
-use crate::domain::analysis::{RULES_VERSION, Targets};
+use crate::domain::analysis::{Clock, RULES_VERSION, Targets};
 use crate::domain::analytics::Window;
 use crate::domain::fact::parse_time;
 use crate::domain::fields::nearest;
@@ -144,18 +145,20 @@ impl Question {
             let metrics = self.metrics.as_ref();
             metrics.is_none_or(|metrics| metrics.contains(metric))
         };
+        // The baseline is read by the candidate's clock: two clocks say nothing about each other.
+        let clock = candidate.answers.most_used();
         let check = |metric: Metric| {
             let is_given = self.targets.iter().any(|(of, _)| *of == metric);
             let against = match baseline.filter(|_| !is_given) {
                 Some(baseline) => Against::Baseline {
-                    values: baseline.of(metric),
+                    values: baseline.of(metric, clock),
                     tolerance: self.tolerance,
                 },
                 None => Against::Target(self.target(metric, own)?),
             };
             Some(gate::check(
                 metric,
-                candidate.of(metric),
+                candidate.of(metric, clock),
                 against,
                 self.minimum,
             ))
@@ -316,6 +319,8 @@ pub struct Sample {
     /// More calls were there than are looked at: the newest are.
     pub is_cut: bool,
     values: [Vec<f64>; Metric::ALL.len()],
+    /// How long answers took. Only those by one clock are compared.
+    pub answers: ByClock<f64>,
 }
 
 impl Sample {
@@ -323,14 +328,24 @@ impl Sample {
         self.values[metric as usize].extend(values);
     }
 
-    pub fn of(&self, metric: Metric) -> &[f64] {
-        &self.values[metric as usize]
+    /// The values that are compared: of the answers those by this clock.
+    pub fn of(&self, metric: Metric, clock: Option<Clock>) -> &[f64] {
+        match (metric, clock) {
+            (Metric::TurnLatencyP95Ms, Some(clock)) => self.answers.of(clock),
+            (metric, _) => &self.values[metric as usize],
+        }
+    }
+
+    /// How many measurements there are in all.
+    pub fn measurements(&self) -> usize {
+        self.values.iter().map(Vec::len).sum::<usize>() + self.answers.count()
     }
 
     /// In one order, whichever the calls were read in.
     pub fn sort(&mut self) {
         self.values
             .iter_mut()
+            .chain(self.answers.values_mut())
             .for_each(|values| values.sort_by(f64::total_cmp));
     }
 }
@@ -356,11 +371,18 @@ pub fn digest(question: &Value, targets: &Targets, samples: &[&Sample]) -> [u8; 
     hasher.update(RULES_VERSION.to_be_bytes());
     for sample in samples {
         hasher.update((sample.calls as u64).to_be_bytes());
-        for values in &sample.values {
+        let add = |hasher: &mut Sha256, values: &[f64]| {
             hasher.update((values.len() as u64).to_be_bytes());
             values
                 .iter()
                 .for_each(|value| hasher.update(value.to_bits().to_be_bytes()));
+        };
+        for values in &sample.values {
+            add(&mut hasher, values);
+        }
+        for (clock, values) in sample.answers.iter() {
+            add(&mut hasher, values);
+            hasher.update(clock.as_str().as_bytes());
         }
     }
     hasher.finalize().into()

@@ -20,7 +20,7 @@ const FOLDED_DAYS_MAX: i64 = 31;
 
 /// Refuses a long range that could be told only call by call: somewhere in it there are too many combinations of
 /// what calls are told apart by. Shorter ranges are read call by call where that is needed.
-async fn check_apart(
+pub(in crate::services) async fn check_apart(
     scope: &Scope,
     window: Window,
     asked: impl Iterator<Item = (Dimension, &'static str)>,

@@ -557,9 +557,9 @@ async fn the_doctor_counts_again_and_repairs_beside_a_server() {
         assert_eq!(
             recount(&wrong, "acme")["differences"],
             json!([
-                {"at": "2025-06-01T08:00:00Z", "unit": "hour", "rolledUpCalls": 6, "countedCalls": 5},
-                {"at": "2025-06-01T00:00:00Z", "unit": "day", "rolledUpCalls": 7, "countedCalls": 5},
-                {"at": "2025-06-05T00:00:00Z", "unit": "day", "rolledUpCalls": 7, "countedCalls": 0},
+                {"at": "2025-06-01T08:00:00Z", "unit": "hour", "ofAnalyses": false, "rolledUpCalls": 6, "countedCalls": 5},
+                {"at": "2025-06-01T00:00:00Z", "unit": "day", "ofAnalyses": false, "rolledUpCalls": 7, "countedCalls": 5},
+                {"at": "2025-06-05T00:00:00Z", "unit": "day", "ofAnalyses": false, "rolledUpCalls": 7, "countedCalls": 0},
             ])
         );
         assert_eq!(recount(&wrong, "other")["differences"], json!([]));

@@ -1,6 +1,7 @@
 //! Release gates: what they compare, what they say, and that they are kept.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tokio::process::Command;
 
 use crate::support::{Client, TestServer};
@@ -135,6 +136,182 @@ async fn without_a_baseline_targets_decide() {
     assert_eq!(
         (&nobody["verdict"], &nobody["candidate"]["calls"]),
         (&json!("insufficient_data"), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn clocks_are_told_and_never_mixed() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    // Most answers were measured by the source, some only by the times of turns, and those are slower.
+    let mut mixed = calls("v2", 50, 900, 0);
+    for call in &mut mixed[..40] {
+        call["turns"][1]["latencyMs"] = json!(950);
+    }
+    for call in &mut mixed[40..] {
+        let start = call["turns"][1]["startMs"].as_i64().unwrap() + 4000;
+        call["turns"][1]["startMs"] = json!(start);
+        call["turns"][1]["endMs"] = json!(start + 2000);
+    }
+    let ingestor = acme.ingestor().await;
+    send(&ingestor, &mixed).await;
+    send(&ingestor, &calls("v1", 40, 900, 0)).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let gate = async |question: Value| {
+        reader
+            .post("/v1/gates/evaluate", &question)
+            .await
+            .status(201)
+            .json()
+    };
+    let metrics = json!(["turn_latency_p95_ms"]);
+    let own = gate(json!({"candidate": arm("v2"), "metrics": metrics})).await;
+    let check = &own["checks"][0];
+    assert_eq!(
+        (&check["clock"], &check["value"], &check["measurements"]),
+        (&json!("source"), &json!(950.0), &json!(40))
+    );
+    assert_eq!(
+        own["candidate"]["clocks"],
+        json!({"source": 40, "timestamps": 10, "stages": 0})
+    );
+    assert_eq!(
+        (&own["verdict"], &own["candidate"]["truncated"]),
+        (&json!("pass"), &json!(false))
+    );
+    // The baseline knows another clock only: of that nothing follows.
+    let question = json!({"candidate": arm("v2"), "baseline": arm("v1"), "metrics": metrics});
+    let other = gate(question).await;
+    assert_eq!(other["verdict"], "insufficient_data");
+    assert_eq!(other["checks"][0]["baselineMeasurements"], 0);
+    assert_eq!(other["baseline"]["clocks"]["timestamps"], 40);
+    // Turned round, enough of the candidate's are by the same clock if fewer are wanted.
+    let question =
+        json!({"candidate": arm("v1"), "baseline": arm("v2"), "metrics": metrics, "minimum": 10});
+    let turned = gate(question).await;
+    assert_eq!(turned["checks"][0]["clock"], "timestamps");
+    assert_eq!(turned["verdict"], "pass", "{turned}");
+    // A gate that was kept before clocks were told knows of none.
+    let mut connection = sqlx::PgConnection::connect(&server.database_url())
+        .await
+        .expect("a database");
+    let older = "update gates set report = ((report::jsonb #- '{candidate,clocks}') #- '{checks,0,clock}')::text";
+    sqlx::query(older)
+        .execute(&mut connection)
+        .await
+        .expect("done");
+    let path = format!("/v1/gates/{}", own["id"].as_str().expect("an id"));
+    let older = reader.get(&path).await.status(200).json();
+    assert_eq!(
+        (&older["candidate"]["clocks"], &older["checks"][0]["clock"]),
+        (&Value::Null, &Value::Null)
+    );
+    // What-if goes by the same rule.
+    let answer = reader
+        .get("/api/v1/analytics/what-if?stage=unexplained&ms=100")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(
+        (&answer["clock"], &answer["measured_answers"]),
+        (&json!("timestamps"), &json!(50))
+    );
+    assert_eq!(answer["clocks"]["source"], 40);
+}
+
+#[tokio::test]
+async fn a_metric_without_a_target_needs_something_to_be_held_against() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    send(&ingestor, &calls("v1", 40, 900, 0)).await;
+    send(&ingestor, &calls("v2", 40, 900, 0)).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let metrics = json!(["dead_air_per_call_ms", "error_rate", "turn_latency_p95_ms"]);
+    let alone = json!({"candidate": arm("v1"), "metrics": metrics});
+    let faults = reader
+        .post("/v1/gates/evaluate", &alone)
+        .await
+        .problem(422, "invalid-content")
+        .faults();
+    let names: Vec<&str> = faults
+        .iter()
+        .map(|fault| fault.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["targets.dead_air_per_call_ms", "targets.error_rate"]
+    );
+    let mut targeted = alone.clone();
+    targeted["targets"] = json!({"dead_air_per_call_ms": 100, "error_rate": 0});
+    let mut compared = alone.clone();
+    compared["baseline"] = arm("v2");
+    for question in [targeted, compared] {
+        let found = reader
+            .post("/v1/gates/evaluate", &question)
+            .await
+            .status(201)
+            .json();
+        assert_eq!(found["verdict"], "pass", "{found}");
+        assert_eq!(found["checks"].as_array().unwrap().len(), 3);
+    }
+    // Not asked for, they are not looked at.
+    let all = json!({"candidate": arm("v1")});
+    let all = reader
+        .post("/v1/gates/evaluate", &all)
+        .await
+        .status(201)
+        .json();
+    let checks = all["checks"].as_array().unwrap().iter();
+    assert!(checks.clone().count() > 0);
+    assert!(checks.clone().all(|check| check["metric"] != "error_rate"));
+}
+
+#[tokio::test]
+async fn calls_that_are_not_analysed_yet_leave_it_open() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    send(&ingestor, &calls("v1", 40, 900, 0)).await;
+    server.analysed().await;
+    // Nobody analyses these.
+    send(&ingestor, &calls("v2", 3, 900, 0)).await;
+    let reader = acme.reader().await;
+    let metrics = json!(["turn_latency_p95_ms"]);
+    let question =
+        json!({"candidate": {"agentId": "desk"}, "baseline": arm("v1"), "metrics": metrics});
+    let open = reader
+        .post("/v1/gates/evaluate", &question)
+        .await
+        .status(201)
+        .json();
+    assert_eq!(
+        (&open["verdict"], &open["pendingCalls"]),
+        (&json!("insufficient_data"), &json!(3))
+    );
+    // What it found meanwhile is told, and would have passed.
+    assert_eq!(open["checks"][0]["verdict"], "pass");
+    assert_eq!(open["candidate"]["calls"], 40);
+    // Other calls' analyses are not waited for.
+    let question = json!({"candidate": arm("v1"), "metrics": metrics});
+    let others = reader.post("/v1/gates/evaluate", &question).await;
+    assert_eq!(others.status(201).json()["pendingCalls"], 0);
+    // Once somebody does, it goes on.
+    let question = json!({"candidate": {"agentId": "desk"}, "metrics": metrics});
+    let (asked, ()) = tokio::join!(
+        reader.post("/v1/gates/evaluate", &question),
+        server.analysed()
+    );
+    let done = asked.status(201).json();
+    assert_eq!(
+        (
+            &done["verdict"],
+            &done["pendingCalls"],
+            &done["candidate"]["calls"]
+        ),
+        (&json!("pass"), &json!(0), &json!(43))
     );
 }
 

@@ -19,6 +19,7 @@ mod crash;
 mod demo;
 mod documented;
 mod export;
+mod found_ranges;
 mod gates;
 mod harness;
 mod house;

@@ -158,6 +158,67 @@ async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
 }
 
 #[tokio::test]
+async fn what_is_usual_is_usual_of_a_model() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    // Two models of one provider: one is quick, the other is as slow as in the call that is asked about.
+    let with_model = |id: String, started_at: String, tts_ms: i64, model: Option<&str>| {
+        let mut call = slow(&id, "desk", &started_at, tts_ms);
+        for turn in [1, 3] {
+            call["turns"][turn]["ttsMs"] = json!(tts_ms);
+            if let Some(model) = model {
+                call["turns"][turn]["models"] = json!({"tts": model});
+            }
+        }
+        call
+    };
+    let mut calls = Vec::new();
+    for n in 0..20 {
+        let at = |hour: i32| format!("2025-06-10T{hour:02}:{n:02}:00Z");
+        calls.push(with_model(format!("turbo-{n}"), at(10), 200, Some("turbo")));
+        calls.push(with_model(format!("rich-{n}"), at(11), 2000, Some("rich")));
+    }
+    for (id, model) in [
+        ("of-turbo", Some("turbo")),
+        ("of-rich", Some("rich")),
+        ("of-none", None),
+        ("of-new", Some("new")),
+    ] {
+        calls.push(with_model(
+            id.to_owned(),
+            "2025-06-11T11:00:00Z".to_owned(),
+            2300,
+            model,
+        ));
+    }
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let usual = async |id: &str| {
+        let path = format!("/v1/observability/sessions/{id}/root-cause");
+        let found = reader.get(&path).await.status(200).json();
+        let issues = found["issues"].as_array().expect("issues");
+        let issue = issues.iter().find(|issue| issue["type"] == "high_latency");
+        let evidence = issue.expect("an issue")["evidence"].clone();
+        (
+            evidence["usualMs"].as_f64().map(f64::round),
+            evidence["usualMeasurements"].clone(),
+        )
+    };
+    let near = |(ms, count): (Option<f64>, Value), wanted: f64, measurements: i64| {
+        let ms = ms.expect("a median");
+        assert!((ms / wanted - 1.0).abs() < 0.02, "{ms} is not {wanted}");
+        assert_eq!(count, measurements);
+    };
+    near(usual("of-turbo").await, 200.0, 40);
+    near(usual("of-rich").await, 2000.0, 40);
+    // Without a model the provider's are one.
+    assert_eq!(usual("of-none").await.1, 80);
+    // Of a model that was not used before, nothing is usual.
+    assert_eq!(usual("of-new").await, (None, Value::Null));
+}
+
+#[tokio::test]
 async fn what_is_quoted_is_withheld_and_the_issues_are_the_same() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
@@ -472,6 +533,7 @@ async fn a_quicker_stage_would_have_saved() {
         answer,
         json!({
             "stage": "tts", "ms": 300, "calls": 2, "truncated": false, "answers": 4, "measured_answers": 4, "improved_answers": 1,
+            "clock": "timestamps", "clocks": {"source": 0, "timestamps": 4, "stages": 0},
             "p50_latency_ms": {"now": 800.0, "what_if": 800.0}, "p95_latency_ms": {"now": 3000.0, "what_if": 1000.0},
             "seconds_saved": 2.0
         })

@@ -1,5 +1,7 @@
 //! `GET /api/v1/analytics/what-if`
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -12,7 +14,7 @@ use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
 use crate::domain::analysed::WhatIf;
-use crate::domain::analysis::Stage;
+use crate::domain::analysis::{Clock, Stage};
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analysis;
@@ -45,7 +47,9 @@ pub async fn handle(
             calls: answers.calls,
             truncated: answers.is_cut,
             answers: answers.answers,
-            measured_answers: answers.times.len(),
+            measured_answers: what_if.as_ref().map_or(0, |what_if| what_if.turns),
+            clock: answers.times.most_used().map(Clock::as_str),
+            clocks: answers.times.counts(),
             improved_answers: what_if.as_ref().map_or(0, |what_if| what_if.replaced),
             p50_latency_ms: pair(&what_if, |what_if| what_if.p50_ms),
             p95_latency_ms: pair(&what_if, |what_if| what_if.p95_ms),
@@ -63,6 +67,8 @@ struct Body {
     truncated: bool,
     answers: i64,
     measured_answers: usize,
+    clock: Option<&'static str>,
+    clocks: BTreeMap<&'static str, usize>,
     improved_answers: usize,
     p50_latency_ms: Pair,
     p95_latency_ms: Pair,

@@ -98,12 +98,25 @@ pub struct TurnLatency {
     pub used_tool: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Numbers by different clocks are never put into one average or percentile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
     Source,
     Timestamps,
     Stages,
+}
+
+impl Clock {
+    pub const ALL: [Self; 3] = [Self::Source, Self::Timestamps, Self::Stages];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Timestamps => "timestamps",
+            Self::Stages => "stages",
+        }
+    }
 }
 
 impl TurnLatency {

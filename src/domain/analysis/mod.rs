@@ -25,12 +25,12 @@ pub use distribution::Distribution;
 pub use input::{Input, NetworkSample, Speech};
 pub use interruption::InterruptionCounts;
 pub use issue::{Issue, IssueType, Severity, Stage};
-pub use latency::{Coverage, Part, Segment, TurnLatency};
+pub use latency::{Clock, Coverage, Part, Segment, TurnLatency};
 pub use targets::Targets;
 pub use usual::{Usual, UsualKey, UsualValue};
 
 /// Rises whenever the same input may give another analysis.
-pub const RULES_VERSION: i32 = 1;
+pub const RULES_VERSION: i32 = 2;
 
 /// What a session's analysis amounts to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

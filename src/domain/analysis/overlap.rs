@@ -67,6 +67,7 @@ pub fn of<'a>(view: &View<'a>) -> Interruptions<'a> {
     for stop in &mut found.stops {
         complete(view, stop, pace);
     }
+    stopped_too_late(view, &mut found);
     found.premature = premature(view, &agents_inside);
     let counts = &mut found.counts;
     counts.sessions = 1;
@@ -150,7 +151,11 @@ fn reported<'a>(view: &View<'a>) -> Reported<'a> {
             Some(place) if view.turns[place].is_agent() => Some(place),
             // Told with the user's turn: what it interrupted is the agent's turn before.
             Some(place) => view.turns[..place].iter().rposition(Spoken::is_agent),
-            None => item.at_ms.and_then(|ms| by_time(f64::from(ms))),
+            None => item
+                .at_ms
+                .map(f64::from)
+                .filter(|ms| view.is_of_call(*ms))
+                .and_then(by_time),
         };
         match place {
             Some(place) => reported.by_turn[place].push(item),
@@ -178,7 +183,7 @@ fn look_at<'a>(
     let start_of = |user: &usize| view.turns[*user].start_ms;
     let mut stopped_by: Vec<usize> = Vec::new();
     for item in said.iter().filter(|item| is_by_user(item)) {
-        let onset = item.at_ms.map(f64::from);
+        let onset = item.at_ms.map(f64::from).filter(|ms| view.is_of_call(*ms));
         let distance = |user: &usize| Some((start_of(user)? - onset?).abs());
         let nearest = overlaps
             .iter()
@@ -253,6 +258,31 @@ fn judge(
         });
     }
     stopped
+}
+
+/// Whoever stops only after so long has missed the user too, be it said to have stopped.
+fn stopped_too_late(view: &View, found: &mut Interruptions) {
+    for stop in &found.stops {
+        let (Some(agent), Some(user), Some(onset_ms)) = (stop.agent, stop.user, stop.onset_ms)
+        else {
+            continue;
+        };
+        let is_told = found
+            .missed
+            .iter()
+            .any(|missed| (missed.agent, missed.user) == (agent, user));
+        let talked_on_ms = stop.stop_ms.filter(|ms| *ms >= TALKED_THROUGH_MS);
+        let is_wanted = stop.is_false != Some(true) && is_real(view, &view.turns[agent], user);
+        if let Some(talked_on_ms) = talked_on_ms.filter(|_| is_wanted && !is_told) {
+            found.missed.push(Missed {
+                agent,
+                user,
+                onset_ms,
+                overlap_ms: overlap_ms(&view.turns[agent], &view.turns[user]).unwrap_or_default(),
+                talked_on_ms,
+            });
+        }
+    }
 }
 
 fn is_real(view: &View, agent: &Spoken, user: usize) -> bool {

@@ -2,6 +2,7 @@
 //! is interrupted. After ServiceNow's EVA.
 
 use super::overlap::overlap_ms;
+use super::rules::is_unheard;
 use super::view::{Spoken, View};
 
 /// A session at or above it passes.
@@ -62,6 +63,11 @@ pub fn of_session(view: &View) -> Option<Score> {
             continue;
         }
         let cut_in_ms = cut_in.and_then(|cut| cut.cut_in_ms);
+        if is_unheard(agent) {
+            // The caller waited for it in vain. One that answers nobody was not waited for.
+            turns += u32::from(agent.turn.answers_user);
+            continue;
+        }
         let score = match (cut_in_ms, yields.remove(&place)) {
             (Some(ms), _) => {
                 interruptions += 1;
@@ -124,7 +130,8 @@ fn signed_gap_ms(view: &View, place: usize) -> Option<f64> {
 
 /// Whether the session ended with a user who waited.
 pub fn is_last_unanswered(view: &View) -> bool {
-    let last = view.turns.iter().rfind(|turn| !turn.turn.cancelled);
+    let was_heard = |turn: &&Spoken| !turn.turn.cancelled && !is_unheard(turn);
+    let last = view.turns.iter().rfind(was_heard);
     let Some(last) = last.filter(|last| last.is_real_speech()) else {
         return false;
     };
@@ -195,6 +202,21 @@ mod tests {
         assert_eq!(analysis(&call).score_turns, 2);
         let mut call = clean(3);
         call["turns"].as_array_mut().unwrap().pop();
+        assert_eq!(analysis(&call).score, Some(0.0));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_hears_is_worth_nothing() {
+        let mut call = clean(4);
+        call["turns"][3]["playedMs"] = json!(0);
+        let scored = analysis(&call);
+        assert_eq!((scored.score, scored.score_turns), (Some(0.75), 4));
+        // One more word of it was heard, and it was in time.
+        call["turns"][3]["playedMs"] = json!(300);
+        assert_eq!(analysis(&call).score, Some(1.0));
+        // The last one: the caller was left without an answer.
+        let mut call = clean(4);
+        call["turns"][7]["failed"] = json!(true);
         assert_eq!(analysis(&call).score, Some(0.0));
     }
 

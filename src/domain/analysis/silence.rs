@@ -42,8 +42,7 @@ pub fn too_long(pauses: &[Silence], targets: &Targets) -> Vec<Silence> {
     pauses.iter().filter(is_too_long).cloned().collect()
 }
 
-/// Every time that nobody spoke, from the connection on. After the agent's last word it is the caller's
-/// to speak or to hang up: what follows is no pause, unless a tool is running that the caller waits for.
+/// Every time that nobody spoke, from the connection to the end of the call.
 pub fn pauses(view: &View) -> Vec<Silence> {
     let sounds = sounds(view);
     let mut silences: Vec<Silence> = Vec::new();
@@ -51,9 +50,15 @@ pub fn pauses(view: &View) -> Vec<Silence> {
         view.input.session.answered_at,
         crate::domain::fact::time(&view.input.session.extra, "connectedAt"),
     ];
-    let mut last = connected.into_iter().flatten().max().map(|at| Sound {
-        from_ms: view.offset_ms(at),
-        to_ms: view.offset_ms(at),
+    // Who spoke before was connected: then these times are by another clock.
+    let first_ms = sounds.first().map(|sound| sound.from_ms);
+    let connected_ms = connected.into_iter().flatten().max();
+    let connected_ms = connected_ms
+        .map(|at| view.offset_ms(at))
+        .filter(|ms| view.is_of_call(*ms) && first_ms >= Some(*ms));
+    let mut last = connected_ms.map(|ms| Sound {
+        from_ms: ms,
+        to_ms: ms,
         speaker: Speaker::Agent,
         turn: None,
     });
@@ -81,7 +86,6 @@ pub fn pauses(view: &View) -> Vec<Silence> {
     }
     if let (Some(last), Some(end_ms)) = (last, view.end_ms)
         && has_spoken
-        && (last.speaker == Speaker::User || view.is_working_in(last.to_ms, end_ms))
     {
         silences.push(Silence {
             from_ms: last.to_ms,
@@ -103,7 +107,7 @@ pub fn pauses(view: &View) -> Vec<Silence> {
 }
 
 fn sounds(view: &View) -> Vec<Sound> {
-    let mut sounds = Vec::with_capacity(view.turns.len() + view.input.speech.len());
+    let mut sounds = Vec::with_capacity(view.turns.len() + view.speech.len());
     for turn in view.turns.iter().filter(|turn| !turn.turn.cancelled) {
         let Some((from_ms, to_ms)) = turn.interval() else {
             continue;
@@ -133,7 +137,7 @@ fn sounds(view: &View) -> Vec<Sound> {
             });
         }
     }
-    sounds.extend(view.input.speech.iter().map(|speech| Sound {
+    sounds.extend(view.speech.iter().map(|speech| Sound {
         from_ms: speech.start_ms,
         to_ms: speech.end_ms,
         speaker: speech.speaker,

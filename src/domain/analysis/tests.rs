@@ -1,8 +1,10 @@
 //! The whole analysis: the same for the same, in order, quick, and right about faults put into real
 //! timings.
 
+mod clocks;
 mod faults;
 mod real;
+mod script;
 
 use std::collections::BTreeMap;
 
@@ -206,4 +208,96 @@ fn faults_in_real_timings_are_found_and_nothing_else() {
     assert!(recall >= 0.95, "recall {recall}: missed {missed:?}");
     assert!(precision >= 0.95, "precision {precision}: {unexpected:?}");
     assert!(clean_share >= 0.95, "clean {clean_share}");
+}
+
+/// The same for sessions that were made up from the definitions alone, type by type.
+#[test]
+fn faults_in_scripts_are_found_at_their_turn_and_nothing_else() {
+    use script::faults::{self, Blamed};
+
+    const SCRIPTS: u64 = 60;
+    let (mut clean, mut unclean) = (0usize, BTreeMap::<&str, usize>::new());
+    // Of each type: put in, found, and told without having been put in.
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    let mut told: Vec<String> = Vec::new();
+    for seed in 0..SCRIPTS {
+        let issues = analysis(&script::Script::of(seed).tell().call).issues;
+        clean += usize::from(issues.is_empty());
+        for issue in issues {
+            *unclean.entry(issue.kind.as_str()).or_default() += 1;
+            told.push(format!(
+                "clean {seed}: {} {}",
+                issue.kind.as_str(),
+                issue.description
+            ));
+        }
+        for (n, kind) in IssueType::ALL.iter().enumerate() {
+            let mut script = script::Script::of(SCRIPTS + seed * 100 + n as u64);
+            let fault = faults::put(*kind, &mut script);
+            let session = script.tell();
+            let turn = match fault.blamed {
+                Blamed::User(n) => Some(session.turns[n].0),
+                Blamed::Agent(n) => session.turns[n].1,
+                Blamed::First => Some(0),
+                Blamed::Nobody => None,
+            };
+            let issues = analysis(&session.call).issues;
+            let is_it = |issue: &&Issue| {
+                issue.kind == *kind
+                    && (turn.is_none() || issue.turn == turn)
+                    && (fault.stage.is_none() || issue.stage == fault.stage)
+                    && fault
+                        .severity
+                        .is_none_or(|severity| issue.severity == severity)
+            };
+            let found = issues.iter().find(is_it);
+            let count = counts.entry(kind.as_str()).or_default();
+            count[0] += 1;
+            count[1] += usize::from(found.is_some());
+            if found.is_none() {
+                let others: Vec<_> = issues
+                    .iter()
+                    .map(|i| (i.kind.as_str(), i.turn, i.stage, i.severity))
+                    .collect();
+                told.push(format!(
+                    "missed {} {n}/{seed} at {turn:?}: {others:?}",
+                    kind.as_str()
+                ));
+            }
+            for issue in issues
+                .iter()
+                .filter(|issue| issue.kind != *kind && !fault.follows.contains(&issue.kind))
+            {
+                counts.entry(issue.kind.as_str()).or_default()[2] += 1;
+                told.push(format!(
+                    "beside {}: {} {:?} {}",
+                    kind.as_str(),
+                    issue.kind.as_str(),
+                    issue.turn,
+                    issue.description
+                ));
+            }
+        }
+    }
+    told.iter().for_each(|line| println!("{line}"));
+    for (kind, [put, found, more]) in &counts {
+        let recall = *found as f64 / (*put).max(1) as f64;
+        let precision = *found as f64 / (found + more).max(1) as f64;
+        println!("{kind}: {put} put in, recall {recall:.3}, precision {precision:.3}");
+    }
+    println!("clean: {clean} of {SCRIPTS}, {unclean:?}");
+    for (kind, [put, found, more]) in &counts {
+        assert!(
+            *found as f64 >= 0.95 * *put as f64,
+            "{kind}: {found} of {put}"
+        );
+        assert!(
+            *found as f64 >= 0.95 * (found + more) as f64,
+            "{kind}: {more} beside {found}"
+        );
+    }
+    assert!(
+        clean as f64 >= 0.95 * SCRIPTS as f64,
+        "{clean}: {unclean:?}"
+    );
 }

@@ -24,7 +24,8 @@ pub struct View<'a> {
     /// Every pause, and those that are too long.
     pub pauses: Vec<Silence>,
     pub silences: Vec<Silence>,
-    /// Voice activity of users, by time.
+    /// Voice activity, and that of users, by time.
+    pub speech: Vec<&'a Speech>,
     pub user_speech: Vec<&'a Speech>,
     /// When the session ended, if anybody said so.
     pub end_ms: Option<f64>,
@@ -51,6 +52,8 @@ pub struct Spoken<'a> {
 
 /// Without words, a shorter sound need not be speech.
 const UNTOLD_SPEECH_MIN_MS: f64 = 700.0;
+/// Clocks of one call differ by less.
+const OTHER_CLOCK_MS: f64 = 60_000.0;
 
 impl<'a> Spoken<'a> {
     fn of(turn: &'a Turn, listening: &Phrases, has_transcripts: bool) -> Self {
@@ -146,7 +149,8 @@ impl<'a> View<'a> {
             interruptions: Interruptions::default(),
             pauses: Vec::new(),
             silences: Vec::new(),
-            user_speech: user_speech(input),
+            user_speech: Vec::new(),
+            speech: Vec::new(),
             end_ms,
             places,
             latency_places: BTreeMap::new(),
@@ -154,6 +158,13 @@ impl<'a> View<'a> {
             unplaced_tools: Vec::new(),
             errors: BTreeMap::new(),
         };
+        view.speech = speech(input, |ms| view.is_of_call(ms));
+        view.user_speech = view
+            .speech
+            .iter()
+            .copied()
+            .filter(|speech| speech.speaker == Speaker::User)
+            .collect();
         view.place_tools();
         view.place_errors();
         view.measure();
@@ -226,6 +237,12 @@ impl<'a> View<'a> {
     pub fn next_agent(&self, place: usize) -> Option<(usize, &Spoken<'a>)> {
         let mut later = self.turns.iter().enumerate().skip(place + 1);
         later.find(|(_, turn)| turn.is_agent() && !turn.turn.cancelled)
+    }
+
+    /// Whether a moment can lie in this call. What lies far outside of it was told by a clock that goes
+    /// otherwise, and says nothing about when it happened.
+    pub fn is_of_call(&self, ms: f64) -> bool {
+        ms >= -OTHER_CLOCK_MS && self.end_ms.is_none_or(|end| ms <= end + OTHER_CLOCK_MS)
     }
 
     /// A moment of the wall clock as ms of the session.
@@ -303,12 +320,13 @@ impl<'a> View<'a> {
     }
 }
 
-fn user_speech<'a>(input: &'a Input) -> Vec<&'a Speech> {
-    let by_user = input
+/// Voice activity in the call, by time.
+fn speech<'a>(input: &'a Input, is_of_call: impl Fn(f64) -> bool) -> Vec<&'a Speech> {
+    let of_call = input
         .speech
         .iter()
-        .filter(|speech| speech.speaker == Speaker::User);
-    let mut speech: Vec<&Speech> = by_user.collect();
+        .filter(|speech| is_of_call(speech.start_ms) && is_of_call(speech.end_ms));
+    let mut speech: Vec<&Speech> = of_call.collect();
     speech.sort_by(|a, b| (a.start_ms.total_cmp(&b.start_ms)).then(a.end_ms.total_cmp(&b.end_ms)));
     speech
 }

@@ -8,9 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::Error;
 use crate::domain::Result;
-use crate::domain::analysis::RULES_VERSION;
-use crate::domain::analysis::gate::Check;
-use crate::domain::analysis::gate::Verdict;
+use crate::domain::analysis::gate::{Check, Metric, Verdict};
+use crate::domain::analysis::{Clock, RULES_VERSION};
 use crate::domain::audit::hex;
 use crate::domain::release::{self, Arm, Question, Sample};
 use crate::domain::settings::Effective;
@@ -61,6 +60,7 @@ pub async fn evaluate(
         0 => release::verdict(&checks),
         _ => Verdict::InsufficientData,
     };
+    let clock = candidate.answers.most_used();
     let asked = asked(question);
     let samples: Vec<&Sample> = [Some(&candidate), baseline.as_ref()]
         .into_iter()
@@ -78,6 +78,7 @@ pub async fn evaluate(
         let mut told = arm_json(arm);
         told.insert("calls".to_owned(), json!(sample.calls));
         told.insert("truncated".to_owned(), json!(sample.is_cut));
+        told.insert("clocks".to_owned(), json!(sample.answers.counts()));
         told
     };
     let report = json!({
@@ -89,7 +90,7 @@ pub async fn evaluate(
         "minimum": question.minimum,
         "tolerance": question.tolerance,
         "pendingCalls": pending,
-        "checks": checks.iter().map(check_json).collect::<Vec<_>>(),
+        "checks": checks.iter().map(|check| check_json(check, clock)).collect::<Vec<_>>(),
         "inputsDigest": hex(&digest),
         "rulesVersion": RULES_VERSION,
         "targetsVersion": own.version,
@@ -120,7 +121,23 @@ async fn settled(scope: &Scope, arms: &[&Arm], now: DateTime<Utc>) -> Result<i64
 /// One that was evaluated before.
 pub async fn find(scope: &Scope, id: &str) -> Result<Report> {
     let id: Uuid = id.parse().map_err(|_| Error::NotFound("gate"))?;
-    gates::report(scope, id).await
+    Ok(with_clocks(gates::report(scope, id).await?))
+}
+
+/// Gates that were evaluated before clocks were told know of none.
+fn with_clocks(mut report: Report) -> Report {
+    for side in ["candidate", "baseline"] {
+        if let Some(Value::Object(sample)) = report.get_mut(side) {
+            sample.entry("clocks").or_insert(Value::Null);
+        }
+    }
+    let checks = report.get_mut("checks").and_then(Value::as_array_mut);
+    for check in checks.into_iter().flatten() {
+        if let Value::Object(check) = check {
+            check.entry("clock").or_insert(Value::Null);
+        }
+    }
+    report
 }
 
 /// The question in full, what was left out filled in.
@@ -157,9 +174,11 @@ fn told(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(format, true)
 }
 
-fn check_json(check: &Check) -> Value {
+fn check_json(check: &Check, clock: Option<Clock>) -> Value {
     let rounded = |value: f64| (value * 1e6).round() / 1e6;
+    let clock = clock.filter(|_| check.metric == Metric::TurnLatencyP95Ms);
     json!({
+        "clock": clock.map(Clock::as_str),
         "metric": check.metric.as_str(),
         "verdict": check.verdict.as_str(),
         "value": check.value.map(rounded),

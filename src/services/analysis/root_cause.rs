@@ -15,6 +15,7 @@ use crate::domain::settings::Effective;
 use crate::services::sessions::resolve;
 use crate::store::ContentScope;
 use crate::store::Scope;
+use crate::store::analysis as analysis_store;
 use crate::store::analytics;
 use crate::store::sessions::{self, Heard};
 use crate::store::targets;
@@ -120,7 +121,7 @@ pub fn analyse(record: &Record, heard: &Heard, effective: &Effective) -> Analysi
     analysis::analyse(&input, &effective.targets)
 }
 
-/// The medians of the agent's own calls of the days before, by provider.
+/// The medians of the agent's own calls of the days before, by provider and model.
 async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result<Usual> {
     let wanted = usual::wanted(analysis);
     let (Some(agent_key), false) = (&record.session.agent_key, analysis.issues.is_empty()) else {
@@ -129,14 +130,10 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
     let Some(window) = days_before(record) else {
         return Ok(Usual::default());
     };
-    let dimensions = Dimensions {
-        agent_key: Some(agent_key.clone()),
-        ..Dimensions::default()
-    };
-    let sums = analytics::sums(scope, window, &dimensions).await?;
+    let stages = analysis_store::stages(scope, window, agent_key).await?;
     let mut usual = Usual::default();
     for key in wanted {
-        if let Some(value) = median(&sums.digest, record, &key) {
+        if let Some(value) = median(&stages, record, &key) {
             usual.add(key, value);
         }
     }
@@ -151,8 +148,9 @@ fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue
         named => Some(named),
     };
     let provider = provider.unwrap_or_default();
-    let mut entries = digest.entries().iter();
-    let entry = entries.find(|one| one.stage == stage && one.provider == provider)?;
+    // Where no model is named, the provider's are taken together.
+    let model = Some(key.model.as_str()).filter(|model| !model.is_empty());
+    let entry = digest.of_provider(stage, provider, model);
     Some(UsualValue {
         ms: entry.percentile_ms(0.5)?,
         measurements: entry.count,

@@ -32,7 +32,25 @@ pub async fn keep(
     .map_err(failure)?;
     write_issues(connection, scope, analysed).await?;
     write_analyses(connection, scope, analysed, now).await?;
-    flag(connection, scope, analysed).await
+    flag(connection, scope, analysed).await?;
+    mark_hours(connection, scope, &ids).await
+}
+
+/// What was found in these calls' hours is to be summed up again. A mark that is there already may be taken
+/// up this moment by somebody who does not see what is kept here, so each gets one of its own.
+async fn mark_hours(connection: &mut PgConnection, scope: &Scope, sessions: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        "insert into dirty_hour (tenant_id, hour, of_analysis)
+         select distinct $1::uuid, date_trunc('hour', started_at, 'UTC'), true
+           from sessions
+          where tenant_id = $1 and id = any ($2)",
+        scope.tenant.0,
+        sessions,
+    )
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
 }
 
 async fn write_issues(
@@ -83,19 +101,21 @@ async fn write_analyses(
     sqlx::query!(
         "insert into session_analyses
               (tenant_id, session_id, call_started_at, agent_key, agent_version, analysed_at, rules_version, targets_version,
-               agent_turns, answers, latencies, score, interruptions, dead_air_ms)
+               agent_turns, answers, latencies, score, interruptions, dead_air_ms, causes, conduct)
          select $1, a.session_id, s.started_at, s.agent_key, s.agent_version, $3, a.rules_version, a.targets_version,
-                a.agent_turns, a.answers, a.latencies, a.score, a.interruptions, a.dead_air_ms
+                a.agent_turns, a.answers, a.latencies, a.score, a.interruptions, a.dead_air_ms, a.causes, a.conduct
            from unnest($2::uuid[], $4::integer[], $5::bigint[], $6::integer[], $7::integer[], $8::text[],
-                       $9::float8[], $10::text[], $11::bigint[])
-             as a (session_id, rules_version, targets_version, agent_turns, answers, latencies, score, interruptions, dead_air_ms)
+                       $9::float8[], $10::text[], $11::bigint[], $12::bytea[], $13::bytea[])
+             as a (session_id, rules_version, targets_version, agent_turns, answers, latencies, score, interruptions, dead_air_ms,
+                   causes, conduct)
            join sessions s on s.tenant_id = $1 and s.id = a.session_id
              on conflict (tenant_id, session_id)
              do update set call_started_at = excluded.call_started_at, agent_key = excluded.agent_key,
                 agent_version = excluded.agent_version, analysed_at = excluded.analysed_at,
                 rules_version = excluded.rules_version, targets_version = excluded.targets_version,
                 agent_turns = excluded.agent_turns, answers = excluded.answers, latencies = excluded.latencies,
-                score = excluded.score, interruptions = excluded.interruptions, dead_air_ms = excluded.dead_air_ms",
+                score = excluded.score, interruptions = excluded.interruptions, dead_air_ms = excluded.dead_air_ms,
+                causes = excluded.causes, conduct = excluded.conduct",
         scope.tenant.0,
         &column(analysed, |one| one.session.0),
         now,
@@ -107,6 +127,8 @@ async fn write_analyses(
         &column(analysed, |one| one.score) as _,
         &column(analysed, |one| one.interruptions.as_ref().map(to_text)) as _,
         &column(analysed, |one| one.dead_air_ms),
+        &column(analysed, |one| one.causes().to_bytes()),
+        &column(analysed, |one| one.conduct().to_bytes()),
     )
     .execute(connection)
     .await

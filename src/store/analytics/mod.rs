@@ -1,7 +1,7 @@
 //! What ranges of calls add up to: rollups where they are up to date, calls where they are not.
 
 mod errors;
-mod range;
+pub(in crate::store) mod range;
 mod tallies;
 
 use chrono::{DateTime, Utc};

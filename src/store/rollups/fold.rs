@@ -100,41 +100,52 @@ impl Spread {
     }
 }
 
-/// Sums by combination, never more than there may be.
+/// What can be told of several combinations together.
+pub trait Merge: Default {
+    fn merge(&mut self, other: &Self);
+}
+
+impl Merge for Sums {
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+}
+
+/// What is told by combination, never of more than there may be.
 #[derive(Debug)]
-pub struct Folded {
+pub struct Folded<T> {
     order: Vec<Dimension>,
     /// So many of the order are given up.
     level: usize,
-    sums: BTreeMap<Set, Sums>,
+    told: BTreeMap<Set, T>,
 }
 
-impl Folded {
+impl<T: Merge> Folded<T> {
     pub fn new(spread: Spread) -> Self {
         Self {
             order: spread.order(),
             level: 0,
-            sums: BTreeMap::new(),
+            told: BTreeMap::new(),
         }
     }
 
     /// All of what is there already.
-    pub fn of(sums: BTreeMap<Set, Sums>) -> Self {
-        let mut folded = Self::new(Spread::of(sums.keys()));
-        folded.sums = sums;
+    pub fn of(told: BTreeMap<Set, T>) -> Self {
+        let mut folded = Self::new(Spread::of(told.keys()));
+        folded.told = told;
         folded.bound();
         folded
     }
 
-    /// Adds to a combination's sums.
-    pub fn add(&mut self, set: Set, add: impl FnOnce(&mut Sums)) {
+    /// Adds to what is told of a combination.
+    pub fn add(&mut self, set: Set, add: impl FnOnce(&mut T)) {
         let set = self.fold(set);
-        add(self.sums.entry(set).or_default());
+        add(self.told.entry(set).or_default());
         self.bound();
     }
 
-    pub fn sums(&self) -> impl Iterator<Item = (&Set, &Sums)> {
-        self.sums.iter()
+    pub fn into_told(self) -> impl Iterator<Item = (Set, T)> {
+        self.told.into_iter()
     }
 
     /// What is not told apart, a bit each; none where everything is.
@@ -143,17 +154,18 @@ impl Folded {
         (self.level > 0).then(|| given_up.iter().fold(0, |bits, one| bits | one.bit()))
     }
 
-    fn fold(&self, set: Set) -> Set {
+    /// What a combination is told as.
+    pub fn fold(&self, set: Set) -> Set {
         let given_up = self.order[..self.level].iter();
         given_up.fold(set, |set, dimension| set.without(*dimension))
     }
 
     fn bound(&mut self) {
-        while self.sums.len() > SETS_MAX && self.level < self.order.len() {
+        while self.told.len() > SETS_MAX && self.level < self.order.len() {
             self.level += 1;
-            for (set, sums) in std::mem::take(&mut self.sums) {
+            for (set, told) in std::mem::take(&mut self.told) {
                 let set = self.fold(set);
-                self.sums.entry(set).or_default().merge(&sums);
+                self.told.entry(set).or_default().merge(&told);
             }
         }
     }
@@ -188,13 +200,13 @@ mod tests {
         let folded = Folded::of(sums.collect());
         let bits = Dimension::Version.bit() | Dimension::Campaign.bit();
         assert_eq!(folded.dimensions(), Some(bits));
-        assert_eq!(folded.sums().count(), 6);
+        assert_eq!(folded.told.len(), 6);
         assert_eq!(
-            folded.sums().map(|(_, sums)| sums.calls).sum::<i64>(),
+            folded.told.values().map(|sums| sums.calls).sum::<i64>(),
             1_200
         );
         let few = Folded::of((0..SETS_MAX).map(|n| (set(1, n, 1), one())).collect());
-        assert_eq!((few.dimensions(), few.sums().count()), (None, SETS_MAX));
+        assert_eq!((few.dimensions(), few.told.len()), (None, SETS_MAX));
     }
 
     proptest! {
@@ -209,7 +221,7 @@ mod tests {
             let fold = |sets: &[(usize, usize, usize)]| {
                 let mut folded = Folded::new(spread);
                 for (agent, campaign, workflow) in sets {
-                    folded.add(set(*agent, *campaign, *workflow), |sums| sums.calls += 1);
+                    folded.add(set(*agent, *campaign, *workflow), |sums: &mut Sums| sums.calls += 1);
                 }
                 folded
             };
@@ -217,9 +229,9 @@ mod tests {
             let middle = turn % sets.len();
             sets.rotate_left(middle);
             let other = fold(&sets);
-            prop_assert!(one.sums().count() <= SETS_MAX);
+            prop_assert!(one.told.len() <= SETS_MAX);
             prop_assert_eq!(one.dimensions(), other.dimensions());
-            prop_assert_eq!(one.sums, other.sums);
+            prop_assert_eq!(one.told, other.told);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Keeping the rollups: hours that are marked dirty are summed up again from their calls, and the days
-//! they belong to from their hours. Nothing is ever incremented, so late, repeated, updated, moved and
-//! deleted calls all come out right.
+//! they belong to from their hours: what the calls add up to, and beside it what analyses found in them.
+//! Nothing is ever incremented, so late, repeated, updated, moved and deleted calls all come out right.
 
 mod fold;
+mod found;
 mod recompute;
 mod verify;
 
@@ -82,8 +83,11 @@ impl Keeper {
     async fn thin_out(&mut self) -> Result<()> {
         sqlx::query!(
             "delete from dirty_hour d
-              using (select tenant_id, hour, max(id) as id from dirty_hour group by tenant_id, hour having count(*) > 1) kept
-              where d.tenant_id = kept.tenant_id and d.hour = kept.hour and d.id < kept.id"
+              using (select tenant_id, hour, of_analysis, max(id) as id
+                       from dirty_hour
+                      group by tenant_id, hour, of_analysis
+                     having count(*) > 1) kept
+              where d.tenant_id = kept.tenant_id and d.hour = kept.hour and d.of_analysis = kept.of_analysis and d.id < kept.id"
         )
         .execute(&mut self.connection)
         .await

@@ -11,14 +11,17 @@ use uuid::Uuid;
 use crate::domain::Result;
 use crate::domain::analytics::{Share, Sums, day_of, hour_of};
 use crate::domain::digest::Digest;
+use crate::domain::found::Found;
 use crate::domain::session::{Providers, Status};
+use crate::store::analysis::{causes_of, conduct_of};
 use crate::store::analytics::RollupRow;
 use crate::store::columns::column;
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, is_lost};
 use crate::store::scope::Scope;
 
-use super::fold::{Folded, SETS_MAX, Set, Spread};
+use super::fold::{Folded, Merge, SETS_MAX, Set, Spread};
+use super::found;
 
 /// All calls, whatever their dimensions.
 pub const ALL: Uuid = Uuid::nil();
@@ -77,17 +80,22 @@ async fn attempt(
     keep_sets(&mut transaction, scope, &fresh.sets).await?;
     replace_hours(&mut transaction, scope, hours, &fresh.sums).await?;
     replace_folds(&mut transaction, scope, false, hours, &fresh.folds).await?;
-    replace_day(&mut transaction, scope, day_of(*first)).await?;
+    let places = replace_day(&mut transaction, scope, day_of(*first)).await?;
+    found::keep_agents(&mut transaction, scope, &fresh.agents).await?;
+    found::replace_hours(&mut transaction, scope, hours, &fresh.found).await?;
+    found::replace_day(&mut transaction, scope, day_of(*first), &places).await?;
     transaction.commit().await.map_err(failure)
 }
 
-/// Sums of hours by (hour, dimension set).
+/// Sums of hours by (hour, dimension set), and what was found in them by (hour, dimension set or agent).
 #[derive(Default)]
 pub struct Fresh {
     pub sums: BTreeMap<(DateTime<Utc>, Uuid), Sums>,
+    pub found: BTreeMap<(DateTime<Utc>, Uuid), Found>,
     /// Hours in which not everything is told apart.
     pub folds: BTreeMap<DateTime<Utc>, i16>,
     pub sets: BTreeMap<Uuid, Set>,
+    agents: BTreeMap<Option<String>, Uuid>,
 }
 
 /// Hours as their calls add up to, call by call in bounded memory.
@@ -102,18 +110,34 @@ pub async fn sum_hours(
         .collect();
     let spreads = spreads(connection, scope, hours, &ends).await?;
     let mut rows = sqlx::query!(
-        "select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
+        r#"select s.started_at, s.status, s.duration_ms, s.total_tokens, s.cost_micro_usd, s.digest,
                 s.stt_provider, s.llm_provider, s.tts_provider,
-                s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign
+                s.agent_key, s.agent_version, s.workflow_id, s.workflow_slug, s.workflow_name, s.channel, s.campaign,
+                (a.session_id is not null) as "is_analysed!", a.causes as "causes?", a.conduct as "conduct?",
+                a.agent_turns::bigint as "agent_turns?", a.score as "score?",
+                case when a.conduct is null then a.interruptions end as "interruptions?",
+                case when a.causes is null and s.has_issues then (
+                    select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
+                                                     i.occurrences, i.impact_ms))::text
+                      from session_issues i
+                     where i.tenant_id = $1 and i.session_id = s.id
+                ) end as issues
            from unnest($2::timestamptz[], $3::timestamptz[]) as h (since, until)
-           join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until",
+           join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until
+           -- One by one: whatever the planner thinks of the number of calls, all analyses are never read.
+           left join lateral (
+               select session_id, causes, conduct, agent_turns, score, interruptions
+                 from session_analyses
+                where tenant_id = $1 and session_id = s.id
+               offset 0
+           ) a on true"#,
         scope.tenant.0,
         hours,
         &ends,
     )
     .fetch(connection);
     let mut fresh = Fresh::default();
-    let mut by_hour: BTreeMap<DateTime<Utc>, Folded> = BTreeMap::new();
+    let mut by_hour: BTreeMap<DateTime<Utc>, Folded<Told>> = BTreeMap::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let share = Share {
             started_at: row.started_at,
@@ -140,23 +164,65 @@ pub async fn sum_hours(
             campaign: row.campaign,
         };
         let hour = hour_of(row.started_at);
+        let agent = *fresh
+            .agents
+            .entry(set.agent_key.clone())
+            .or_insert_with_key(|agent_key| found::agent_id(scope, agent_key.as_deref()));
+        let of_agent = fresh.found.entry((hour, agent)).or_default();
+        of_agent
+            .stages
+            .merge_models(&share.digest, |stage| share.providers.of(stage).cloned());
+        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
+        if row.is_analysed {
+            of_agent.calls += 1;
+            of_agent.causes.merge(&causes);
+            of_agent.conduct.merge(&conduct_of(
+                row.conduct.as_deref(),
+                row.agent_turns,
+                row.score,
+                row.interruptions.as_deref(),
+            )?);
+        }
         let folded = by_hour
             .entry(hour)
             .or_insert_with(|| Folded::new(spreads.get(&hour).copied().unwrap_or_default()));
-        folded.add(set, |sums| sums.add(&share));
+        folded.add(set, |told| {
+            told.sums.add(&share);
+            if row.is_analysed {
+                told.found.calls += 1;
+                told.found.causes.merge(&causes);
+            }
+        });
         fresh.sums.entry((hour, ALL)).or_default().add(&share);
     }
     for (hour, folded) in by_hour {
         fresh
             .folds
             .extend(folded.dimensions().map(|bits| (hour, bits)));
-        for (set, sums) in folded.sums() {
+        for (set, told) in folded.into_told() {
             let id = set.id(scope.tenant);
-            fresh.sums.insert((hour, id), sums.clone());
-            fresh.sets.entry(id).or_insert_with(|| set.clone());
+            fresh.sums.insert((hour, id), told.sums);
+            if told.found.calls > 0 {
+                fresh.found.insert((hour, id), told.found);
+            }
+            fresh.sets.entry(id).or_insert(set);
         }
     }
     Ok(fresh)
+}
+
+/// What is told of a combination of dimensions.
+#[derive(Default)]
+struct Told {
+    sums: Sums,
+    found: Found,
+}
+
+impl Merge for Told {
+    fn merge(&mut self, other: &Self) {
+        self.sums.merge(&other.sums);
+        self.found.merge(&other.found);
+    }
 }
 
 /// How many values each dimension has in hours that may have too many.
@@ -203,6 +269,8 @@ pub struct Day {
     pub sums: BTreeMap<Uuid, Sums>,
     pub fold: Option<i16>,
     pub sets: BTreeMap<Uuid, Set>,
+    /// Where combinations went that are told apart no more.
+    pub places: BTreeMap<Uuid, Uuid>,
 }
 
 /// Puts a day together from its hours' sums; `sets` has what their ids stand for, if there are many of them.
@@ -220,6 +288,7 @@ pub fn sum_day<'a>(
         sums: BTreeMap::new(),
         fold: None,
         sets: BTreeMap::new(),
+        places: BTreeMap::new(),
     };
     if sums.len() > SETS_MAX {
         let named = sums
@@ -227,10 +296,15 @@ pub fn sum_day<'a>(
             .filter_map(|(id, sums)| Some((sets.get(id)?.clone(), sums.clone())));
         let folded = Folded::of(named.collect());
         day.fold = folded.dimensions();
-        for (set, sums) in folded.sums() {
+        for id in sums.keys() {
+            let place = sets.get(id).map(|set| folded.fold(set.clone()));
+            day.places
+                .extend(place.map(|place| (*id, place.id(scope.tenant))));
+        }
+        for (set, sums) in folded.into_told() {
             let id = set.id(scope.tenant);
-            day.sums.insert(id, sums.clone());
-            day.sets.insert(id, set.clone());
+            day.sums.insert(id, sums);
+            day.sets.insert(id, set);
         }
     } else {
         day.sums = sums;
@@ -312,12 +386,13 @@ async fn replace_hours(
     Ok(())
 }
 
-/// A day is the sum of its hours. It may have dirty hours left; then readers go to its hours.
+/// A day is the sum of its hours. It may have dirty hours left; then readers go to its hours. Answers where
+/// combinations went that it tells apart no more.
 async fn replace_day(
     connection: &mut PgConnection,
     scope: &Scope,
     day: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<BTreeMap<Uuid, Uuid>> {
     let rows = sqlx::query_as!(
         RollupRow,
         "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,
@@ -383,7 +458,7 @@ async fn replace_day(
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    Ok(summed.places)
 }
 
 /// What these combinations stand for.

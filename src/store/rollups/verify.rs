@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Connection;
+use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::analytics::{Sums, day_of};
+use crate::domain::found::Found;
 use crate::store::analytics::RollupRow;
 use crate::store::failure::failure;
 use crate::store::scope::Scope;
 
+use super::found;
 use super::recompute::{sum_day, sum_hours};
 
 /// An hour or day whose rollup says something else than its calls.
@@ -18,6 +21,8 @@ use super::recompute::{sum_day, sum_hours};
 pub struct Difference {
     pub at: DateTime<Utc>,
     pub is_day: bool,
+    /// It is not about the calls themselves but about what analyses found in them.
+    pub is_of_analyses: bool,
     pub counted_calls: i64,
     pub rolled_up_calls: i64,
 }
@@ -35,7 +40,11 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
                    union
                    select hour from rollup_hour where tenant_id = $1
                    union
-                   select day from rollup_day where tenant_id = $1) hours
+                   select day from rollup_day where tenant_id = $1
+                   union
+                   select hour from analysis_hour where tenant_id = $1
+                   union
+                   select day from analysis_day where tenant_id = $1) hours
             where hour not in (select d.hour from dirty_hour d where d.tenant_id = $1)
             order by hour"#,
         scope.tenant.0,
@@ -49,23 +58,25 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
         let counted = sum_hours(&mut snapshot, scope, hours).await?;
         let rolled = hour_rows(&mut snapshot, scope, day).await?;
         let folds = fold_rows(&mut snapshot, scope, day).await?;
-        let of = |map: &BTreeMap<_, Sums>, hour| -> BTreeMap<_, Sums> {
-            map.iter()
-                .filter(|((at, _), _)| *at == hour)
-                .map(|((_, set), sums)| (*set, sums.clone()))
-                .collect()
-        };
+        let found = found::of_hours(&mut snapshot, scope, day).await?;
         for hour in hours {
+            let place = (*hour, false);
             push(
                 &mut differences,
-                *hour,
-                false,
-                (&of(&counted.sums, *hour), counted.folds.get(hour)),
-                (&of(&rolled, *hour), folds.get(&(false, *hour))),
+                place,
+                (&at(&counted.sums, *hour), counted.folds.get(hour)),
+                (&at(&rolled, *hour), folds.get(&(false, *hour))),
+            );
+            push_found(
+                &mut differences,
+                place,
+                &at(&counted.found, *hour),
+                &at(&found, *hour),
             );
         }
         if hours.len() == 24 || is_whole_day_clean(&mut snapshot, scope, day).await? {
             let rows = day_rows(&mut snapshot, scope, day).await?;
+            let place = (day, true);
             let summed = sum_day(
                 scope,
                 counted.sums.iter().map(|((_, set), sums)| (*set, sums)),
@@ -73,11 +84,13 @@ pub async fn verify(scope: &Scope) -> Result<Vec<Difference>> {
             );
             push(
                 &mut differences,
-                day,
-                true,
+                place,
                 (&summed.sums, summed.fold.as_ref()),
                 (&rows, folds.get(&(true, day))),
             );
+            let found = at(&found::of_day(&mut snapshot, scope, day).await?, day);
+            let counted = found::sum_day(&counted.found, &summed.places);
+            push_found(&mut differences, place, &counted, &found);
         }
     }
     snapshot.commit().await.map_err(failure)?;
@@ -119,22 +132,51 @@ pub async fn mark(scope: &Scope, differences: &[Difference]) -> Result<()> {
     Ok(())
 }
 
-type BySet = BTreeMap<uuid::Uuid, Sums>;
+type BySet = BTreeMap<Uuid, Sums>;
+
+/// What is told of one hour or day.
+fn at<T: Clone>(
+    sums: &BTreeMap<(DateTime<Utc>, Uuid), T>,
+    wanted: DateTime<Utc>,
+) -> BTreeMap<Uuid, T> {
+    let here = sums.range((wanted, Uuid::nil())..=(wanted, Uuid::max()));
+    here.map(|((_, set), sums)| (*set, sums.clone())).collect()
+}
 
 fn push(
     differences: &mut Vec<Difference>,
-    at: DateTime<Utc>,
-    is_day: bool,
+    (at, is_day): (DateTime<Utc>, bool),
     counted: (&BySet, Option<&i16>),
     rolled: (&BySet, Option<&i16>),
 ) {
     if counted != rolled {
-        let calls = |sums: &BySet| sums.get(&uuid::Uuid::nil()).map_or(0, |sums| sums.calls);
+        let calls = |sums: &BySet| sums.get(&Uuid::nil()).map_or(0, |sums| sums.calls);
         differences.push(Difference {
             at,
             is_day,
+            is_of_analyses: false,
             counted_calls: calls(counted.0),
             rolled_up_calls: calls(rolled.0),
+        });
+    }
+}
+
+fn push_found(
+    differences: &mut Vec<Difference>,
+    (at, is_day): (DateTime<Utc>, bool),
+    counted: &BTreeMap<Uuid, Found>,
+    rolled: &BTreeMap<Uuid, Found>,
+) {
+    if counted != rolled {
+        // Each call counts for its agent, whose measurements are kept, and for its set.
+        let calls =
+            |found: &BTreeMap<Uuid, Found>| found.values().map(|one| one.calls).sum::<i64>() / 2;
+        differences.push(Difference {
+            at,
+            is_day,
+            is_of_analyses: true,
+            counted_calls: calls(counted),
+            rolled_up_calls: calls(rolled),
         });
     }
 }
@@ -180,7 +222,7 @@ async fn hour_rows(
     connection: &mut sqlx::PgConnection,
     scope: &Scope,
     day: DateTime<Utc>,
-) -> Result<BTreeMap<(DateTime<Utc>, uuid::Uuid), Sums>> {
+) -> Result<BTreeMap<(DateTime<Utc>, Uuid), Sums>> {
     let rows = sqlx::query_as!(
         RollupRow,
         "select hour as at, dimension_set, calls, completed, failed, declined, missed, ended, duration_ms, tokens,

@@ -25,7 +25,7 @@ pub fn find(view: &View) -> Vec<Issue> {
 fn late_greeting(view: &View) -> Option<Issue> {
     let session = view.input.session;
     let connected_at = fact::time(&session.extra, "connectedAt").or(session.answered_at)?;
-    let connected_ms = view.offset_ms(connected_at);
+    let connected_ms = Some(view.offset_ms(connected_at)).filter(|ms| view.is_of_call(*ms))?;
     // Where the caller speaks first, nobody waits for a greeting.
     let first = view
         .turns

@@ -121,6 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn the_silence_at_the_end_counts_as_any_other() {
+        for (pause, is_found) in [(4999, false), (5000, false), (5001, true)] {
+            let mut call = clean(3);
+            let end = call["turns"][5]["endMs"].as_i64().unwrap() + pause;
+            let ended = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::milliseconds(end);
+            call["session"]["endedAt"] = json!(ended.to_rfc3339());
+            let found = found(&call, KIND);
+            assert_eq!(!found.is_empty(), is_found, "{pause}");
+            assert!(found.iter().all(|issue| issue.turn == Some(5)));
+        }
+        // The user's last word may be followed by three seconds.
+        for (pause, is_found) in [(3000, false), (3001, true)] {
+            let mut call = clean(3);
+            call["turns"].as_array_mut().unwrap().pop();
+            let end = call["turns"][4]["endMs"].as_i64().unwrap() + pause;
+            let ended = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::milliseconds(end);
+            call["session"]["endedAt"] = json!(ended.to_rfc3339());
+            assert_eq!(!found(&call, KIND).is_empty(), is_found, "{pause}");
+        }
+    }
+
+    #[test]
     fn sound_without_words_is_no_silence() {
         let mut call = clean(3);
         delay(&mut call, 2, 6000);

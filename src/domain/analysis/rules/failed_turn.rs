@@ -68,7 +68,7 @@ fn unanswered(view: &View, place: usize, ms: f64) -> Issue {
     };
     let mut issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
-        .costs(Some(ms).filter(|ms| *ms > 0.0))
+        .costs(beyond_target(view, Some(ms).filter(|ms| *ms > 0.0)))
         .measures("waitedMs", Some(ms).filter(|ms| *ms > 0.0));
     if let Some(said) = &turn.turn.text {
         let quote = format!("The user had said \"{}\".", excerpt(said));
@@ -92,11 +92,16 @@ fn unheard(view: &View, place: usize) -> Issue {
     let description = "The agent's turn had no audible output.".to_owned();
     let issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
-        .costs(waited_ms)
+        .costs(beyond_target(view, waited_ms))
         .measures("waitedMs", waited_ms)
         .measures("playedMs", turn.number("playedMs"))
         .measures("audioMs", turn.number("audioMs"));
     explain(view, place, issue)
+}
+
+/// Of a wait for an answer, what is more than any answer may take.
+fn beyond_target(view: &View, waited_ms: Option<f64>) -> Option<f64> {
+    waited_ms.map(|ms| ms - f64::from(view.targets.turn.target_ms))
 }
 
 /// Adds the error that says why, if there is one.
@@ -189,7 +194,9 @@ mod tests {
             Some("The error says \"no audio\".")
         );
         assert_eq!(issue.severity, Severity::Critical);
-        assert_eq!(issue.impact_ms, Some(900));
+        // The wait was shorter than an answer may take.
+        assert_eq!(issue.impact_ms, Some(0));
+        assert_eq!(issue.evidence["waitedMs"], 900);
     }
 
     #[test]
@@ -205,9 +212,9 @@ mod tests {
     fn a_question_without_an_answer() {
         let mut call = clean(4);
         call["turns"].as_array_mut().unwrap().remove(3);
-        // The user speaks again 4.8 s later.
+        // The user speaks again 4.8 s later, 3.3 s after an answer was due.
         let issue = issue(&call, KIND);
-        assert_eq!((issue.turn, issue.impact_ms), (Some(2), Some(4800)));
+        assert_eq!((issue.turn, issue.impact_ms), (Some(2), Some(3300)));
         assert!(!issue.description.contains("Margaret"));
         assert!(issue.description_for(true).contains("Margaret"));
         // Who goes on within three seconds goes on with the same turn.

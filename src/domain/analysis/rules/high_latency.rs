@@ -112,11 +112,7 @@ fn with_evidence(
     turn: &Spoken,
     stage: Stage,
 ) -> Issue {
-    let clock = latency.clock.map(|clock| match clock {
-        Clock::Source => "source",
-        Clock::Timestamps => "timestamps",
-        Clock::Stages => "stages",
-    });
+    let clock = latency.clock.map(Clock::as_str);
     let mut issue = issue
         .of_turn(turn)
         .in_stage(Some(stage))

@@ -67,6 +67,23 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_stops_so_late_has_missed_it_whatever_its_source_says() {
+        for (before_end, is_missed) in [(1499, false), (1500, true), (1900, true)] {
+            let mut call = spoken_over(before_end, 3000, "no wait please");
+            call["turns"][3]["interrupted"] = json!(true);
+            assert_eq!(!found(&call, KIND).is_empty(), is_missed, "{before_end}");
+            // Told once: as missed, or as slow.
+            let slow = found(&call, IssueType::SlowBargeInStop);
+            assert_eq!(slow.is_empty(), is_missed, "{before_end}");
+        }
+        // It stopped at once, as its source measured; its text goes on.
+        let mut call = spoken_over(2500, 3000, "no wait please");
+        call["turns"][3]["interrupted"] = json!(true);
+        call["interruptions"] = json!([{"turn": 3, "stopMs": 400}]);
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
     fn its_bounds() {
         let is_missed = |call: Value| !found(&call, KIND).is_empty();
         assert!(is_missed(spoken_over(1500, 700, "no wait")));

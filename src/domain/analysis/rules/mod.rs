@@ -29,6 +29,8 @@ mod tts_stall;
 mod user_repetition;
 mod voicemail;
 
+pub(super) use failed_turn::is_unheard;
+
 use super::issue::Issue;
 use super::view::View;
 

@@ -14,8 +14,10 @@ const PROBABILITY_MIN: f64 = 0.5;
 /// By so much a transcript's times may lie beside the sound's.
 const LEAD_MS: f64 = 500.0;
 const LAG_MS: f64 = 1500.0;
-/// A pause so long ends a stretch of speech.
-const PAUSE_MS: f64 = 300.0;
+/// Sounds that follow so soon are pieces of one sound.
+const JOIN_MS: f64 = 300.0;
+/// Who goes on so soon says one thing, in pieces.
+const GOES_ON_MS: f64 = 1000.0;
 
 pub fn find(view: &View) -> Vec<Issue> {
     of_session(view).into_iter().collect()
@@ -23,25 +25,37 @@ pub fn find(view: &View) -> Vec<Issue> {
 
 fn of_session(view: &View) -> Option<Issue> {
     let written = written(view);
-    let lost = |(from, to): &(f64, f64)| !is_written(&written, *from, *to);
-    let mut silent: Vec<(f64, f64)> = Vec::new();
+    // What was said and lost, each thing with its beginning, the end of its last piece, and how long its
+    // pieces are together.
+    let mut lost: Vec<(f64, f64, f64)> = Vec::new();
     let (mut in_a_row_ms, mut worst_ms) = (0.0f64, 0.0f64);
+    let mut is_going_on = false;
     for (from, to) in heard(view) {
-        if !lost(&(from, to)) {
-            in_a_row_ms = 0.0;
+        if is_written(&written, from, to) {
+            (in_a_row_ms, is_going_on) = (0.0, false);
             continue;
         }
         in_a_row_ms += to - from;
         worst_ms = worst_ms.max(in_a_row_ms);
-        if to - from >= SPEECH_MIN_MS {
-            silent.push((from, to));
+        match lost.last_mut() {
+            Some(last) if is_going_on && from - last.1 <= GOES_ON_MS => {
+                last.1 = to;
+                last.2 += to - from;
+            }
+            _ => lost.push((from, to, to - from)),
         }
+        is_going_on = true;
     }
-    if silent.len() < TIMES_MIN && worst_ms <= DEAD_MS {
+    let said = lost.iter().filter(|(_, _, ms)| *ms >= SPEECH_MIN_MS);
+    let times = said.count();
+    if times < TIMES_MIN && worst_ms <= DEAD_MS {
         return None;
     }
+    // Where recognition is dead, sounds count however short they are.
+    let counts = |(_, _, ms): &&(f64, f64, f64)| worst_ms > DEAD_MS || *ms >= SPEECH_MIN_MS;
+    let silent: Vec<&(f64, f64, f64)> = lost.iter().filter(counts).collect();
     let since = silent.first()?.0;
-    let total: f64 = silent.iter().map(|(from, to)| to - from).sum();
+    let total: f64 = silent.iter().map(|(_, _, ms)| ms).sum();
     let description = format!(
         "The user spoke {} ({} in all) without a transcript, first at {}.",
         count(silent.len(), "time"),
@@ -83,7 +97,7 @@ fn heard(view: &View) -> Vec<(f64, f64)> {
     let mut stretches: Vec<(f64, f64)> = Vec::new();
     for (from, to) in sounds {
         match stretches.last_mut() {
-            Some(last) if from - last.1 <= PAUSE_MS => last.1 = last.1.max(to),
+            Some(last) if from - last.1 <= JOIN_MS => last.1 = last.1.max(to),
             _ => stretches.push((from, to)),
         }
     }
@@ -149,6 +163,40 @@ mod tests {
         );
         call["speech"] = json!([speech(0, 2600), speech(20_000, 699), speech(24_000, 900)]);
         assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn short_pieces_of_one_thing_are_summed() {
+        let pieces = |ms: i64, pause: i64| {
+            let mut call = clean(2);
+            let pair = [20_000, 30_000].map(|from| {
+                let second = from + ms + pause;
+                [(from, from + ms), (second, second + ms)]
+            });
+            let all = pair.concat();
+            let speech = all
+                .iter()
+                .map(|(from, to)| json!({"speaker": "user", "startMs": from, "endMs": to}));
+            call["speech"] = speech.collect();
+            found(&call, KIND)
+        };
+        assert_eq!(pieces(400, 500)[0].evidence["speechMs"], 1600);
+        assert_eq!(pieces(350, 1000).len(), 1);
+        assert!(pieces(349, 1000).is_empty());
+        assert!(pieces(350, 1001).is_empty());
+    }
+
+    #[test]
+    fn dead_recognition_is_found_in_short_pieces_too() {
+        for (count, is_dead) in [(20, false), (21, true)] {
+            let mut call = clean(2);
+            let speech = (0..count).map(|n| {
+                let from = 20_000 + n * 2000;
+                json!({"speaker": "user", "startMs": from, "endMs": from + 500})
+            });
+            call["speech"] = speech.collect();
+            assert_eq!(!found(&call, KIND).is_empty(), is_dead, "{count}");
+        }
     }
 
     #[test]

@@ -9,14 +9,15 @@ pub fn find(view: &View) -> Vec<Issue> {
     let failed = view.tools().filter(|(tool, _)| tool.failed());
     failed
         .map(|(tool, turn)| {
-            let mut issue = tell(tool).at(tool.start_ms.map(f64::from));
+            let mut issue = tell(view, tool).at(tool.start_ms.map(f64::from));
             issue.turn = turn.or(tool.turn);
             issue
         })
         .collect()
 }
 
-fn tell(tool: &ToolCall) -> Issue {
+fn tell(view: &View, tool: &ToolCall) -> Issue {
+    let target = f64::from(view.targets.stages.tool_ms);
     let name = tool.name.as_deref().unwrap_or("A tool");
     let ms = tool
         .interval()
@@ -27,7 +28,7 @@ fn tell(tool: &ToolCall) -> Issue {
     let description = format!("The tool `{name}` returned an error{after}.");
     let issue = Issue::new(IssueType::ToolError, Severity::Major, description)
         .in_stage(Some(Stage::Tool))
-        .costs(ms.filter(|_| !is_async(tool)))
+        .costs(ms.filter(|_| !is_async(tool)).map(|ms| ms - target))
         .shows("tool", name)
         .measures("toolMs", ms)
         .advise("Tell the model in the tool's result what went wrong and what it may do instead, and check the arguments before the call.");
@@ -65,9 +66,22 @@ mod tests {
             issue.description,
             "The tool `find_order` returned an error after 200ms."
         );
-        assert_eq!((issue.turn, issue.impact_ms), (Some(3), Some(200)));
+        // Nobody waited longer than for a tool that works.
+        assert_eq!((issue.turn, issue.impact_ms), (Some(3), Some(0)));
         assert!(issue.description_for(true).contains("Fisher"));
         assert_eq!(issue.evidence_for(false).get("error"), None);
+    }
+
+    #[test]
+    fn it_costs_what_is_beyond_the_target() {
+        for (ms, cost) in [(999, 0), (1000, 0), (1001, 1), (2500, 1500)] {
+            let mut call = clean(3);
+            call["toolCalls"] = json!([{"turn": 3, "name": "find", "startMs": 7000, "endMs": 7000 + ms, "error": "no"}]);
+            assert_eq!(issue(&call, KIND).impact_ms, Some(cost), "{ms}");
+        }
+        let mut call = clean(3);
+        call["toolCalls"] = json!([{"turn": 3, "name": "find", "startMs": 7000, "endMs": 9500, "error": "no", "async": true}]);
+        assert_eq!(issue(&call, KIND).impact_ms, None);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The same tool asked the same again and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::view::View;
 use super::tell::{count, excerpt};
-use crate::domain::items::covered_ms;
+use crate::domain::items::{ToolCall, covered_ms};
 
 const TIMES_MIN: usize = 3;
 const TIMES_AFTER_ERROR_MIN: usize = 2;
@@ -24,14 +24,30 @@ struct Calls {
     intervals: Vec<(i32, i32)>,
 }
 
+/// What the tool was called with; none where nothing is told.
+fn given(tool: &ToolCall) -> Option<&Value> {
+    tool.arguments.as_ref().filter(|value| !value.is_null())
+}
+
 pub fn find(view: &View) -> Vec<Issue> {
+    // A tool that takes none is called alike every time. One that took some elsewhere in the call took some
+    // here too, and nobody knows which.
+    let with_some = view.tools().filter(|(tool, _)| given(tool).is_some());
+    let takes_some: BTreeSet<&str> = with_some
+        .filter_map(|(tool, _)| tool.name.as_deref())
+        .collect();
     let mut all: BTreeMap<(&str, String), Calls> = BTreeMap::new();
     for (tool, turn) in view.tools() {
-        let (Some(name), Some(arguments)) = (tool.name.as_deref(), &tool.arguments) else {
+        let Some(name) = tool.name.as_deref() else {
             continue;
         };
         // Members of an object are in order, so that equal arguments are equal texts.
-        let calls = all.entry((name, arguments.to_string())).or_default();
+        let arguments = match given(tool) {
+            Some(arguments) => arguments.to_string(),
+            None if takes_some.contains(name) => continue,
+            None => String::new(),
+        };
+        let calls = all.entry((name, arguments)).or_default();
         calls.again += usize::from(calls.failed > 0);
         calls.count += 1;
         calls.failed += usize::from(tool.failed());
@@ -57,8 +73,13 @@ fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
         String::new()
     };
     let description = format!(
-        "The tool `{name}` was called {} with equal arguments{failing}.",
-        count(calls.count, "time")
+        "The tool `{name}` was called {} with{} arguments{failing}.",
+        count(calls.count, "time"),
+        if arguments.is_empty() {
+            "out"
+        } else {
+            " equal"
+        }
     );
     let advice = if calls.failed > 0 {
         "Explain the error to the model in the tool's result, so that it changes its arguments or gives up."
@@ -74,12 +95,11 @@ fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
         .shows("tool", name)
         .shows("calls", calls.count)
         .shows("errors", calls.failed)
-        .advise(advice)
-        .quotes(
-            format!("The arguments: {}.", excerpt(arguments)),
-            "arguments",
-            excerpt(arguments),
-        );
+        .advise(advice);
+    if !arguments.is_empty() {
+        let quote = format!("The arguments: {}.", excerpt(arguments));
+        issue = issue.quotes(quote, "arguments", excerpt(arguments));
+    }
     issue.turn = calls.last_turn;
     Some(issue)
 }
@@ -112,6 +132,23 @@ mod tests {
         assert!(calls(json!([one(1), one(3)])).is_empty());
         let other = json!({"turn": 5, "name": "find", "arguments": {"a": "y", "b": 1}});
         assert!(calls(json!([one(1), one(3), other])).is_empty());
+    }
+
+    #[test]
+    fn without_arguments_every_call_is_the_same() {
+        let none = |turn: i32| json!({"turn": turn, "name": "now"});
+        let found = calls(json!([none(1), none(3), none(5)]));
+        assert_eq!(
+            found[0].description,
+            "The tool `now` was called 3 times without arguments."
+        );
+        assert_eq!((found[0].turn, &found[0].quoted), (Some(5), &None));
+        assert!(calls(json!([none(1), none(3)])).is_empty());
+        let failed = json!({"turn": 1, "name": "now", "error": "no"});
+        assert_eq!(calls(json!([failed, none(3)])).len(), 1);
+        // It takes arguments, which were not told every time.
+        let some = json!({"turn": 7, "name": "now", "arguments": {"zone": "UTC"}});
+        assert!(calls(json!([none(1), none(3), none(5), some])).is_empty());
     }
 
     #[test]
