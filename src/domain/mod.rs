@@ -11,6 +11,7 @@ pub mod assemble;
 pub mod attributes;
 pub mod audit;
 pub mod calendar;
+pub mod conversations;
 pub mod digest;
 pub mod error;
 pub mod event;

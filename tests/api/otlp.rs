@@ -1,6 +1,7 @@
 //! OTLP over HTTP, seen through the readers: real captures, in any order and spelling, and what is not OTLP.
 
 mod bad;
+mod conversations;
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::Fault;
 use crate::domain::event::{Event, Kind, normalised};
 use crate::domain::fields;
-use crate::ingest::native::span_identity;
+use crate::domain::span::identity_of;
 
 use super::value;
 use super::value::Notes;
@@ -121,7 +121,7 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
     }
     Ok(Event {
         kind: Kind::Span,
-        id: span_identity(&fields),
+        id: identity_of(&fields),
         at: end.unwrap_or(start),
         fields,
     })

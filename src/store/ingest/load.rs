@@ -39,6 +39,8 @@ pub struct SessionBefore {
     pub counters: Counters,
     pub digest: Digest,
     pub activity: Activity,
+    /// How often a trace in it turned out to tell of several conversations.
+    pub divisions: i32,
 }
 
 impl SessionBefore {
@@ -57,7 +59,7 @@ pub async fn lock_sessions(
         "select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
-                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families
+                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families, s.divisions
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
           order by s.tenant_id, s.id
@@ -82,6 +84,7 @@ pub async fn lock_sessions(
             name_kind: ClaimKind::from_stored(row.name_kind)
                 .ok_or_else(|| unreadable("sessions.name_kind", row.id))?,
             turn_families: row.turn_families,
+            divisions: row.divisions,
             started_at: row.started_at,
             tags: row.tags,
             edited_tags: edited_tags.remove(&(row.tenant_id, row.id)),

@@ -158,6 +158,14 @@ async fn move_all(
     )
     .execute(&mut *connection)
     .await?;
+    sqlx::query!(
+        "update trace_nodes set session_id = $3 where tenant_id = $1 and session_id = $2",
+        tenant,
+        other,
+        into,
+    )
+    .execute(&mut *connection)
+    .await?;
     move_edits(connection, (tenant, into), other).await?;
     move_recording(connection, (tenant, into), other, now).await?;
     sqlx::query!(
