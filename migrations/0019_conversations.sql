@@ -41,3 +41,26 @@ create index trace_nodes_by_session on trace_nodes (tenant_id, session_id);
 
 -- How often a trace in it turned out to be divided: who looked before must look again.
 alter table sessions add column divisions integer not null default 0;
+
+-- Names that a session shares with others (a room's name, a participant, a phone number, a job): to look sessions up
+-- by. The kind is domain::ids::LabelKind.
+create table session_labels (
+    tenant_id  uuid        not null,
+    kind       smallint    not null,
+    value      text        not null,
+    session_id uuid        not null,
+    started_at timestamptz not null,
+    primary key (tenant_id, session_id, kind, value),
+    foreign key (tenant_id, session_id) references sessions (tenant_id, id) on delete cascade
+);
+
+-- The newest session with a name.
+create index session_labels_newest on session_labels (tenant_id, value, started_at desc);
+
+-- Rooms of whose sessions something was written: it is to be seen whether two of them are one.
+create table room_names_due (
+    tenant_id uuid        not null,
+    value     text        not null,
+    due_at    timestamptz not null,
+    primary key (tenant_id, value)
+);

@@ -17,6 +17,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "recordings/early.rs",
     "recordings/leftovers.rs",
     "sessions/open.rs",
+    "sessions/rooms.rs",
     "rollups/mod.rs",
     "live/sequence.rs",
     "live/listen.rs",

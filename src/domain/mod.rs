@@ -31,6 +31,7 @@ pub mod record;
 pub mod recording;
 pub mod release;
 pub mod review;
+pub mod rooms;
 pub mod session;
 pub mod settings;
 pub mod span;

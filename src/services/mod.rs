@@ -12,6 +12,7 @@ pub mod livekit_keys;
 pub mod prices;
 pub mod recordings;
 pub mod reviews;
+pub mod rooms;
 pub mod sessions;
 pub mod silence;
 pub mod targets;

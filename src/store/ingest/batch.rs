@@ -19,6 +19,7 @@ use crate::domain::session::Activity;
 
 use super::divide;
 use super::divide::Division;
+use super::labels;
 use super::load::{self, Key, Place, SessionBefore};
 use super::merge;
 use super::moves;
@@ -525,6 +526,7 @@ async fn save(
     )
     .await?;
     save::mark_analyses(connection, changes, now).await?;
+    labels::save(connection, changes, ledgers, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod divide;
+mod labels;
 mod load;
 mod merge;
 mod moves;
