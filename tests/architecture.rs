@@ -18,6 +18,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "recordings/leftovers.rs",
     "sessions/open.rs",
     "retention/due.rs",
+    "sessions/rooms.rs",
     "rollups/mod.rs",
     "live/sequence.rs",
     "live/listen.rs",

@@ -21,6 +21,7 @@ use crate::services::fetches;
 use crate::services::live;
 use crate::services::recordings;
 use crate::services::retention;
+use crate::services::rooms;
 use crate::services::silence;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
@@ -29,6 +30,7 @@ use crate::telemetry;
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const ROOMS_EVERY: Duration = Duration::from_secs(10);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 /// Recordings are fetched by so many at once, who look so often for more.
 const FETCHERS: usize = 3;
@@ -174,6 +176,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     }
     let early = app.clone();
     tasks.every(EARLY_EVERY, move || drop_early(early.clone()));
+    let rooms = app.clone();
+    tasks.every(ROOMS_EVERY, move || join_rooms(rooms.clone()));
     let app = app.clone();
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
 }
@@ -218,6 +222,14 @@ async fn end_silent(app: App) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended sessions of which nothing was heard any more"),
         Err(error) => tracing::warn!(%error, "silent sessions could not be ended"),
+    }
+}
+
+async fn join_rooms(app: App) {
+    match rooms::join_due(&app.store, &app.writer, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "joined records of rooms with the sessions in them"),
+        Err(error) => tracing::warn!(%error, "records of rooms could not be joined"),
     }
 }
 

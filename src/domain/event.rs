@@ -136,8 +136,10 @@ pub enum Submission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted,
-    /// Known already, or overtaken by a newer version.
+    /// Known already.
     Duplicate,
+    /// Something newer is known.
+    Overtaken,
     /// Another content under the same id and time.
     Conflict,
     /// The session holds as much as a session may.
@@ -178,6 +180,12 @@ impl Kind {
 }
 
 impl Source {
+    /// Whether its sender may correct what it says: then two contents of one moment contradict each other.
+    /// Of what others say so, one counts, whichever comes first.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Event | Self::Call)
+    }
+
     /// What answers call it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -164,7 +164,9 @@ impl Fact {
         }
         match self.at.cmp(&known.at) {
             std::cmp::Ordering::Less => Standing::Older,
-            std::cmp::Ordering::Equal => Standing::Conflict,
+            std::cmp::Ordering::Equal if self.source.is_own() => Standing::Conflict,
+            std::cmp::Ordering::Equal if self.hash > known.hash => Standing::Newer,
+            std::cmp::Ordering::Equal => Standing::Older,
             std::cmp::Ordering::Greater => Standing::Newer,
         }
     }

@@ -128,6 +128,42 @@ impl ClaimKind {
     }
 }
 
+/// A name that several sessions may have: to look them up by. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum LabelKind {
+    RoomName = 1,
+    Participant = 2,
+    Phone = 3,
+    Job = 4,
+    SipCall = 5,
+}
+
+impl LabelKind {
+    pub const ALL: [Self; 5] = [
+        Self::RoomName,
+        Self::Participant,
+        Self::Phone,
+        Self::Job,
+        Self::SipCall,
+    ];
+
+    /// As `externalIds` of a session have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoomName => "livekit_room_name",
+            Self::Participant => "livekit_participant",
+            Self::Phone => "phone_number",
+            Self::Job => "livekit_job_id",
+            Self::SipCall => "sip_call_id",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
 /// A name that one session has and no other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {

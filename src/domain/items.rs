@@ -63,6 +63,24 @@ pub struct Evaluation {
     pub turn: Option<i32>,
 }
 
+/// Whose word an evaluation is that came as a score: Langfuse's API does not say who made it. Its labels are
+/// the score's name and, of a category, the value.
+pub const LANGFUSE_REVIEWER: &str = "langfuse";
+
+impl Evaluation {
+    /// Without what somebody said: notes, and a score's value that is no name of a category.
+    pub fn withhold(&mut self) {
+        self.notes = None;
+        if self.reviewer.as_deref() == Some(LANGFUSE_REVIEWER) {
+            let mut place = 0;
+            self.labels.retain(|label| {
+                place += 1;
+                place == 1 || is_code(label)
+            });
+        }
+    }
+}
+
 /// When something happened, where the document that tells of it was written later.
 pub const OCCURRED_AT: &str = "occurredAt";
 
@@ -191,6 +209,17 @@ pub fn covered_ms(intervals: impl Iterator<Item = (i32, i32)>) -> f64 {
 
 /// Longest text that may be a code.
 const CODE_MAX: usize = 64;
+
+/// What an error is called to those who may not see what was said: its code, where it is one and no
+/// sentence, else the class of all errors of its service.
+pub fn shown_code(code: Option<String>, service: Option<&str>) -> Option<String> {
+    let code = code?;
+    if is_code(&code) {
+        return Some(code);
+    }
+    let service = service.filter(|service| is_code(service));
+    Some(service.map_or_else(|| "error".to_owned(), |service| format!("{service}_error")))
+}
 
 /// Whether a text can only be a name that a program gave. What somebody said has a space in it, or more.
 pub fn is_code(text: &str) -> bool {

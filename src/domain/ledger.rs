@@ -290,7 +290,10 @@ impl Ledger {
         }
         if standing != Standing::Newer {
             self.hear(&said);
-            return Outcome::Duplicate;
+            return match standing {
+                Standing::Older => Outcome::Overtaken,
+                _ => Outcome::Duplicate,
+            };
         }
         if let Some(bound) = self.bound(&fact) {
             return Outcome::Full(bound);
@@ -358,9 +361,14 @@ impl Ledger {
                 for event in report.events {
                     self.hear(&into_fact(Event { at, ..event }, source));
                 }
-                return Outcome::Duplicate;
+                return Outcome::Overtaken;
             }
-            (Some(at), Some((known_at, _))) if at == known_at => return Outcome::Conflict,
+            (Some(at), Some((known_at, _))) if at == known_at && source.is_own() => {
+                return Outcome::Conflict;
+            }
+            (Some(at), Some((known_at, hash))) if at == known_at && report.hash < hash => {
+                return Outcome::Overtaken;
+            }
             (Some(at), _) => at,
             (None, Some((known_at, _))) => now.max(known_at + TimeDelta::milliseconds(1)),
             (None, None) => now,

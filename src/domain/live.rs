@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::ids::SessionId;
-use crate::domain::items::is_code;
+use crate::domain::items::{is_code, shown_code};
 use crate::domain::session::Status;
 
 /// What an event tells. The numbers are stored.
@@ -204,7 +204,7 @@ pub struct Failure {
 impl Failure {
     /// Without what was said: the code takes the message's place.
     pub fn withheld(self) -> Self {
-        let code = self.code.filter(|code| is_code(code));
+        let code = shown_code(self.code, self.service.as_deref());
         Self {
             message: code.clone(),
             code,

@@ -14,6 +14,12 @@ use crate::domain::partial;
 use crate::domain::price;
 use crate::domain::price::Prices;
 
+/// What the span of these fields is known by.
+pub fn identity_of(fields: &Map<String, Value>) -> String {
+    let part = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    identity(part("traceId"), part("spanId"))
+}
+
 /// One observation of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {

@@ -25,7 +25,10 @@ pub struct Item {
 #[derive(Debug, Default)]
 pub struct Receipt {
     pub accepted: usize,
+    /// Known already, or overtaken.
     pub duplicates: usize,
+    /// Of these, what something newer is known of.
+    pub overtaken: usize,
     pub rejected: Vec<Rejection>,
     /// Of the rejected, those about sessions that take no more.
     pub closed: usize,
@@ -88,6 +91,10 @@ pub async fn take(
         match outcome {
             Outcome::Accepted => receipt.accepted += 1,
             Outcome::Duplicate => receipt.duplicates += 1,
+            Outcome::Overtaken => {
+                receipt.duplicates += 1;
+                receipt.overtaken += 1;
+            }
             Outcome::Conflict => receipt.reject(index, id, "id", CONFLICT.to_owned()),
             Outcome::Full(bound) => receipt.reject(index, id, "sessionId", full(bound)),
             Outcome::Closed => {

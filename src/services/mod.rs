@@ -13,6 +13,7 @@ pub mod prices;
 pub mod recordings;
 pub mod retention;
 pub mod reviews;
+pub mod rooms;
 pub mod sessions;
 pub mod silence;
 pub mod targets;

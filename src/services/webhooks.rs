@@ -173,6 +173,12 @@ impl Door {
             unknown: Vec::new(),
         });
         let items: Vec<Item> = items.collect();
+        if items.is_empty() && told.recording.is_none() {
+            return Ok(Done {
+                fate: Fate::Ignored,
+                reason: Some("it says nothing that is kept here".to_owned()),
+            });
+        }
         let receipt = match items.is_empty() {
             true => Receipt::default(),
             false => ingest::take(writer, &self.scope, items, admission, now).await?,
@@ -275,9 +281,15 @@ fn done(receipt: &Receipt, is_recording_new: bool) -> Done {
     } else {
         Fate::Duplicate
     };
+    let known = match fate {
+        Fate::Duplicate if receipt.overtaken > 0 => Some("something newer is known"),
+        Fate::Duplicate => Some("it is known already"),
+        _ => None,
+    };
+    let known = known.map(str::to_owned);
     Done {
         fate,
-        reason: why.map(|fault| fault.message.clone()),
+        reason: why.map(|fault| fault.message.clone()).or(known),
     }
 }
 

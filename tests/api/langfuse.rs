@@ -414,3 +414,38 @@ async fn an_sdk_finds_what_it_asks_for() {
         .await
         .problem(404, "not-found");
 }
+
+/// Whoever may not see what was said is shown names and numbers, not words.
+#[tokio::test]
+async fn words_of_scores_are_withheld() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let client = acme.client(ALL).await;
+    client.post(EVENTS, &batch(&call())).await.status(207);
+    let said = "the guest swore twice";
+    let list = json!([
+        {"id": "s1", "traceId": "trace-1", "name": "outcome", "value": "resolved", "dataType": "CATEGORICAL"},
+        {"id": "s2", "traceId": "trace-1", "name": "how it went", "value": said, "dataType": "CATEGORICAL"},
+        {"id": "s3", "traceId": "trace-1", "name": "tone", "value": 0.5, "comment": said},
+        {"id": "s4", "traceId": "trace-1", "name": "free", "value": said},
+        {"id": "s5", "traceId": "trace-1", "name": "correction", "value": said, "dataType": "CORRECTION"},
+    ]);
+    client.post(SCORES, &list).await.status(202);
+    let reader = acme.reader().await;
+    for path in [
+        "/api/v1/voice-sessions/call-42",
+        "/api/v1/voice-sessions/call-42/evaluations",
+        "/v1/observability/sessions/call-42",
+        "/v1/traces/session/call-42/trace-1",
+    ] {
+        let told = reader.get(path).await.status(200).text();
+        assert!(!told.contains(said), "{path}: {told}");
+        let whole = client.get(path).await.status(200).text();
+        if path.contains("evaluations") || path.contains("traces") {
+            assert!(whole.contains(said), "{path}: {whole}");
+            for name in ["outcome", "resolved", "how it went", "0.5"] {
+                assert!(told.contains(name), "{path}: {name}: {told}");
+            }
+        }
+    }
+}

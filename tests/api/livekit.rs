@@ -1,5 +1,7 @@
 //! LiveKit's doors: uploads of the real SDK, webhooks, and the keys that sign them.
 
+mod rooms;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;

@@ -1,6 +1,6 @@
 //! Health, the contract, the API reference, metrics.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use voxray::app::App;
@@ -113,6 +113,17 @@ async fn metrics_have_a_listener_of_their_own() {
         .get("/metrics")
         .await
         .problem(404, "not-found");
+    // What was not taken is counted, too.
+    let ingestor = server.tenant("acme").await.ingestor().await;
+    let span = json!({"traceId": "abcd", "spanId": "ab", "name": "bad"});
+    let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+    ingestor.post("/v1/traces", &spans).await.status(200);
+    let point = json!({"timeUnixNano": "1749636000000000000", "asInt": "42"});
+    let points = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+        {"name": "a", "gauge": {"dataPoints": [point]}}]}]}]});
+    ingestor.post("/v1/metrics", &points).await.status(200);
+    let large = "x".repeat(11 << 20);
+    ingestor.post("/v1/traces", &json!(large)).await.status(413);
     let text = reqwest::get(format!("{base}/metrics"))
         .await
         .expect("an answer")
@@ -125,6 +136,9 @@ async fn metrics_have_a_listener_of_their_own() {
         r#"voxray_http_requests_total{route="unmatched",method="GET",status="404"}"#,
         "voxray_http_requests_in_flight",
         r#"voxray_store_connections{pool="oltp"}"#,
+        r#"voxray_ingest_items_total{outcome="rejected"}"#,
+        r#"voxray_otlp_unused_total{signal="metrics"}"#,
+        r#"voxray_http_requests_total{route="/v1/traces",method="POST",status="413"}"#,
     ] {
         assert!(text.contains(line), "no {line} in:\n{text}");
     }

@@ -1,6 +1,7 @@
 //! OTLP over HTTP, seen through the readers: real captures, in any order and spelling, and what is not OTLP.
 
 mod bad;
+mod conversations;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -395,4 +396,46 @@ async fn metrics_are_taken_and_counted() {
         .status(200);
     let answer = ExportTraceServiceResponse::decode(&empty.body[..]).expect("an answer");
     assert_eq!(answer.partial_success, None);
+}
+
+/// An error's type is a name that a program gives, unless somebody puts words in it.
+#[tokio::test]
+async fn an_error_s_type_is_shown_to_all_where_it_is_a_code() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let words = "Ann Smith hung up angrily";
+    for (id, code) in [(1, "rate_limit_exceeded"), (2, words)] {
+        let mut failed = span(
+            id,
+            id,
+            &json!({"session.id": format!("call-{id}"), "error.type": code,
+            "gen_ai.operation.name": "chat", "input.value": "Hello"}),
+        );
+        failed["name"] = json!("chat");
+        failed["status"] = json!({"code": 2, "message": words});
+        ingestor.post(TRACES, &request(&[failed])).await.status(200);
+    }
+    let (reader, trusted) = (acme.reader().await, acme.transcripts().await);
+    for (id, whole, shown) in [
+        (1, "rate_limit_exceeded", "rate_limit_exceeded"),
+        (2, words, "llm_error"),
+    ] {
+        let path = format!("/v1/observability/sessions/call-{id}");
+        let error = &trusted.get(&path).await.status(200).json()["errors"][0];
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (&json!(whole), &json!(words))
+        );
+        let told = reader.get(&path).await.status(200);
+        assert!(!told.text().contains("Ann"), "{}", told.text());
+        assert_eq!(told.json()["errors"][0]["code"], shown);
+        for path in [
+            "/api/v1/analytics/errors?started_after=2025-06-11T08:30:00Z".to_owned(),
+            format!("/v1/traces/session/call-{id}/{id:032x}"),
+        ] {
+            let told = reader.get(&path).await.status(200).text();
+            assert!(!told.contains("Ann"), "{path}: {told}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod pipecat;
 mod span;
 mod understood;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +24,9 @@ use crate::domain::event::Event;
 pub use claims::{claims, named_claims};
 pub use span::Said;
 pub use understood::{Beside, End, Turn, Understood, moment};
+
+/// Two clocks that are further apart do not tell of one conversation.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::days(366);
 
 /// What one span says, read from it alone. Kept beside the span, so that a session can be understood
 /// again without reading its spans' attributes.
@@ -101,6 +104,15 @@ pub fn gist(fields: &Map<String, Value>) -> Option<Gist> {
     Some(gist)
 }
 
+/// Leaves out what is more than a year from most of it: its clock was another one, and must not move the
+/// session. In the order of their starts.
+fn drop_other_times(gists: &mut Vec<&Gist>) {
+    let Some(usual) = gists.get(gists.len() / 2).map(|gist| gist.started_at) else {
+        return;
+    };
+    gists.retain(|gist| (gist.started_at - usual).abs() <= CLOCKS_APART_MAX);
+}
+
 /// How a span speaks: by the scope of its tracer first, since that says who made it.
 pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
     let scope = span.scope().to_ascii_lowercase();
@@ -135,6 +147,7 @@ pub fn interpret(gists: &[Gist]) -> Vec<Event> {
         rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
     });
     gists.dedup_by(|a, b| (&a.trace_id, &a.span_id) == (&b.trace_id, &b.span_id));
+    drop_other_times(&mut gists);
     let of = |wanted: fn(Vocabulary) -> bool| -> Vec<&Gist> {
         let gists = gists.iter().copied();
         gists.filter(|gist| wanted(gist.vocabulary)).collect()

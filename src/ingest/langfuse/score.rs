@@ -8,6 +8,7 @@ use crate::domain::Fault;
 use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
 use crate::domain::fields;
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
+use crate::domain::items::LANGFUSE_REVIEWER;
 use crate::services::ingest::Item;
 
 use super::envelope::{Relations, text};
@@ -133,12 +134,9 @@ fn judged(name: &str, body: &Map<String, Value>) -> Result<Map<String, Value>, &
     }
     notes.extend(text(body, "comment").map(str::to_owned));
     fields.insert("labels".to_owned(), Value::Array(labels));
-    fields.insert("reviewer".to_owned(), Value::from(REVIEWER));
+    fields.insert("reviewer".to_owned(), Value::from(LANGFUSE_REVIEWER));
     if !notes.is_empty() {
         fields.insert("notes".to_owned(), Value::from(notes.join("\n")));
     }
     Ok(fields)
 }
-
-/// Whose word an evaluation is that came as a score: Langfuse's API does not say who made it.
-const REVIEWER: &str = "langfuse";

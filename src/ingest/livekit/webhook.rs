@@ -14,7 +14,7 @@ use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, SessionRef, Source};
-use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
+use crate::domain::ids::{Claim, ClaimKind, LabelKind, TenantId, is_call_sid};
 use crate::ingest::beside;
 use crate::ingest::receive;
 use crate::problem::Json;
@@ -185,6 +185,9 @@ impl Hook {
         let Some(identity) = text(who, "identity") else {
             return;
         };
+        if let Some(Value::Array(ids)) = fields.get_mut("externalIds") {
+            ids.push(json!({"kind": LabelKind::Participant.as_str(), "id": identity}));
+        }
         let joined = number(who, "joinedAtMs")
             .filter(|ms| *ms > 0.0)
             .map(|ms| ms / 1e3);

@@ -12,6 +12,7 @@ use crate::domain::fields;
 use crate::domain::fields::Findings;
 use crate::domain::ids::TenantId;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::span::identity_of;
 use crate::services::ingest::Item;
 
 use super::body;
@@ -182,7 +183,7 @@ fn read_list(
         }
         native::accept_spelling(kind, &mut fields);
         let id = match kind {
-            Kind::Span => native::span_identity(&fields),
+            Kind::Span => identity_of(&fields),
             _ => given_id.unwrap_or_else(|| format!("{list}/{position}")),
         };
         own.extend(names.faults((list, kind, position), &id, &fields));

@@ -10,6 +10,7 @@ use crate::domain::fields;
 use crate::domain::fields::{Known, Unknown};
 use crate::domain::ids::{RESERVED_IDS, SessionId, TenantId};
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::span::identity_of;
 use crate::services::ingest::Item;
 
 use super::body;
@@ -61,7 +62,7 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
         return refused(id, faults);
     };
     let identity = match kind {
-        Kind::Span => span_identity(&fields),
+        Kind::Span => identity_of(&fields),
         _ => id
             .clone()
             .or(whole.map(|hash| hex(&hash)))
@@ -97,20 +98,6 @@ pub fn accept_spelling(kind: Kind, fields: &mut Map<String, Value>) {
     {
         fields.entry("isFalse").or_insert(value);
     }
-}
-
-/// A span is known by its trace and its own id. The length tells where the one ends and the other begins,
-/// whatever is in them.
-pub fn span_identity(fields: &Map<String, Value>) -> String {
-    let part = |name: &str| {
-        fields
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let trace = part("traceId");
-    format!("{}:{trace}/{}", trace.len(), part("spanId"))
 }
 
 /// The session that an item speaks of.
@@ -218,7 +205,7 @@ mod tests {
     fn spans_of_two_traces_never_share_an_identity() {
         let of = |trace: &str, span: &str| {
             let fields = json!({"traceId": trace, "spanId": span});
-            span_identity(fields.as_object().unwrap())
+            identity_of(fields.as_object().unwrap())
         };
         assert_ne!(of("a/b", "c"), of("a", "b/c"));
         assert_eq!(of("a", "b"), of("a", "b"));

@@ -28,7 +28,6 @@ use crate::services::ingest::Receipt;
 
 pub use body::{ITEMS_MAX, refuse_more_than};
 pub use call::item as call_item;
-pub use event::span_identity;
 
 /// `POST /v1/ingest/events`
 pub async fn events(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::Fault;
 use crate::domain::event::{Event, Kind, normalised};
 use crate::domain::fields;
-use crate::ingest::native::span_identity;
+use crate::domain::span::identity_of;
 
 use super::value;
 use super::value::Notes;
@@ -67,14 +67,16 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
     };
     let start = moment("startTimeUnixNano", span.start_time_unix_nano);
     let end = moment("endTimeUnixNano", span.end_time_unix_nano);
+    let mut notes = Notes::default();
+    let (start, end) = sane(start, end, &mut notes);
     let Some(start) = start.or(end).filter(|_| faults.is_empty()) else {
         if faults.is_empty() {
-            let message = "is required: a span without a time has no place in its conversation";
+            let message =
+                "is required, after 1999: a span without a time has no place in its conversation";
             faults.push(Fault::body("startTimeUnixNano", message));
         }
         return Err(faults);
     };
-    let mut notes = Notes::default();
     let end = end.map(|end| {
         if end < start {
             notes.add("it ended before it started: its end is taken for its start".to_owned());
@@ -121,7 +123,7 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
     }
     Ok(Event {
         kind: Kind::Span,
-        id: span_identity(&fields),
+        id: identity_of(&fields),
         at: end.unwrap_or(start),
         fields,
     })
@@ -165,6 +167,37 @@ fn fault_of_id(id: &[u8], bytes: usize) -> Option<String> {
         Some("must not be all zeros".to_owned())
     } else {
         None
+    }
+}
+
+/// Clocks that were not set yet begin here.
+const CLOCK_MIN_S: i64 = 946_684_800;
+/// No span is longer: one that seems to be started before its clock was set.
+const SPAN_MAX: TimeDelta = TimeDelta::days(366);
+
+/// What is to be believed of a span's start and end. A clock that was not set must not move a session; a span
+/// is told when it ends, so that its end is the better one.
+fn sane(
+    start: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+    notes: &mut Notes,
+) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let mut set = |name: &str, time: Option<DateTime<Utc>>| {
+        let is_set = |time: &DateTime<Utc>| time.timestamp() >= CLOCK_MIN_S;
+        if let Some(unset) = time.filter(|time| !is_set(time)) {
+            notes.add(format!("its {name}, {unset}, is before 2000: left out"));
+        }
+        time.filter(is_set)
+    };
+    let (start, end) = (set("start", start), set("end", end));
+    match (start, end) {
+        (Some(begun), Some(ended)) if ended - begun > SPAN_MAX => {
+            notes.add(format!(
+                "its start, {begun}, is more than a year before its end: left out"
+            ));
+            (None, end)
+        }
+        times => times,
     }
 }
 

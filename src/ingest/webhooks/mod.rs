@@ -213,7 +213,7 @@ impl Call<'_> {
         {
             return Ok(Done {
                 fate: Fate::Duplicate,
-                reason: None,
+                reason: Some("the same was sent before".to_owned()),
             });
         }
         self.take(told, size).await

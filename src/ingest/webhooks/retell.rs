@@ -7,15 +7,29 @@ use super::dialogue::{Dialogue, Failure, Names, parsed};
 use super::lens;
 use super::lens::{Form, at, id, list, measured, number, text, time};
 use crate::domain::event::{Event, Kind, Source, Submission};
+use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::recording::Placement;
 use crate::domain::webhook::{Announced, Told};
 
+/// What the whole call says again.
+const PARTS: [&str; 5] = [
+    "transcript_updated",
+    "transfer_started",
+    "transfer_bridged",
+    "transfer_cancelled",
+    "transfer_ended",
+];
+
 /// `signed_at` is the time that the signature proves.
 pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Told {
     let kind = text(body, &["event"]).unwrap_or("unknown");
-    if !["call_started", "call_ended", "call_analyzed"].contains(&kind) {
-        return Told::ignored(kind, "the end of the call says it all");
+    match kind {
+        "call_started" | "call_ended" | "call_analyzed" => {}
+        part if PARTS.contains(&part) => {
+            return Told::ignored(kind, "the end of the call says it all");
+        }
+        _ => return Told::ignored(kind, "this server knows no such event"),
     }
     let call = at(body, &["call"]).unwrap_or(&Value::Null);
     let own = id(call, &["call_id"]).map(|id| Claim::new(ClaimKind::RetellCall, id));
@@ -26,7 +40,15 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
     let names = Names::new(tenant, own, call_sid, None);
     let is_sane = |at: &DateTime<Utc>| *at <= now + TimeDelta::days(1);
     let started_at = time(call, &["start_timestamp"]).filter(is_sane);
+    // An end before the start is no end: of how long it took something else may be known.
+    let is_end = |at: &DateTime<Utc>| started_at.is_none_or(|start| start <= *at);
+    let lasted = number(call, &["duration_ms"]).filter(|ms| (0.0..=OFFSET_MAX_MS).contains(ms));
+    let lasted = || Some(started_at? + TimeDelta::milliseconds(lasted? as i64));
     let ended_at = time(call, &["end_timestamp"]).filter(is_sane);
+    let ended_at = match ended_at.filter(is_end) {
+        None if ended_at.is_some() => lasted(),
+        ended_at => ended_at,
+    };
     let (submission, recording) = if kind == "call_started" {
         let event = started(call, &names, started_at.unwrap_or(signed_at), now);
         (
@@ -40,7 +62,9 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
             "call_analyzed" => signed_at.max(ended + TimeDelta::milliseconds(1)),
             _ => ended,
         };
-        let events = report(call, &names, (started_at.unwrap_or(ended), ended), now);
+        let is_known = ended_at.is_some() || started_at.is_none();
+        let started = started_at.unwrap_or(ended);
+        let events = report(call, &names, (started, ended, is_known), now);
         let report = lens::report(Some(said_at), events);
         (
             Some(Submission::Report(Source::Retell, report)),
@@ -84,7 +108,7 @@ fn common(call: &Value, form: &mut Form) {
 fn report(
     call: &Value,
     names: &Names,
-    (started_at, ended_at): (DateTime<Utc>, DateTime<Utc>),
+    (started_at, ended_at, is_end_known): (DateTime<Utc>, DateTime<Utc>, bool),
     now: DateTime<Utc>,
 ) -> Vec<Event> {
     let reason = text(call, &["disconnection_reason"]).unwrap_or_default();
@@ -100,7 +124,7 @@ fn report(
     common(call, &mut form);
     form.set("status", Some(status))
         .time("startedAt", Some(started_at))
-        .time("endedAt", Some(ended_at))
+        .time("endedAt", is_end_known.then_some(ended_at))
         .set(
             "endReason",
             Some(reason).filter(|reason| !reason.is_empty()),

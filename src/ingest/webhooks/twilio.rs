@@ -75,7 +75,13 @@ pub fn read(tenant: TenantId, params: &[(String, String)], now: DateTime<Utc>) -
     }
     let recording = recording(&params);
     if events.is_empty() && recording.is_none() {
-        return Told::ignored(event, "it says nothing that is kept here");
+        let why = match params.text("CallStatus") {
+            Some(given) if Known::of(given).is_none() => {
+                format!("this server knows no status `{given}`")
+            }
+            _ => "it says nothing that is kept here".to_owned(),
+        };
+        return Told::ignored(event, why);
     }
     if let Some(Announced::At { url, placement }) = &recording {
         let mut audio = Form::default();

@@ -11,6 +11,21 @@ use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::recording::Placement;
 use crate::domain::webhook::{Announced, Told};
 
+/// What the report of the whole call says again.
+const PARTS: [&str; 12] = [
+    "conversation-update",
+    "hang",
+    "language-change-detected",
+    "model-output",
+    "phone-call-control",
+    "speech-update",
+    "tool-calls-result",
+    "transcript",
+    "transfer-update",
+    "user-interrupted",
+    "voice-input",
+    "session.updated",
+];
 /// What only the assistant itself has an answer for.
 const ASKING: [&str; 3] = [
     "assistant-request",
@@ -27,11 +42,22 @@ pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
         asking if ASKING.contains(&asking) => {
             return Told::ignored(kind, "this server records calls and answers nothing");
         }
-        _ => return Told::ignored(kind, "the end-of-call report says it all"),
+        // As `transcript[transcriptType="final"]`.
+        part if PARTS.contains(&part.split('[').next().unwrap_or_default()) => {
+            return Told::ignored(kind, "the end-of-call report says it all");
+        }
+        _ => return Told::ignored(kind, "this server knows no such event"),
     };
     let own = id(message, &["call", "id"]).map(|id| Claim::new(ClaimKind::VapiCall, id));
     if own.is_none() {
         return Told::ignored(kind, "it names no call");
+    }
+    if !is_report && status(message).is_none() {
+        let why = match text(message, &["status"]) {
+            Some(given) => format!("this server knows no status `{given}`"),
+            None => "it names no status".to_owned(),
+        };
+        return Told::ignored(kind, why);
     }
     let call_sid = id(message, &["call", "phoneCallProviderId"]);
     let names = Names::new(tenant, own, call_sid, None);
@@ -69,18 +95,26 @@ fn status_update(
 ) -> Option<Event> {
     let given = text(message, &["status"])?;
     let reason = text(message, &["endedReason"]);
-    let status = match given {
-        "scheduled" | "queued" => "queued",
-        "ringing" => "ringing",
-        "in-progress" | "forwarding" => "active",
-        "ended" => ended_status(reason.unwrap_or_default()),
-        _ => return None,
-    };
+    let status = status(message)?;
     let mut form = Form::default();
     names.write(&mut form);
     common(message, &mut form);
     form.set("status", Some(status)).set("endReason", reason);
     lens::event(Kind::Session, format!("status/{given}"), said_at, form, now)
+}
+
+/// What the status that it names is here.
+fn status(message: &Value) -> Option<&'static str> {
+    match text(message, &["status"])? {
+        "scheduled" | "queued" => Some("queued"),
+        "ringing" => Some("ringing"),
+        "in-progress" | "forwarding" => Some("active"),
+        "ended" => {
+            let reason = text(message, &["endedReason"]);
+            Some(ended_status(reason.unwrap_or_default()))
+        }
+        _ => None,
+    }
 }
 
 /// What an end is here: Vapi has hundreds of reasons, and new ones come.

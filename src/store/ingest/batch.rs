@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::analytics::hour_of;
 use crate::domain::assemble::{Change, Draft, Known, Neighbour};
-use crate::domain::event::{Kind, Outcome, Source, Submission};
-use crate::domain::fact::{Entity, Fact};
+use crate::domain::event::{Kind, Outcome, SessionRef, Source, Submission};
+use crate::domain::fact::{Entity, Fact, Identity};
 use crate::domain::ids::{ClaimKind, preferred};
 use crate::domain::ledger::{Ledger, Reach, Room};
 use crate::domain::precedence;
@@ -18,8 +18,12 @@ use crate::domain::price::Prices;
 use crate::domain::session::Activity;
 
 use super::closed;
+use super::divide;
+use super::divide::Division;
+use super::labels;
 use super::load::{self, Key, Place, SessionBefore};
 use super::merge;
+use super::moves;
 use super::named::Named;
 use super::outbox;
 use super::resolve::{self, Resolved};
@@ -32,6 +36,38 @@ use super::{Result, Trouble};
 pub struct SessionWork<'a> {
     pub named: Named,
     pub submissions: Vec<(usize, &'a Submission)>,
+    /// What each submission's door calls the session, in their order; not kept up once they are handed out.
+    pub refs: Vec<&'a SessionRef>,
+    /// What comes here from another session.
+    pub moved: Vec<Submission>,
+    /// What leaves for another session.
+    pub gone: BTreeSet<Identity>,
+}
+
+impl SessionWork<'_> {
+    pub fn named(named: Named) -> Self {
+        Self {
+            named,
+            submissions: Vec::new(),
+            refs: Vec::new(),
+            moved: Vec::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    /// A session that is there, of which a batch itself says nothing.
+    pub fn there() -> Self {
+        Self::named(Named::default())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Submission> {
+        let told = self.submissions.iter().map(|(_, submission)| *submission);
+        told.chain(&self.moved)
+    }
+
+    pub fn tells(&self, wanted: impl Fn(&Submission) -> bool) -> bool {
+        self.all().any(wanted)
+    }
 }
 
 /// Touching more turns than this at once reads the whole session's turns instead of neighbours one by one.
@@ -44,12 +80,13 @@ pub async fn write(
     work: BTreeMap<Key, SessionWork<'_>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(usize, Outcome)>> {
+    let (work, division) = divide::divide(connection, work).await?;
     let mut resolved = resolve::resolve(connection, work).await?;
+    moves::plan(connection, &division, &mut resolved).await?;
     let absorbed = resolved.all_absorbed();
     let keys: BTreeSet<Key> = resolved.work.keys().chain(&absorbed).copied().collect();
     let mut before = load::lock_sessions(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
-    // Somebody has made one of several, between the look and the lock.
-    if absorbed.iter().any(|key| !before.contains_key(key)) {
+    if is_outrun(&resolved, &absorbed, &before) {
         return Err(Trouble::Race);
     }
     let mut outcomes = closed::refuse(connection, &mut resolved, &before, now).await?;
@@ -74,19 +111,29 @@ pub async fn write(
     let mut whole_facts = load::all_facts(connection, &members).await?;
     let gists = understand::load_gists(connection, work, &before, &whole).await?;
     let mut ledgers = BTreeMap::new();
+    let mut emptied = Vec::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
         let mut ledger = if whole.contains(key) {
             let others = resolved.absorbed.get(key).into_iter().flatten();
             let others = others.filter_map(|other| Some(gone.get(&(key.0, *other))?.activity));
             let activity = activity.into_iter().chain(others).reduce(Activity::and);
-            Ledger::rebuilt(whole_facts.remove(key).unwrap_or_default(), activity)
+            let facts = whole_facts.remove(key).unwrap_or_default();
+            let (facts, activity) = moves::left(facts, work, activity);
+            if !work.gone.is_empty() && facts.is_empty() && !work.tells(|_| true) {
+                emptied.push(*key);
+                continue;
+            }
+            Ledger::rebuilt(facts, activity)
         } else {
             let room = before.get(key).map_or_else(Room::default, |session| {
                 Room::beside(session.counters.held())
             });
             Ledger::new(known.remove(key).unwrap_or_default(), activity, room)
         };
+        for submission in &work.moved {
+            ledger.submit(submission.clone(), now);
+        }
         for (place, submission) in &work.submissions {
             outcomes.push((*place, ledger.submit((*submission).clone(), now)));
         }
@@ -105,9 +152,32 @@ pub async fn write(
         whole: &whole,
         before: &before,
         gone: &gone,
+        division: &division,
+        emptied: &emptied,
     };
     save(connection, saved, &ledgers, &changes, now).await?;
     Ok(outcomes)
+}
+
+/// Whether somebody has made one of several sessions, or several of one, between the look and the lock.
+fn is_outrun(
+    resolved: &Resolved<'_>,
+    absorbed: &[Key],
+    before: &BTreeMap<Key, SessionBefore>,
+) -> bool {
+    let work = &resolved.work;
+    let is_other = |(key, divisions): (&Key, &i32)| {
+        let now = before.get(key);
+        now.is_none_or(|session| session.divisions != *divisions)
+    };
+    let mut left = work.iter().filter(|(_, work)| !work.gone.is_empty());
+    absorbed.iter().any(|key| !before.contains_key(key))
+        || left.any(|(key, _)| !before.contains_key(key) && !absorbed.contains(key))
+        || resolved
+            .found
+            .iter()
+            .filter(|(key, _)| work.contains_key(*key))
+            .any(is_other)
 }
 
 /// Sessions that are put together again from all their facts: those that absorb others, and those whose
@@ -118,14 +188,19 @@ fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BT
         (known | families(work)).count_ones() > 1
     });
     let mixed = mixed.map(|(key, _)| *key);
-    resolved.absorbed.keys().copied().chain(mixed).collect()
+    let left = resolved
+        .work
+        .iter()
+        .filter(|(_, work)| !work.gone.is_empty());
+    let left = left.map(|(key, _)| *key);
+    let absorbing = resolved.absorbed.keys().copied();
+    absorbing.chain(mixed).chain(left).collect()
 }
 
 /// Which families of sources tell turns here, a bit each.
 fn families(work: &SessionWork<'_>) -> i16 {
-    work.submissions
-        .iter()
-        .map(|(_, submission)| match submission {
+    work.all()
+        .map(|submission| match submission {
             Submission::Event(source, event) if precedence::is_of_turns(event.kind) => {
                 precedence::family_bit(*source)
             }
@@ -159,9 +234,8 @@ async fn load_facts(
         if understand::tells_spans(work) {
             reach.replaced_reports.insert(Source::Trace);
         }
-        work.submissions
-            .iter()
-            .for_each(|(_, submission)| reach.and(Ledger::reach(submission)));
+        work.all()
+            .for_each(|submission| reach.and(Ledger::reach(submission)));
     }
     let mut facts: BTreeMap<Key, Vec<Fact>> = BTreeMap::new();
     let identities: Vec<_> = reaches
@@ -334,6 +408,9 @@ struct Saved<'a> {
     before: &'a BTreeMap<Key, SessionBefore>,
     /// Sessions that have been absorbed.
     gone: &'a BTreeMap<Key, SessionBefore>,
+    division: &'a Division,
+    /// Sessions of which nothing is left.
+    emptied: &'a [Key],
 }
 
 async fn save(
@@ -349,6 +426,7 @@ async fn save(
     let mut hours: BTreeSet<_> = saved
         .gone
         .iter()
+        .chain(before.iter().filter(|(key, _)| saved.emptied.contains(key)))
         .map(|(key, session)| (key.0, hour_of(session.started_at)))
         .collect();
     for (key, change) in changes {
@@ -401,6 +479,14 @@ async fn save(
     merge::absorb(connection, &saved.resolved.absorbed, now).await?;
     merge::keep_names(connection, &saved.resolved.aliases).await?;
     merge::clear(connection, saved.whole, before).await?;
+    moves::keep(
+        connection,
+        saved.division,
+        saved.resolved,
+        saved.emptied,
+        now,
+    )
+    .await?;
     save_facts(connection, ledgers).await?;
     let each = || changes.iter().map(|(key, change)| (*key, change));
     save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
@@ -448,6 +534,7 @@ async fn save(
     )
     .await?;
     save::mark_analyses(connection, changes, now).await?;
+    labels::save(connection, changes, ledgers, now).await?;
     save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
 }
 

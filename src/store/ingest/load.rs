@@ -41,6 +41,8 @@ pub struct SessionBefore {
     pub activity: Activity,
     /// Its content was deleted: it takes no more facts.
     pub is_closed: bool,
+    /// How often a trace in it turned out to tell of several conversations.
+    pub divisions: i32,
 }
 
 impl SessionBefore {
@@ -59,7 +61,7 @@ pub async fn lock_sessions(
         r#"select s.tenant_id, s.id, s.status, s.external_id, s.started_at, s.tags, s.digest, s.first_at, s.last_at,
                 s.turn_count, s.tool_call_count, s.interruption_count, s.error_count,
                 s.evaluation_count, s.fact_count, s.fact_bytes, s.span_bytes, s.turn_tokens,
-                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families,
+                s.turn_prompt_tokens, s.has_edits, s.name_kind, s.turn_families, s.divisions,
                 s.closed_at is not null as "is_closed!"
            from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
            join sessions s on s.tenant_id = k.tenant_id and s.id = k.id
@@ -85,6 +87,7 @@ pub async fn lock_sessions(
             name_kind: ClaimKind::from_stored(row.name_kind)
                 .ok_or_else(|| unreadable("sessions.name_kind", row.id))?,
             turn_families: row.turn_families,
+            divisions: row.divisions,
             started_at: row.started_at,
             tags: row.tags,
             edited_tags: edited_tags.remove(&(row.tenant_id, row.id)),

@@ -72,6 +72,8 @@ pub async fn clear(
          ), f as (
             delete from evaluations t using k
              where t.tenant_id = k.tenant_id and t.session_id = k.session_id and not t.by_person
+         ), h as (
+            delete from session_labels t using k where t.tenant_id = k.tenant_id and t.session_id = k.session_id
          ), g as (
             delete from spans t using k where t.tenant_id = k.tenant_id and t.session_id = k.session_id
          )
@@ -168,6 +170,14 @@ async fn move_all(
         tenant,
         into,
         other,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "update trace_nodes set session_id = $3 where tenant_id = $1 and session_id = $2",
+        tenant,
+        other,
+        into,
     )
     .execute(&mut *connection)
     .await?;

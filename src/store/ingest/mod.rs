@@ -7,9 +7,13 @@
 
 mod batch;
 mod closed;
+mod divide;
+mod labels;
 mod load;
 mod merge;
+mod moves;
 mod named;
+mod nodes;
 mod outbox;
 mod queue;
 mod resolve;
@@ -87,7 +91,7 @@ pub struct Writer {
 }
 
 /// What one request says of the sessions of one lane, each with the places where outcomes belong.
-type Share = BTreeMap<Key, (Named, Vec<(usize, Submission)>)>;
+type Share = BTreeMap<Key, (Named, Vec<(usize, SessionRef, Submission)>)>;
 
 /// What one request wants of one lane.
 struct Job {
@@ -188,7 +192,7 @@ impl Writer {
                 .or_insert_with(|| (Named::of(&session), Vec::new()));
             work.0.and(&session);
             work.0.hear(&submission);
-            work.1.push((place, submission));
+            work.1.push((place, session, submission));
         }
         self.lanes
             .iter()
@@ -311,13 +315,13 @@ async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outc
     let mut origins: Vec<(usize, usize)> = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
         for (key, (named, submissions)) in &job.work {
-            let into = work.entry(*key).or_insert_with(|| SessionWork {
-                named: named.clone(),
-                submissions: Vec::new(),
-            });
+            let into = work
+                .entry(*key)
+                .or_insert_with(|| SessionWork::named(named.clone()));
             into.named.add(named);
-            for (place, submission) in submissions {
+            for (place, session, submission) in submissions {
                 into.submissions.push((origins.len(), submission));
+                into.refs.push(session);
                 origins.push((number, *place));
             }
         }

@@ -1,21 +1,25 @@
 //! What the sources of a batch call one session, as far as it tells which session is meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::domain::event::{Kind, SessionRef, Submission};
+use crate::domain::conversations::Node;
+use crate::domain::event::{Kind, SessionRef, Source, Submission};
 use crate::domain::ids;
 use crate::domain::ids::{Claim, ClaimKind};
 
 /// One session's names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Named {
     pub external_id: String,
     /// What kind of name that is; none where the session was there already.
     pub kind: Option<ClaimKind>,
     /// Names that other sources may know it by.
     pub claims: BTreeSet<Claim>,
+    /// The traces whose spans tell of it, with the values that they have for attributes which name a
+    /// conversation.
+    pub traces: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Named {
@@ -24,6 +28,7 @@ impl Named {
             external_id: session.external_id.clone(),
             kind: session.kind,
             claims: session.claims.iter().cloned().collect(),
+            traces: BTreeMap::new(),
         }
     }
 
@@ -37,6 +42,13 @@ impl Named {
     pub fn add(&mut self, other: &Self) {
         self.name(&other.external_id, other.kind);
         self.claims.extend(other.claims.iter().cloned());
+        for (trace, names) in &other.traces {
+            let known = self.traces.entry(trace.clone()).or_default();
+            for (name, values) in names {
+                let all = known.entry(name.clone()).or_default();
+                all.extend(values.iter().cloned());
+            }
+        }
     }
 
     /// Takes in what a submission itself says that the session is called.
@@ -44,6 +56,14 @@ impl Named {
         match submission {
             Submission::Event(_, event) if event.kind == Kind::Session => {
                 self.hear_fields(&event.fields)
+            }
+            Submission::Event(Source::Trace, event) if event.kind == Kind::Span => {
+                if let Some((trace, node)) = Node::of(&event.fields) {
+                    let known = self.traces.entry(trace).or_default();
+                    for (name, claim) in node.names {
+                        known.entry(name).or_default().insert(claim.value);
+                    }
+                }
             }
             Submission::Report(_, report) => report
                 .events

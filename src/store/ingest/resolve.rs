@@ -30,8 +30,10 @@ pub struct Resolved<'a> {
     pub aliases: BTreeMap<(Uuid, i16, String), Uuid>,
     /// What kind of name a session is known by from now on.
     pub kinds: BTreeMap<Key, ClaimKind>,
-    /// Sessions that were there when this looked.
-    pub found: BTreeSet<Key>,
+    /// Sessions that were there when this looked, and how often a trace of theirs had been divided.
+    pub found: BTreeMap<Key, i32>,
+    /// Where each part of the batch goes.
+    pub targets: BTreeMap<Key, Key>,
 }
 
 /// A name as the store keeps it.
@@ -82,6 +84,7 @@ pub async fn resolve<'a>(
                 resolved.aliases.insert(name, target.1);
             }
         }
+        resolved.targets.insert(key, target);
         resolved.take(key, target, work);
     }
     for session in known.kinds.keys() {
@@ -94,24 +97,26 @@ pub async fn resolve<'a>(
                 .insert(session.1);
         }
     }
-    resolved.found = known.kinds.into_keys().collect();
+    resolved.found = known.divisions;
     Ok(resolved)
 }
 
 /// Joins what comes together and shares a name, of which the store may know nothing yet.
-fn join_within(work: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
+fn join_within(all: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
     let mut heard: BTreeMap<Name, Key> = BTreeMap::new();
-    for (key, work) in work {
+    for (key, work) in all {
         for claim in own_claims(work) {
-            let by_trace = claim.kind == ClaimKind::Trace;
+            let by_trace = is_by_trace(&claim, work);
             let derived = (key.0, claim.session(TenantId(key.0)).0);
             if groups.parents.contains_key(&derived) {
                 groups.join(*key, derived, by_trace);
             }
+            let value = claim.value.clone();
             let first = heard
-                .entry((key.0, claim.kind as i16, claim.value))
+                .entry((key.0, claim.kind as i16, value))
                 .or_insert(*key);
-            groups.join(*key, *first, by_trace);
+            let first_too = is_by_trace(&claim, &all[first]);
+            groups.join(*key, *first, by_trace || first_too);
         }
     }
 }
@@ -137,6 +142,7 @@ impl<'a> Resolved<'a> {
                 }
                 there.named.add(&work.named);
                 there.submissions.append(&mut work.submissions);
+                there.refs.append(&mut work.refs);
                 there.submissions.sort_by_key(|(place, _)| *place);
             }
             None => {
@@ -144,6 +150,12 @@ impl<'a> Resolved<'a> {
             }
         }
     }
+}
+
+/// Whether a name is a trace of which this does not tell the spans. Those of one trace are of one conversation,
+/// unless they say otherwise (`super::divide`).
+fn is_by_trace(claim: &Claim, work: &SessionWork<'_>) -> bool {
+    claim.kind == ClaimKind::Trace && !work.named.traces.contains_key(&claim.value)
 }
 
 /// The names that a part of a batch gives, its own among them where that is not a native one.
@@ -184,6 +196,7 @@ struct Known {
     kinds: BTreeMap<Key, ClaimKind>,
     /// Those of them whose content was deleted.
     closed: BTreeSet<Key>,
+    divisions: BTreeMap<Key, i32>,
 }
 
 impl Known {
@@ -248,7 +261,7 @@ impl Known {
         }
         let wanted: Vec<Key> = wanted.into_iter().collect();
         let rows = sqlx::query!(
-            r#"select s.tenant_id, s.id, s.name_kind, s.closed_at is not null as "is_closed!"
+            r#"select s.tenant_id, s.id, s.name_kind, s.divisions, s.closed_at is not null as "is_closed!"
                from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
                join sessions s on s.tenant_id = k.tenant_id and s.id = k.id"#,
             &column(&wanted, |k| k.0),
@@ -256,7 +269,8 @@ impl Known {
         )
         .fetch_all(connection)
         .await?;
-        let (mut kinds, mut closed) = (BTreeMap::new(), BTreeSet::new());
+        let (mut kinds, mut divisions) = (BTreeMap::new(), BTreeMap::new());
+        let mut closed = BTreeSet::new();
         for row in rows {
             if row.is_closed {
                 closed.insert((row.tenant_id, row.id));
@@ -264,12 +278,14 @@ impl Known {
             let kind = ClaimKind::from_stored(row.name_kind)
                 .ok_or_else(|| unreadable("sessions.name_kind", row.id))?;
             kinds.insert((row.tenant_id, row.id), kind);
+            divisions.insert((row.tenant_id, row.id), row.divisions);
         }
         Ok(Self {
             aliases,
             by_column,
             kinds,
             closed,
+            divisions,
         })
     }
 
@@ -282,7 +298,7 @@ impl Known {
         led.push((absorbed(key.1), false));
         let mut derived = Vec::new();
         for claim in own_claims(work) {
-            let by_trace = claim.kind == ClaimKind::Trace;
+            let by_trace = is_by_trace(&claim, work);
             let SessionId(own) = claim.session(TenantId(tenant));
             derived.push((own, by_trace));
             led.push((absorbed(own), by_trace));

@@ -153,7 +153,10 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
              on conflict (tenant_id, id) do nothing"
     );
     if done.rows_affected() < rows.len() as u64 {
-        return Err(Trouble::Race);
+        {
+            eprintln!("DBG race save.rs 1");
+            return Err(Trouble::Race);
+        }
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::load::{self, Key, SessionBefore};
 
 /// Whether any of it is a tracer's span: then what all spans amount to may change.
 pub fn tells_spans(work: &SessionWork<'_>) -> bool {
-    work.submissions.iter().any(|(_, submission)| {
+    work.tells(|submission| {
         matches!(submission, Submission::Event(Source::Trace, event) if event.kind == Kind::Span)
     })
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::Result;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{LabelKind, SessionId};
 use crate::domain::record::Record;
 use crate::store::columns::{column, object, to_text};
 use crate::store::failure::failure;
@@ -54,14 +54,21 @@ pub async fn close_due(scope: &Scope, before: DateTime<Utc>, now: DateTime<Utc>)
     strip_spans(&mut transaction, scope, &ids).await?;
     strip_edits(&mut transaction, scope, &ids).await?;
     recordings::retire(&mut transaction, scope, &ids, now).await?;
-    // What was found of it is kept, and would be found no more.
+    // What was found of it is kept, and would be found no more; whose a span is does not matter any longer; and
+    // nobody is found by who called.
+    let personal = [LabelKind::Participant, LabelKind::Phone, LabelKind::SipCall];
     sqlx::query!(
         "with marks as (
             delete from analysis_marks where tenant_id = $1 and session_id = any ($2)
+         ), nodes as (
+            delete from trace_nodes where tenant_id = $1 and session_id = any ($2)
+         ), labels as (
+            delete from session_labels where tenant_id = $1 and session_id = any ($2) and kind = any ($3)
          )
          delete from facts where tenant_id = $1 and session_id = any ($2)",
         scope.tenant.0,
         &ids,
+        &personal.map(|kind| kind as i16),
     )
     .execute(&mut *transaction)
     .await

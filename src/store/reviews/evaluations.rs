@@ -291,7 +291,7 @@ fn deed(action: Action, id: &str, changed: Vec<&'static str>, author: Author) ->
 impl Row {
     /// What it says in words only with proof that it may be seen.
     fn shown(self, content: Option<&ContentScope>) -> Evaluation {
-        Evaluation {
+        let mut evaluation = Evaluation {
             id: self.id,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -299,8 +299,12 @@ impl Row {
             score: self.score,
             verdict: self.verdict,
             labels: self.labels,
-            notes: self.notes.filter(|_| content.is_some()),
+            notes: self.notes,
             turn: self.turn,
+        };
+        if content.is_none() {
+            evaluation.withhold();
         }
+        evaluation
     }
 }

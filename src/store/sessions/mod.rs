@@ -6,6 +6,7 @@ mod list;
 mod open;
 mod record;
 mod reference;
+mod rooms;
 mod search;
 mod withhold;
 
@@ -15,5 +16,6 @@ pub use list::{count, list};
 pub use open::{START, Silent, silent};
 pub use record::records;
 pub use reference::{named, newest_of_call};
+pub use rooms::{Due, done, occupants, take_due};
 pub use search::{FOUND_MAX, is_searchable};
 pub(in crate::store) use withhold::{show_parameters, withhold_error};

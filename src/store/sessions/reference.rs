@@ -25,7 +25,7 @@ pub async fn newest_of_call(scope: &Scope, call_sid: &str) -> Result<Option<Sess
 }
 
 /// The session that any source calls so: by an id that leads to another session by now, by a name that its id
-/// follows from, or by one that was heard beside. The best kind of name first.
+/// follows from, or by one that was heard beside. The best kind of name first; of several sessions that share a name, the newest.
 pub async fn named(scope: &Scope, name: &str) -> Result<Option<SessionId>> {
     let kinds = ClaimKind::ALL.into_iter();
     let derived: Vec<uuid::Uuid> = kinds
@@ -41,7 +41,13 @@ pub async fn named(scope: &Scope, name: &str) -> Result<Option<SessionId>> {
                        union all
                        select session_id, 100 + kind
                          from session_aliases
-                        where tenant_id = $1 and value in ($3, $4)) as found
+                        where tenant_id = $1 and value in ($3, $4)
+                       union all
+                       (select session_id, 1000
+                          from session_labels
+                         where tenant_id = $1 and value = $3
+                         order by started_at desc, session_id desc
+                         limit 1)) as found
                 order by place
                 limit 1"#,
             scope.tenant.0,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::items::{ServiceError, is_code};
+use crate::domain::items::{ServiceError, is_code, shown_code};
 use crate::domain::price::PRICING;
 use crate::domain::record::Record;
 
@@ -90,13 +90,13 @@ pub fn withhold(record: &mut Record) {
     }
     record.errors.iter_mut().for_each(withhold_error);
     for evaluation in &mut record.evaluations {
-        evaluation.notes = None;
+        evaluation.withhold();
     }
 }
 
 /// The code stands in the message's place.
 pub fn withhold_error(error: &mut ServiceError) {
-    error.code = error.code.take().filter(|code| is_code(code));
+    error.code = shown_code(error.code.take(), error.service.as_deref());
     error.message = error.code.clone();
     error.details = None;
     show_only(&mut error.extra, &ERROR_SHOWN);

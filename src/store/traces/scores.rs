@@ -2,6 +2,7 @@
 
 use crate::domain::Result;
 use crate::domain::event::{Kind, Source};
+use crate::domain::items::is_code;
 use crate::domain::trace::{Score, Trace};
 use crate::store::columns::object;
 use crate::store::failure::read;
@@ -11,7 +12,7 @@ use crate::store::scope::{ContentScope, Scope};
 const SCORES_MAX: i64 = 1_000;
 /// Words of whoever judged.
 const CONTENT: [&str; 2] = ["comment", "notes"];
-/// Values of these sorts are words too.
+/// Values of these sorts are words too, and so is any text that is no name of a category.
 const WORDS: [&str; 2] = ["TEXT", "CORRECTION"];
 
 /// A trace's scores, the oldest first; a session's evaluations are bounded, and so is this.
@@ -46,7 +47,10 @@ pub async fn scores(
             let mut fields = object("facts.body", &row.body)?;
             if content.is_none() {
                 let sort = fields.get("dataType").and_then(serde_json::Value::as_str);
-                if sort.is_some_and(|sort| WORDS.contains(&sort)) {
+                let value = fields.get("value").and_then(serde_json::Value::as_str);
+                if sort.is_some_and(|sort| WORDS.contains(&sort))
+                    || value.is_some_and(|value| !is_code(value))
+                {
                     fields.remove("value");
                 }
                 fields.retain(|name, _| !CONTENT.contains(&name.as_str()));

@@ -272,3 +272,82 @@ async fn every_form_of_a_key_opens_every_path() {
         wrong.post(path, &body).await.status(401);
     }
 }
+
+/// A clock that was never set, or went wrong meanwhile, moves nothing; what can be told of such a span is.
+#[tokio::test]
+async fn absurd_clocks_move_no_session() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+    let own = json!({"session.id": "clocks", "input.value": "Hello"});
+    let base = 1_749_636_000_000_000_000_u64;
+    let timed = |id: u8, start: u64, end: u64| {
+        let mut span = span(1, id, &own);
+        span["startTimeUnixNano"] = json!(start.to_string());
+        span["endTimeUnixNano"] = json!(end.to_string());
+        span
+    };
+    let (second, hour) = (1_000_000_000, 3_600_000_000_000);
+    let decade = 10 * 365 * 24 * hour;
+    let spans = [
+        timed(1, base, base + 10 * second),
+        timed(2, base + second, base + 2 * second),
+        timed(3, 0, base + 3 * second),
+        timed(4, 7 * second, base + 4 * second),
+        timed(5, base + 5 * second, base + second),
+        timed(6, base + 6 * second - 2 * decade, base + 6 * second),
+        timed(7, base - decade, base - decade + second),
+        timed(8, 5 * second, 6 * second),
+        timed(9, base + 27 * hour, base + 27 * hour),
+    ];
+    let answer = ingestor
+        .post(TRACES, &request(&spans))
+        .await
+        .status(200)
+        .json();
+    let partial = &answer["partialSuccess"];
+    assert_eq!(partial["rejectedSpans"], "2", "{answer}");
+    let message = partial["errorMessage"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("item 7 ") && message.contains("after 1999"),
+        "{message}"
+    );
+    assert!(
+        message.contains("item 8 ") && message.contains("more than a day ahead"),
+        "{message}"
+    );
+    let detail = reader
+        .get("/v1/observability/sessions/clocks")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(detail["startedAt"], "2025-06-11T10:00:00Z", "{detail}");
+    let path = format!("/v1/traces/session/clocks/{:032x}", 1);
+    let trace = reader.get(&path).await.status(200).json();
+    let notes = trace.to_string();
+    for note in [
+        "its start, 1970-01-01 00:00:07 UTC, is before 2000: left out",
+        "it ended before it started",
+        "is more than a year before its end: left out",
+    ] {
+        assert!(notes.contains(note), "{note}: {notes}");
+    }
+    // Hours ahead is no reason to lose a call.
+    let late = timed(1, base + 5 * hour, base + 5 * hour + second).to_string();
+    let late = late
+        .replace("clocks", "ahead")
+        .replace(&format!("{:032x}", 1), &format!("{:032x}", 2));
+    let late: Value = serde_json::from_str(&late).expect("a span");
+    let answer = ingestor
+        .post(TRACES, &request(&[late]))
+        .await
+        .status(200)
+        .json();
+    assert_eq!(answer, json!({}));
+    let detail = reader
+        .get("/v1/observability/sessions/ahead")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(detail["startedAt"], "2025-06-11T15:00:00Z", "{detail}");
+}

@@ -92,22 +92,17 @@ async fn a_report_of_vapi_is_a_whole_call() {
         (&json!("+15005550006"), &json!("inbound"))
     );
 
-    // Again: known. Another version of the same moment: the first counts. A later one: it counts.
+    // Again: known. A later one counts.
     let again = from_vapi(&vendor, &path, &vapi_report())
         .await
         .status(200)
         .json();
-    assert_eq!(again["result"], "duplicate");
+    assert_eq!(
+        again,
+        json!({"result": "duplicate", "reason": "it is known already"})
+    );
     let mut other = vapi_report();
     other["message"]["cost"] = json!(7);
-    let told = from_vapi(&vendor, &path, &other).await.status(200).json();
-    assert_eq!(told["result"], "ignored");
-    assert!(
-        told["reason"]
-            .as_str()
-            .is_some_and(|why| why.contains("conflicting_duplicate")),
-        "{told}"
-    );
     other["message"]["timestamp"] = json!(1_749_636_332_000_i64);
     other["message"]["unknown"] = json!({ "deep": [1] });
     from_vapi(&vendor, &path, &other).await.status(200);
@@ -117,16 +112,20 @@ async fn a_report_of_vapi_is_a_whole_call() {
         .json();
     assert_eq!(call["cost_usd"], 7.0);
     // Of no use, and never a reason to stop sending.
-    for kind in [
-        "transcript",
-        "transcript[transcriptType=\"final\"]",
-        "tool-calls",
-        "hang",
-        "brand-new",
+    let parts = "the end-of-call report says it all";
+    for (kind, why) in [
+        ("transcript", parts),
+        ("transcript[transcriptType=\"final\"]", parts),
+        (
+            "tool-calls",
+            "this server records calls and answers nothing",
+        ),
+        ("hang", parts),
+        ("brand-new", "this server knows no such event"),
     ] {
         let message = json!({ "message": { "type": kind, "call": { "id": VAPI_CALL } } });
         let told = from_vapi(&vendor, &path, &message).await.status(200).json();
-        assert_eq!(told["result"], "ignored", "{kind}");
+        assert_eq!(told, json!({"result": "ignored", "reason": why}), "{kind}");
     }
     let log = log(&manager, &path).await;
     assert_eq!(
@@ -394,4 +393,128 @@ async fn audio_that_is_none_is_refused() {
         assert_eq!(answer.status, status, "{audio}");
     }
     assert_eq!(results(&manager, &path).await, ["invalid", "invalid"]);
+}
+
+/// Of two messages of one moment the same one counts, whichever comes first, and the other is told.
+#[tokio::test]
+async fn of_two_words_of_one_moment_one_counts_in_either_order() {
+    let house = House::open().await;
+    let mut other = vapi_report();
+    other["message"]["cost"] = json!(7);
+    let status = |reason: &str| {
+        json!({ "message": { "type": "status-update", "status": "ended", "endedReason": reason,
+            "timestamp": 1_749_636_000_000_i64, "call": { "id": VAPI_CALL } } })
+    };
+    let cases = [
+        [vapi_report(), other],
+        [status("customer-busy"), status("customer-did-not-answer")],
+    ];
+    for (place, pair) in cases.into_iter().enumerate() {
+        let mut seen = Vec::new();
+        for order in [[0, 1], [1, 0]] {
+            let tenant = house
+                .server
+                .tenant(&format!("tenant-{place}-{}", order[0]))
+                .await;
+            let manager = tenant.client("sessions:read,transcripts:read,admin").await;
+            let path = endpoint(&manager, "vapi", json!({})).await;
+            let mut told = Vec::new();
+            for which in order {
+                let answer = from_vapi(&house.vendor(), &path, &pair[which]).await;
+                told.push(answer.status(200).json()["result"].clone());
+            }
+            assert_eq!(told[0], "accepted");
+            let log = log(&manager, &path).await;
+            match told[1] == "accepted" {
+                true => assert_eq!(log[0]["reason"], Value::Null),
+                false => assert_eq!(log[0]["reason"], "something newer is known"),
+            }
+            let path = format!("/api/v1/conversations/{VAPI_CALL}");
+            let call = manager.get(&path).await.status(200).json();
+            seen.push((
+                call["cost_usd"].clone(),
+                call["status"].clone(),
+                told[1] == "accepted",
+            ));
+        }
+        assert_eq!(
+            (&seen[0].0, &seen[0].1),
+            (&seen[1].0, &seen[1].1),
+            "{seen:?}"
+        );
+        assert_ne!(seen[0].2, seen[1].2, "one of them counts: {seen:?}");
+    }
+}
+
+/// The log says why nothing came of a delivery.
+#[tokio::test]
+async fn what_is_ignored_is_told_with_its_reason() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    let vapi = |message: Value| {
+        let vendor = house.vendor();
+        let path = path.clone();
+        async move {
+            let answer = from_vapi(&vendor, &path, &json!({ "message": message })).await;
+            answer.status(200);
+        }
+    };
+    let at = 1_749_636_000_000_i64;
+    let call = json!({ "id": VAPI_CALL });
+    vapi(json!({ "type": "status-update", "status": "in-progress", "timestamp": at })).await;
+    vapi(json!({ "type": "status-update", "status": "thinking", "timestamp": at, "call": call }))
+        .await;
+    vapi(json!({ "type": "status-update", "timestamp": at, "call": call })).await;
+    // Of a call that nobody has heard of: it is one from now on.
+    let update =
+        json!({ "type": "status-update", "status": "in-progress", "timestamp": at, "call": call });
+    vapi(update.clone()).await;
+    vapi(update.clone()).await;
+    let mut stale = update;
+    stale["timestamp"] = json!(at - 60_000);
+    vapi(stale).await;
+    let told: Vec<(Value, Value)> = log(&manager, &path)
+        .await
+        .iter()
+        .rev()
+        .map(|line| (line["result"].clone(), line["reason"].clone()))
+        .collect();
+    let expected = [
+        ("ignored", json!("it names no call")),
+        ("ignored", json!("this server knows no status `thinking`")),
+        ("ignored", json!("it names no status")),
+        ("accepted", Value::Null),
+        ("duplicate", json!("it is known already")),
+        ("duplicate", json!("something newer is known")),
+    ];
+    let expected = expected.map(|(result, reason)| (json!(result), reason));
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn an_end_before_the_start_is_no_end() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    for (call_id, lasted, ended) in [
+        ("call_a", Value::Null, Value::Null),
+        ("call_b", json!(90_000), json!("2025-06-11T10:01:30Z")),
+    ] {
+        let body = json!({ "event": "call_ended", "call": { "call_id": call_id, "call_status": "ended",
+            "start_timestamp": 1_749_636_000_000_i64, "end_timestamp": 1_749_630_000_000_i64, "duration_ms": lasted,
+            "disconnection_reason": "user_hangup" } });
+        from_retell(&house.vendor(), &path, &body.to_string(), NOW_MS)
+            .await
+            .status(200);
+        let path = format!("/v1/observability/sessions/{call_id}");
+        let told = manager.get(&path).await.status(200).json();
+        assert_eq!(told["startedAt"], "2025-06-11T10:00:00Z", "{told}");
+        if ended.is_string() {
+            assert_eq!(told["endedAt"], ended);
+        } else {
+            let ended = told["endedAt"].as_str().unwrap_or("2025-06-11T10:00:00Z");
+            assert!(ended >= "2025-06-11T10:00:00Z", "{told}");
+        }
+    }
 }

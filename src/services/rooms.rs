@@ -1,0 +1,69 @@
+//! Records of a room that belong to a session which was there, and of which nothing but the room's name says so.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, json};
+
+use crate::domain::Error;
+use crate::domain::Result;
+use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
+use crate::domain::ids::LabelKind;
+use crate::domain::rooms;
+use crate::domain::rooms::Occupant;
+use crate::store::Store;
+use crate::store::ingest::Writer;
+use crate::store::sessions;
+use crate::store::sessions::Due;
+
+/// Joins what belongs together in rooms of which nothing was written for a while. Answers how much.
+pub async fn join_due(store: &Store, writer: &Writer, now: DateTime<Utc>) -> Result<usize> {
+    let mut count = 0;
+    loop {
+        let due = sessions::take_due(store, now).await?;
+        if due.is_empty() {
+            return Ok(count);
+        }
+        for room in due {
+            let occupants = sessions::occupants(&room.scope, &room.name).await?;
+            // Before anything is written of it again, which has it looked at once more.
+            sessions::done(&room).await?;
+            for (record, holder) in rooms::joined(&occupants) {
+                match join(writer, &room, (record, holder), now).await {
+                    // A tenant that sends too much: what is written next of the room has it looked at again.
+                    Err(Error::Throttled { .. }) => {}
+                    done => {
+                        done?;
+                        count += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells the writer both names of what is one, as a statement about the record.
+async fn join(
+    writer: &Writer,
+    room: &Due,
+    (record, holder): (&Occupant, &Occupant),
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let session = SessionRef {
+        id: record.id,
+        external_id: record.name.value.clone(),
+        kind: Some(record.name.kind),
+        claims: vec![record.name.clone(), holder.name.clone()],
+    };
+    let ids = json!([{"kind": LabelKind::RoomName.as_str(), "id": room.name}]);
+    let event = Event {
+        kind: Kind::Session,
+        id: "room".to_owned(),
+        at: record.started_at,
+        fields: Map::from_iter([("externalIds".to_owned(), ids)]),
+    };
+    let told = Submission::Event(Source::LivekitWebhook, event);
+    let admission = writer.admit(&room.scope, 0)?;
+    writer
+        .submit(&room.scope, vec![(session, told)], admission, now)
+        .await?;
+    Ok(())
+}

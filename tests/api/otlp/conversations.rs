@@ -1,0 +1,358 @@
+//! A trace may tell of several conversations. Whose a span is follows from all spans that have come, so that
+//! order, split and repetition do not matter.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde_json::{Value, json};
+
+use crate::support::{Client, TestServer};
+
+use super::{TRACES, list};
+
+/// A span of one trace: `attributes` are texts, numbers or flags.
+fn span(
+    trace: u8,
+    id: u8,
+    parent: u8,
+    name: &str,
+    seconds: (f64, f64),
+    attributes: &Value,
+) -> Value {
+    let nanos = |second: f64| (1_749_636_000_000_000_000 + (second * 1e9) as i64).to_string();
+    let attributes = attributes.as_object().into_iter().flatten();
+    let attributes: Vec<Value> = attributes
+        .map(|(key, value)| match value {
+            Value::String(_) => json!({"key": key, "value": {"stringValue": value}}),
+            Value::Bool(_) => json!({"key": key, "value": {"boolValue": value}}),
+            _ => json!({"key": key, "value": {"doubleValue": value}}),
+        })
+        .collect();
+    let mut span = json!({
+        "traceId": format!("{trace:032x}"), "spanId": format!("{id:016x}"), "name": name,
+        "startTimeUnixNano": nanos(seconds.0), "endTimeUnixNano": nanos(seconds.1), "attributes": attributes,
+    });
+    if parent > 0 {
+        span["parentSpanId"] = json!(format!("{parent:016x}"));
+    }
+    span
+}
+
+fn request(spans: &[Value]) -> Value {
+    json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "pipecat"}, "spans": spans}]}]})
+}
+
+fn sid(number: u8) -> String {
+    format!("CA{number:032x}")
+}
+
+/// One exchange as Pipecat traces it; only the turn may name its conversation.
+fn exchange(trace: u8, id: u8, parent: u8, start: f64, names: &Value, words: &str) -> Vec<Value> {
+    let mut turn = json!({"turn.number": f64::from(id), "turn.was_interrupted": false,
+        "turn.user_bot_latency_seconds": 0.8});
+    for (name, value) in names.as_object().into_iter().flatten() {
+        turn[name] = value.clone();
+    }
+    let stt = json!({"transcript": format!("{words}?"), "metrics.ttfb": 0.3});
+    let llm = json!({"output": format!("{words}."), "metrics.ttfb": 0.25, "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.usage.input_tokens": 100.0, "gen_ai.usage.output_tokens": 20.0});
+    let tts =
+        json!({"text": format!("{words}."), "metrics.ttfb": 0.12, "metrics.character_count": 30.0});
+    vec![
+        span(trace, id, parent, "turn", (start, start + 5.0), &turn),
+        span(trace, id + 1, id, "stt", (start + 0.5, start + 1.4), &stt),
+        span(trace, id + 2, id, "llm", (start + 1.5, start + 2.0), &llm),
+        span(trace, id + 3, id, "tts", (start + 1.8, start + 2.6), &tts),
+    ]
+}
+
+/// A worker with one trace for all its calls: only turns say whose they are, and not all of them.
+fn worker() -> Vec<Value> {
+    let mut spans = vec![span(
+        1,
+        1,
+        0,
+        "worker",
+        (0.0, 100.0),
+        &json!({"session.id": "worker-7"}),
+    )];
+    for (place, name) in ["one", "two", "three"].into_iter().enumerate() {
+        let place = place as u8;
+        let (root, start) = (10 + 40 * place, 10.0 * f64::from(place));
+        let names = json!({"conversation.id": name});
+        spans.push(span(
+            1,
+            root,
+            1,
+            "conversation",
+            (start, start + 20.0),
+            &names,
+        ));
+        spans.extend(exchange(1, root + 5, root, start + 1.0, &names, name));
+        spans.extend(exchange(
+            1,
+            root + 15,
+            root,
+            start + 7.0,
+            &json!({}),
+            "And then",
+        ));
+    }
+    spans
+}
+
+/// Two calls, each of which is named in two ways; of one the root never comes. A second trace is of one of them.
+fn calls() -> Vec<Value> {
+    let mut spans = Vec::new();
+    let first = json!({"conversation.id": "one", "telephony.call_sid": sid(1)});
+    let second = json!({"conversation.id": "two", "telephony.call_sid": sid(2)});
+    spans.push(span(1, 10, 0, "conversation", (1.0, 20.0), &first));
+    spans.extend(exchange(
+        1,
+        15,
+        10,
+        2.0,
+        &json!({"conversation.id": "one"}),
+        "First",
+    ));
+    spans.extend(exchange(1, 25, 10, 9.0, &json!({}), "Second"));
+    spans.push(span(1, 50, 0, "conversation", (30.0, 50.0), &second));
+    spans.extend(exchange(
+        1,
+        55,
+        50,
+        31.0,
+        &json!({"telephony.call_sid": sid(2)}),
+        "Third",
+    ));
+    spans.extend(exchange(
+        1,
+        95,
+        90,
+        70.0,
+        &json!({"conversation.id": "three"}),
+        "Fourth",
+    ));
+    spans.extend(exchange(
+        2,
+        15,
+        0,
+        12.0,
+        &json!({"conversation.id": "one"}),
+        "Fifth",
+    ));
+    spans
+}
+
+/// Names that only their trace has in common, until it turns out to tell of two conversations.
+fn loose() -> Vec<Value> {
+    let mut spans = exchange(
+        1,
+        10,
+        0,
+        1.0,
+        &json!({"telephony.call_sid": sid(1)}),
+        "First",
+    );
+    spans.extend(exchange(
+        1,
+        20,
+        0,
+        8.0,
+        &json!({"conversation.id": "one"}),
+        "Second",
+    ));
+    spans.extend(exchange(
+        1,
+        30,
+        0,
+        16.0,
+        &json!({"conversation.id": "two"}),
+        "Third",
+    ));
+    spans.extend(exchange(1, 40, 0, 24.0, &json!({}), "Fourth"));
+    spans.extend(exchange(
+        2,
+        10,
+        0,
+        32.0,
+        &json!({"conversation.id": "two"}),
+        "Fifth",
+    ));
+    spans
+}
+
+/// All that readers see of all sessions, without ids that differ from tenant to tenant.
+async fn seen(reader: &Client) -> Vec<Value> {
+    let listed = reader
+        .get("/v1/observability/sessions?limit=100")
+        .await
+        .status(200)
+        .json();
+    let mut all = Vec::new();
+    for item in list(&listed["data"]) {
+        let id = item["id"].as_str().expect("an id").to_owned();
+        let detail = reader
+            .get(&format!("/v1/observability/sessions/{id}"))
+            .await
+            .status(200)
+            .json();
+        let traces = reader
+            .get(&format!("/v1/traces/session/{id}"))
+            .await
+            .status(200)
+            .json();
+        let mut spans = Vec::new();
+        for trace in list(&traces["traces"]) {
+            let trace = trace["traceId"].as_str().expect("an id");
+            let path = format!("/v1/traces/session/{id}/{trace}");
+            spans.push(reader.get(&path).await.status(200).json());
+        }
+        let uuid = uuid::Uuid::parse_str(id.trim_start_matches("sess_"))
+            .expect("a UUID")
+            .to_string();
+        let told = json!({"detail": detail, "traces": traces, "spans": spans}).to_string();
+        let told = told.replace(&id, "ID").replace(&uuid, "ID");
+        all.push(serde_json::from_str::<Value>(&told).expect("JSON"));
+    }
+    all.sort_by_key(|told| told["detail"]["externalId"].to_string());
+    all
+}
+
+/// The spans of a capture, in exports of many shapes.
+fn deliveries(spans: &[Value]) -> Vec<(String, Vec<Vec<Value>>)> {
+    let single = |spans: Vec<Value>| spans.into_iter().map(|span| vec![span]).collect::<Vec<_>>();
+    let reversed: Vec<Value> = spans.iter().rev().cloned().collect();
+    let doubled = [spans.to_vec(), reversed.clone()].concat();
+    let mut all = vec![
+        ("one by one".to_owned(), single(spans.to_vec())),
+        ("children first".to_owned(), single(reversed.clone())),
+        ("reversed".to_owned(), vec![reversed]),
+        ("doubled".to_owned(), vec![doubled, spans.to_vec()]),
+    ];
+    for seed in 0..10 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut spans = [spans, &spans[..spans.len() / 3]].concat();
+        spans.shuffle(&mut random);
+        let mut parts = Vec::new();
+        while !spans.is_empty() {
+            let size = *[1, 1, 2, 3, 5, 9].choose(&mut random).expect("a size");
+            parts.push(spans.split_off(spans.len().saturating_sub(size)));
+        }
+        all.push((format!("shuffled by {seed}"), parts));
+    }
+    all
+}
+
+async fn told_alike(spans: &[Value], names: &[&str]) -> Vec<Value> {
+    let server = TestServer::start().await;
+    let acme = server.tenant("whole").await;
+    acme.ingestor()
+        .await
+        .post(TRACES, &request(spans))
+        .await
+        .status(200);
+    let whole = seen(&acme.transcripts().await).await;
+    let told: Vec<&str> = whole
+        .iter()
+        .filter_map(|told| told["detail"]["externalId"].as_str())
+        .collect();
+    assert_eq!(told, names);
+    for (place, (how, parts)) in deliveries(spans).into_iter().enumerate() {
+        let tenant = server.tenant(&format!("tenant-{place}")).await;
+        let ingestor = tenant.ingestor().await;
+        for part in parts {
+            let answer = ingestor.post(TRACES, &request(&part)).await.status(200);
+            assert_eq!(answer.json(), json!({}));
+        }
+        let reader = tenant.transcripts().await;
+        let told = seen(&reader).await;
+        assert_eq!(told.len(), whole.len(), "{how}: {}", json!(told));
+        for (one, other) in told.iter().zip(&whole) {
+            let differences = differences(one, other);
+            assert!(differences.is_empty(), "{how}: {differences:#?}");
+        }
+        // The trace itself means the conversation that it began with.
+        let trace = format!("/v1/observability/sessions/{:032x}", 1);
+        let first = reader.get(&trace).await.status(200).json();
+        let starts = whole.iter().map(|told| &told["detail"]["startedAt"]);
+        let earliest = starts.filter_map(Value::as_str).min();
+        assert_eq!(first["startedAt"].as_str(), earliest, "{how}");
+    }
+    whole
+}
+
+/// Where two answers differ.
+fn differences(one: &Value, other: &Value) -> Vec<String> {
+    match (one, other) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => a
+            .iter()
+            .flat_map(|(name, value)| {
+                let inner = differences(value, &b[name]).into_iter();
+                inner.map(move |place| format!("{name}.{place}"))
+            })
+            .collect(),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .flat_map(|(place, (a, b))| {
+                let inner = differences(a, b).into_iter();
+                inner.map(move |inner| format!("{place}.{inner}"))
+            })
+            .collect(),
+        _ if one == other => Vec::new(),
+        _ => vec![format!(": {one} and {other}")],
+    }
+}
+
+fn texts(told: &Value) -> Vec<String> {
+    let turns = list(&told["detail"]["turns"]).into_iter();
+    turns
+        .map(|turn| turn["text"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn conversations_of_a_worker_s_trace_come_apart_in_any_order() {
+    let told = told_alike(&worker(), &["one", "three", "two"]).await;
+    for told in &told {
+        let name = told["detail"]["externalId"].as_str().expect("a name");
+        let said = [
+            format!("{name}?"),
+            format!("{name}."),
+            "And then?".to_owned(),
+            "And then.".to_owned(),
+        ];
+        assert_eq!(texts(told), said);
+        assert_eq!(
+            told["detail"]["usage"]["totalTokens"], 240,
+            "{}",
+            told["detail"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn conversations_with_several_names_come_apart_in_any_order() {
+    let told = told_alike(&calls(), &[&sid(1), &sid(2), "three"]).await;
+    assert_eq!(
+        texts(&told[0]),
+        ["First?", "First.", "Second?", "Second.", "Fifth?", "Fifth."]
+    );
+    assert_eq!(list(&told[0]["traces"]["traces"]).len(), 2);
+    assert_eq!(texts(&told[1]), ["Third?", "Third."]);
+    assert_eq!(texts(&told[2]), ["Fourth?", "Fourth."]);
+}
+
+#[tokio::test]
+async fn names_that_had_only_a_trace_in_common_come_apart_in_any_order() {
+    let told = told_alike(&loose(), &["one", "two"]).await;
+    assert_eq!(
+        texts(&told[0]),
+        [
+            "First?", "First.", "Second?", "Second.", "Fourth?", "Fourth."
+        ]
+    );
+    assert_eq!(texts(&told[1]), ["Third?", "Third.", "Fifth?", "Fifth."]);
+}
