@@ -202,6 +202,8 @@ fn problems_are_those_of_the_code() {
 /// Members of answers that are there only when they say something.
 const SOMETIMES: [&str; 14] = [
     "contentWithheld",
+    "contentDeletedAt",
+    "content_deleted_at",
     "content_withheld",
     "costEstimated",
     "costIncomplete",
