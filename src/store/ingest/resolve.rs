@@ -54,14 +54,10 @@ pub async fn resolve<'a>(
     for (key, work) in &work {
         groups.see(*key, work.named.kind);
     }
-    join_within(&work, &mut groups);
+    join_within(&work, &known, &mut groups);
     for (key, work) in &work {
         for (other, by_trace) in known.named(*key, work) {
-            // What goes on is not drawn to what is over and done with.
-            if known.closed.contains(&other)
-                && !known.closed.contains(key)
-                && known.kinds.contains_key(key)
-            {
+            if known.are_apart(*key, other) {
                 continue;
             }
             groups.see(other, known.kinds.get(&other).copied());
@@ -99,19 +95,21 @@ pub async fn resolve<'a>(
 }
 
 /// Joins what comes together and shares a name, of which the store may know nothing yet.
-fn join_within(work: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
+fn join_within(work: &BTreeMap<Key, SessionWork<'_>>, known: &Known, groups: &mut Groups) {
     let mut heard: BTreeMap<Name, Key> = BTreeMap::new();
     for (key, work) in work {
         for claim in own_claims(work) {
             let by_trace = claim.kind == ClaimKind::Trace;
             let derived = (key.0, claim.session(TenantId(key.0)).0);
-            if groups.parents.contains_key(&derived) {
+            if groups.parents.contains_key(&derived) && !known.are_apart(*key, derived) {
                 groups.join(*key, derived, by_trace);
             }
             let first = heard
                 .entry((key.0, claim.kind as i16, claim.value))
                 .or_insert(*key);
-            groups.join(*key, *first, by_trace);
+            if !known.are_apart(*key, *first) {
+                groups.join(*key, *first, by_trace);
+            }
         }
     }
 }
@@ -271,6 +269,13 @@ impl Known {
             kinds,
             closed,
         })
+    }
+
+    /// Of two sessions that are there, whether one goes on and the other is over and done with: neither is drawn
+    /// to the other.
+    fn are_apart(&self, one: Key, other: Key) -> bool {
+        let both = [one, other].iter().all(|key| self.kinds.contains_key(key));
+        both && self.closed.contains(&one) != self.closed.contains(&other)
     }
 
     /// The sessions that a part of a batch names, as far as they are there, and whether nothing but a trace
