@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use voxray::services::retention;
 use voxray::services::retention::Gone;
+use voxray::services::silence;
 use voxray::store::{Scope, rollups};
 
 use crate::support::{Client, TestServer};
@@ -482,4 +483,70 @@ async fn calls_that_go_on_are_kept_and_many_go_in_pieces() {
         .status(200)
         .text();
     assert!(going_on.contains(SECRET));
+}
+
+#[tokio::test]
+async fn what_goes_on_is_not_drawn_to_what_is_over() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let scope = Scope::for_worker(&server.app.store, acme.id);
+    let client = acme.client(ALL).await;
+    let known_as = |sent: Value, sid: &str| {
+        let mut sent = sent;
+        let attribute = json!({"key": "call_sid", "value": {"stringValue": sid}});
+        sent["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"] = json!([attribute]);
+        sent
+    };
+    // A tracer tells of a call, which is closed in time.
+    let trace = known_as(span(1, 1, None), SID);
+    client.post("/v1/traces", &trace).await.status(200);
+    let path = format!("/v1/observability/sessions/{SID}");
+    let old = client.get(&path).await.status(200).json()["id"].clone();
+    let minutes = std::time::Duration::from_secs(600);
+    let patience = silence::Patience {
+        active: minutes,
+        unanswered: minutes,
+    };
+    let (store, writer) = (&server.app.store, &server.app.writer);
+    server.clock.advance(TimeDelta::days(2));
+    let ended = silence::end_silent(store, writer, patience, server.clock.now()).await;
+    assert_eq!(ended.expect("a store"), 1);
+    pass_days(&server, 91).await;
+    let closed = client.get(&path).await.status(200).json();
+    assert_eq!(closed["contentDeletedAt"], "2025-09-12T12:00:00Z");
+
+    // One that goes on learns of the same name: neither becomes part of the other.
+    let say = |id: &str, fields: Value| {
+        let mut event =
+            json!({"type": "session", "sessionId": "n1", "id": id, "at": server.clock.now()});
+        for (name, value) in fields.as_object().expect("fields") {
+            event[name] = value.clone();
+        }
+        json!({"events": [event]})
+    };
+    let events = "/v1/ingest/events";
+    let begun = say(
+        "begun",
+        json!({"startedAt": server.clock.now(), "status": "active"}),
+    );
+    client.post(events, &begun).await.status(200);
+    let learnt = say("learnt", json!({"callSid": SID, "status": "completed"}));
+    client.post(events, &learnt).await.status(200);
+    let new = client
+        .get("/v1/observability/sessions/n1")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(new["status"], "completed");
+    assert_ne!(new["id"], old);
+    let path = format!(
+        "/v1/observability/sessions/{}",
+        old.as_str().expect("an id")
+    );
+    let after = client.get(&path).await.status(200).json();
+    assert_eq!(after["id"], old);
+    // What the tracer says of the call still comes too late.
+    let told = client.post("/v1/traces", &trace).await.status(200).json();
+    assert_eq!(told["partialSuccess"]["rejectedSpans"], "1", "{told}");
+    rollups_are_right(&server, &scope).await;
 }

@@ -56,14 +56,10 @@ pub async fn resolve<'a>(
     for (key, work) in &work {
         groups.see(*key, work.named.kind);
     }
-    join_within(&work, &mut groups);
+    join_within(&work, &known, &mut groups);
     for (key, work) in &work {
         for (other, by_trace) in known.named(*key, work) {
-            // What goes on is not drawn to what is over and done with.
-            if known.closed.contains(&other)
-                && !known.closed.contains(key)
-                && known.kinds.contains_key(key)
-            {
+            if known.are_apart(*key, other) {
                 continue;
             }
             groups.see(other, known.kinds.get(&other).copied());
@@ -102,21 +98,23 @@ pub async fn resolve<'a>(
 }
 
 /// Joins what comes together and shares a name, of which the store may know nothing yet.
-fn join_within(all: &BTreeMap<Key, SessionWork<'_>>, groups: &mut Groups) {
+fn join_within(all: &BTreeMap<Key, SessionWork<'_>>, known: &Known, groups: &mut Groups) {
     let mut heard: BTreeMap<Name, Key> = BTreeMap::new();
     for (key, work) in all {
         for claim in own_claims(work) {
             let by_trace = is_by_trace(&claim, work);
             let derived = (key.0, claim.session(TenantId(key.0)).0);
-            if groups.parents.contains_key(&derived) {
+            if groups.parents.contains_key(&derived) && !known.are_apart(*key, derived) {
                 groups.join(*key, derived, by_trace);
             }
             let value = claim.value.clone();
             let first = heard
                 .entry((key.0, claim.kind as i16, value))
                 .or_insert(*key);
-            let first_too = is_by_trace(&claim, &all[first]);
-            groups.join(*key, *first, by_trace || first_too);
+            if !known.are_apart(*key, *first) {
+                let first_too = is_by_trace(&claim, &all[first]);
+                groups.join(*key, *first, by_trace || first_too);
+            }
         }
     }
 }
@@ -287,6 +285,13 @@ impl Known {
             closed,
             divisions,
         })
+    }
+
+    /// Of two sessions that are there, whether one goes on and the other is over and done with: neither is drawn
+    /// to the other.
+    fn are_apart(&self, one: Key, other: Key) -> bool {
+        let both = [one, other].iter().all(|key| self.kinds.contains_key(key));
+        both && self.closed.contains(&one) != self.closed.contains(&other)
     }
 
     /// The sessions that a part of a batch names, as far as they are there, and whether nothing but a trace
