@@ -18,6 +18,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "recordings/leftovers.rs",
     "sessions/open.rs",
     "sessions/rooms.rs",
+    "prices/sweep.rs",
     "rollups/mod.rs",
     "live/sequence.rs",
     "live/listen.rs",

@@ -79,7 +79,7 @@ async fn seen(told: &[&Told], names: &[&str]) -> (usize, Vec<Value>) {
     (listed["data"].as_array().map_or(0, Vec::len), found)
 }
 
-fn orders<'a>(told: &'a [Told]) -> Vec<Vec<&'a Told>> {
+fn orders(told: &[Told]) -> Vec<Vec<&Told>> {
     let forth: Vec<&Told> = told.iter().collect();
     let back: Vec<&Told> = told.iter().rev().collect();
     let mut mixed = forth.clone();
