@@ -64,3 +64,14 @@ create table room_names_due (
     due_at    timestamptz not null,
     primary key (tenant_id, value)
 );
+
+-- How far a tenant's calls, newest first, were looked through for costs by other prices than today's. A tenant
+-- without a row was never looked through.
+create table price_sweeps (
+    tenant_id      uuid        primary key references tenants (id),
+    prices_version text        not null,
+    -- Calls that started before this one are still to be looked at. Null: all.
+    before         timestamptz,
+    before_id      uuid,
+    is_done        boolean     not null
+);

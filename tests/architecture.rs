@@ -19,6 +19,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "sessions/open.rs",
     "retention/due.rs",
     "sessions/rooms.rs",
+    "prices/sweep.rs",
     "rollups/mod.rs",
     "live/sequence.rs",
     "live/listen.rs",

@@ -19,6 +19,7 @@ use crate::domain::Result;
 use crate::services::analysis;
 use crate::services::fetches;
 use crate::services::live;
+use crate::services::prices;
 use crate::services::recordings;
 use crate::services::retention;
 use crate::services::rooms;
@@ -31,6 +32,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(10);
 const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const ROOMS_EVERY: Duration = Duration::from_secs(10);
+const PRICE_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 /// Recordings are fetched by so many at once, who look so often for more.
 const FETCHERS: usize = 3;
@@ -170,6 +172,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     tasks.spawn(move |stop| analyse(store, clock, stop));
     let (store, clock) = (app.store.clone(), app.clock.clone());
     tasks.spawn(|stop| let_go(store, clock, stop));
+    let (store, clock) = (app.store.clone(), app.clock.clone());
+    tasks.spawn(move |stop| price_again(store, clock, stop));
     start_live(app, tasks);
     for _ in 0..FETCHERS {
         tasks.spawn(|stop| fetch_recordings(app.clone(), stop));
@@ -313,6 +317,24 @@ async fn let_go(store: Store, clock: Clock, stop: CancellationToken) {
             return;
         }
     }
+}
+
+/// Computes costs again where prices have changed.
+async fn price_again(store: Store, clock: Clock, stop: CancellationToken) {
+    let work = async {
+        loop {
+            let wait = match prices::sweep(&store, clock.now()).await {
+                Ok(true) => BREATH,
+                Ok(false) => PRICE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "costs could not be computed again, trying again");
+                    CLAIM_EVERY
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
 }
 
 /// Answers whether there is more to do at once.

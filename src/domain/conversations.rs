@@ -41,7 +41,7 @@ impl Node {
             parent: said.parent.map(str::to_owned),
             started_at: said.started_at,
             names: names
-                .map(|(name, claim)| (name.to_owned(), claim))
+                .map(|(name, claim)| (attribute(name, &claim), claim))
                 .collect(),
         };
         Some((said.trace_id.to_owned(), node))
@@ -72,6 +72,15 @@ impl Node {
             Some((name, Claim::new(ClaimKind::parse_foreign(&kind)?, value)))
         })
         .collect()
+    }
+}
+
+/// What a name divides by: two rooms are two, whichever attributes name them; what an application calls a
+/// conversation in two attributes may be two names of it.
+fn attribute(name: &str, claim: &Claim) -> String {
+    match claim.kind {
+        ClaimKind::LivekitRoomSid => claim.kind.as_str().to_owned(),
+        _ => name.to_owned(),
     }
 }
 

@@ -6,9 +6,15 @@ use serde_json::{Map, Value};
 use crate::domain::Result;
 use crate::domain::price::Prices;
 use crate::store::Scope;
+use crate::store::Store;
 use crate::store::prices;
 
 pub use crate::store::prices::Overrides;
+
+/// Computes costs again that were computed by other prices. Answers whether there is more to do at once.
+pub async fn sweep(store: &Store, now: DateTime<Utc>) -> Result<bool> {
+    prices::sweep(store, now).await
+}
 
 /// The tenant's own prices.
 pub async fn own(scope: &Scope) -> Result<Overrides> {

@@ -1,5 +1,7 @@
 //! What tenants pay where it is not what the shipped table says.
 
+mod sweep;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::audit::{Action, Deed};
@@ -8,6 +10,8 @@ use crate::domain::{Error, Result};
 use crate::store::audit;
 use crate::store::failure::{failure, read};
 use crate::store::scope::Scope;
+
+pub use sweep::sweep;
 
 /// A tenant's own prices, and when they were written.
 pub struct Overrides {

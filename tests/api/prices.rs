@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use voxray::services::prices;
+
 use crate::support::{Client, TestServer};
 
 const ALL: &str = "sessions:read,transcripts:read,ingest:write,admin";
@@ -241,4 +243,79 @@ async fn a_tenant_s_own_prices_are_its_own() {
             .json()["prices"],
         json!([])
     );
+}
+
+/// What is stored is priced again when prices change, and the sums with it; what a source has said stays.
+#[tokio::test]
+async fn stored_calls_are_priced_again() {
+    let server = TestServer::without_work().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let (client, neighbour) = (acme.client(ALL).await, other.client(ALL).await);
+    let tokens = json!({"usage": {"promptTokens": 1_000_000, "completionTokens": 0}});
+    let llm = |name: &str| json!({"providers": {"llm": "openai"}, "models": {"llm": name}});
+    for client in [&client, &neighbour] {
+        for place in 0..3 {
+            let body = call(&format!("c{place}"), llm("gpt-4o"), tokens.clone());
+            client.post(CALLS, &body).await.status(200);
+        }
+    }
+    let mut stated = llm("gpt-4o");
+    stated["costUsd"] = json!(0.5);
+    client
+        .post(CALLS, &call("stated", stated, tokens.clone()))
+        .await
+        .status(200);
+    client
+        .post(CALLS, &call("unknown", llm("our-own"), tokens))
+        .await
+        .status(200);
+    let mine = json!({"prices": [
+        {"service": "llm", "provider": "openai", "model": "gpt-4o", "input": 2.0, "output": 8.0},
+        {"service": "llm", "provider": "openai", "model": "our-own", "input": 1.0, "output": 1.0},
+    ]});
+    client.put(PRICES, &mine).await.status(200);
+    let sweep = async || {
+        let store = &server.app.store;
+        while prices::sweep(store, server.clock.now())
+            .await
+            .expect("work")
+        {}
+    };
+    sweep().await;
+    assert_eq!(
+        cost(&client, "c0").await["totalUsd"],
+        2.5,
+        "somebody may be writing by the old prices"
+    );
+    server.clock.advance(chrono::TimeDelta::seconds(61));
+    sweep().await;
+    for place in 0..3 {
+        let told = cost(&client, &format!("c{place}")).await;
+        assert_eq!(told["totalUsd"], 2.0, "{told}");
+        assert!(
+            told["pricesVersion"]
+                .as_str()
+                .is_some_and(|v| v.ends_with("+1")),
+            "{told}"
+        );
+        assert_eq!(
+            cost(&neighbour, &format!("c{place}")).await["totalUsd"],
+            2.5
+        );
+    }
+    assert_eq!(cost(&client, "stated").await["totalUsd"], 0.5);
+    let known = cost(&client, "unknown").await;
+    assert_eq!(
+        (&known["totalUsd"], known.get("unpriced")),
+        (&json!(1.0), None)
+    );
+    let summary = client
+        .get("/api/v1/analytics/summary")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(summary["total_cost_usd"], 7.5);
+    // Again, and nothing is left to do.
+    sweep().await;
+    assert_eq!(cost(&client, "c0").await["totalUsd"], 2.0);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, TestServer};
 
-use super::{TRACES, list};
+use super::{TRACES, capture, expected, list, server, single_spans, told};
 
 /// A span of one trace: `attributes` are texts, numbers or flags.
 fn span(
@@ -355,4 +355,69 @@ async fn names_that_had_only_a_trace_in_common_come_apart_in_any_order() {
         ]
     );
     assert_eq!(texts(&told[1]), ["Third?", "Third.", "Fifth?", "Fifth."]);
+}
+
+/// What two captures hold, as if one worker had traced both calls in one trace.
+fn captured(names: [&str; 2]) -> Vec<Value> {
+    let mut all = Vec::new();
+    for name in names {
+        for mut one in single_spans(&capture(name)) {
+            one["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] =
+                json!(format!("{:032x}", 1));
+            all.push(one["resourceSpans"][0].take());
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn captures_in_one_trace_come_apart_in_any_order() {
+    let server = server().await;
+    for (number, names) in [
+        ["pipecat-basic", "pipecat-errors"],
+        ["pipecat-slow", "pipecat-bargein"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let spans = captured(names);
+        let mut orders = vec![vec![spans.clone()]];
+        let single = |spans: &[Value]| spans.iter().map(|span| vec![span.clone()]).collect();
+        orders.push(single(&spans));
+        orders.push(single(&spans.iter().rev().cloned().collect::<Vec<_>>()));
+        for seed in 0..3 {
+            let mut shuffled = [&spans[..], &spans[..spans.len() / 4]].concat();
+            shuffled.shuffle(&mut StdRng::seed_from_u64(seed));
+            orders.push(shuffled.chunks(7).map(<[Value]>::to_vec).collect());
+        }
+        let mut first = None;
+        for (place, order) in orders.into_iter().enumerate() {
+            let tenant = server.tenant(&format!("tenant-{number}-{place}")).await;
+            let ingestor = tenant.ingestor().await;
+            for part in order {
+                let answer = ingestor
+                    .post(TRACES, &json!({"resourceSpans": part}))
+                    .await
+                    .status(200);
+                assert_eq!(answer.json(), json!({}));
+            }
+            let reader = tenant.transcripts().await;
+            let seen = seen(&reader).await;
+            for name in names {
+                let truth = &expected(name)["sessions"][0];
+                let id = truth["externalId"].as_str().expect("a name");
+                let path = format!("/v1/observability/sessions/{id}");
+                told(&reader.get(&path).await.status(200).json(), truth, name);
+            }
+            let first = first.get_or_insert_with(|| seen.clone());
+            assert_eq!(seen.len(), 2, "{names:?} {place}");
+            for (one, other) in seen.iter().zip(first.iter()) {
+                let differences = differences(one, other);
+                assert!(
+                    differences.is_empty(),
+                    "{names:?} {place}: {differences:#?}"
+                );
+            }
+        }
+    }
 }
