@@ -172,7 +172,7 @@ fn is_outrun(
     };
     let mut left = work.iter().filter(|(_, work)| !work.gone.is_empty());
     absorbed.iter().any(|key| !before.contains_key(key))
-        || left.any(|(key, _)| !before.contains_key(key) && !absorbed.contains(key))
+        || left.any(|(key, _)| !before.contains_key(key) && !resolved.absorbed.contains_key(key))
         || resolved
             .found
             .iter()
