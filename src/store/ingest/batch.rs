@@ -89,6 +89,7 @@ pub async fn write(
     };
     let keys: BTreeSet<Key> = work.keys().copied().chain(absorbed()).collect();
     let mut before = load::lock_sessions(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
+    division.check(connection).await?;
     // Somebody has made one of several, or several of one, between the look and the lock.
     let is_other = |(key, divisions): (&Key, &i32)| {
         let now = before.get(key);
