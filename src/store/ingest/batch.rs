@@ -86,6 +86,7 @@ pub async fn write(
     let absorbed = resolved.all_absorbed();
     let keys: BTreeSet<Key> = resolved.work.keys().chain(&absorbed).copied().collect();
     let mut before = load::lock_sessions(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
+    division.check(connection).await?;
     if is_outrun(&resolved, &absorbed, &before) {
         return Err(Trouble::Race);
     }

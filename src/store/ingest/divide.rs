@@ -25,6 +25,10 @@ pub struct Division {
     pub parts: BTreeMap<Trace, Part>,
     /// Spans of traces that are not divided, which are to be placed anew, and what they are about.
     pub others: Vec<(Kept, Key)>,
+    /// Traces that are taken to tell of one conversation.
+    whole: Vec<Trace>,
+    /// Sessions that were seen to hold spans of traces which turn out to be divided.
+    holders: BTreeSet<Key>,
     /// What the names are that lead to the sessions of all these.
     entries: BTreeMap<Key, Named>,
 }
@@ -74,10 +78,14 @@ pub async fn divide<'a>(
     let traces: Vec<&Trace> = told.keys().collect();
     let known = nodes::names(connection, &traces).await?;
     let named = learn(connection, &told, &known).await?;
-    if named.values().all(BTreeSet::is_empty) {
-        return Ok((work, Division::default()));
+    let whole = named.iter().filter(|(_, attributes)| attributes.is_empty());
+    let mut division = Division {
+        whole: whole.map(|(trace, _)| trace.clone()).collect(),
+        ..Division::default()
+    };
+    if division.whole.len() == named.len() {
+        return Ok((work, division));
     }
-    let mut division = Division::default();
     let (mut new, mut grown, mut same) = (Vec::new(), Vec::new(), Vec::new());
     for (trace, attributes) in named.iter().filter(|(_, a)| !a.is_empty()) {
         let before = known.get(trace).map_or(0, dividing);
@@ -229,6 +237,7 @@ impl Division {
         let named: Vec<Key> = named.map(|holder| holder.key).collect();
         let only_traced = nodes::only_traced(connection, &named).await?;
         let keys: Vec<Key> = holders.iter().map(|holder| holder.key).collect();
+        self.holders.extend(keys.iter().copied());
         let mut others: BTreeMap<Trace, Vec<Kept>> = BTreeMap::new();
         let mut forgotten = BTreeSet::new();
         for kept in nodes::spans_of(connection, &keys).await? {
@@ -293,6 +302,25 @@ impl Division {
 }
 
 impl Division {
+    /// Once all sessions of a batch are locked: whether its traces are still what they seemed to be when it
+    /// looked. Else somebody else was faster.
+    pub async fn check(&self, connection: &mut PgConnection) -> Result<()> {
+        let new = self.parts.iter().filter(|(_, part)| part.is_new);
+        let new: Vec<&Trace> = new.map(|(trace, _)| trace).collect();
+        if self.whole.is_empty() && new.is_empty() {
+            return Ok(());
+        }
+        let whole: Vec<&Trace> = self.whole.iter().collect();
+        if nodes::is_any_divided(connection, &whole).await? {
+            return Err(Trouble::Race);
+        }
+        let holders = nodes::holders(connection, &new).await?;
+        match holders.is_subset(&self.holders) {
+            true => Ok(()),
+            false => Err(Trouble::Race),
+        }
+    }
+
     /// What is above and below the spans that come, and which conversation was the first.
     async fn look_around(&mut self, connection: &mut PgConnection) -> Result<()> {
         let stored: Vec<Trace> = self

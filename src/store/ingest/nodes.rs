@@ -70,6 +70,41 @@ pub async fn lock(
     Ok(counts)
 }
 
+/// Whether any of these traces is divided.
+pub async fn is_any_divided(connection: &mut PgConnection, traces: &[&Trace]) -> Result<bool> {
+    let is_divided = sqlx::query_scalar!(
+        r#"select exists (
+              select from unnest($1::uuid[], $2::text[]) as k (tenant_id, trace_id)
+                join trace_names n on n.tenant_id = k.tenant_id and n.trace_id = k.trace_id
+               where n.divides) as "is_divided!""#,
+        &column(traces, |t| t.0),
+        &column(traces, |t| t.1.clone()),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(is_divided)
+}
+
+/// The sessions that hold spans of these traces.
+pub async fn holders(connection: &mut PgConnection, traces: &[&Trace]) -> Result<BTreeSet<Key>> {
+    if traces.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rows = sqlx::query!(
+        "select t.tenant_id, t.session_id
+           from unnest($1::uuid[], $2::text[]) as k (tenant_id, trace_id)
+           join traces t on t.tenant_id = k.tenant_id and t.trace_id = k.trace_id",
+        &column(traces, |t| t.0),
+        &column(traces, |t| t.1.clone()),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| (r.tenant_id, r.session_id))
+        .collect())
+}
+
 /// Keeps attributes that were not known. Somebody else may have been faster with one.
 pub async fn keep_names(
     connection: &mut PgConnection,

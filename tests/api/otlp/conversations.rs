@@ -421,3 +421,31 @@ async fn captures_in_one_trace_come_apart_in_any_order() {
         }
     }
 }
+
+#[tokio::test]
+async fn conversations_come_apart_when_all_spans_come_at_once() {
+    let server = TestServer::start().await;
+    for (number, spans) in [worker(), calls(), loose()].into_iter().enumerate() {
+        let whole = server.tenant(&format!("whole-{number}")).await;
+        let ingestor = whole.ingestor().await;
+        ingestor.post(TRACES, &request(&spans)).await.status(200);
+        let whole = seen(&whole.transcripts().await).await;
+        let tenant = server.tenant(&format!("tenant-{number}")).await;
+        let ingestor = tenant.ingestor().await;
+        let mut shuffled = spans;
+        shuffled.shuffle(&mut StdRng::seed_from_u64(number as u64));
+        let deliveries = shuffled.iter().map(|span| {
+            let (ingestor, body) = (ingestor.clone(), request(std::slice::from_ref(span)));
+            async move { ingestor.post(TRACES, &body).await.status(200).json() }
+        });
+        for answer in futures_util::future::join_all(deliveries).await {
+            assert_eq!(answer, json!({}));
+        }
+        let told = seen(&tenant.transcripts().await).await;
+        assert_eq!(told.len(), whole.len(), "{}", json!(told));
+        for (one, other) in told.iter().zip(&whole) {
+            let differences = differences(one, other);
+            assert!(differences.is_empty(), "{number}: {differences:#?}");
+        }
+    }
+}
