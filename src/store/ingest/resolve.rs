@@ -209,23 +209,24 @@ impl Known {
                 select * from unnest($1::uuid[], $2::smallint[], $3::text[]) as g (tenant_id, kind, value)
              )
              select g.tenant_id as "tenant_id!", g.kind as "kind!", g.value as "value!",
-                    a.session_id as "session_id!", true as "is_alias!"
+                    a.session_id as "session_id!", true as "is_alias!", s.divisions as "divisions!"
                from given g
                join session_aliases a on a.tenant_id = g.tenant_id and a.kind = g.kind and a.value = g.value
+               join sessions s on s.tenant_id = a.tenant_id and s.id = a.session_id
              union all
-             select g.tenant_id, g.kind, g.value, s.id, false
+             select g.tenant_id, g.kind, g.value, s.id, false, s.divisions
                from given g
               cross join lateral (
-                    select id from sessions
+                    select id, divisions from sessions
                      where tenant_id = g.tenant_id and call_sid = g.value
                      order by started_at desc limit 1
                     ) s
               where g.kind = $4
              union all
-             select g.tenant_id, g.kind, g.value, s.id, false
+             select g.tenant_id, g.kind, g.value, s.id, false, s.divisions
                from given g
               cross join lateral (
-                    select id from sessions
+                    select id, divisions from sessions
                      where tenant_id = g.tenant_id and stream_id = g.value
                      order by started_at desc limit 1
                     ) s
@@ -239,12 +240,15 @@ impl Known {
         .fetch_all(&mut *connection)
         .await?;
         let (mut aliases, mut by_column) = (BTreeMap::new(), BTreeMap::new());
+        // As of the same moment as the names: a session may lose these.
+        let mut divisions = BTreeMap::new();
         for row in rows {
             let into = if row.is_alias {
                 &mut aliases
             } else {
                 &mut by_column
             };
+            divisions.insert((row.tenant_id, row.session_id), row.divisions);
             into.insert((row.tenant_id, row.kind, row.value), row.session_id);
         }
         let mut wanted: BTreeSet<Key> = work.keys().copied().collect();
@@ -267,7 +271,7 @@ impl Known {
         )
         .fetch_all(connection)
         .await?;
-        let (mut kinds, mut divisions) = (BTreeMap::new(), BTreeMap::new());
+        let mut kinds = BTreeMap::new();
         let mut closed = BTreeSet::new();
         for row in rows {
             if row.is_closed {
@@ -276,7 +280,8 @@ impl Known {
             let kind = ClaimKind::from_stored(row.name_kind)
                 .ok_or_else(|| unreadable("sessions.name_kind", row.id))?;
             kinds.insert((row.tenant_id, row.id), kind);
-            divisions.insert((row.tenant_id, row.id), row.divisions);
+            let key = (row.tenant_id, row.id);
+            divisions.entry(key).or_insert(row.divisions);
         }
         Ok(Self {
             aliases,
