@@ -11,6 +11,7 @@ use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 use voxray::app::Clock;
+use voxray::domain::analytics::{Cover, Window};
 use voxray::samples::generate::{self, Detail, Plan};
 
 use crate::support::{self, Postgres, Server, exchange};
@@ -230,21 +231,27 @@ impl Store {
                 paths: vec!["/api/v1/analytics/summary?period=30d".to_owned()],
                 statements: format!(
                     "{};\n{}",
-                    self.of_30_days(r#"priced as "priced!", cost_micro_usd"#),
+                    self.of_30_days(
+                        r#"priced as "priced!", cost_micro_usd"#,
+                        Window::cover_nearest
+                    ),
                     active(tenant)
                 ),
             },
             Read {
                 name: "root causes of 30 days, not cached",
                 paths: vec!["/api/v1/analytics/root-causes?period=30d".to_owned()],
-                statements: self.of_30_days(r#"calls as "calls!", causes, issues"#) + ";",
+                statements: self.of_30_days(r#"calls as "calls!", causes, issues"#, Window::cover)
+                    + ";",
             },
             Read {
                 name: "interruption quality of 30 days, not cached",
                 paths: vec![
                     "/v1/observability/sessions/interruption-quality?period=30d".to_owned(),
                 ],
-                statements: self.of_30_days(r#"calls as "calls!", conduct, agent_turns"#) + ";",
+                statements: self
+                    .of_30_days(r#"calls as "calls!", conduct, agent_turns"#, Window::cover)
+                    + ";",
             },
             Read {
                 name: "active calls, not cached",
@@ -254,24 +261,25 @@ impl Store {
         ]
     }
 
-    /// The statement that has this text in it, asked for the last 30 days.
-    fn of_30_days(&self, text: &str) -> String {
-        let (to, day, hour) = (self.now, TimeDelta::days(1), TimeDelta::hours(1));
-        let from = to - TimeDelta::days(30);
-        let floor = |time: DateTime<Utc>, step: TimeDelta| {
-            chrono::DurationRound::duration_trunc(time, step).expect("a time of these years")
-        };
+    /// The statement that has this text in it, asked for the last 30 days as they are covered.
+    fn of_30_days(&self, text: &str, cover: impl Fn(Window) -> Cover) -> String {
+        let (from, to) = (self.now - TimeDelta::days(30), self.now);
+        let cover = cover(Window { from, to });
         let times = [
             from,
-            floor(from, hour) + hour,
-            floor(from, day) + day,
-            floor(to, day),
-            floor(to, hour),
+            cover.hours_from,
+            cover.days_from,
+            cover.days_to,
+            cover.hours_to,
             to,
         ];
         let mut statement = statement_with(text);
-        for n in (8..=12).rev() {
-            let value = if n == 8 { "true" } else { "null::text" };
+        for n in (8..=13).rev() {
+            let value = match n {
+                8 => "true",
+                13 => "0",
+                _ => "null::text",
+            };
             statement = statement.replace(&format!("${n}"), value);
         }
         for (at, time) in times.iter().enumerate() {

@@ -85,6 +85,29 @@ impl Window {
                 hours_to: self.to,
             };
         }
+        Cover::of_hours(first_hour, last_hour)
+    }
+
+    /// The same with edges of half an hour at most: of an hour of which the larger part is in the range, what is
+    /// not is taken away again. For what can be taken away.
+    pub fn cover_nearest(self) -> Cover {
+        let nearest = |time: DateTime<Utc>| {
+            let hour = hour_of(time);
+            match time - hour < TimeDelta::minutes(30) {
+                true => hour,
+                false => hour + TimeDelta::hours(1),
+            }
+        };
+        let (first_hour, last_hour) = (nearest(self.from), nearest(self.to));
+        if first_hour >= last_hour {
+            return self.cover();
+        }
+        Cover::of_hours(first_hour, last_hour)
+    }
+}
+
+impl Cover {
+    fn of_hours(first_hour: DateTime<Utc>, last_hour: DateTime<Utc>) -> Self {
         let (first_day, last_day) = (
             ceil(first_hour, TimeDelta::days(1)),
             floor(last_hour, TimeDelta::days(1)),
@@ -94,7 +117,7 @@ impl Window {
         } else {
             (last_hour, last_hour)
         };
-        Cover {
+        Self {
             hours_from: first_hour,
             days_from,
             days_to,
@@ -104,7 +127,8 @@ impl Window {
 }
 
 /// `from .. hours_from` and `hours_to .. to` are read call by call, `days_from .. days_to` by day, the
-/// rest by hour. Without a whole hour everything is the first edge.
+/// rest by hour. Without a whole hour everything is the first edge. Where hours go beyond the range, what
+/// lies outside is read call by call and taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cover {
     pub hours_from: DateTime<Utc>,
@@ -229,6 +253,21 @@ impl Sums {
         self.cost_micro_usd = self.cost_micro_usd.saturating_add(other.cost_micro_usd);
         self.last_started_at = self.last_started_at.max(other.last_started_at);
         self.digest.merge(&other.digest);
+    }
+
+    /// Takes away what is part of this, but for when the last call started.
+    pub fn take(&mut self, part: &Self) {
+        self.calls = self.calls.saturating_sub(part.calls);
+        self.completed = self.completed.saturating_sub(part.completed);
+        self.failed = self.failed.saturating_sub(part.failed);
+        self.declined = self.declined.saturating_sub(part.declined);
+        self.missed = self.missed.saturating_sub(part.missed);
+        self.ended = self.ended.saturating_sub(part.ended);
+        self.duration_ms = self.duration_ms.saturating_sub(part.duration_ms);
+        self.tokens = self.tokens.saturating_sub(part.tokens);
+        self.priced = self.priced.saturating_sub(part.priced);
+        self.cost_micro_usd = self.cost_micro_usd.saturating_sub(part.cost_micro_usd);
+        self.digest.take(&part.digest);
     }
 
     pub fn add(&mut self, call: &Share) {

@@ -221,6 +221,18 @@ impl Digest {
         all
     }
 
+    /// Takes away another digest's sums, which are part of these.
+    pub fn take(&mut self, part: &Self) {
+        for entry in &part.entries {
+            let position = self.position(entry.stage, &entry.provider, &entry.model);
+            let Ok(at) = position else { continue };
+            self.entries[at].release(entry);
+            if self.entries[at].count == 0 {
+                self.entries.remove(at);
+            }
+        }
+    }
+
     /// All entries of one stage as one.
     pub fn of_stage(&self, stage: Stage) -> Entry {
         let mut all = Entry::empty(stage, "", "", 0);
@@ -284,6 +296,21 @@ impl Entry {
         }
         for (bucket, count) in &other.buckets {
             add_to_bucket(&mut self.buckets, *bucket, *count);
+        }
+    }
+
+    fn release(&mut self, part: &Self) {
+        self.sessions = self.sessions.saturating_sub(part.sessions);
+        self.count = self.count.saturating_sub(part.count);
+        self.sum_micros = self.sum_micros.saturating_sub(part.sum_micros);
+        for (bucket, count) in &part.buckets {
+            let Ok(at) = self.buckets.binary_search_by_key(bucket, |b| b.0) else {
+                continue;
+            };
+            self.buckets[at].1 = self.buckets[at].1.saturating_sub(*count);
+            if self.buckets[at].1 == 0 {
+                self.buckets.remove(at);
+            }
         }
     }
 
@@ -376,6 +403,23 @@ mod tests {
             );
         }
         assert_eq!(all.mean_ms(), Some(5000.5));
+    }
+
+    #[test]
+    fn what_was_merged_can_be_taken_again() {
+        let of = |range: std::ops::Range<i32>| {
+            let mut digest = Digest::default();
+            range.for_each(|ms| digest.add(&measure(f64::from(ms))));
+            digest
+        };
+        let (rest, part) = (of(1..400), of(300..2_000));
+        let mut whole = rest.clone();
+        whole.merge(&part);
+        whole.merge(&Digest::default());
+        whole.take(&part);
+        assert_eq!(whole.to_bytes(), rest.to_bytes());
+        whole.take(&rest);
+        assert_eq!(whole, Digest::default());
     }
 
     #[test]

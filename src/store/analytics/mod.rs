@@ -29,21 +29,27 @@ async fn sum_up(scope: &Scope, window: Window, dimensions: &Dimensions) -> Resul
     let mut rows = range::over_range!(
         Row,
         scope,
-        (window, window.cover()),
+        (window, window.cover_nearest()),
         (dimensions.is_all(), dimensions, dimensions.bits()),
         r#"calls as "calls!", completed as "completed!", failed as "failed!", declined as "declined!",
                   missed as "missed!", ended as "ended!", duration_ms as "duration_ms!", tokens as "tokens!",
                   priced as "priced!", cost_micro_usd as "cost_micro_usd!", last_started_at as "last_started_at!",
-                  digest as "digest!", is_call as "is_call!", stt_provider, llm_provider, tts_provider"#,
+                  digest as "digest!", is_call as "is_call!", is_outside as "is_outside!", stt_provider, llm_provider, tts_provider"#,
         ""
     )
     .fetch(&mut *connection);
-    let mut sums = Sums::default();
+    let (mut sums, mut outside) = (Sums::default(), Sums::default());
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        row.add_to(&mut sums)?;
+        let part = if row.is_outside {
+            &mut outside
+        } else {
+            &mut sums
+        };
+        row.add_to(part)?;
     }
     drop(rows);
     connection.done();
+    sums.take(&outside);
     Ok(sums)
 }
 
@@ -106,6 +112,7 @@ struct Row {
     last_started_at: DateTime<Utc>,
     digest: Vec<u8>,
     is_call: bool,
+    is_outside: bool,
     stt_provider: Option<String>,
     llm_provider: Option<String>,
     tts_provider: Option<String>,

@@ -4,7 +4,7 @@
 /// Selects columns (a literal) of `told`, and goes on with `rest` (a literal: `where`, `group by`). `told`
 /// has the rows that a range of calls is told by, given as a [`Window`](crate::domain::analytics::Window)
 /// and the [`Cover`](crate::domain::analytics::Cover) of it. A row is a day, an hour, or a single call
-/// (`is_call`), `at` its beginning. Further parameters count from `$14`.
+/// (`is_call`, and `is_outside` where it is to be taken away), `at` its beginning. Further parameters count from `$14`.
 ///
 /// `apart` has the dimensions that must be told apart, a bit each.
 ///
@@ -48,19 +48,22 @@ macro_rules! rolled_up {
                 union all
                 select $5::timestamptz, $6::timestamptz
             ), raw as materialized (
-                select $2::timestamptz as since, $3::timestamptz as until
+                -- Hours may go beyond the range: then what lies outside is told to be taken away.
+                select least($2::timestamptz, $3::timestamptz) as since, greatest($2::timestamptz, $3::timestamptz) as until,
+                       $3::timestamptz < $2::timestamptz as is_outside
                 union all
-                select $6::timestamptz, $7::timestamptz
+                select least($6::timestamptz, $7::timestamptz), greatest($6::timestamptz, $7::timestamptz),
+                       $7::timestamptz < $6::timestamptz
                 union all
-                select hour, hour + interval '1 hour' from dirty
+                select hour, hour + interval '1 hour', false from dirty
             ), told as (
-                select r.day as at, false as is_call, " + $named + ", " + $sums + "
+                select r.day as at, false as is_call, false as is_outside, " + $named + ", " + $sums + "
                   from sets
                   join " + $day + " r on r.tenant_id = $1 and r.dimension_set = sets.id
                  where r.day >= $4 and r.day < $5
                    and r.day not in (select day from dirty_day)
                 union all
-                select r.hour, false, " + $named + ", " + $sums + "
+                select r.hour, false, false, " + $named + ", " + $sums + "
                   from sets
                  cross join hours
                   join " + $hour + " r
@@ -68,7 +71,7 @@ macro_rules! rolled_up {
                    and r.hour >= hours.since and r.hour < hours.until
                  where r.hour not in (select hour from dirty)
                 union all
-                select r.hour, false, " + $named + ", " + $sums + "
+                select r.hour, false, false, " + $named + ", " + $sums + "
                   from dirty_day
                  cross join sets
                   join " + $hour + " r
@@ -76,7 +79,7 @@ macro_rules! rolled_up {
                    and r.hour >= dirty_day.day and r.hour < dirty_day.day + interval '1 day'
                  where r.hour not in (select hour from dirty)
                 union all
-                select s.started_at, true, " + $call + "
+                select s.started_at, true, raw.is_outside, " + $call + "
                   from raw
                   join sessions s on s.tenant_id = $1 and s.started_at >= raw.since and s.started_at < raw.until
                   " + $joined + "
