@@ -24,6 +24,7 @@ pub async fn receive(
 ) -> Result<(Admission, Bytes), Problem> {
     let admission = app.writer.admit(scope, 0)?;
     let bytes = upload.read(|bytes| admission.grow(bytes)).await?;
+    admission.unpack().await;
     Ok((admission, bytes))
 }
 

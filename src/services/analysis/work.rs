@@ -12,7 +12,7 @@ use crate::domain::analysed::Analysed;
 use crate::domain::analysis::RULES_VERSION;
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::settings::Effective;
-use crate::services::export::{BATCH_BYTES, BATCH_SESSIONS};
+use crate::services::export::BATCH_BYTES;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::Store;
@@ -23,6 +23,8 @@ use crate::store::targets;
 
 /// How often to look whether another process has done what it holds.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Calls that are read together.
+const PIECE_SESSIONS: usize = 50;
 
 /// Analyses some calls that are due. Answers whether there were any.
 pub async fn round(store: &Store, now: DateTime<Utc>) -> Result<bool> {
@@ -40,7 +42,7 @@ pub async fn round(store: &Store, now: DateTime<Utc>) -> Result<bool> {
         let pieces = by_tenant.entry(*tenant).or_default();
         bytes += fact_bytes;
         match pieces.last_mut() {
-            Some(piece) if bytes <= BATCH_BYTES && piece.len() < BATCH_SESSIONS => {
+            Some(piece) if bytes <= BATCH_BYTES && piece.len() < PIECE_SESSIONS => {
                 piece.push(*session);
             }
             _ => {

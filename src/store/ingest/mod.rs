@@ -1,9 +1,10 @@
 //! The one writer: takes submissions from every door, commits what has gathered while the last commit
 //! ran, and answers when it is durable.
 //!
-//! Submissions about one session always go to the same of a few writers, so that writers of one
-//! process never wait for each other's rows; other processes are held off by row locks. The queue is
-//! bounded by bytes, and one tenant may take at most half of it.
+//! Submissions about one session go to the same of a few writers, so that writers of one process seldom wait for
+//! each other's rows; spans go by their trace, since which conversations a trace tells of follows from all of them.
+//! Other processes are held off by row locks. The queue is bounded by bytes, and one tenant may take at most half of
+//! it.
 
 mod batch;
 mod closed;
@@ -22,19 +23,21 @@ mod spans;
 mod understand;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::domain::Error;
-use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::domain::event::{Outcome, SessionRef, Source, Submission};
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
@@ -186,7 +189,7 @@ impl Writer {
     ) -> impl Iterator<Item = (&mpsc::UnboundedSender<Job>, Share)> {
         let mut lanes: Vec<Share> = self.lanes.iter().map(|_| BTreeMap::new()).collect();
         for (place, (session, submission)) in submissions.into_iter().enumerate() {
-            let lane = session.id.0.as_u128() as usize % lanes.len();
+            let lane = place_of(&session, &submission) as usize % lanes.len();
             let work = lanes[lane]
                 .entry((scope.tenant().0, session.id.0))
                 .or_insert_with(|| (Named::of(&session), Vec::new()));
@@ -199,6 +202,18 @@ impl Writer {
             .zip(lanes)
             .filter(|(_, work)| !work.is_empty())
     }
+}
+
+/// Where a submission goes: whatever has the same place is written in the order in which it came.
+fn place_of(session: &SessionRef, submission: &Submission) -> u64 {
+    if let Submission::Event(Source::Trace, event) = submission
+        && let Some(Value::String(trace)) = event.fields.get("traceId")
+    {
+        let mut hasher = DefaultHasher::new();
+        trace.hash(&mut hasher);
+        return hasher.finish();
+    }
+    session.id.0.as_u64_pair().1
 }
 
 fn stopping() -> Error {

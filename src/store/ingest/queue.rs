@@ -1,9 +1,11 @@
-//! How much may wait to be written: bytes in all, and one tenant's share of them.
+//! How much may wait to be written: bytes in all, one tenant's share of them, and how many of them may be unpacked.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::Error;
 use crate::domain::Result;
@@ -12,10 +14,15 @@ use crate::domain::ids::TenantId;
 /// When a refused sender should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Bytes of requests that are taken apart at once. As values in memory they are some twenty times as much, so the
+/// others wait as they came; more than a few commits' worth gains nothing.
+const UNPACKED_MAX_BYTES: u32 = 4 << 20;
+
 #[derive(Clone)]
 pub struct Queue {
     state: Arc<Mutex<State>>,
     limit: usize,
+    unpacked: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -35,6 +42,7 @@ struct Held {
     tenant: TenantId,
     /// Changed only while the queue's state is locked.
     bytes: AtomicUsize,
+    unpacked: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl Queue {
@@ -42,6 +50,7 @@ impl Queue {
         Self {
             state: Arc::default(),
             limit,
+            unpacked: Arc::new(Semaphore::new(UNPACKED_MAX_BYTES as usize)),
         }
     }
 
@@ -55,6 +64,7 @@ impl Queue {
             queue: self.clone(),
             tenant,
             bytes: AtomicUsize::new(0),
+            unpacked: OnceLock::new(),
         };
         let admission = Admission {
             held: Arc::new(held),
@@ -90,6 +100,19 @@ impl Admission {
         *state.by_tenant.entry(*tenant).or_default() += bytes;
         self.held.bytes.store(own + bytes, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl Admission {
+    /// Waits until the request may be taken apart. It counts as unpacked until the last clone is dropped.
+    pub async fn unpack(&self) {
+        let bytes = self.held.bytes.load(Ordering::Relaxed);
+        let bytes = u32::try_from(bytes).map_or(UNPACKED_MAX_BYTES, |b| b.min(UNPACKED_MAX_BYTES));
+        let permit = self.held.queue.unpacked.clone().acquire_many_owned(bytes);
+        // The semaphore is never closed.
+        if let Ok(permit) = permit.await {
+            let _ = self.held.unpacked.set(permit);
+        }
     }
 }
 

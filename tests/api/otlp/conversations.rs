@@ -425,7 +425,7 @@ async fn captures_in_one_trace_come_apart_in_any_order() {
 #[tokio::test]
 async fn conversations_come_apart_when_all_spans_come_at_once() {
     let server = TestServer::start().await;
-    for (number, spans) in [worker(), calls()].into_iter().enumerate() {
+    for (number, spans) in [worker(), calls(), loose()].into_iter().enumerate() {
         let whole = server.tenant(&format!("whole-{number}")).await;
         let ingestor = whole.ingestor().await;
         ingestor.post(TRACES, &request(&spans)).await.status(200);
