@@ -249,7 +249,7 @@ async fn thousands_of_sessions_come_in_batches_of_bounded_size() {
     while let Some(records) = export.next().await.expect("a batch") {
         let turns: i64 = records.iter().map(|record| record.turns.len() as i64).sum();
         assert!(
-            records.len() <= BATCH_SESSIONS && turns <= BATCH_TURNS,
+            records.len() <= BATCH_SESSIONS && (turns <= BATCH_TURNS || records.len() == 1),
             "{} sessions, {turns} turns",
             records.len()
         );
