@@ -2,7 +2,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
@@ -48,13 +47,8 @@ async fn handle(State(desk): State<Arc<Desk>>) -> Response {
     response
 }
 
-#[expect(clippy::disallowed_methods, reason = "a router of one handler")]
 fn shared(desk: &Arc<Desk>) -> Shared {
-    Shared::new(
-        Router::new()
-            .route("/{*rest}", get(handle))
-            .with_state(desk.clone()),
-    )
+    Shared::new(Router::new().fallback(handle).with_state(desk.clone()))
 }
 
 fn asking(key: &str) -> Request {
