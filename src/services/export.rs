@@ -16,8 +16,8 @@ use crate::store::sessions;
 /// Headlines that are read at once.
 const PAGE: u32 = 200;
 /// A batch ends with whichever is reached first, since sessions are of very different sizes.
-pub const BATCH_SESSIONS: usize = 10;
-pub const BATCH_TURNS: i64 = 400;
+pub const BATCH_SESSIONS: usize = 50;
+pub const BATCH_TURNS: i64 = 2_000;
 /// Of what sources said. As values in memory it is several times as much.
 pub const BATCH_BYTES: i64 = 4 << 20;
 
