@@ -241,8 +241,10 @@ impl Store {
             Read {
                 name: "root causes of 30 days, not cached",
                 paths: vec!["/api/v1/analytics/root-causes?period=30d".to_owned()],
-                statements: self.of_30_days(r#"calls as "calls!", causes, issues"#, Window::cover)
-                    + ";",
+                statements: self.of_30_days(
+                    r#"calls as "calls!", causes, issues"#,
+                    Window::cover_nearest,
+                ) + ";",
             },
             Read {
                 name: "interruption quality of 30 days, not cached",

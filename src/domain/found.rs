@@ -78,6 +78,14 @@ impl CauseSum {
         self.occurrences = self.occurrences.saturating_add(other.occurrences);
         self.impact_ms = self.impact_ms.saturating_add(other.impact_ms);
     }
+
+    /// Takes away what is part of this.
+    pub fn take(&mut self, part: &Self) {
+        self.calls = self.calls.saturating_sub(part.calls);
+        self.critical_calls = self.critical_calls.saturating_sub(part.critical_calls);
+        self.occurrences = self.occurrences.saturating_sub(part.occurrences);
+        self.impact_ms = self.impact_ms.saturating_sub(part.impact_ms);
+    }
 }
 
 /// What went wrong, by what.
@@ -126,6 +134,16 @@ impl CauseSums {
                 }
             }
         }
+    }
+
+    /// Takes away what is part of this.
+    pub fn take(&mut self, part: &Self) {
+        for (key, sum) in &part.0 {
+            if let Some(mine) = self.0.get_mut(key) {
+                mine.take(sum);
+            }
+        }
+        self.0.retain(|_, sum| sum.calls > 0);
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -284,6 +302,14 @@ mod tests {
                 whole.causes.of(&key).critical_calls,
                 with(&|issue| issue.kind == "dead_air" && issue.is_critical)
             );
+        }
+
+        #[test]
+        fn what_was_merged_can_be_taken_again(calls in prop::collection::vec(call(), 0..20), cut in 0usize..20) {
+            let (rest, part) = calls.split_at(cut.min(calls.len()));
+            let mut causes = sum(&calls).causes;
+            causes.take(&sum(part).causes);
+            prop_assert_eq!(causes, sum(rest).causes);
         }
 
         #[test]

@@ -19,6 +19,7 @@ use super::sample::is_of_agents_only;
 
 struct CauseRow {
     agent_key: Option<String>,
+    is_outside: bool,
     calls: i64,
     causes: Option<Vec<u8>>,
     issues: Option<String>,
@@ -40,26 +41,58 @@ async fn sum_causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> R
     let mut rows = found_over_range!(
         CauseRow,
         scope,
-        (window, window.cover()),
+        (window, window.cover_nearest()),
         (is_of_agents, dimensions, apart),
-        r#"agent_key, calls as "calls!", causes, issues"#,
+        r#"agent_key, is_outside as "is_outside!", calls as "calls!", causes, issues"#,
         "where calls > 0"
     )
     .fetch(&mut *connection);
-    let (mut calls, mut all) = (0i64, CauseSums::default());
-    let mut agents: BTreeMap<Option<String>, CauseSum> = BTreeMap::new();
+    let (mut inside, mut outside) = (ByAgent::default(), ByAgent::default());
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        calls = calls.saturating_add(row.calls);
-        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
-        let of_agent = causes.of(&CauseKey::All);
-        if of_agent.calls > 0 {
-            agents.entry(row.agent_key).or_default().merge(&of_agent);
-        }
-        all.merge(&causes);
+        let part = if row.is_outside {
+            &mut outside
+        } else {
+            &mut inside
+        };
+        part.add(row)?;
     }
     drop(rows);
     connection.done();
-    Ok(told(calls, &all, agents))
+    inside.take(&outside);
+    Ok(told(inside.calls, &inside.causes, inside.agents))
+}
+
+/// What went wrong in some calls, in all and by agent.
+#[derive(Default)]
+struct ByAgent {
+    calls: i64,
+    causes: CauseSums,
+    agents: BTreeMap<Option<String>, CauseSum>,
+}
+
+impl ByAgent {
+    fn add(&mut self, row: CauseRow) -> Result<()> {
+        self.calls = self.calls.saturating_add(row.calls);
+        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
+        let of_agent = causes.of(&CauseKey::All);
+        if of_agent.calls > 0 {
+            let agent = self.agents.entry(row.agent_key).or_default();
+            agent.merge(&of_agent);
+        }
+        self.causes.merge(&causes);
+        Ok(())
+    }
+
+    fn take(&mut self, part: &Self) {
+        self.calls = self.calls.saturating_sub(part.calls);
+        self.causes.take(&part.causes);
+        for (agent_key, sum) in &part.agents {
+            if let Some(agent) = self.agents.get_mut(agent_key) {
+                agent.take(sum);
+            }
+        }
+        self.agents.retain(|_, sum| sum.calls > 0);
+    }
 }
 
 fn told(calls: i64, all: &CauseSums, agents: BTreeMap<Option<String>, CauseSum>) -> Causes {
@@ -158,6 +191,7 @@ async fn sum_conduct(
 
 struct StagesRow {
     is_call: bool,
+    is_outside: bool,
     stages: Vec<u8>,
     stt_provider: Option<String>,
     llm_provider: Option<String>,
@@ -175,29 +209,35 @@ async fn sum_stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Di
     let mut rows = found_over_range!(
         StagesRow,
         scope,
-        (window, window.cover()),
+        (window, window.cover_nearest()),
         (true, dimensions, 0i16),
-        r#"is_call as "is_call!", stages as "stages!", stt_provider, llm_provider, tts_provider"#,
+        r#"is_call as "is_call!", is_outside as "is_outside!", stages as "stages!", stt_provider, llm_provider, tts_provider"#,
         ""
     )
     .fetch(&mut *connection);
-    let mut stages = Digest::default();
+    let (mut stages, mut outside) = (Digest::default(), Digest::default());
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let digest = Digest::from_bytes(&row.stages)
             .ok_or_else(|| unreadable("digest", row.stages.len()))?;
+        let part = if row.is_outside {
+            &mut outside
+        } else {
+            &mut stages
+        };
         if row.is_call {
             let providers = Providers {
                 stt: row.stt_provider,
                 llm: row.llm_provider,
                 tts: row.tts_provider,
             };
-            stages.merge_models(&digest, |stage| providers.of(stage).cloned());
+            part.merge_models(&digest, |stage| providers.of(stage).cloned());
         } else {
-            stages.merge(&digest);
+            part.merge(&digest);
         }
     }
     drop(rows);
     connection.done();
+    stages.take(&outside);
     Ok(stages)
 }
 
