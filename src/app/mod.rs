@@ -7,6 +7,7 @@ mod limits;
 mod routes;
 mod server;
 mod shared;
+mod work;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub use clock::{Clock, Now};
 pub use edge::RequestId;
 pub use layers::{layered, router, routes};
 pub use routes::{Access, ROUTES, Route, Verb};
-pub use server::{Tasks, serve, start_work};
+pub use server::serve;
+pub use work::{Tasks, start_work};
 
 /// What every handler may ask for, cheap to clone.
 #[derive(Clone)]

@@ -1,0 +1,267 @@
+//! What the server does beside answering: rounds of work, each for as long as the server runs.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{App, Clock};
+use crate::domain::Result;
+use crate::services::analysis;
+use crate::services::fetches;
+use crate::services::live;
+use crate::services::prices;
+use crate::services::recordings;
+use crate::services::retention;
+use crate::services::rooms;
+use crate::services::silence;
+use crate::store::Store;
+use crate::store::rollups::Keeper;
+use crate::telemetry;
+
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const SILENCE_EVERY: Duration = Duration::from_secs(15);
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const ROOMS_EVERY: Duration = Duration::from_secs(10);
+const PRICE_EVERY: Duration = Duration::from_secs(15);
+const EARLY_EVERY: Duration = Duration::from_secs(60);
+/// Recordings are fetched by so many at once, who look so often for more.
+const FETCHERS: usize = 3;
+const FETCH_EVERY: Duration = Duration::from_secs(2);
+const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
+const ANALYSE_EVERY: Duration = Duration::from_millis(500);
+/// Between two rounds: requests come first.
+const BREATH: Duration = Duration::from_millis(5);
+/// How soon another process takes over from one that died.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
+const GAUGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Work beside requests. Each task ends when asked, and is waited for.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task until its own end; it is given the token that asks it to end.
+    pub fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.running.spawn(task(self.stop.clone()));
+    }
+
+    /// Does something again and again, and once more at the end.
+    pub fn every<F>(&self, period: Duration, mut work: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(|stop| async move {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                work().await;
+            }
+            work().await;
+        });
+    }
+
+    /// Does a round after the other: at once again, after a breath, where there is more to do, else after `idle`. What
+    /// is on its way when the server stops is done again later, so a round must be able to be cut short.
+    fn rounds<F>(
+        &self,
+        what: &'static str,
+        idle: Duration,
+        mut round: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<bool>> + Send + 'static,
+    {
+        self.spawn(|stop| async move {
+            loop {
+                let wait = match stop.run_until_cancelled(round()).await {
+                    None => return,
+                    Some(Ok(true)) => BREATH,
+                    Some(Ok(false)) => idle,
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "{what}, trying again");
+                        CLAIM_EVERY
+                    }
+                };
+                let pause = tokio::time::sleep(wait);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+/// Starts what the server does beside answering. To be called once the store has its schema.
+pub fn start_work(app: &App, tasks: &Tasks) {
+    let keyring = app.keyring.clone();
+    tasks.every(FLUSH_EVERY, move || {
+        let keyring = keyring.clone();
+        async move { keyring.flush().await }
+    });
+    let gauged = app.clone();
+    tasks.every(GAUGE_EVERY, move || {
+        telemetry::connections(&gauged.store.connections());
+        telemetry::ingest_queue(gauged.writer.queued_bytes());
+        std::future::ready(())
+    });
+    let (store, clock) = (app.store.clone(), app.clock.clone());
+    tasks.spawn(move |stop| keep_rollups(store, clock, stop));
+    start_rounds(app, tasks);
+    start_live(app, tasks);
+    let early = app.clone();
+    tasks.every(EARLY_EVERY, move || drop_early(early.clone()));
+    let rooms = app.clone();
+    tasks.every(ROOMS_EVERY, move || join_rooms(rooms.clone()));
+    let app = app.clone();
+    tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
+}
+
+/// Work that several processes share, a few calls at a time.
+fn start_rounds(app: &App, tasks: &Tasks) {
+    let one = app.clone();
+    tasks.rounds("calls could not be analysed", ANALYSE_EVERY, move || {
+        let app = one.clone();
+        async move { analyse(&app.store, app.clock.now()).await }
+    });
+    let one = app.clone();
+    let what = "calls whose time is over could not be looked for";
+    tasks.rounds(what, RETENTION_EVERY, move || {
+        let app = one.clone();
+        async move { let_go(&app.store, app.clock.now()).await }
+    });
+    let one = app.clone();
+    tasks.rounds(
+        "costs could not be computed again",
+        PRICE_EVERY,
+        move || {
+            let app = one.clone();
+            async move { prices::sweep(&app.store, app.clock.now()).await }
+        },
+    );
+    for _ in 0..FETCHERS {
+        let one = app.clone();
+        let what = "announced recordings could not be looked for";
+        tasks.rounds(what, FETCH_EVERY, move || {
+            let app = one.clone();
+            async move { fetches::next(&app.fetch_kit(), app.clock.now()).await }
+        });
+    }
+}
+
+/// Numbers what is written, and tells those who watch.
+fn start_live(app: &App, tasks: &Tasks) {
+    tasks.spawn(|stop| live::notify(app.live.clone(), app.writer.written(), stop));
+    tasks.spawn(|stop| live::hear(app.live.clone(), stop));
+    let clock = app.clock.clone();
+    tasks.spawn(|stop| live::sequence(app.live.clone(), move || clock.now(), stop));
+}
+
+async fn end_silent(app: App) {
+    let patience = silence::Patience {
+        active: app.settings.session_timeout,
+        unanswered: app.settings.ring_timeout,
+    };
+    let ended = silence::end_silent(&app.store, &app.writer, patience, app.clock.now()).await;
+    match ended {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "ended sessions of which nothing was heard any more"),
+        Err(error) => tracing::warn!(%error, "silent sessions could not be ended"),
+    }
+}
+
+async fn join_rooms(app: App) {
+    match rooms::join_due(&app.store, &app.writer, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "joined records of rooms with the sessions in them"),
+        Err(error) => tracing::warn!(%error, "records of rooms could not be joined"),
+    }
+}
+
+async fn drop_early(app: App) {
+    match recordings::drop_early(&app.store, &app.objects, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "dropped recordings whose calls never came"),
+        Err(error) => tracing::warn!(%error, "recordings without a call could not be dropped"),
+    }
+    let removed = recordings::remove_leftovers(&app.store, &app.objects, app.clock.now());
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "audio that nobody needs could not be looked for");
+    }
+}
+
+/// Keeps the rollups as long as no other process on this store does.
+async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
+    let mut keeper = None;
+    let pause = |duration| stop.run_until_cancelled(tokio::time::sleep(duration));
+    loop {
+        let wait = match keep_round(&store, &mut keeper, clock.now()).await {
+            Ok(true) => Duration::ZERO,
+            Ok(false) if keeper.is_some() => ROLL_UP_EVERY,
+            Ok(false) => CLAIM_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "rollups could not be kept, trying again");
+                keeper = None;
+                CLAIM_EVERY
+            }
+        };
+        if pause(wait).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Analyses calls as they change, and those whose analysis is not of today. Answers whether there is more to do
+/// at once, as all rounds do.
+async fn analyse(store: &Store, now: DateTime<Utc>) -> Result<bool> {
+    Ok(analysis::round(store, now).await? || analysis::sweep(store, now).await?)
+}
+
+/// Lets calls go whose time is over.
+async fn let_go(store: &Store, now: DateTime<Utc>) -> Result<bool> {
+    let gone = retention::round(store, now).await?;
+    if gone.is_nothing() {
+        return Ok(false);
+    }
+    let retention::Gone {
+        closed,
+        deleted,
+        forgotten,
+    } = gone;
+    tracing::info!(
+        closed,
+        deleted,
+        forgotten,
+        "let calls go whose time was over"
+    );
+    Ok(true)
+}
+
+/// Answers whether there is more to do at once.
+async fn keep_round(
+    store: &Store,
+    keeper: &mut Option<Keeper>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    if keeper.is_none() {
+        *keeper = Keeper::claim(store).await?;
+    }
+    match keeper {
+        Some(keeper) => keeper.round(now).await,
+        None => Ok(false),
+    }
+}
