@@ -5,11 +5,12 @@
 //! answer, which begins after the last of them has asked: nobody gets an answer that is older than his question.
 //! What a polled endpoint marks as [`Fresh`] is given again without asking anybody, for as long as it says.
 
-use std::collections::HashMap;
+mod rounds;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,9 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use moka::sync::Cache;
-use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
 use tower::Service;
 
+use self::rounds::{Part, Rounds};
 use super::edge::{X_REQUEST_ID, request_id};
 use crate::api::polled::Fresh;
 use crate::problem::Whole;
@@ -37,14 +37,12 @@ const KEPT_MAX_BYTES: u64 = 32 << 20;
 const OVERHEAD_BYTES: usize = 1024;
 /// A key that is revoked opens nothing after this and the time that `auth::Keyring` remembers it.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-/// Whoever waits for an answer that takes longer than this asks beside it.
-const TURN_MAX: Duration = Duration::from_millis(100);
 
 /// The router behind what is shared. Cheap to clone.
 #[derive(Clone)]
 pub struct Shared {
     router: Router,
-    memory: Arc<Memory>,
+    memory: Memory,
 }
 
 type BoxedAnswer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -53,7 +51,7 @@ impl Shared {
     pub fn new(router: Router) -> Self {
         Self {
             router,
-            memory: Arc::new(Memory::new()),
+            memory: Memory::new(),
         }
     }
 }
@@ -146,12 +144,12 @@ impl Answer {
 /// Asks, or waits for somebody who does.
 async fn share(
     mut router: Router,
-    memory: Arc<Memory>,
+    memory: Memory,
     question: Question,
     request: Request,
 ) -> Result<Response, Infallible> {
     let started = Instant::now();
-    let turn = match memory.join(&question) {
+    let turn = match memory.rounds.join(&question) {
         Part::Ask(turn) => turn,
         Part::AskNext(mut turn, begun) => {
             turn.come(begun).await;
@@ -168,8 +166,7 @@ async fn share(
         }
     };
     let response = router.call(request).await?;
-    let is_awaited = turn.tell.receiver_count() > 0;
-    if !is_awaited && response.extensions().get::<Fresh>().is_none() {
+    if !turn.is_awaited() && response.extensions().get::<Fresh>().is_none() {
         return Ok(response);
     }
     let (response, answer) = keep(response).await;
@@ -177,7 +174,7 @@ async fn share(
         if answer.until.is_some() {
             memory.fresh.insert(question, answer.clone());
         }
-        turn.tell.send_replace(Some(answer));
+        turn.tell(answer);
     }
     Ok(response)
 }
@@ -210,24 +207,11 @@ async fn keep(response: Response) -> (Response, Option<Answer>) {
     (Response::from_parts(parts, Body::from(body)), Some(answer))
 }
 
-/// What is being asked, and what was answered a moment ago.
+/// What is being asked, and what was answered a moment ago. Cheap to clone.
+#[derive(Clone)]
 struct Memory {
     fresh: Cache<Question, Arc<Answer>>,
-    /// Questions that are being answered, each with the round that waits behind it.
-    asked: Mutex<HashMap<Question, Option<Round>>>,
-}
-
-/// Those who wait for the same next answer.
-struct Round {
-    answer: watch::Receiver<Option<Arc<Answer>>>,
-    turn: oneshot::Sender<()>,
-}
-
-/// What somebody who asks has to do.
-enum Part {
-    Ask(Turn),
-    AskNext(Turn, oneshot::Receiver<()>),
-    Wait(watch::Receiver<Option<Arc<Answer>>>),
+    rounds: Rounds,
 }
 
 impl Memory {
@@ -242,7 +226,7 @@ impl Memory {
             .build();
         Self {
             fresh,
-            asked: Mutex::default(),
+            rounds: Rounds::default(),
         }
     }
 
@@ -252,104 +236,6 @@ impl Memory {
             .until
             .is_some_and(|until| now < until)
             .then_some(answer)
-    }
-
-    fn join(self: &Arc<Self>, question: &Question) -> Part {
-        let (tell, answer) = watch::channel(None);
-        let turn = |place| Turn {
-            memory: self.clone(),
-            question: question.clone(),
-            tell,
-            place,
-        };
-        let mut asked = self.asked();
-        match asked.get_mut(question) {
-            None => {
-                asked.insert(question.clone(), None);
-                Part::Ask(turn(Place::Running))
-            }
-            Some(Some(round)) => Part::Wait(round.answer.clone()),
-            Some(waiting @ None) => {
-                let (begin, begun) = oneshot::channel();
-                *waiting = Some(Round {
-                    answer,
-                    turn: begin,
-                });
-                Part::AskNext(turn(Place::Waiting), begun)
-            }
-        }
-    }
-
-    fn asked(&self) -> MutexGuard<'_, HashMap<Question, Option<Round>>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where somebody stands who asks for a round.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Waiting,
-    /// Holds the place of the question that is being answered.
-    Running,
-    /// Waited long enough: asks without holding up those behind.
-    Beside,
-}
-
-/// The right to ask for a round, passed on when dropped.
-struct Turn {
-    memory: Arc<Memory>,
-    question: Question,
-    tell: watch::Sender<Option<Arc<Answer>>>,
-    place: Place,
-}
-
-impl Turn {
-    /// Waits until the answer before this one is there, though not for long. Whoever asks from then on is of
-    /// another round.
-    async fn come(&mut self, begun: oneshot::Receiver<()>) {
-        let has_come = matches!(timeout(TURN_MAX, begun).await, Ok(Ok(())));
-        // It may have come at the last moment.
-        self.place = match !has_come && self.withdraw() {
-            true => Place::Beside,
-            false => Place::Running,
-        };
-    }
-
-    /// Ends waiting; false if the turn had come.
-    fn withdraw(&self) -> bool {
-        let mut asked = self.memory.asked();
-        let Some(waiting) = asked.get_mut(&self.question) else {
-            return false;
-        };
-        let own = self.tell.subscribe();
-        let is_own = waiting
-            .as_ref()
-            .is_some_and(|round| own.same_channel(&round.answer));
-        if is_own {
-            *waiting = None;
-        }
-        is_own
-    }
-
-    /// Lets the next round begin.
-    fn pass_on(&self) {
-        let mut asked = self.memory.asked();
-        let next = asked.get_mut(&self.question).and_then(Option::take);
-        // Whoever is next but has gone passes it on himself.
-        let is_passed_on = next.is_some_and(|round| round.turn.send(()).is_ok());
-        if !is_passed_on {
-            asked.remove(&self.question);
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        match self.place {
-            Place::Beside => {}
-            Place::Waiting if self.withdraw() => {}
-            Place::Waiting | Place::Running => self.pass_on(),
-        }
     }
 }
 

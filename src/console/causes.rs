@@ -6,10 +6,10 @@ use super::format;
 use super::page;
 use crate::auth::Viewer;
 use crate::domain::Result;
-use crate::domain::analysed::Cause;
 use crate::domain::analysis::gate::{Metric, TargetCheck, Verdict};
 use crate::domain::analysis::{IssueType, Stage};
 use crate::domain::analytics::{Dimensions, Window};
+use crate::domain::many::Cause;
 use crate::services::analysis;
 use crate::services::analysis::Quality;
 

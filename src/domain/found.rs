@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::analysed::Conduct;
 use crate::domain::analysis::InterruptionCounts;
 use crate::domain::digest::Digest;
+use crate::domain::many::Conduct;
 
 /// Scores are summed in billionths.
 const BILLION: f64 = 1e9;

@@ -24,6 +24,7 @@ pub mod items;
 pub mod ledger;
 pub mod live;
 pub mod livekit;
+pub mod many;
 pub mod page;
 pub mod partial;
 pub mod precedence;

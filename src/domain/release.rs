@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::domain::analysed::ByClock;
 use crate::domain::analysis::gate::{self, Against, Check, Metric, Verdict};
 use crate::domain::analysis::{Clock, RULES_VERSION, Targets};
 use crate::domain::analytics::Window;
 use crate::domain::fact::parse_time;
 use crate::domain::fields::nearest;
+use crate::domain::many::ByClock;
 use crate::domain::{Error, Fault, Result};
 
 /// Where nothing else is said, so many days until now.

@@ -10,9 +10,9 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
-use voxray::domain::analysed::{Cause, Causes, Conduct};
 use voxray::domain::analysis::InterruptionCounts;
 use voxray::domain::analytics::{Dimensions, Window};
+use voxray::domain::many::{Cause, Causes, Conduct};
 use voxray::services::analysis;
 use voxray::store::{Scope, rollups};
 

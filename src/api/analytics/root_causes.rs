@@ -11,7 +11,7 @@ use crate::api::polled;
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
-use crate::domain::analysed::{Cause, Causes};
+use crate::domain::many::{Cause, Causes};
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analysis;

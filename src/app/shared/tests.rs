@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::rounds::TURN_MAX;
 use super::*;
 use crate::problem::whole;
 
@@ -92,7 +94,7 @@ async fn who_asks_meanwhile_shares_the_next_answer() {
         assert_eq!(text(answer).await, "1");
     }
     assert_eq!(desk.asked(), 2);
-    assert!(shared.memory.asked().is_empty());
+    assert!(shared.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]
@@ -122,7 +124,7 @@ async fn who_goes_away_holds_up_nobody() {
     assert_eq!(text(follower).await, "1");
     drop(running);
     assert_eq!(text(shared.clone().call(asking("a"))).await, "2");
-    assert!(shared.memory.asked().is_empty());
+    assert!(shared.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]
@@ -141,7 +143,7 @@ async fn nobody_waits_long_for_his_turn() {
     desk.open.add_permits(2);
     assert_eq!(text(stuck).await, "0");
     assert_eq!(next.await.unwrap().unwrap().status(), StatusCode::OK);
-    assert!(shared.memory.asked().is_empty());
+    assert!(shared.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]

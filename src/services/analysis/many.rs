@@ -1,9 +1,9 @@
 //! What went wrong in many calls, and what would have been otherwise.
 
 use crate::domain::Result;
-use crate::domain::analysed::{Causes, WhatIf};
 use crate::domain::analysis::Stage;
 use crate::domain::analytics::{Dimension, Dimensions, Window};
+use crate::domain::many::{Causes, WhatIf};
 use crate::services::analytics::check_apart;
 use crate::store::Scope;
 use crate::store::analysis;

@@ -1,9 +1,9 @@
 //! How well agents let themselves be interrupted, and whether that is good enough to be released.
 
 use crate::domain::Result;
-use crate::domain::analysed::Conduct;
 use crate::domain::analysis::gate::{self, InterruptionGate};
 use crate::domain::analytics::Window;
+use crate::domain::many::Conduct;
 use crate::domain::settings::Effective;
 use crate::store::Scope;
 use crate::store::analysis;

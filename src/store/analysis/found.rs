@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 
 use crate::domain::Result;
-use crate::domain::analysed::{Cause, Causes, Conduct};
 use crate::domain::analytics::{Dimension, Dimensions, Window};
 use crate::domain::digest::Digest;
 use crate::domain::found::{CauseKey, CauseSum, CauseSums, ConductSums, Issue, Share};
+use crate::domain::many::{Cause, Causes, Conduct};
 use crate::domain::session::Providers;
 use crate::store::analytics::range::found_over_range;
 use crate::store::columns::unreadable;

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 
 use crate::domain::Result;
-use crate::domain::analysed::{AnswerTime, ByClock};
+use crate::domain::analysed::AnswerTime;
 use crate::domain::analysis::gate::Metric;
 use crate::domain::analysis::{InterruptionCounts, Stage};
 use crate::domain::analytics::{Dimensions, Window};
+use crate::domain::many::ByClock;
 use crate::domain::release::{Arm, Sample};
 use crate::store::columns::unreadable;
 use crate::store::failure::{failure, read, read_whole};
