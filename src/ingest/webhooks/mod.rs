@@ -27,7 +27,7 @@ use url::form_urlencoded;
 use crate::app::App;
 use crate::app::Now;
 use crate::domain::Error;
-use crate::domain::webhook::{Endpoint, Fate, Told, Vendor};
+use crate::domain::webhook::{Announced, Endpoint, Fate, Told, Vendor};
 use crate::ingest::beside;
 use crate::problem::Json;
 use crate::problem::Kind;
@@ -48,20 +48,14 @@ pub async fn twilio(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, Problem> {
-    let door = webhooks::open(&app.store, Vendor::Twilio, &id).await?;
-    let call = Call {
-        app: &app,
-        door: &door,
-        now,
-    };
+    let call = Call::open(&app, Vendor::Twilio, &id, now).await?;
+    let door = &call.door;
     let is_proxied = app.settings.trust_proxy;
-    let read = |body: Bytes, held| {
+    call.answer(upload, async |body| {
         let params = twilio_params(&door.endpoint, &uri, &headers, is_proxied, &body)?;
-        let tenant = door.tenant();
-        Ok((twilio::read(tenant, &params, now), body.len(), held))
-    };
-    call.answer(upload, async |body, held| read(body, held))
-        .await?;
+        Ok(twilio::read(door.tenant(), &params, now))
+    })
+    .await?;
     // Not a word: Twilio would take one for instructions.
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -74,22 +68,15 @@ pub async fn vapi(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, Problem> {
-    let door = webhooks::open(&app.store, Vendor::Vapi, &id).await?;
-    let call = Call {
-        app: &app,
-        door: &door,
-        now,
-    };
-    let done = call.answer(upload, async |body, held| {
+    let call = Call::open(&app, Vendor::Vapi, &id, now).await?;
+    let door = &call.door;
+    call.answer_in_json(upload, async |body| {
         believe_vapi(&door.endpoint, &headers, &body, now)?;
-        let (size, tenant) = (body.len(), door.tenant());
-        let told = json(&headers, body, move |document| {
-            vapi::read(tenant, &document, now)
-        })
-        .await?;
-        Ok((told, size, held))
-    });
-    Ok(Json(Answer::from(done.await?)).into_response())
+        let tenant = door.tenant();
+        let read = move |document| vapi::read(tenant, &document, now);
+        json(&headers, body, read).await
+    })
+    .await
 }
 
 /// `POST /v1/ingest/retell/{endpointId}`
@@ -100,21 +87,17 @@ pub async fn retell(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, Problem> {
-    let door = webhooks::open(&app.store, Vendor::Retell, &id).await?;
-    let call = Call {
-        app: &app,
-        door: &door,
-        now,
-    };
-    let done = call.answer(upload, async |body, held| {
+    let call = Call::open(&app, Vendor::Retell, &id, now).await?;
+    let door = &call.door;
+    call.answer_in_json(upload, async |body| {
         let header = required(&headers, "x-retell-signature")?;
         let signed_at = signature::retell(&door.endpoint.secret, header, &body, now);
         let signed_at = signed_at.map_err(refused)?;
-        let (size, tenant) = (body.len(), door.tenant());
+        let tenant = door.tenant();
         let read = move |document| retell::read(tenant, &document, signed_at, now);
-        Ok((json(&headers, body, read).await?, size, held))
-    });
-    Ok(Json(Answer::from(done.await?)).into_response())
+        json(&headers, body, read).await
+    })
+    .await
 }
 
 /// `POST /v1/ingest/elevenlabs/{endpointId}`
@@ -125,23 +108,16 @@ pub async fn elevenlabs(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, Problem> {
-    let door = webhooks::open(&app.store, Vendor::Elevenlabs, &id).await?;
-    let call = Call {
-        app: &app,
-        door: &door,
-        now,
-    };
-    let done = call.answer(upload, async |body, held| {
+    let call = Call::open(&app, Vendor::Elevenlabs, &id, now).await?;
+    let door = &call.door;
+    call.answer_in_json(upload, async |body| {
         let header = required(&headers, "elevenlabs-signature")?;
         signature::elevenlabs(&door.endpoint.secret, header, &body, now).map_err(refused)?;
-        let (size, tenant) = (body.len(), door.tenant());
+        let tenant = door.tenant();
         let read = move |document| elevenlabs::read(tenant, document, now);
-        let told = json(&headers, body, read).await?;
-        // Audio never waits among what is to be written.
-        let size = if told.recording.is_some() { 0 } else { size };
-        Ok((told, size, held))
-    });
-    Ok(Json(Answer::from(done.await?)).into_response())
+        json(&headers, body, read).await
+    })
+    .await
 }
 
 #[derive(Serialize)]
@@ -162,26 +138,49 @@ impl From<Done> for Answer {
 /// A delivery on its way.
 struct Call<'a> {
     app: &'a App,
-    door: &'a Door,
+    door: Door,
     now: DateTime<Utc>,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    async fn open(
+        app: &'a App,
+        vendor: Vendor,
+        id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Problem> {
+        let door = webhooks::open(&app.store, vendor, id).await?;
+        Ok(Self { app, door, now })
+    }
+
+    /// The same as `answer`, for vendors that read what became of it.
+    async fn answer_in_json(
+        &self,
+        upload: Upload,
+        read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
+    ) -> Result<Response, Problem> {
+        let done = self.answer(upload, read).await?;
+        Ok(Json(Answer::from(done)).into_response())
+    }
+
     /// Reads the body, has it believed and understood, writes what it says, and notes what came of it.
     async fn answer(
         &self,
         upload: Upload,
-        read: impl AsyncFnOnce(Bytes, budget::Held) -> Result<(Told, usize, budget::Held), Problem>,
+        read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
     ) -> Result<Done, Problem> {
         let mut held = budget::Held::default();
         let told = match upload.read(|bytes| held.grow(bytes)).await {
-            Ok(body) => read(body.clone(), held).await.map(|told| (told, body)),
+            Ok(body) => read(body.clone()).await.map(|told| (told, body)),
             Err(problem) => Err(problem),
         };
-        let ((told, size, _held), body) = match told {
+        let (told, body) = match told {
             Ok(told) => told,
             Err(problem) => return Err(self.refuse(problem, None).await),
         };
+        // Audio never waits among what is to be written.
+        let is_enclosed = matches!(told.recording, Some(Announced::Enclosed(_)));
+        let size = if is_enclosed { 0 } else { body.len() };
         let (event, session) = (told.event.clone(), told.session.clone());
         let known = Some((event.as_str(), session.as_ref()));
         let is_undated = told.is_undated && told.ignored.is_none();
