@@ -153,10 +153,7 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
              on conflict (tenant_id, id) do nothing"
     );
     if done.rows_affected() < rows.len() as u64 {
-        {
-            eprintln!("DBG race save.rs 1");
-            return Err(Trouble::Race);
-        }
+        return Err(Trouble::Race);
     }
     Ok(())
 }
