@@ -5,6 +5,8 @@
 //! Histogram buckets are logarithmic: value `v` ms lies in bucket `ceil(ln v / ln GAMMA)`, and a
 //! bucket is read as the middle of its bounds, which is within [`RELATIVE_ERROR`] of every value in it.
 
+mod stored;
+
 use std::borrow::Cow;
 use std::iter::Peekable;
 use std::slice::Iter;
@@ -160,13 +162,11 @@ impl Digest {
 
     /// Adds another digest's sums to this one's.
     pub fn merge(&mut self, other: &Self) {
+        let mut next = 0;
         for entry in &other.entries {
-            self.merge_entry(
-                entry,
-                entry.provider.as_str(),
-                entry.model.as_str(),
-                entry.sessions,
-            );
+            let at = self.place(next, (entry.stage, &entry.provider, &entry.model));
+            self.entries[at].absorb(entry, entry.sessions);
+            next = at + 1;
         }
     }
 
@@ -255,14 +255,24 @@ impl Digest {
     }
 
     fn merge_entry(&mut self, entry: &Entry, provider: &str, model: &str, sessions: u64) {
-        let at = self
-            .position(entry.stage, provider, model)
-            .unwrap_or_else(|at| {
-                self.entries
-                    .insert(at, Entry::empty(entry.stage, provider, model, 0));
-                at
-            });
+        let at = self.place(0, (entry.stage, provider, model));
         self.entries[at].absorb(entry, sessions);
+    }
+
+    /// Where the entry of this key is, made where there is none. Digests of one tenant have much the same keys in
+    /// the same order: looked at first is where it would then be.
+    fn place(&mut self, next: usize, (stage, provider, model): (Stage, &str, &str)) -> usize {
+        let is_next = self.entries.get(next).is_some_and(|entry| {
+            entry.stage == stage && entry.provider == provider && entry.model == model
+        });
+        if is_next {
+            return next;
+        }
+        self.position(stage, provider, model).unwrap_or_else(|at| {
+            self.entries
+                .insert(at, Entry::empty(stage, provider, model, 0));
+            at
+        })
     }
 
     fn position(&self, stage: Stage, provider: &str, model: &str) -> Result<usize, usize> {
@@ -290,12 +300,26 @@ impl Entry {
         self.sessions += sessions;
         self.count += other.count;
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
-        if other.buckets.len() > FEW_BUCKETS {
-            self.buckets = merged(&self.buckets, &other.buckets);
+        self.add_buckets(&other.buckets);
+    }
+
+    /// Most are there already; lists are put together anew only where some are not.
+    fn add_buckets(&mut self, others: &[(u16, u64)]) {
+        if others.len() <= FEW_BUCKETS {
+            for (bucket, count) in others {
+                add_to_bucket(&mut self.buckets, *bucket, *count);
+            }
             return;
         }
-        for (bucket, count) in &other.buckets {
-            add_to_bucket(&mut self.buckets, *bucket, *count);
+        let mut mine = self.buckets.iter_mut();
+        for (done, (bucket, count)) in others.iter().enumerate() {
+            match mine.find(|own| own.0 >= *bucket) {
+                Some(own) if own.0 == *bucket => own.1 = own.1.saturating_add(*count),
+                _ => {
+                    self.buckets = merged(&self.buckets, &others[done..]);
+                    return;
+                }
+            }
         }
     }
 
@@ -345,13 +369,13 @@ fn merged(one: &[(u16, u64)], other: &[(u16, u64)]) -> Vec<(u16, u64)> {
             list.next_if(|bucket| bucket.0 == first)
                 .map_or(0, |bucket| bucket.1)
         };
-        all.push((first, here(&mut one) + here(&mut other)));
+        all.push((first, here(&mut one).saturating_add(here(&mut other))));
     }
 }
 
 fn add_to_bucket(buckets: &mut Vec<(u16, u64)>, bucket: u16, count: u64) {
     match buckets.binary_search_by_key(&bucket, |b| b.0) {
-        Ok(at) => buckets[at].1 += count,
+        Ok(at) => buckets[at].1 = buckets[at].1.saturating_add(count),
         Err(at) => buckets.insert(at, (bucket, count)),
     }
 }
@@ -416,6 +440,10 @@ mod tests {
         let mut whole = rest.clone();
         whole.merge(&part);
         whole.merge(&Digest::default());
+        let mut from_bytes = rest.clone();
+        assert_eq!(from_bytes.merge_bytes(&part.to_bytes()), Some(()));
+        assert_eq!(from_bytes.merge_bytes(&[]), Some(()));
+        assert_eq!(from_bytes, whole);
         whole.take(&part);
         assert_eq!(whole.to_bytes(), rest.to_bytes());
         whole.take(&rest);
@@ -467,5 +495,8 @@ mod tests {
             None
         );
         assert_eq!(Digest::from_bytes(&[255, 255, 1]), None);
+        for broken in [&[255, 255, 1][..], &[2, 0], &[0, 0]] {
+            assert_eq!(Digest::default().merge_bytes(broken), None, "{broken:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::body::Body;
 use crate::domain::ids::{Claim, ClaimKind, SessionId, TenantId};
 
 /// What a fact speaks of. The numbers are stored.
@@ -110,7 +111,7 @@ pub struct Event {
     pub kind: Kind,
     pub id: String,
     pub at: DateTime<Utc>,
-    pub fields: Map<String, Value>,
+    pub fields: Body,
 }
 
 /// A whole document about a session: a later version replaces it whole.
@@ -180,6 +181,9 @@ impl Kind {
 }
 
 impl Source {
+    /// Whose doors take spans. A span has the same id in all of them.
+    pub const OF_SPANS: [Self; 3] = [Self::Event, Self::Call, Self::Trace];
+
     /// Whether its sender may correct what it says: then two contents of one moment contradict each other.
     /// Of what others say so, one counts, whichever comes first.
     pub fn is_own(self) -> bool {
@@ -264,21 +268,30 @@ fn normalised_members(members: Map<String, Value>) -> Map<String, Value> {
     each.map(|(name, value)| (name, rewritten(value))).collect()
 }
 
-/// The SHA-256 of an object in its canonical form: keys sorted, no white space, one way of writing each
-/// number.
-pub fn canonical_hash(object: &Map<String, Value>) -> [u8; 32] {
+/// An object in its canonical form: keys sorted, no white space, one way of writing each number.
+pub fn canonical_text(object: &Map<String, Value>) -> String {
     // serde_json's map is sorted by key, so that its text is canonical; writing it cannot fail.
     let text = if object.values().all(is_normal) {
         serde_json::to_string(object)
     } else {
         serde_json::to_string(&normalised_members(object.clone()))
     };
-    Sha256::digest(text.unwrap_or_default().as_bytes()).into()
+    text.unwrap_or_default()
+}
+
+/// The SHA-256 of an object in its canonical form.
+pub fn canonical_hash(object: &Map<String, Value>) -> [u8; 32] {
+    Sha256::digest(canonical_text(object).as_bytes()).into()
 }
 
 /// Tells two contents apart.
 pub fn fields_hash(fields: &Map<String, Value>) -> i64 {
     short_hash(canonical_hash(fields))
+}
+
+/// The same, of a canonical text.
+pub fn text_hash(text: &str) -> i64 {
+    short_hash(Sha256::digest(text.as_bytes()).into())
 }
 
 /// The first eight bytes of a hash, as the store keeps it.

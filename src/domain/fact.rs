@@ -4,6 +4,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::body::Body;
 use crate::domain::event::{Kind, Source};
 use crate::domain::partial;
 use crate::domain::precedence;
@@ -16,7 +17,7 @@ pub struct Fact {
     pub at: DateTime<Utc>,
     /// Tells two contents under one identity apart.
     pub hash: i64,
-    pub fields: Map<String, Value>,
+    pub fields: Body,
 }
 
 /// Under which name a fact is kept, within its session.
@@ -111,21 +112,16 @@ impl Fact {
 
     /// What keeping it takes: its id, and its fields as text.
     pub fn bytes(&self) -> i64 {
-        // Maps with text keys always serialise.
-        let fields = serde_json::to_string(&self.fields).map_or(0, |text| text.len());
-        (self.id.len() + fields) as i64
+        (self.id.len() + self.fields.text().len()) as i64
     }
 
     pub fn entity(&self) -> Entity {
         Entity::of(self.source, self.kind, &self.id, &self.fields)
     }
 
-    /// Whether other facts may speak of the same entity.
+    /// Whether facts under other ids may speak of the same entity.
     pub fn is_shared(kind: Kind) -> bool {
-        matches!(
-            kind,
-            Kind::Session | Kind::Turn | Kind::ToolCall | Kind::Span
-        )
+        matches!(kind, Kind::Session | Kind::Turn | Kind::ToolCall)
     }
 
     pub fn turn_index(&self) -> i32 {
@@ -207,7 +203,7 @@ pub fn order(facts: &mut [&Fact]) {
 pub fn merge(ordered: &[&Fact]) -> Map<String, Value> {
     let mut merged = Map::new();
     for fact in ordered {
-        for (name, value) in &fact.fields {
+        for (name, value) in fact.fields.iter() {
             overlay(
                 &mut merged,
                 name,
@@ -332,7 +328,7 @@ mod tests {
             id: id.to_owned(),
             at: DateTime::UNIX_EPOCH,
             hash: 0,
-            fields: fields.as_object().cloned().unwrap(),
+            fields: fields.as_object().cloned().unwrap().into(),
         }
     }
 

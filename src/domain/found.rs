@@ -88,17 +88,73 @@ impl CauseSum {
     }
 }
 
-/// What went wrong, by what.
+impl CauseKey {
+    fn borrowed(&self) -> BorrowedKey<'_> {
+        match self {
+            Self::All => BorrowedKey::All,
+            Self::Type(kind) => BorrowedKey::Type(kind),
+            Self::Stage(stage) => BorrowedKey::Stage(stage),
+            Self::Provider(provider, stage) => BorrowedKey::Provider(provider, stage),
+        }
+    }
+}
+
+/// The same, as it is read and compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+enum BorrowedKey<'a> {
+    All,
+    Type(&'a str),
+    Stage(&'a str),
+    Provider(&'a str, &'a str),
+}
+
+impl BorrowedKey<'_> {
+    fn owned(self) -> CauseKey {
+        match self {
+            Self::All => CauseKey::All,
+            Self::Type(kind) => CauseKey::Type(kind.to_owned()),
+            Self::Stage(stage) => CauseKey::Stage(stage.to_owned()),
+            Self::Provider(provider, stage) => {
+                CauseKey::Provider(provider.to_owned(), stage.to_owned())
+            }
+        }
+    }
+}
+
+/// What went wrong, by what. Sorted by key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct CauseSums(BTreeMap<CauseKey, CauseSum>);
+pub struct CauseSums(Vec<(CauseKey, CauseSum)>);
 
 impl CauseSums {
     pub fn of(&self, key: &CauseKey) -> CauseSum {
-        self.0.get(key).copied().unwrap_or_default()
+        self.position(key.borrowed())
+            .map_or_else(|_| CauseSum::default(), |at| self.0[at].1)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&CauseKey, &CauseSum)> {
+    pub fn iter(&self) -> impl Iterator<Item = &(CauseKey, CauseSum)> {
         self.0.iter()
+    }
+
+    fn position(&self, key: BorrowedKey<'_>) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| own.borrowed().cmp(&key))
+    }
+
+    /// Adds one sum and answers where. Those of one tenant have much the same keys in the same order: looked at
+    /// first is where it would then be.
+    fn add(&mut self, next: usize, key: BorrowedKey<'_>, sum: &CauseSum) -> usize {
+        let is_next = self
+            .0
+            .get(next)
+            .is_some_and(|(own, _)| own.borrowed() == key);
+        let at = match is_next {
+            true => next,
+            false => self.position(key).unwrap_or_else(|at| {
+                self.0.insert(at, (key.owned(), CauseSum::default()));
+                at
+            }),
+        };
+        self.0[at].1.merge(sum);
+        at
     }
 
     /// Those of one call.
@@ -122,28 +178,45 @@ impl CauseSums {
                 sum.impact_ms = sum.impact_ms.saturating_add(issue.impact_ms);
             }
         }
-        Self(call)
+        Self(call.into_iter().collect())
     }
 
     pub fn merge(&mut self, other: &Self) {
+        let mut next = 0;
         for (key, sum) in &other.0 {
-            match self.0.get_mut(key) {
-                Some(mine) => mine.merge(sum),
-                None => {
-                    self.0.insert(key.clone(), *sum);
-                }
-            }
+            next = self.add(next, key.borrowed(), sum) + 1;
         }
+    }
+
+    /// Adds sums that are stored as these bytes, and answers what is in all of their calls. None where they are
+    /// no sums; then only part of them may have been added.
+    pub fn merge_bytes(&mut self, bytes: &[u8]) -> Option<CauseSum> {
+        let mut all = CauseSum::default();
+        if bytes.is_empty() {
+            return Some(all);
+        }
+        let (count, mut rest): (usize, _) = postcard::take_from_bytes(bytes).ok()?;
+        let mut next = 0;
+        for _ in 0..count {
+            let ((key, sum), behind): ((BorrowedKey<'_>, CauseSum), _) =
+                postcard::take_from_bytes(rest).ok()?;
+            if key == BorrowedKey::All {
+                all = sum;
+            }
+            next = self.add(next, key, &sum) + 1;
+            rest = behind;
+        }
+        rest.is_empty().then_some(all)
     }
 
     /// Takes away what is part of this.
     pub fn take(&mut self, part: &Self) {
         for (key, sum) in &part.0 {
-            if let Some(mine) = self.0.get_mut(key) {
-                mine.take(sum);
+            if let Ok(at) = self.position(key.borrowed()) {
+                self.0[at].1.take(sum);
             }
         }
-        self.0.retain(|_, sum| sum.calls > 0);
+        self.0.retain(|(_, sum)| sum.calls > 0);
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -315,6 +388,12 @@ mod tests {
         #[test]
         fn what_is_written_is_read(calls in prop::collection::vec(call(), 0..9)) {
             let found = sum(&calls);
+            let mut twice = found.causes.clone();
+            twice.merge(&found.causes);
+            let mut merged = found.causes.clone();
+            let all = merged.merge_bytes(&found.causes.to_bytes());
+            prop_assert_eq!(all, Some(found.causes.of(&CauseKey::All)));
+            prop_assert_eq!(merged, twice);
             prop_assert_eq!(CauseSums::from_bytes(&found.causes.to_bytes()), Some(found.causes));
             prop_assert_eq!(ConductSums::from_bytes(&found.conduct.to_bytes()), Some(found.conduct));
         }

@@ -115,7 +115,7 @@ mod tests {
             id,
             at,
             hash,
-            fields,
+            fields: fields.into(),
         }
     }
 

@@ -240,7 +240,7 @@ mod tests {
                 id: "t".to_owned(),
                 at: DateTime::UNIX_EPOCH,
                 hash: 0,
-                fields: fields.as_object().cloned().unwrap(),
+                fields: fields.as_object().cloned().unwrap().into(),
             };
             ToolCall::derive("t", &[&fact]).failed()
         };

@@ -346,7 +346,7 @@ impl Ledger {
             kind: Kind::Session,
             id: TIMEOUT_ID.to_owned(),
             at: silent_since,
-            fields: Map::new(),
+            fields: Map::new().into(),
         };
         self.take(into_fact(event, Source::Timeout))
     }
@@ -555,11 +555,16 @@ pub struct Reach {
 
 impl Reach {
     fn add(&mut self, event: &Event, source: Source) {
-        self.identities.insert(Identity {
-            source,
-            kind: event.kind,
-            id: event.id.clone(),
-        });
+        let sources = match event.kind {
+            Kind::Span => &Source::OF_SPANS[..],
+            _ => &[source],
+        };
+        self.identities
+            .extend(sources.iter().map(|source| Identity {
+                source: *source,
+                kind: event.kind,
+                id: event.id.clone(),
+            }));
         self.entities
             .insert(Entity::of(source, event.kind, &event.id, &event.fields));
         self.add_turn_of(event.kind, &event.fields);
@@ -624,7 +629,7 @@ fn head(source: Source, at: DateTime<Utc>, hash: i64) -> Fact {
         kind: Kind::Report,
         id: REPORT_ID.to_owned(),
         at,
-        fields: Map::new(),
+        fields: Map::new().into(),
     };
     Fact {
         hash,
@@ -633,13 +638,12 @@ fn head(source: Source, at: DateTime<Utc>, hash: i64) -> Fact {
 }
 
 fn into_fact(event: Event, source: Source) -> Fact {
-    let hash = crate::domain::event::fields_hash(&event.fields);
     Fact {
         source,
         kind: event.kind,
         id: event.id,
         at: fact::kept(event.at),
-        hash,
+        hash: event.fields.hash(),
         fields: event.fields,
     }
 }

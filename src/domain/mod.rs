@@ -10,6 +10,7 @@ pub mod answer;
 pub mod assemble;
 pub mod attributes;
 pub mod audit;
+pub mod body;
 pub mod calendar;
 pub mod conversations;
 pub mod digest;

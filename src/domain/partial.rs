@@ -7,7 +7,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::event::{Kind, Source, fields_hash};
+use crate::domain::body::Body;
+use crate::domain::event::{Kind, Source};
 use crate::domain::fact::Fact;
 
 /// Where a piece keeps when each of its fields was said, in microseconds since 1970.
@@ -40,27 +41,29 @@ pub fn is_piece(fact: &Fact) -> bool {
 
 /// Both pieces as one. The same whichever comes first, and however they are grouped.
 pub fn join(one: &Fact, other: &Fact) -> Fact {
-    let mut joined = one.clone();
+    let mut joined = one.fields.fields().clone();
     let mut stamps = stamps(one).cloned().unwrap_or_default();
     for place in places(&other.fields) {
         let (Some(value), Some(stamp)) = (at(&other.fields, &place), stamp(other, &place)) else {
             continue;
         };
-        let known = at(&joined.fields, &place).map(|known| {
+        let known = at(&joined, &place).map(|known| {
             let said = stamps.get(&place).and_then(Value::as_i64);
             rank(said.unwrap_or(i64::MIN), known)
         });
         if known.is_none_or(|known| rank(stamp, value) > known) {
-            put(&mut joined.fields, &place, value.clone());
+            put(&mut joined, &place, value.clone());
             stamps.insert(place, Value::from(stamp));
         }
     }
-    joined
-        .fields
-        .insert(SAID_AT.to_owned(), Value::Object(stamps));
-    joined.at = one.at.max(other.at);
-    joined.hash = fields_hash(&joined.fields);
-    joined
+    joined.insert(SAID_AT.to_owned(), Value::Object(stamps));
+    let fields = Body::from(joined);
+    Fact {
+        at: one.at.max(other.at),
+        hash: fields.hash(),
+        fields,
+        ..one.clone()
+    }
 }
 
 /// Of two words of one moment any will do, if only it is always the same.
@@ -137,7 +140,7 @@ mod tests {
                 kind: Kind::Span,
                 id: "1:t/s".to_owned(),
                 at,
-                fields,
+                fields: fields.into(),
             },
         )
     }

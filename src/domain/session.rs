@@ -352,7 +352,7 @@ mod tests {
             id: second.to_string(),
             at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
             hash: second,
-            fields: fields.as_object().cloned().unwrap(),
+            fields: fields.as_object().cloned().unwrap().into(),
         }
     }
 

@@ -79,7 +79,7 @@ impl Span {
     /// Of several facts about one span the one that says most; none where there is no fact.
     pub fn derive(facts: &[&Fact]) -> Option<Self> {
         let fact = facts.iter().max_by_key(|fact| fact.span_rank())?;
-        let mut fields = Taker(fact.fields.clone());
+        let mut fields = Taker(fact.fields.fields().clone());
         // A null says nothing here: there is no earlier word to take back.
         fields.0.retain(|_, value| !value.is_null());
         if partial::is_piece(fact) {

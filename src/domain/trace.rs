@@ -131,7 +131,7 @@ mod tests {
             id: format!("t/{id}"),
             at,
             hash: 0,
-            fields: fields.as_object().cloned().unwrap(),
+            fields: fields.as_object().cloned().unwrap().into(),
         };
         Span::derive(&[&fact]).unwrap()
     }

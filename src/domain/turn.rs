@@ -433,7 +433,7 @@ mod tests {
                 id: "t".to_owned(),
                 at: chrono::DateTime::UNIX_EPOCH,
                 hash: 0,
-                fields,
+                fields: fields.into(),
             }],
         )
     }

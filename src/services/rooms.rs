@@ -58,7 +58,7 @@ async fn join(
         kind: Kind::Session,
         id: "room".to_owned(),
         at: record.started_at,
-        fields: Map::from_iter([("externalIds".to_owned(), ids)]),
+        fields: Map::from_iter([("externalIds".to_owned(), ids)]).into(),
     };
     let told = Submission::Event(Source::LivekitWebhook, event);
     let admission = writer.admit(&room.scope, 0)?;

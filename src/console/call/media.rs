@@ -225,7 +225,7 @@ mod tests {
             id: "e".to_owned(),
             at: DateTime::UNIX_EPOCH,
             hash: 0,
-            fields,
+            fields: fields.into(),
         };
         Turn::derive(0, &[&fact])
     }

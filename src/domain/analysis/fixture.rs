@@ -83,7 +83,7 @@ fn fact(kind: Kind, n: usize, item: &Value) -> Fact {
         id: format!("{n:04}"),
         at: DateTime::UNIX_EPOCH,
         hash: 0,
-        fields,
+        fields: fields.into(),
     }
 }
 

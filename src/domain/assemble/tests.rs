@@ -320,7 +320,7 @@ fn submission(items: Vec<(Kind, Value)>, id: u8, whole: bool, n: i64) -> Submiss
                 _ => id.to_string(),
             },
             at: at(n),
-            fields: fields(value),
+            fields: fields(value).into(),
         });
     if whole {
         return Submission::Report(

@@ -7,7 +7,7 @@ fn event(kind: Kind, id: &str, at: &str, fields: Value) -> Event {
         kind,
         id: id.to_owned(),
         at: at.parse().unwrap(),
-        fields: fields.as_object().cloned().unwrap(),
+        fields: fields.as_object().cloned().unwrap().into(),
     }
 }
 
@@ -127,7 +127,8 @@ fn a_full_session_takes_corrections_and_its_end() {
     shorter.fields = json!({"message": "longer than it was ".repeat(9)})
         .as_object()
         .cloned()
-        .unwrap();
+        .unwrap()
+        .into();
     assert_eq!(
         full.submit(Submission::Event(Source::Event, shorter), now),
         Outcome::Full(Bound::FactBytes)

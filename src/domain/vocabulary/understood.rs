@@ -260,7 +260,7 @@ fn sound(kind: Kind, id: String, at: DateTime<Utc>, mut fields: Map<String, Valu
         kind,
         id,
         at,
-        fields,
+        fields: fields.into(),
     }
 }
 

@@ -186,7 +186,7 @@ fn piece(
         at: time("endedAt")
             .or(time("startedAt"))
             .unwrap_or(event.said_at),
-        fields,
+        fields: fields.into(),
     })
 }
 

@@ -88,7 +88,7 @@ pub fn read(
         kind: Kind::Evaluation,
         id: text(body, "id").unwrap_or(event_id).to_owned(),
         at: said_at,
-        fields,
+        fields: fields.into(),
     };
     if event.id.chars().count() > fields::ID_MAX_CHARS {
         return refuse("body.id", "must have at most 255 characters");

@@ -79,7 +79,7 @@ fn event(
         kind,
         id,
         at: at.min(now + fields::FUTURE_MAX),
-        fields,
+        fields: fields.into(),
     })
 }
 

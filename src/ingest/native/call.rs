@@ -91,7 +91,7 @@ fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (
         kind: Kind::Session,
         id: "session".to_owned(),
         at: now,
-        fields,
+        fields: fields.into(),
     });
     let report = Submission::Report(Source::Call, Report { at, hash, events });
     (
@@ -213,7 +213,7 @@ fn read_list(
             kind,
             id,
             at: now,
-            fields,
+            fields: fields.into(),
         });
     }
 }
@@ -311,10 +311,11 @@ fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &m
     {
         let offset_ms = event.fields.get("atMs").and_then(Value::as_f64);
         let at = offset_ms.map_or(end, |ms| start + TimeDelta::milliseconds(ms as i64));
-        event
-            .fields
+        let mut fields = event.fields.fields().clone();
+        fields
             .entry(OCCURRED_AT)
             .or_insert_with(|| Value::from(at.to_rfc3339()));
+        event.fields = fields.into();
     }
 }
 

@@ -72,7 +72,7 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
         kind,
         id: identity,
         at,
-        fields,
+        fields: fields.into(),
     };
     Item {
         id,

@@ -135,7 +135,7 @@ fn error(
         kind: Kind::Error,
         id: format!("log:{:016x}", event::fields_hash(&told)),
         at,
-        fields,
+        fields: fields.into(),
     };
     (place.as_object().cloned().unwrap_or_default(), event)
 }

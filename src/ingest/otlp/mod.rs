@@ -148,7 +148,11 @@ pub fn span_items(
             }));
         }
     }
-    let spans: Vec<_> = read.iter().flatten().map(|event| &event.fields).collect();
+    let spans: Vec<_> = read
+        .iter()
+        .flatten()
+        .map(|event| event.fields.fields())
+        .collect();
     let mut sessions = sessions::of(tenant, &spans).into_iter();
     let items = read.into_iter().map(|read| match read {
         Ok(event) => {

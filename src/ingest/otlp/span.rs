@@ -125,7 +125,7 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
         kind: Kind::Span,
         id: identity_of(&fields),
         at: end.unwrap_or(start),
-        fields,
+        fields: fields.into(),
     })
 }
 

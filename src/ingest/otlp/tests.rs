@@ -78,7 +78,7 @@ fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
     events
         .iter()
         .filter(|event| event.kind == kind)
-        .map(|event| &event.fields)
+        .map(|event| event.fields.fields())
         .collect()
 }
 
@@ -375,7 +375,7 @@ fn json_says_the_same_as_protobuf() {
             let spans = spans(capture, encoding);
             spans
                 .into_iter()
-                .map(|(session, event)| (session.external_id, event.fields))
+                .map(|(session, event)| (session.external_id, event.fields.into_fields()))
                 .collect()
         };
         assert_eq!(bare(Encoding::Json), bare(Encoding::Protobuf), "{capture}");

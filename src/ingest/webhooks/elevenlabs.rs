@@ -404,7 +404,7 @@ mod tests {
             panic!("{told:?}")
         };
         let found = report.events.iter().filter(|event| event.kind == kind);
-        found.map(|event| event.fields.clone()).collect()
+        found.map(|event| event.fields.fields().clone()).collect()
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub fn event(
         kind,
         id: id.into(),
         at,
-        fields,
+        fields: fields.into(),
     })
 }
 
@@ -129,7 +129,7 @@ pub fn event(
 pub fn report(at: Option<DateTime<Utc>>, events: Vec<Event>) -> Report {
     let said = events.iter().map(|event| {
         let id = (event.kind as i16, event.id.as_str());
-        serde_json::json!([id.0, id.1, event.fields])
+        serde_json::json!([id.0, id.1, event.fields.fields()])
     });
     let said = Fields::from_iter([("events".to_owned(), said.collect())]);
     Report {
@@ -236,7 +236,7 @@ mod tests {
             "words": [{"word": "Hello", "startMs": 0}, {"word": "you", "startMs": 3}],
             "models": {"llm": "gpt"},
         });
-        assert_eq!(Value::Object(event.unwrap().fields), expected);
+        assert_eq!(Value::Object(event.unwrap().fields.into_fields()), expected);
     }
 
     #[test]

@@ -370,7 +370,7 @@ mod tests {
             .events
             .iter()
             .filter(|event| event.kind == kind);
-        found.map(|event| event.fields.clone()).collect()
+        found.map(|event| event.fields.fields().clone()).collect()
     }
 
     #[test]

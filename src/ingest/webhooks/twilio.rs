@@ -315,9 +315,10 @@ mod tests {
 
     fn said(told: &Told) -> Vec<(String, Value)> {
         let each = told.submissions.iter().map(|submission| match submission {
-            Submission::Event(Source::Twilio, event) => {
-                (event.id.clone(), Value::Object(event.fields.clone()))
-            }
+            Submission::Event(Source::Twilio, event) => (
+                event.id.clone(),
+                Value::Object(event.fields.fields().clone()),
+            ),
             other => panic!("{other:?}"),
         });
         each.collect()

@@ -514,7 +514,7 @@ mod tests {
 
     fn of_kind(events: &[Event], kind: Kind) -> Vec<Map<String, Value>> {
         let found = events.iter().filter(|event| event.kind == kind);
-        found.map(|event| event.fields.clone()).collect()
+        found.map(|event| event.fields.fields().clone()).collect()
     }
 
     #[test]

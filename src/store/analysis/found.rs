@@ -73,13 +73,21 @@ struct ByAgent {
 impl ByAgent {
     fn add(&mut self, row: CauseRow) -> Result<()> {
         self.calls = self.calls.saturating_add(row.calls);
-        let causes = causes_of(row.causes.as_deref(), row.issues.as_deref())?;
-        let of_agent = causes.of(&CauseKey::All);
+        let of_agent = match row.causes {
+            Some(bytes) => {
+                let merged = self.causes.merge_bytes(&bytes);
+                merged.ok_or_else(|| unreadable("causes", bytes.len()))?
+            }
+            None => {
+                let causes = causes_of(None, row.issues.as_deref())?;
+                self.causes.merge(&causes);
+                causes.of(&CauseKey::All)
+            }
+        };
         if of_agent.calls > 0 {
             let agent = self.agents.entry(row.agent_key).or_default();
             agent.merge(&of_agent);
         }
-        self.causes.merge(&causes);
         Ok(())
     }
 
@@ -217,14 +225,14 @@ async fn sum_stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Di
     .fetch(&mut *connection);
     let (mut stages, mut outside) = (Digest::default(), Digest::default());
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        let digest = Digest::from_bytes(&row.stages)
-            .ok_or_else(|| unreadable("digest", row.stages.len()))?;
+        let wrong = || unreadable("digest", row.stages.len());
         let part = if row.is_outside {
             &mut outside
         } else {
             &mut stages
         };
         if row.is_call {
+            let digest = Digest::from_bytes(&row.stages).ok_or_else(wrong)?;
             let providers = Providers {
                 stt: row.stt_provider,
                 llm: row.llm_provider,
@@ -232,7 +240,7 @@ async fn sum_stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Di
             };
             part.merge_models(&digest, |stage| providers.of(stage).cloned());
         } else {
-            part.merge(&digest);
+            part.merge_bytes(&row.stages).ok_or_else(wrong)?;
         }
     }
     drop(rows);

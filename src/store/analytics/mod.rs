@@ -120,9 +120,8 @@ struct Row {
 
 impl Row {
     fn add_to(self, sums: &mut Sums) -> Result<()> {
-        let digest = Digest::from_bytes(&self.digest)
-            .ok_or_else(|| unreadable("digest", self.digest.len()))?;
-        let mut row = Sums {
+        let wrong = || unreadable("digest", self.digest.len());
+        let row = Sums {
             calls: self.calls,
             completed: self.completed,
             failed: self.failed,
@@ -136,18 +135,18 @@ impl Row {
             last_started_at: Some(self.last_started_at),
             digest: Digest::default(),
         };
+        sums.merge(&row);
         if self.is_call {
+            let digest = Digest::from_bytes(&self.digest).ok_or_else(wrong)?;
             let providers = Providers {
                 stt: self.stt_provider,
                 llm: self.llm_provider,
                 tts: self.tts_provider,
             };
-            sums.merge(&row);
             sums.digest
                 .merge_session(&digest, |stage| providers.of(stage).cloned());
         } else {
-            row.digest = digest;
-            sums.merge(&row);
+            sums.digest.merge_bytes(&self.digest).ok_or_else(wrong)?;
         }
         Ok(())
     }

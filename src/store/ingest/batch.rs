@@ -30,6 +30,7 @@ use super::resolve::{self, Resolved};
 use super::save::{self, Rows, SessionRow, Tagged};
 use super::spans;
 use super::understand;
+use super::understand::Gists;
 use super::{Result, Trouble};
 
 /// The submissions about one session, each with the place where its outcome belongs.
@@ -110,8 +111,9 @@ pub async fn write(
         })
         .collect();
     let mut whole_facts = load::all_facts(connection, &members).await?;
-    let gists = understand::load_gists(connection, work, &before, &whole).await?;
+    let mut gists = understand::load_gists(connection, work, &before, &whole).await?;
     let mut ledgers = BTreeMap::new();
+    let mut told: Gists = BTreeMap::new();
     let mut emptied = Vec::new();
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
@@ -139,7 +141,8 @@ pub async fn write(
             outcomes.push((*place, ledger.submit((*submission).clone(), now)));
         }
         if understand::tells_spans(work) || whole.contains(key) {
-            understand::spans(&mut ledger, gists.get(key).map_or(&[], Vec::as_slice));
+            let stored = gists.remove(key).unwrap_or_default();
+            told.insert(*key, understand::spans(&mut ledger, stored));
         }
         if whole.contains(key) || !ledger.is_unchanged(activity) {
             ledgers.insert(*key, ledger);
@@ -155,6 +158,7 @@ pub async fn write(
         gone: &gone,
         division: &division,
         emptied: &emptied,
+        told: &told,
     };
     save(connection, saved, &ledgers, &changes, now).await?;
     Ok(outcomes)
@@ -412,6 +416,7 @@ struct Saved<'a> {
     division: &'a Division,
     /// Sessions of which nothing is left.
     emptied: &'a [Key],
+    told: &'a Gists,
 }
 
 async fn save(
@@ -488,7 +493,7 @@ async fn save(
         now,
     )
     .await?;
-    save_facts(connection, ledgers).await?;
+    save_facts(connection, ledgers, saved.told).await?;
     let each = || changes.iter().map(|(key, change)| (*key, change));
     save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
     save::tool_calls(
@@ -566,7 +571,11 @@ fn turn_families(key: Key, saved: &Saved<'_>, ledgers: &BTreeMap<Key, Ledger>) -
     known | saved.resolved.work.get(&key).map_or(0, families)
 }
 
-async fn save_facts(connection: &mut PgConnection, ledgers: &BTreeMap<Key, Ledger>) -> Result<()> {
+async fn save_facts(
+    connection: &mut PgConnection,
+    ledgers: &BTreeMap<Key, Ledger>,
+    gists: &Gists,
+) -> Result<()> {
     let removed: Vec<_> = ledgers
         .iter()
         .flat_map(|(key, ledger)| ledger.removed().map(|i| (*key, i)))
@@ -576,5 +585,5 @@ async fn save_facts(connection: &mut PgConnection, ledgers: &BTreeMap<Key, Ledge
         .iter()
         .flat_map(|(key, l)| l.written().map(|(f, e)| (*key, f, e)))
         .collect();
-    save::upsert_facts(connection, &written).await
+    save::upsert_facts(connection, &written, gists).await
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Result;
 use crate::domain::assemble::{Counters, KnownTurn, Neighbour};
+use crate::domain::body::Body;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
@@ -300,7 +301,7 @@ impl FactRow {
             source: Source::from_stored(self.source)
                 .ok_or_else(|| unreadable("facts.source", &self.id))?,
             kind: Kind::from_stored(self.kind).ok_or_else(|| unreadable("facts.kind", &self.id))?,
-            fields: object("facts.body", &self.body)?,
+            fields: Body::kept(object("facts.body", &self.body)?, self.body),
             id: self.id,
             at: self.at,
             hash: self.hash,

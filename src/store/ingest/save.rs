@@ -8,19 +8,18 @@ use uuid::Uuid;
 
 use crate::domain::assemble::Change;
 use crate::domain::assemble::Changed;
-use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
 use crate::domain::ids::ClaimKind;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
 use crate::domain::session::{Activity, Session};
 use crate::domain::turn::{LatencySource, Turn};
-use crate::domain::vocabulary;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 
 use super::Result;
 use super::Trouble;
 use super::load::Key;
+use super::understand::Gists;
 
 /// A session's row as the batch leaves it.
 pub struct SessionRow<'a> {
@@ -242,9 +241,11 @@ pub async fn delete_facts(connection: &mut PgConnection, gone: &[(Key, &Identity
     Ok(())
 }
 
+/// Facts, with the gists of those that are tracer's spans.
 pub async fn upsert_facts(
     connection: &mut PgConnection,
     facts: &[(Key, &Fact, &Entity)],
+    gists: &Gists,
 ) -> Result<()> {
     if facts.is_empty() {
         return Ok(());
@@ -260,23 +261,16 @@ pub async fn upsert_facts(
         &column(facts, |(key, ..)| key.1),
         &column(facts, |(_, fact, _)| fact.source as i16),
         &column(facts, |(_, fact, _)| fact.kind as i16),
-        &column(facts, |(_, fact, _)| fact.id.clone()),
-        &column(facts, |(_, fact, entity)| Fact::is_shared(fact.kind).then(|| entity.key.clone())) as _,
+        &column(facts, |(_, fact, _)| fact.id.as_str()) as _,
+        &column(facts, |(_, fact, entity)| Fact::is_shared(fact.kind).then_some(entity.key.as_str())) as _,
         &column(facts, |(_, fact, _)| fact.at),
         &column(facts, |(_, fact, _)| fact.hash),
-        &column(facts, |(_, fact, _)| to_text(&fact.fields)),
-        &column(facts, |(_, fact, _)| gist(fact)) as _,
+        &column(facts, |(_, fact, _)| fact.fields.text()) as _,
+        &column(facts, |(key, fact, _)| gists.get(key)?.get(&fact.identity()).map(String::as_str)) as _,
     )
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// What a tracer's span says of the conversation.
-fn gist(fact: &Fact) -> Option<String> {
-    let is_span = fact.source == Source::Trace && fact.kind == Kind::Span;
-    let gist = is_span.then(|| vocabulary::gist(&fact.fields)).flatten()?;
-    Some(to_text(&gist))
 }
 
 /// Rows of one table, under their sessions.

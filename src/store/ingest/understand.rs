@@ -10,10 +10,14 @@ use crate::domain::fact::Identity;
 use crate::domain::ledger::Ledger;
 use crate::domain::vocabulary;
 use crate::domain::vocabulary::Gist;
+use crate::store::columns::to_text;
 
 use super::Result;
 use super::batch::SessionWork;
 use super::load::{self, Key, SessionBefore};
+
+/// What tracers' spans say of their conversations, as it is stored beside them.
+pub type Gists = BTreeMap<Key, BTreeMap<Identity, String>>;
 
 /// Whether any of it is a tracer's span: then what all spans amount to may change.
 pub fn tells_spans(work: &SessionWork<'_>) -> bool {
@@ -22,19 +26,26 @@ pub fn tells_spans(work: &SessionWork<'_>) -> bool {
     })
 }
 
-/// Reads a session's spans anew, those that are stored by their gists.
-pub fn spans(ledger: &mut Ledger, stored: &[(Identity, Gist)]) {
-    let mut gists: BTreeMap<Identity, Gist> = stored.iter().cloned().collect();
+/// Reads a session's spans anew, those that are stored by their gists. Answers the gists of the others, as they
+/// are to be stored.
+pub fn spans(ledger: &mut Ledger, stored: Vec<(Identity, Gist)>) -> BTreeMap<Identity, String> {
+    let mut gists: BTreeMap<Identity, Gist> = stored.into_iter().collect();
+    let mut texts = BTreeMap::new();
     for (fact, _) in ledger.written() {
         if fact.source == Source::Trace && fact.kind == Kind::Span {
+            let identity = fact.identity();
             match vocabulary::gist(&fact.fields) {
-                Some(gist) => drop(gists.insert(fact.identity(), gist)),
-                None => drop(gists.remove(&fact.identity())),
+                Some(gist) => {
+                    texts.insert(identity.clone(), to_text(&gist));
+                    gists.insert(identity, gist);
+                }
+                None => drop(gists.remove(&identity)),
             }
         }
     }
     let gists: Vec<Gist> = gists.into_values().collect();
     ledger.interpret(vocabulary::interpret(&gists));
+    texts
 }
 
 /// What is stored of the spans of sessions that are told further ones.

@@ -81,7 +81,7 @@ fn gists(capture: &str, session: &str) -> Vec<Gist> {
 
 fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
     let own = events.iter().filter(|event| event.kind == kind);
-    own.map(|event| &event.fields).collect()
+    own.map(|event| event.fields.fields()).collect()
 }
 
 fn close(found: &Value, expected: &Value, tolerance_ms: f64) -> bool {

@@ -155,7 +155,7 @@ fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
     events
         .iter()
         .filter(|event| event.kind == kind)
-        .map(|event| &event.fields)
+        .map(|event| event.fields.fields())
         .collect()
 }
 
