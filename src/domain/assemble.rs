@@ -69,6 +69,8 @@ pub struct Change {
     pub spans: Changed<SpanKey, Span>,
     /// What each touched trace has more (or less) than before.
     pub traces: Tallies,
+    /// Traces of which a span was taken back, or is shorter than it was.
+    pub receded: BTreeSet<String>,
 }
 
 /// Entities that are to be written, and those that are no more.
@@ -221,7 +223,7 @@ impl<'a> Draft<'a> {
             |id, f| Some(Interruption::derive(id, f)),
         );
         self.count_interruptions(&interruptions.written, &mut known.digest);
-        let (spans, traces) = self.spans();
+        let (spans, traces, receded) = self.spans();
         let turns = self.resolve_turns(&mut known, around, &tool_calls);
         let Known {
             counters, digest, ..
@@ -237,17 +239,22 @@ impl<'a> Draft<'a> {
             evaluations,
             spans,
             traces,
+            receded,
         })
     }
 
-    /// Spans, and what they change in their traces.
-    fn spans(&self) -> (Changed<SpanKey, Span>, Tallies) {
+    /// Spans, what they change in their traces, and which of these may end earlier now.
+    fn spans(&self) -> (Changed<SpanKey, Span>, Tallies, BTreeSet<String>) {
         let (mut changed, mut traces) = (Changed::default(), Tallies::new());
+        let mut receded = BTreeSet::new();
         for entity in self.ledger.touched().filter(|e| e.kind == Kind::Span) {
             let before = Span::derive(&self.ledger.facts_before(entity));
             let now = Span::derive(&self.ledger.facts_of(entity));
             if let Some(before) = before {
                 before.remove_from(&mut traces);
+                if !now.as_ref().is_some_and(|now| now.reaches(&before)) {
+                    receded.insert(before.trace_id.clone());
+                }
                 // Two pairs of ids may read the same when they are put together.
                 if now.as_ref().is_none_or(|now| now.key() != before.key()) {
                     changed.gone.push(before.key());
@@ -258,7 +265,7 @@ impl<'a> Draft<'a> {
                 changed.written.push(now);
             }
         }
-        (changed, traces)
+        (changed, traces, receded)
     }
 
     fn take_turn(&mut self, index: i32) {

@@ -555,16 +555,7 @@ pub struct Reach {
 
 impl Reach {
     fn add(&mut self, event: &Event, source: Source) {
-        let sources = match event.kind {
-            Kind::Span => &Source::OF_SPANS[..],
-            _ => &[source],
-        };
-        self.identities
-            .extend(sources.iter().map(|source| Identity {
-                source: *source,
-                kind: event.kind,
-                id: event.id.clone(),
-            }));
+        self.add_identities(event.kind, &event.id, source);
         self.entities
             .insert(Entity::of(source, event.kind, &event.id, &event.fields));
         self.add_turn_of(event.kind, &event.fields);
@@ -576,8 +567,25 @@ impl Reach {
         self.replaced_reports.extend(other.replaced_reports);
     }
 
+    /// A span has one id, whichever door it came through.
+    fn add_identities(&mut self, kind: Kind, id: &str, source: Source) {
+        let sources = match kind {
+            Kind::Span => &Source::OF_SPANS[..],
+            _ => &[source],
+        };
+        let identities = sources.iter().map(|source| Identity {
+            source: *source,
+            kind,
+            id: id.to_owned(),
+        });
+        self.identities.extend(identities);
+    }
+
     /// A known fact that a submission may replace: its entity is met too.
     pub fn meet(&mut self, fact: &Fact) {
+        if fact.kind == Kind::Span {
+            self.add_identities(fact.kind, &fact.id, fact.source);
+        }
         self.entities.insert(fact.entity());
         self.add_turn_of(fact.kind, &fact.fields);
     }

@@ -146,6 +146,13 @@ impl Span {
         }
     }
 
+    /// Whether its trace cannot end earlier with this in place of what was known of the same span.
+    pub fn reaches(&self, before: &Self) -> bool {
+        self.trace_id == before.trace_id
+            && self.started_at >= before.started_at
+            && self.ended_at >= before.ended_at
+    }
+
     pub fn key(&self) -> SpanKey {
         (self.trace_id.clone(), self.span_id.clone())
     }

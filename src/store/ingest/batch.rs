@@ -243,20 +243,17 @@ async fn load_facts(
             .for_each(|submission| reach.and(Ledger::reach(submission)));
     }
     let mut facts: BTreeMap<Key, Vec<Fact>> = BTreeMap::new();
-    let identities: Vec<_> = reaches
-        .iter()
-        .flat_map(|(key, reach)| reach.identities.iter().map(|i| (*key, i.clone())))
-        .collect();
     let reports: Vec<(Key, Source)> = reaches
         .iter()
         .flat_map(|(key, reach)| reach.replaced_reports.iter().map(|source| (*key, *source)))
         .collect();
-    let mut met = load::facts_by_identity(connection, &identities).await?;
-    met.extend(load::facts_of_reports(connection, &reports).await?);
+    let mut met = load::facts_of_reports(connection, &reports).await?;
     // A fact that is to be replaced may have spoken of another entity than its successor does.
     let mut asked: BTreeSet<(Key, Entity)> = BTreeSet::new();
+    let mut asked_by_name: BTreeSet<(Key, Identity)> = BTreeSet::new();
     loop {
         for (key, fact) in met.drain(..) {
+            asked_by_name.insert((key, fact.identity()));
             if let Some(reach) = reaches.get_mut(&key) {
                 reach.meet(&fact);
             }
@@ -267,10 +264,16 @@ async fn load_facts(
             .flat_map(|(key, reach)| reach.entities.iter().map(|entity| (*key, entity.clone())))
             .filter(|wanted| Fact::is_shared(wanted.1.kind) && asked.insert(wanted.clone()))
             .collect();
-        if wanted.is_empty() {
+        let named: Vec<(Key, Identity)> = reaches
+            .iter()
+            .flat_map(|(key, reach)| reach.identities.iter().map(|name| (*key, name.clone())))
+            .filter(|name| asked_by_name.insert(name.clone()))
+            .collect();
+        if wanted.is_empty() && named.is_empty() {
             return Ok(facts);
         }
         met = load::facts_by_entity(connection, &wanted).await?;
+        met.extend(load::facts_by_identity(connection, &named).await?);
     }
 }
 
@@ -525,7 +528,7 @@ async fn save(
     spans::save(
         connection,
         Rows::of(each().map(|(key, c)| (key, &c.spans))),
-        each().map(|(key, c)| (key, &c.traces)),
+        each().map(|(key, c)| (key, &c.traces, &c.receded)),
     )
     .await?;
     save::update_sessions(connection, &old).await?;

@@ -1,5 +1,8 @@
 //! What a batch writes of spans, and of the traces they belong to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Result;
@@ -8,23 +11,60 @@ use super::save::Rows;
 use crate::domain::span::{Span, SpanKey, TRACE_ITSELF, Tallies, Tally};
 use crate::store::columns::column;
 use crate::store::columns::to_text;
+use crate::store::sessions::show_parameters;
 
 /// Spans first: a trace's row is looked up among them.
 pub async fn save(
     connection: &mut PgConnection,
     rows: Rows<'_, SpanKey, Span>,
-    traces: impl Iterator<Item = (Key, &Tallies)>,
+    traces: impl Iterator<Item = (Key, &Tallies, &BTreeSet<String>)>,
 ) -> Result<()> {
     let some_gone = !rows.gone.is_empty();
     delete(connection, &rows.gone).await?;
     upsert(connection, &rows.written).await?;
-    let traces: Vec<(Key, &String, Tally)> = traces
-        .flat_map(|(key, tallies)| tallies.iter().map(move |(id, tally)| (key, id, *tally)))
+    let mut ends: BTreeMap<(Key, &str), End> = BTreeMap::new();
+    for (key, span) in &rows.written {
+        ends.entry((*key, &span.trace_id)).or_default().and(span);
+    }
+    let traces: Vec<TraceRow<'_>> = traces
+        .flat_map(|(key, tallies, receded)| {
+            let ends = &ends;
+            tallies.iter().map(move |(id, tally)| TraceRow {
+                key,
+                id,
+                tally: *tally,
+                end: ends.get(&(key, id.as_str())).copied().unwrap_or_default(),
+                has_receded: receded.contains(id),
+            })
+        })
         .collect();
     if some_gone {
         delete_empty(connection, &traces).await?;
     }
     count(connection, &traces).await
+}
+
+/// What a trace has more than before.
+struct TraceRow<'a> {
+    key: Key,
+    id: &'a String,
+    tally: Tally,
+    end: End,
+    has_receded: bool,
+}
+
+/// The latest moments that spans tell of.
+#[derive(Clone, Copy, Default)]
+struct End {
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl End {
+    fn and(&mut self, span: &Span) {
+        self.started_at = self.started_at.max(Some(span.started_at));
+        self.ended_at = self.ended_at.max(span.ended_at);
+    }
 }
 
 async fn delete(connection: &mut PgConnection, gone: &[(Key, &SpanKey)]) -> Result<()> {
@@ -53,72 +93,70 @@ async fn upsert(connection: &mut PgConnection, rows: &[(Key, &Span)]) -> Result<
     sqlx::query!(
         "insert into spans
               (tenant_id, session_id, trace_id, span_id, parent, trace_name, name, type, level, environment,
-               started_at, ended_at, completion_start, model, usage, costs, cost_nano_usd, parameters,
-               status_message, input, output, metadata)
+               started_at, ended_at, completion_start, model, usage, costs, cost_nano_usd, parameters)
          select *
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-                $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[])
+                $15::text[], $16::text[], $17::bigint[], $18::text[])
              on conflict (tenant_id, session_id, trace_id, span_id)
              do update set parent = excluded.parent, trace_name = excluded.trace_name, name = excluded.name,
                 type = excluded.type, level = excluded.level, environment = excluded.environment,
                 started_at = excluded.started_at, ended_at = excluded.ended_at,
                 completion_start = excluded.completion_start, model = excluded.model, usage = excluded.usage,
-                costs = excluded.costs, cost_nano_usd = excluded.cost_nano_usd, parameters = excluded.parameters,
-                status_message = excluded.status_message, input = excluded.input, output = excluded.output,
-                metadata = excluded.metadata",
+                costs = excluded.costs, cost_nano_usd = excluded.cost_nano_usd, parameters = excluded.parameters",
         &column(rows, |(key, _)| key.0),
         &column(rows, |(key, _)| key.1),
-        &column(rows, |(_, s)| s.trace_id.clone()),
-        &column(rows, |(_, s)| s.span_id.clone()),
-        &column(rows, |(_, s)| s.parent.clone()) as _,
-        &column(rows, |(_, s)| s.trace_name.clone()) as _,
-        &column(rows, |(_, s)| s.name.clone()) as _,
-        &column(rows, |(_, s)| s.r#type.clone()),
-        &column(rows, |(_, s)| s.level.clone()),
-        &column(rows, |(_, s)| s.environment.clone()) as _,
+        &column(rows, |(_, s)| s.trace_id.as_str()) as _,
+        &column(rows, |(_, s)| s.span_id.as_str()) as _,
+        &column(rows, |(_, s)| s.parent.as_deref()) as _,
+        &column(rows, |(_, s)| s.trace_name.as_deref()) as _,
+        &column(rows, |(_, s)| s.name.as_deref()) as _,
+        &column(rows, |(_, s)| s.r#type.as_str()) as _,
+        &column(rows, |(_, s)| s.level.as_str()) as _,
+        &column(rows, |(_, s)| s.environment.as_deref()) as _,
         &column(rows, |(_, s)| s.started_at),
         &column(rows, |(_, s)| s.ended_at) as _,
         &column(rows, |(_, s)| s.completion_start) as _,
-        &column(rows, |(_, s)| s.model.clone()) as _,
+        &column(rows, |(_, s)| s.model.as_deref()) as _,
         &column(rows, |(_, s)| to_text(&s.usage)),
         &column(rows, |(_, s)| to_text(&s.costs)),
         &column(rows, |(_, s)| s.cost_nano_usd) as _,
-        &column(rows, |(_, s)| to_text(&s.parameters)),
-        &column(rows, |(_, s)| s.status_message.clone()) as _,
-        &column(rows, |(_, s)| s.input.as_ref().map(to_text)) as _,
-        &column(rows, |(_, s)| s.output.as_ref().map(to_text)) as _,
-        &column(rows, |(_, s)| to_text(&s.metadata)),
+        &column(rows, |(_, s)| shown_parameters(s)),
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
+/// Those parameters that cannot be a prompt; what was said is told by the span's facts.
+fn shown_parameters(span: &Span) -> String {
+    let mut parameters = span.parameters.clone();
+    show_parameters(&mut parameters);
+    to_text(&parameters)
+}
+
 /// Traces whose last span went.
-async fn delete_empty(
-    connection: &mut PgConnection,
-    traces: &[(Key, &String, Tally)],
-) -> Result<()> {
+async fn delete_empty(connection: &mut PgConnection, traces: &[TraceRow<'_>]) -> Result<()> {
     sqlx::query!(
         "delete from traces t
           using unnest($1::uuid[], $2::uuid[], $3::text[]) as k (tenant_id, session_id, trace_id)
           where t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.trace_id = k.trace_id
             and not exists (select from spans s
                              where s.tenant_id = k.tenant_id and s.session_id = k.session_id and s.trace_id = k.trace_id)",
-        &column(traces, |(key, ..)| key.0),
-        &column(traces, |(key, ..)| key.1),
-        &column(traces, |(_, id, _)| (*id).clone()),
+        &column(traces, |t| t.key.0),
+        &column(traces, |t| t.key.1),
+        &column(traces, |t| t.id.as_str()) as _,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Counts and costs by the difference; first and last moment and name by one step into an index each.
-/// A trace is called as it is said of itself, else as its first root says, or its first span where no root
+/// Counts and costs by the difference; the first moment and the name by one step into an index each. The last
+/// moment is the last of what was known and what is new; only of a trace that receded all spans are looked at.
+/// An end is told where a span ends, or starts after the first. A trace is called as it is said of itself, else as its first root says, or its first span where no root
 /// is known.
-async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) -> Result<()> {
+async fn count(connection: &mut PgConnection, traces: &[TraceRow<'_>]) -> Result<()> {
     if traces.is_empty() {
         return Ok(());
     }
@@ -129,21 +167,31 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
                 coalesce(itself.trace_name,
                          case when root.span_id is null then coalesce(first.trace_name, first.name)
                               else coalesce(root.trace_name, root.name) end),
-                first.started_at, case when last.is_end or last.at > first.started_at then last.at end, k.observations, k.priced, k.unpriced, k.cost_nano_usd
-           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[])
-                as k (tenant_id, session_id, trace_id, observations, priced, unpriced, cost_nano_usd)
+                first.started_at,
+                greatest(k.ended_at, case when k.started_at > first.started_at then k.started_at end,
+                         known.ended_at, case when known.started_at > first.started_at then known.started_at end),
+                k.observations, k.priced, k.unpriced, k.cost_nano_usd
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[],
+                       $9::timestamptz[], $10::timestamptz[], $11::boolean[])
+                as k (tenant_id, session_id, trace_id, observations, priced, unpriced, cost_nano_usd,
+                      started_at, ended_at, has_receded)
           cross join lateral (
                 select s.started_at, s.trace_name, s.name
                   from spans s
                  where s.tenant_id = k.tenant_id and s.session_id = k.session_id and s.trace_id = k.trace_id
                  order by s.started_at, s.span_id
                  limit 1) first
-          cross join lateral (
-                select coalesce(s.ended_at, s.started_at) as at, s.ended_at is not null as is_end
+           left join lateral (
+                select t.started_at, t.ended_at
+                  from traces t
+                 where t.tenant_id = k.tenant_id and t.session_id = k.session_id and t.trace_id = k.trace_id
+                   and not k.has_receded
+                union all
+                select max(s.started_at), max(s.ended_at)
                   from spans s
                  where s.tenant_id = k.tenant_id and s.session_id = k.session_id and s.trace_id = k.trace_id
-                 order by coalesce(s.ended_at, s.started_at) desc, (s.ended_at is not null) desc
-                 limit 1) last
+                   and k.has_receded
+                having k.has_receded) known on true
            left join lateral (
                 select s.span_id, s.trace_name, s.name
                   from spans s
@@ -159,14 +207,17 @@ async fn count(connection: &mut PgConnection, traces: &[(Key, &String, Tally)]) 
                 priced_count = traces.priced_count + excluded.priced_count,
                 unpriced_count = traces.unpriced_count + excluded.unpriced_count,
                 cost_nano_usd = traces.cost_nano_usd + excluded.cost_nano_usd",
-        &column(traces, |(key, ..)| key.0),
-        &column(traces, |(key, ..)| key.1),
-        &column(traces, |(_, id, _)| (*id).clone()),
-        &column(traces, |(_, _, tally)| tally.observations),
-        &column(traces, |(_, _, tally)| tally.priced),
-        &column(traces, |(_, _, tally)| tally.unpriced),
-        &column(traces, |(_, _, tally)| tally.cost_nano_usd),
+        &column(traces, |t| t.key.0),
+        &column(traces, |t| t.key.1),
+        &column(traces, |t| t.id.as_str()) as _,
+        &column(traces, |t| t.tally.observations),
+        &column(traces, |t| t.tally.priced),
+        &column(traces, |t| t.tally.unpriced),
+        &column(traces, |t| t.tally.cost_nano_usd),
         TRACE_ITSELF,
+        &column(traces, |t| t.end.started_at) as _,
+        &column(traces, |t| t.end.ended_at) as _,
+        &column(traces, |t| t.has_receded),
     )
     .execute(connection)
     .await?;

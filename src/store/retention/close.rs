@@ -191,12 +191,12 @@ fn parts<T>(records: &[Record], of: impl Fn(&Record) -> &Vec<T>) -> Vec<(Uuid, &
         .collect()
 }
 
-/// What was said in spans. Of parameters those stay that cannot be a prompt.
+/// What was said in spans goes with their facts. Of parameters those stay that cannot be a prompt.
 async fn strip_spans(connection: &mut PgConnection, scope: &Scope, ids: &[Uuid]) -> Result<()> {
     let spans = sqlx::query!(
         "select session_id, trace_id, span_id, parameters
            from spans
-          where tenant_id = $1 and session_id = any ($2)",
+          where tenant_id = $1 and session_id = any ($2) and parameters <> '{}'",
         scope.tenant.0,
         ids,
     )
@@ -213,7 +213,7 @@ async fn strip_spans(connection: &mut PgConnection, scope: &Scope, ids: &[Uuid])
         .collect();
     sqlx::query!(
         "update spans t
-            set parameters = g.parameters, status_message = null, input = null, output = null, metadata = '{}'
+            set parameters = g.parameters
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) as g (session_id, trace_id, span_id, parameters)
           where t.tenant_id = $1 and t.session_id = g.session_id and t.trace_id = g.trace_id and t.span_id = g.span_id",
         scope.tenant.0,

@@ -8,13 +8,10 @@ use uuid::Uuid;
 use crate::domain::Result;
 use crate::domain::attributes::GENERATION;
 use crate::domain::ids::SessionId;
-use crate::domain::span::{Span, TRACE_ITSELF};
 use crate::domain::trace::Trace;
-use crate::store::columns::json;
 use crate::store::columns::object;
 use crate::store::failure::read;
-use crate::store::scope::{ContentScope, Scope};
-use crate::store::sessions::show_parameters;
+use crate::store::scope::Scope;
 
 struct Row {
     session_id: Uuid,
@@ -174,115 +171,4 @@ pub async fn unpriced(
             })
         })
         .collect()
-}
-
-/// Bytes of one answer's observations; the last may go beyond.
-const BYTES_MAX: i64 = 16 << 20;
-
-struct SpanRow {
-    trace_id: String,
-    span_id: String,
-    parent: Option<String>,
-    trace_name: Option<String>,
-    name: Option<String>,
-    r#type: String,
-    level: String,
-    environment: Option<String>,
-    started_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-    completion_start: Option<DateTime<Utc>>,
-    model: Option<String>,
-    usage: String,
-    costs: String,
-    cost_nano_usd: Option<i64>,
-    parameters: String,
-    status_message: Option<String>,
-    input: Option<String>,
-    output: Option<String>,
-    metadata: Option<String>,
-}
-
-/// A trace's first observations, by start: at most so many, and so many bytes of them. What was said
-/// comes only with proof that it may.
-pub async fn observations(
-    scope: &Scope,
-    content: Option<&ContentScope>,
-    trace: &Trace,
-    limit: i64,
-) -> Result<Vec<Span>> {
-    let rows = read(&scope.pool, || {
-        sqlx::query_as!(
-            SpanRow,
-            r#"select s.trace_id, s.span_id, s.parent, s.trace_name, s.name, s.type, s.level, s.environment, s.started_at,
-                      s.ended_at, s.completion_start, s.model, s.usage, s.costs, s.cost_nano_usd, s.parameters,
-                      case when $4 then s.status_message end as status_message,
-                      case when $4 then s.input end as input,
-                      case when $4 then s.output end as output,
-                      case when $4 then s.metadata end as metadata
-                 from (select *,
-                              sum(octet_length(usage) + octet_length(costs) + octet_length(parameters)
-                                  + case when $4 then coalesce(octet_length(status_message), 0)
-                                       + coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0)
-                                       + octet_length(metadata) else 0 end)
-                                  over (order by started_at, span_id
-                                        rows between unbounded preceding and 1 preceding) as bytes_before
-                         from (select *
-                                 from spans
-                                where tenant_id = $1
-                                  and session_id = $2
-                                  and trace_id = $3
-                                  and span_id <> $7
-                                order by started_at, span_id
-                                limit $5) shown) s
-                where coalesce(s.bytes_before, 0) <= $6
-                order by s.started_at, s.span_id"#,
-            scope.tenant.0,
-            trace.session.0,
-            trace.id,
-            content.is_some(),
-            limit,
-            BYTES_MAX,
-            TRACE_ITSELF,
-        )
-        .fetch_all(&scope.pool)
-    })
-    .await?;
-    rows.into_iter()
-        .map(|row| row.into_span(content.is_some()))
-        .collect()
-}
-
-impl SpanRow {
-    fn into_span(self, with_content: bool) -> Result<Span> {
-        let mut span = Span {
-            trace_id: self.trace_id,
-            span_id: self.span_id,
-            parent: self.parent,
-            name: self.name,
-            r#type: self.r#type,
-            level: self.level,
-            environment: self.environment,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            completion_start: self.completion_start,
-            model: self.model,
-            usage: object("spans.usage", &self.usage)?,
-            costs: object("spans.costs", &self.costs)?,
-            cost_nano_usd: self.cost_nano_usd,
-            cost_estimated: false,
-            parameters: object("spans.parameters", &self.parameters)?,
-            status_message: self.status_message,
-            input: json("spans.input", self.input)?,
-            output: json("spans.output", self.output)?,
-            metadata: match self.metadata {
-                Some(text) => object("spans.metadata", &text)?,
-                None => Map::new(),
-            },
-            trace_name: self.trace_name,
-        };
-        if !with_content {
-            show_parameters(&mut span.parameters);
-        }
-        Ok(span)
-    }
 }
