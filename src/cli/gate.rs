@@ -2,6 +2,7 @@
 //! numbers behind it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Map, Value, json};
@@ -17,6 +18,9 @@ use crate::store::{Scope, tenants};
 /// What stands for itself; any other failure is an error.
 pub const ERROR: u8 = 3;
 const ANSWER_MAX_BYTES: usize = 1 << 20;
+/// A pipeline must not hang: a server that says nothing for so long will not answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Say whether a version of an agent is fit to be released
 ///
@@ -195,7 +199,11 @@ async fn ask(
     let told = |error: reqwest::Error| Failure::new(format!("{url}: {error}"));
     // Whoever was first has chosen the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().build().map_err(told)?;
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(ANSWER_TIMEOUT)
+        .build()
+        .map_err(told)?;
     let request = client
         .post(url)
         .bearer_auth(key)

@@ -316,6 +316,39 @@ async fn calls_that_are_not_analysed_yet_leave_it_open() {
 }
 
 #[tokio::test]
+async fn analyses_by_other_targets_than_todays_leave_it_open() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    send(&ingestor, &calls("v1", 40, 900, 0)).await;
+    server.analysed().await;
+    acme.client("admin")
+        .await
+        .put(
+            "/api/v1/settings/targets",
+            &json!({"targets": {"stages": {"tts_ms": 400}}}),
+        )
+        .await
+        .status(200);
+    // Nobody has analysed them again.
+    let question = json!({"candidate": arm("v1"), "metrics": ["turn_latency_p95_ms"]});
+    let reader = acme.reader().await;
+    let open = reader.post("/v1/gates/evaluate", &question).await;
+    let open = open.status(201).json();
+    assert_eq!(
+        (&open["verdict"], &open["pendingCalls"]),
+        (&json!("insufficient_data"), &json!(40))
+    );
+    server.analysed().await;
+    let done = reader.post("/v1/gates/evaluate", &question).await;
+    let done = done.status(201).json();
+    assert_eq!(
+        (&done["verdict"], &done["pendingCalls"]),
+        (&json!("pass"), &json!(0))
+    );
+}
+
+#[tokio::test]
 async fn a_wrong_question_is_refused_with_all_its_faults() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

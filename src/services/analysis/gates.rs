@@ -109,7 +109,7 @@ async fn settled(scope: &Scope, arms: &[&Arm], now: DateTime<Utc>) -> Result<i64
     loop {
         let mut pending = 0;
         for arm in arms {
-            pending += analysis::pending(scope, arm, now).await?;
+            pending += analysis::pending(scope, arm, RULES_VERSION, now).await?;
         }
         if pending == 0 || tokio::time::Instant::now() >= given_up {
             return Ok(pending);

@@ -21,12 +21,18 @@ pub const MEASUREMENTS_MAX: usize = 500_000;
 /// A count of what is pending goes no further.
 const PENDING_MAX: i64 = 2_000;
 
-/// How many calls of an arm are due to be analysed and are not yet; more than are looked at do not matter.
-pub async fn pending(scope: &Scope, arm: &Arm, now: DateTime<Utc>) -> Result<i64> {
+/// How many calls of an arm are due to be analysed and are not yet, or by other rules or targets than today's;
+/// more than are looked at do not matter. What was found of a call whose content was deleted stays as it is.
+pub async fn pending(
+    scope: &Scope,
+    arm: &Arm,
+    rules_version: i32,
+    now: DateTime<Utc>,
+) -> Result<i64> {
     read(&scope.analytics, || {
         sqlx::query_scalar!(
             r#"select count(*) as "count!"
-                 from (select distinct m.session_id
+                 from (select m.session_id
                          from analysis_marks m
                          join sessions s on s.tenant_id = m.tenant_id and s.id = m.session_id
                         where m.tenant_id = $1
@@ -35,6 +41,23 @@ pub async fn pending(scope: &Scope, arm: &Arm, now: DateTime<Utc>) -> Result<i64
                           and ($3::text is null or s.agent_version = $3)
                           and s.started_at >= $4
                           and s.started_at < $5
+                        union
+                       select a.session_id
+                         from (select session_id, rules_version, targets_version
+                                 from session_analyses
+                                where tenant_id = $1
+                                  and agent_key = $2
+                                  and ($3::text is null or agent_version = $3)
+                                  and call_started_at >= $4
+                                  and call_started_at < $5
+                                order by call_started_at desc, session_id desc
+                                limit $8) a
+                         join sessions s on s.tenant_id = $1 and s.id = a.session_id and s.closed_at is null
+                        where a.rules_version <> $9
+                           or a.targets_version <> coalesce((select max(g.version)
+                                                               from target_settings g
+                                                              where g.tenant_id = $1
+                                                                and g.agent_key in ('', $2)), 0)
                         limit $6) p"#,
             scope.tenant.0,
             arm.agent_id,
@@ -43,6 +66,8 @@ pub async fn pending(scope: &Scope, arm: &Arm, now: DateTime<Utc>) -> Result<i64
             arm.window.to,
             PENDING_MAX,
             now,
+            CALLS_MAX as i64,
+            rules_version,
         )
         .fetch_one(&scope.analytics)
     })
