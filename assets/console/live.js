@@ -1,5 +1,5 @@
 // Keeps the list as it is now: the feed says that something happened, the server how the list then looks.
-const TYPES = "call.started,call.updated,call.ended,call.failed";
+const TYPES = "call.started,call.updated,call.ended,call.failed,call.deleted";
 const PAUSE_MS = 1000;
 const pulse = document.getElementById("pulse");
 let waiting = false;

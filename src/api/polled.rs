@@ -2,6 +2,8 @@
 //! query for all who ask meanwhile, and 304 for those who have the answer already.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -40,12 +42,21 @@ struct Answer {
     /// Where the next page is.
     link: Option<(HeaderName, HeaderValue)>,
     loaded_at: Instant,
+    /// Somebody has a newer one: nobody is to be given this after that.
+    is_overtaken: Arc<AtomicBool>,
 }
 
-/// Marks a response that may be given to the same question again until then.
-#[derive(Clone, Copy)]
+/// Marks a response that may be given to the same question again until then, or until there is a newer one.
+#[derive(Clone)]
 pub struct Fresh {
     pub until: Instant,
+    pub is_overtaken: Arc<AtomicBool>,
+}
+
+impl Fresh {
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now < self.until && !self.is_overtaken.load(Ordering::Relaxed)
+    }
 }
 
 /// A page of a list, and the header that leads to the next.
@@ -71,6 +82,23 @@ impl Polled {
             ttl,
         }
     }
+
+    /// What one has seen, nobody is told otherwise a moment later.
+    async fn replace(&self, key: Key, fresh: Answer) {
+        if let Some(old) = self.answers.get(&key).await {
+            old.is_overtaken.store(true, Ordering::Relaxed);
+        }
+        self.answers.insert(key, fresh).await;
+    }
+}
+
+/// Whether the request has the directive `no-cache`, among whichever others.
+fn wants_fresh(headers: &HeaderMap) -> bool {
+    let given = headers.get_all(CACHE_CONTROL).iter();
+    given
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 pub fn key(tenant: TenantId, endpoint: &'static str, question: &impl std::fmt::Debug) -> Key {
@@ -104,13 +132,10 @@ pub async fn answer_page<T: Serialize, F>(
 where
     F: Future<Output = Result<Page<T>, Error>>,
 {
-    let wants_fresh = headers
-        .get(CACHE_CONTROL)
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"no-cache"));
-    if !polled.is_on || wants_fresh {
+    if !polled.is_on || wants_fresh(headers) {
         let fresh = Answer::of(Box::pin(load()).await?)?;
         if polled.is_on {
-            polled.answers.insert(key, fresh.clone()).await;
+            polled.replace(key, fresh.clone()).await;
         }
         return Ok(fresh.respond(headers));
     }
@@ -123,9 +148,12 @@ where
             loaded.map_err(|error| Error::clone(&error))?
         }
     };
-    let until = answer.loaded_at + polled.ttl;
+    let fresh = Fresh {
+        until: answer.loaded_at + polled.ttl,
+        is_overtaken: answer.is_overtaken.clone(),
+    };
     let mut response = answer.respond(headers);
-    response.extensions_mut().insert(Fresh { until });
+    response.extensions_mut().insert(fresh);
     Ok(response)
 }
 
@@ -145,6 +173,7 @@ impl Answer {
             etag,
             link: page.link,
             loaded_at: Instant::now(),
+            is_overtaken: Arc::default(),
         })
     }
 

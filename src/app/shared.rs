@@ -122,8 +122,8 @@ struct Answer {
     headers: HeaderMap,
     body: Bytes,
     route: Option<MatchedPath>,
-    /// Given again without asking until then.
-    until: Option<Instant>,
+    /// Whether it is given again without asking.
+    fresh: Option<Fresh>,
 }
 
 impl Answer {
@@ -171,7 +171,7 @@ async fn share(
     }
     let (response, answer) = keep(response).await;
     if let Some(answer) = answer.map(Arc::new) {
-        if answer.until.is_some() {
+        if answer.fresh.is_some() {
             memory.fresh.insert(question, answer.clone());
         }
         turn.tell(answer);
@@ -188,7 +188,7 @@ async fn keep(response: Response) -> (Response, Option<Answer>) {
     if !is_whole {
         return (response, None);
     }
-    let until = extensions.get::<Fresh>().map(|fresh| fresh.until);
+    let fresh = extensions.get::<Fresh>().cloned();
     let route = extensions.get::<MatchedPath>().cloned();
     let (parts, body) = response.into_parts();
     // Whoever marks a body as whole has it in memory.
@@ -202,7 +202,7 @@ async fn keep(response: Response) -> (Response, Option<Answer>) {
         headers: parts.headers.clone(),
         body: body.clone(),
         route,
-        until,
+        fresh,
     };
     (Response::from_parts(parts, Body::from(body)), Some(answer))
 }
@@ -232,9 +232,11 @@ impl Memory {
 
     fn fresh(&self, question: &Question, now: Instant) -> Option<Arc<Answer>> {
         let answer = self.fresh.get(question)?;
+        let is_fresh = |fresh: &Fresh| fresh.is_fresh(now);
         answer
-            .until
-            .is_some_and(|until| now < until)
+            .fresh
+            .as_ref()
+            .is_some_and(is_fresh)
             .then_some(answer)
     }
 }

@@ -35,6 +35,8 @@ pub struct Ingestor {
 pub struct Reviewer {
     pub scope: Scope,
     pub content: Option<ContentScope>,
+    /// Whether it may also see the calls (`sessions:read`).
+    pub may_read: bool,
     pub key_id: String,
 }
 
@@ -125,7 +127,12 @@ extractor!(Transcripts needs TranscriptsRead: |grant| {
 extractor!(Ingestor needs IngestWrite: |grant| Some(Self { scope: grant.scope().clone() }));
 extractor!(Reviewer needs ReviewsWrite: |grant| {
     let key_id = grant.key_id().to_owned();
-    Some(Self { scope: grant.scope().clone(), content: grant.content(), key_id })
+    Some(Self {
+        scope: grant.scope().clone(),
+        content: grant.content(),
+        may_read: grant.allows(Right::SessionsRead),
+        key_id,
+    })
 });
 extractor!(Viewer needs SessionsRead: |grant| {
     Some(Self {

@@ -31,9 +31,14 @@ pub async fn handle(
     Path(trace): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    query.params().finish()?;
-    let content = viewer.content.as_ref();
-    let detail = traces::anywhere(&viewer.scope, content, &trace, ROWS_MAX).await?;
+    let mut params = query.params();
+    let session = params.text("session");
+    params.finish()?;
+    let (scope, content) = (&viewer.scope, viewer.content.as_ref());
+    let detail = match session {
+        Some(session) => traces::by_id(scope, content, &session, &trace, ROWS_MAX).await?,
+        None => traces::anywhere(scope, content, &trace, ROWS_MAX).await?,
+    };
     Ok(page::ok(&Page::of(&viewer, detail))?)
 }
 

@@ -34,20 +34,23 @@ impl Answer {
             .collect();
         let first = spans.iter().map(|span| span.started_at).min();
         let last = spans.iter().filter_map(|span| span.ended_at).max();
-        let started_at = first.unwrap_or(self.at(stages.asked_ms));
+        // However little is known of the stages, the wait is from the user's end to the agent's first sound.
+        let heard = stages.heard_ms.map(|ms| self.at(ms));
+        let asked = self.at(stages.asked_ms);
+        let started_at = first.filter(|first| heard.is_none() || *first < asked);
+        let started_at = started_at.unwrap_or(asked);
         let trace = Trace {
             id,
             session: self.session,
             name: Some(format!("turn {}", self.turn.index)),
             started_at,
-            ended_at: last
-                .or(stages.heard_ms.map(|ms| self.at(ms)))
-                .map(|end| end.max(started_at)),
+            ended_at: last.max(heard).map(|end| end.max(started_at)),
             observations: spans.len() as i64,
             cost_nano_usd: None,
             cost_incomplete: false,
             cost_estimated: false,
             unpriced: 0,
+            is_shared: false,
         };
         (trace, spans)
     }

@@ -20,16 +20,18 @@ pub enum Kind {
     Failed = 4,
     Transcript = 5,
     Error = 6,
+    Deleted = 7,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Started,
         Self::Updated,
         Self::Ended,
         Self::Failed,
         Self::Transcript,
         Self::Error,
+        Self::Deleted,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Failed => "call.failed",
             Self::Transcript => "call.transcript",
             Self::Error => "call.error",
+            Self::Deleted => "call.deleted",
         }
     }
 
@@ -66,6 +69,9 @@ pub struct Changes {
     /// Sessions that have become part of it.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Uuid>,
+    /// It is no more.
+    #[serde(rename = "d", default, skip_serializing_if = "is_false")]
+    pub is_deleted: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -100,6 +106,9 @@ impl Changes {
             error_id: None,
             merged_from: Vec::new(),
         };
+        if self.is_deleted {
+            return vec![plain(Kind::Deleted)];
+        }
         let mut steps = Vec::with_capacity(self.turns.len() + self.errors.len() + 2);
         if self.is_new {
             steps.push(plain(Kind::Started));
@@ -146,6 +155,8 @@ pub enum Detail {
     Call(Call),
     Transcript(Utterance),
     Error(Failure),
+    /// That a call was deleted is all there is to tell of it.
+    Deleted,
     /// What it speaks of is no more, or may not be shown.
     Gone,
 }
@@ -220,6 +231,7 @@ impl Event {
         let detail = match &self.detail {
             Detail::Call(call) => Detail::Call(call.clone().withheld()),
             Detail::Error(failure) => Detail::Error(failure.clone().withheld()),
+            Detail::Deleted => Detail::Deleted,
             Detail::Transcript(_) | Detail::Gone => Detail::Gone,
         };
         Self {
@@ -285,6 +297,8 @@ impl<T: Ord + Copy> Choice<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     calls: Choice<SessionId>,
+    /// Of these, other ids that a named call may have: they do not count as further names.
+    others: BTreeSet<SessionId>,
     kinds: Choice<Kind>,
     counts: bool,
 }
@@ -293,6 +307,10 @@ pub struct Wanted {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Named {
     pub calls: Vec<SessionId>,
+    /// Other ids that these calls may have: a name means another session for each kind of name.
+    pub others: Vec<SessionId>,
+    /// Names that are no ids: the store may know further sessions by them.
+    pub names: Vec<String>,
     pub kinds: Vec<Kind>,
     /// `active_count` is among the types.
     pub counts: bool,
@@ -301,6 +319,10 @@ pub struct Named {
 impl Named {
     fn is_everything(&self) -> bool {
         self.calls.is_empty() && !self.names_types()
+    }
+
+    fn all_ids(&self) -> Vec<SessionId> {
+        self.calls.iter().chain(&self.others).copied().collect()
     }
 
     fn names_types(&self) -> bool {
@@ -312,6 +334,7 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             calls: Choice::AllBut(BTreeSet::new()),
+            others: BTreeSet::new(),
             kinds: Choice::AllBut(BTreeSet::new()),
             counts: true,
         }
@@ -321,6 +344,21 @@ impl Default for Wanted {
 impl Wanted {
     pub fn has(&self, event: &Event) -> bool {
         self.kinds.has(&event.kind) && self.calls.has(&event.session)
+    }
+
+    /// A call that others became part of is meant where one of these is.
+    pub fn follow(&mut self, event: &Event) {
+        let Detail::Call(call) = &event.detail else {
+            return;
+        };
+        let is_named = |id: &Uuid| match &self.calls {
+            Choice::AllBut(_) => false,
+            Choice::Only(these) => these.contains(&SessionId(*id)),
+        };
+        if call.merged_from.iter().any(is_named) && !self.calls.has(&event.session) {
+            self.calls.add(&[event.session]);
+            self.others.insert(event.session);
+        }
     }
 
     pub fn has_counts(&self) -> bool {
@@ -335,7 +373,8 @@ impl Wanted {
             next = Self::default();
         }
         if !named.calls.is_empty() {
-            next.calls.add(&named.calls);
+            next.name_others(named);
+            next.calls.add(&named.all_ids());
         }
         if named.names_types() {
             let had_all = matches!(&next.kinds, Choice::AllBut(except) if except.is_empty());
@@ -361,14 +400,21 @@ impl Wanted {
             next.kinds = Choice::Only(BTreeSet::new());
             next.counts = false;
         }
-        next.calls.remove(&named.calls);
+        next.name_others(named);
+        next.calls.remove(&named.all_ids());
         next.kinds.remove(&named.kinds);
         next.counts &= !named.counts;
         self.take(next)
     }
 
+    fn name_others(&mut self, named: &Named) {
+        let others = named.others.iter();
+        self.others
+            .extend(others.filter(|id| !named.calls.contains(id)));
+    }
+
     fn take(&mut self, next: Self) -> bool {
-        let fits = next.calls.len() <= WANTED_MAX;
+        let fits = next.calls.len() <= WANTED_MAX + next.others.len();
         if fits {
             *self = next;
         }

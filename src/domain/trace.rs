@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -26,6 +27,26 @@ pub struct Trace {
     pub cost_estimated: bool,
     /// Generations that say what they used and not what that cost.
     pub unpriced: i64,
+    /// Whether another session has a trace of this id.
+    pub is_shared: bool,
+}
+
+/// What may stand in a path's segment as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+impl Trace {
+    /// Where it is to be read. Its id alone leads to the newest of that id.
+    pub fn page_path(&self) -> String {
+        let id = utf8_percent_encode(&self.id, SEGMENT);
+        match self.is_shared {
+            true => format!("/traces/view/{id}?session={}", self.session),
+            false => format!("/traces/view/{id}"),
+        }
+    }
 }
 
 /// A trace with its observations.

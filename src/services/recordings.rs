@@ -359,7 +359,16 @@ async fn existing(
     reference: &str,
 ) -> Result<Recording> {
     let ids = ids(scope, call, reference);
-    let found = recordings::find(scope, content, &ids).await?;
+    let mut found = recordings::find(scope, content, &ids).await?;
+    if found.is_none() && is_call_sid(reference) {
+        // Of several legs of a call the newest is meant that was recorded.
+        for leg in recordings::legs(scope, reference).await? {
+            found = recordings::find(scope, content, &[leg]).await?;
+            if found.as_ref().is_some_and(|leg| !leg.is_deleted) {
+                break;
+            }
+        }
+    }
     let recording = found.ok_or(Error::NotFound("recording"))?;
     if recording.is_deleted {
         return Err(Error::Gone("recording"));

@@ -45,16 +45,17 @@ pub async fn page(
     Ok((derived.collect(), count))
 }
 
-/// A session's trace with its observations.
+/// A session's trace with so many observations.
 pub async fn by_id(
     scope: &Scope,
     content: Option<&ContentScope>,
     session: &str,
     id: &str,
+    limit: i64,
 ) -> Result<Detail> {
     let session = sessions::resolve(scope, session).await?;
     match traces::find(scope, session, id).await? {
-        Some(trace) => detail(scope, content, trace, OBSERVATIONS_MAX).await,
+        Some(trace) => detail(scope, content, trace, limit).await,
         None => derived(scope, content, id, |own| own == session).await,
     }
 }

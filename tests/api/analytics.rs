@@ -139,6 +139,29 @@ async fn an_unchanged_answer_is_a_304_and_a_tenant_sees_only_its_own() {
 }
 
 #[tokio::test]
+async fn who_has_seen_a_fresh_answer_is_told_no_older_one() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
+    for (n, directives) in ["no-cache", "max-age=0, no-cache", "No-Cache,no-store"]
+        .into_iter()
+        .enumerate()
+    {
+        let told = async |reader: &Client| {
+            let answer = reader.get("/api/v1/analytics/summary").await.status(200);
+            answer.json()["total_calls"].clone()
+        };
+        assert_eq!(told(&reader).await, n, "{directives}");
+        let id = format!("call-{n}");
+        let sent = call(&id, "2025-06-11T08:00:00Z", "completed", 100);
+        ingestor.post("/v1/ingest/calls", &sent).await.status(200);
+        let fresh = reader.header("cache-control", directives);
+        assert_eq!(told(&fresh).await, n + 1, "{directives}");
+        assert_eq!(told(&reader).await, n + 1, "{directives}");
+    }
+}
+
+#[tokio::test]
 async fn every_endpoint_may_be_polled() {
     let server = TestServer::start().await;
     let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);

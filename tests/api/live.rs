@@ -297,6 +297,62 @@ async fn the_number_of_active_calls_is_told_when_it_changes() {
 }
 
 #[tokio::test]
+async fn a_deleted_call_is_told_to_be_gone() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    let mut one = call("s", "active", &["secret words"]);
+    one["session"]["at"] = json!("2025-06-11T11:59:30Z");
+    write(&ingestor, one).await;
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    assert_eq!(socket.message().await["data"]["active_count"], 1);
+    let admin = acme.client("admin").await;
+    admin.delete("/api/v1/sessions/s").await.status(204);
+    let told = socket.until("call.deleted").await.pop().expect("the end");
+    assert_eq!(told["data"], json!({}));
+    assert!(told["call_id"].is_string());
+    let count = socket.message().await;
+    assert_eq!(count["type"], "active_count");
+    assert_eq!(count["data"]["active_count"], 0);
+}
+
+/// A span of one conversation, as any OTLP exporter sends it.
+fn span(span_id: &str, conversation: &str) -> Value {
+    json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
+        "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": span_id, "name": "turn",
+        "startTimeUnixNano": "1749643170000000000", "endTimeUnixNano": "1749643171000000000",
+        "attributes": [{"key": "session.id", "value": {"stringValue": conversation}}]
+    }]}]}]})
+}
+
+#[tokio::test]
+async fn a_call_may_be_named_as_in_a_path() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, key) = (acme.ingestor().await, acme.key(BOTH).await);
+    // Named before anybody has heard of it, by the one name, and later by another.
+    let mut early = connect(&server, "/ws/calls?call_ids=conv-x", &key).await;
+    early.message().await;
+    let first = span("b7ad6b7169203331", "conv-x");
+    ingestor.post("/v1/traces", &first).await.status(200);
+    let started = early.until("call.started").await.pop().expect("a start");
+    let mut late = connect(&server, "/ws/calls", &key).await;
+    late.message().await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    late.send(json!({"type": "subscribe", "call_ids": [trace]}))
+        .await;
+    late.settle().await;
+    let second = span("b7ad6b7169203332", "conv-x");
+    ingestor.post("/v1/traces", &second).await.status(200);
+    let updated = late.until("call.updated").await.pop().expect("an update");
+    assert_eq!(updated["call_id"], started["call_id"]);
+    assert_eq!(
+        early.until("call.updated").await.pop().expect("an update")["seq"],
+        updated["seq"]
+    );
+}
+
+#[tokio::test]
 async fn several_servers_on_one_store_tell_the_same() {
     let one = TestServer::start().await;
     let two = one.beside().await;

@@ -442,6 +442,27 @@ async fn a_recording_can_be_had_once_its_call_is_over() {
 }
 
 #[tokio::test]
+async fn of_several_legs_of_a_call_the_recorded_one_is_heard() {
+    let studio = Studio::open().await;
+    let acme = studio.anybody().await;
+    call(&acme, "first-leg", Some(SID), "completed").await;
+    put(&acme, SID, file(MULAW)).await.status(200);
+    let later = json!({"session": {"sessionId": "second-leg", "callSid": SID, "status": "completed",
+        "startedAt": "2025-06-11T11:59:10Z", "endedAt": "2025-06-11T11:59:40Z"}});
+    acme.post("/v1/ingest/calls", &later).await.status(200);
+    for path in [
+        format!("/v1/recordings/{SID}"),
+        "/v1/recordings/first-leg".to_owned(),
+    ] {
+        assert_eq!(acme.get(&path).await.status(200).json()["callId"], SID);
+        acme.get(&format!("{path}/audio")).await.status(200);
+    }
+    acme.get("/v1/recordings/second-leg")
+        .await
+        .problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_gone_for_good() {
     let studio = Studio::open().await;
     let acme = studio.anybody().await;

@@ -222,14 +222,13 @@ async fn what_was_said_is_withheld_from_reviewers_who_may_not_know() {
     let acme = server.tenant("acme").await;
     acme.ingestor().await.post(CALLS, &call()).await.status(200);
     let reviewer = acme.client("reviews:write").await;
-    let answer = reviewer
-        .patch(
-            &format!("{VOICE}/c1"),
-            &json!({"summary": "secret", "tags": ["vip"]}),
-        )
-        .await
-        .status(200)
-        .json();
+    let edit = json!({"summary": "secret", "tags": ["vip"]});
+    let path = format!("{VOICE}/c1");
+    // Who may only write is not shown the call.
+    let done = reviewer.patch(&path, &edit).await.status(204);
+    assert!(done.body.is_empty());
+    let both = acme.client("sessions:read,reviews:write").await;
+    let answer = both.patch(&path, &edit).await.status(200).json();
     assert_eq!(answer["content_withheld"], true);
     assert_eq!(answer["summary"], Value::Null);
     assert_eq!(answer["transcript"][0]["text"], Value::Null);

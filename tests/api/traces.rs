@@ -369,6 +369,68 @@ async fn a_span_is_one_whichever_door_it_came_through() {
     assert_eq!(listed["traces"][0]["totalCostUsd"], 0.0034);
 }
 
+#[tokio::test]
+async fn a_trace_that_several_sessions_share_is_shown_of_each() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let (start, end) = ("2025-03-25T18:19:24Z", "2025-03-25T18:19:25Z");
+    let events: Vec<Value> = (1..=3)
+        .map(|n| {
+            let id = format!("s{n}");
+            with(
+                span("shared", &id, start, end),
+                json!({"sessionId": format!("call-{n}"), "attributes": {"input.value": format!("SAID-{n}")}}),
+            )
+        })
+        .collect();
+    send(&ingestor, &events).await;
+    let both = acme.transcripts().await;
+    for n in 1..=3 {
+        let listed = both.get(&format!("/v1/traces/session/call-{n}")).await;
+        let listed = listed.status(200).json()["traces"][0].clone();
+        let id = listed["sessionId"].as_str().expect("an id");
+        assert_eq!(
+            listed["htmlPath"],
+            format!("/traces/view/shared?session={id}")
+        );
+        let path = listed["htmlPath"].as_str().expect("a path");
+        let page = both.get(path).await.status(200).text();
+        for other in 1..=3 {
+            assert_eq!(page.contains(&format!("SAID-{other}")), other == n);
+        }
+    }
+    both.get("/traces/view/shared?session=nobody")
+        .await
+        .status(404);
+}
+
+#[tokio::test]
+async fn an_answer_of_which_one_stage_is_known_took_as_long_as_the_user_waited() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let call = json!({
+        "session": {"sessionId": SESSION, "startedAt": "2025-06-11T10:00:00Z"},
+        "turns": [
+            {"speaker": "user", "startMs": 0, "endMs": 1000},
+            {"speaker": "agent", "startMs": 6000, "endMs": 7000, "llmMs": 300},
+            {"speaker": "user", "startMs": 8000, "endMs": 9000},
+            {"speaker": "agent", "startMs": 14000, "endMs": 15000,
+                "llmCalls": [{"startMs": 9500, "firstTokenMs": 9800, "endMs": 10000}]}
+        ]
+    });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &call).await.status(200);
+    let listed = list(&acme.reader().await, "").await;
+    for (trace, timestamp) in [(0, "2025-06-11T10:00:09Z"), (1, "2025-06-11T10:00:01Z")] {
+        let trace = &listed["traces"][trace];
+        assert_eq!(
+            (&trace["latencySeconds"], &trace["timestamp"]),
+            (&json!(5.0), &json!(timestamp))
+        );
+    }
+}
+
 fn untraced() -> Value {
     json!({
         "session": {"sessionId": SESSION, "startedAt": "2025-06-11T10:00:00Z",

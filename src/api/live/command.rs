@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::domain::ids::{EXTERNAL_ID_MAX_CHARS, SessionId, TenantId};
+use crate::domain::ids::{
+    Claim, ClaimKind, EXTERNAL_ID_MAX_CHARS, SessionId, TenantId, is_session_id,
+};
 use crate::domain::live::{Kind, Named, WANTED_MAX};
 
 /// The type of messages with the number of active calls.
@@ -53,6 +55,12 @@ pub fn named(tenant: TenantId, calls: &[String], types: &[String]) -> Result<Nam
             ));
         }
         named.calls.push(SessionId::from_reference(tenant, id));
+        if !is_session_id(id) {
+            let kinds = ClaimKind::ALL.into_iter();
+            let others = kinds.map(|kind| Claim::new(kind, id.as_str()).session(tenant));
+            named.others.extend(others);
+            named.names.push(id.clone());
+        }
     }
     for name in types {
         if name == ACTIVE_COUNT {

@@ -133,6 +133,7 @@ impl Message {
             Detail::Call(call) => Data::Call(CallData::from(call.clone())),
             Detail::Transcript(said) => Data::Transcript(Line::from(said.clone())),
             Detail::Error(failure) => Data::Failure(FailureData::from(failure.clone())),
+            Detail::Deleted => Data::Nothing {},
             Detail::Gone => return None,
         };
         Some(Self {

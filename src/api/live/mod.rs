@@ -18,6 +18,7 @@ use crate::domain::live::{Named, Wanted};
 use crate::problem::Params;
 use crate::problem::Problem;
 use crate::services::live::{End, Feed, Item};
+use crate::services::sessions;
 
 use message::Message;
 
@@ -27,7 +28,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// What a client asks for when it connects.
 struct Opening {
     after: Option<i64>,
-    wanted: Wanted,
+    calls: Named,
+    types: Named,
 }
 
 /// One connection's place in the feed, and what it wants of it.
@@ -55,18 +57,40 @@ impl Opening {
         let list = |text: &str| Ok(text.split(',').map(str::to_owned).collect::<Vec<_>>());
         let calls = params.parse("call_ids", list).unwrap_or_default();
         let types = params.parse("types", list).unwrap_or_default();
+        let mut read = |name, named: Result<Named, String>| {
+            named.unwrap_or_else(|message| {
+                params.fault(name, message);
+                Named::default()
+            })
+        };
+        Self {
+            after,
+            calls: read("call_ids", command::named(tenant, &calls, &[])),
+            types: read("types", command::named(tenant, &[], &types)),
+        }
+    }
+
+    async fn wanted(mut self, watcher: &Watcher) -> Result<Wanted, Error> {
+        look_up(watcher, &mut self.calls).await?;
         let mut wanted = Wanted::default();
-        let mut narrow = |name, named: Result<Named, String>| match named {
-            Ok(named) if named == Named::default() => {}
-            Ok(named) => {
+        for named in [self.calls, self.types] {
+            if named != Named::default() {
                 wanted.subscribe(&named);
             }
-            Err(message) => params.fault(name, message),
-        };
-        narrow("call_ids", command::named(tenant, &calls, &[]));
-        narrow("types", command::named(tenant, &[], &types));
-        Self { after, wanted }
+        }
+        Ok(wanted)
     }
+}
+
+/// Adds the sessions that names mean by now, as a path does.
+async fn look_up(watcher: &Watcher, named: &mut Named) -> Result<(), Error> {
+    for name in &named.names {
+        let id = sessions::resolve(watcher.grant.scope(), name).await?;
+        if !named.calls.contains(&id) {
+            named.others.push(id);
+        }
+    }
+    Ok(())
 }
 
 /// The number of an event, as it was told.
@@ -89,10 +113,11 @@ impl Watching {
                     false => problem,
                 }
             })?;
+        // Looked up once it is listened: what comes meanwhile is not missed.
         Ok(Self {
             tenant: watcher.tenant(),
             feed,
-            wanted: opening.wanted,
+            wanted: opening.wanted(watcher).await?,
             app,
         })
     }
@@ -128,6 +153,11 @@ impl Watching {
             }
         })?;
         let (position, now) = (self.feed.position(), self.app.clock.now());
+        for item in &items {
+            if let Item::Event(event) = item {
+                self.wanted.follow(event);
+            }
+        }
         let wanted = items.iter().filter(|item| match item {
             Item::Event(event) => self.wanted.has(event),
             Item::Count(_) => self.wanted.has_counts(),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::command::{self, Command};
 use super::message::Message;
-use super::{Opening, Parting, Watching, count_sent, pings, sent_away};
+use super::{Opening, Parting, Watching, count_sent, look_up, pings, sent_away};
 use crate::app::App;
 use crate::auth::SocketWatcher;
 use crate::auth::TOKEN;
@@ -115,7 +115,7 @@ async fn converse(
             frame = socket.recv() => {
                 heard_at = Instant::now();
                 match frame {
-                    Some(Ok(Frame::Text(said))) => answer(watching, &said),
+                    Some(Ok(Frame::Text(said))) => answer(watching, watcher, &said).await,
                     Some(Ok(Frame::Binary(_))) => {
                         vec![text(&watching.complaint("invalid_message", "messages are text"))]
                     }
@@ -127,15 +127,23 @@ async fn converse(
     }
 }
 
-fn answer(watching: &mut Watching, said: &str) -> Vec<Frame> {
-    let followed = match command::parse(watching.tenant, said) {
+async fn answer(watching: &mut Watching, watcher: &Watcher, said: &str) -> Vec<Frame> {
+    let (mut named, subscribes) = match command::parse(watching.tenant, said) {
         Ok(Command::Ping) => return vec![text(&watching.pong())],
         Ok(Command::Pong) => return Vec::new(),
-        Ok(Command::Subscribe(named)) => watching.wanted.subscribe(&named),
-        Ok(Command::Unsubscribe(named)) => watching.wanted.unsubscribe(&named),
+        Ok(Command::Subscribe(named)) => (named, true),
+        Ok(Command::Unsubscribe(named)) => (named, false),
         Err(complaint) => {
             return vec![text(&watching.complaint("invalid_message", &complaint))];
         }
+    };
+    if look_up(watcher, &mut named).await.is_err() {
+        let complaint = "the store is unavailable; nothing was changed";
+        return vec![text(&watching.complaint("unavailable", complaint))];
+    }
+    let followed = match subscribes {
+        true => watching.wanted.subscribe(&named),
+        false => watching.wanted.unsubscribe(&named),
     };
     if followed {
         return Vec::new();

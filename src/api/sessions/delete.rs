@@ -21,5 +21,7 @@ pub async fn handle(
     query.params().finish()?;
     let (scope, key_id) = (&admin.scope, &admin.key_id);
     retention::erase(scope, &app.objects, &id, key_id, now).await?;
+    // Whoever watches is to be told at once.
+    app.writer.written().notify_one();
     Ok(StatusCode::NO_CONTENT)
 }

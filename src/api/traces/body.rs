@@ -1,6 +1,5 @@
 //! A trace as this dialect writes it.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -78,13 +77,6 @@ struct Observation {
     environment: Option<String>,
 }
 
-/// What may stand in a path's segment as it is.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-
 /// US dollars out of billionths of them.
 pub fn usd(nanos: i64) -> f64 {
     format::usd((nanos as f64 / 1e3).round() as i64)
@@ -96,7 +88,7 @@ impl From<trace::Trace> for Headline {
             .ended_at
             .map(|end| (end - trace.started_at).num_milliseconds());
         Self {
-            html_path: format!("/traces/view/{}", utf8_percent_encode(&trace.id, SEGMENT)),
+            html_path: trace.page_path(),
             trace_id: trace.id,
             name: trace.name,
             session_id: trace.session.to_string(),

@@ -20,7 +20,14 @@ pub async fn handle(
 ) -> Result<Json<Body>, Problem> {
     query.params().finish()?;
     let content = reader.content.as_ref();
-    let detail = traces::by_id(&reader.scope, content, &session, &trace).await?;
+    let detail = traces::by_id(
+        &reader.scope,
+        content,
+        &session,
+        &trace,
+        traces::OBSERVATIONS_MAX,
+    )
+    .await?;
     Ok(Json(Body {
         trace: Trace::from(detail),
     }))

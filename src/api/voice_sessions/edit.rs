@@ -1,6 +1,8 @@
 //! `PATCH /api/v1/voice-sessions/{id}`
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use super::body::VoiceSession;
@@ -19,8 +21,9 @@ pub async fn handle(
     Path(id): Path<String>,
     query: Query,
     Json(body): Json<Map<String, Value>>,
-) -> Result<Json<VoiceSession>, Problem> {
+) -> Result<Response, Problem> {
     query.params().finish()?;
+    let may_read = reviewer.may_read;
     let reviewer = reviews::Reviewer {
         scope: &reviewer.scope,
         content: reviewer.content.as_ref(),
@@ -28,5 +31,9 @@ pub async fn handle(
         now,
     };
     let record = reviewer.edit(&id, body).await?;
-    Ok(Json(VoiceSession::from(record)))
+    // To write a note is no right to see the call.
+    Ok(match may_read {
+        true => Json(VoiceSession::from(record)).into_response(),
+        false => StatusCode::NO_CONTENT.into_response(),
+    })
 }

@@ -44,7 +44,10 @@ async fn handle(State(desk): State<Arc<Desk>>) -> Response {
     };
     if !desk.fresh_for.is_zero() {
         let until = Instant::now() + desk.fresh_for;
-        response.extensions_mut().insert(Fresh { until });
+        response.extensions_mut().insert(Fresh {
+            until,
+            is_overtaken: Arc::default(),
+        });
     }
     response
 }

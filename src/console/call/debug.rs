@@ -100,7 +100,7 @@ pub async fn traces(viewer: &Viewer, record: &Record) -> Result<(Vec<TraceLink>,
     let id = record.id.to_string();
     let (found, total) = traces::page(&viewer.scope, &id, 0, Limit::checked(TRACES)).await?;
     let link = |trace: Trace| TraceLink {
-        link: format!("/traces/view/{}", format::path_segment(&trace.id)),
+        link: trace.page_path(),
         lasts: trace
             .ended_at
             .map(|end| format::span_of_time(format::delta_ms(end - trace.started_at))),

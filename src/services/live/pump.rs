@@ -81,7 +81,7 @@ impl Pump {
             let changes_calls = page
                 .events
                 .iter()
-                .any(|event| matches!(event.detail, Detail::Call(_)));
+                .any(|event| matches!(event.detail, Detail::Call(_) | Detail::Deleted));
             if changes_calls && self.count_at.is_none() {
                 self.count_at = Some(self.counted_at + COUNT_EVERY);
             }

@@ -114,7 +114,8 @@ pub async fn page(
                     None => Detail::Error(failure.withheld()),
                 })
             }
-            _ => {
+            Kind::Deleted => Some(Detail::Deleted),
+            Kind::Started | Kind::Updated | Kind::Ended | Kind::Failed => {
                 let status = Status::parse(&row.status)
                     .ok_or_else(|| unreadable("live_events.status", &row.status))?;
                 let call = calls.get(&row.session_id).cloned();

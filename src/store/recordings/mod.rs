@@ -99,6 +99,30 @@ pub async fn call(scope: &Scope, reference: &str) -> Result<Option<Call>> {
     }))
 }
 
+/// Legs of a call are looked through for a recording up to so many.
+const LEGS_MAX: i64 = 20;
+
+/// The sessions of a telephone call that were recorded, newest first.
+pub async fn legs(scope: &Scope, call_sid: &str) -> Result<Vec<SessionId>> {
+    let ids = read(&scope.pool, || {
+        sqlx::query_scalar!(
+            "select s.id
+               from sessions s
+               join recordings r on r.tenant_id = s.tenant_id and r.id = s.id
+              where s.tenant_id = $1
+                and s.call_sid = $2
+              order by s.started_at desc, s.id desc
+              limit $3",
+            scope.tenant.0,
+            call_sid,
+            LEGS_MAX,
+        )
+        .fetch_all(&scope.pool)
+    })
+    .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
 /// The recording under any of these ids; one that is there before one that was deleted.
 pub async fn find(
     scope: &Scope,

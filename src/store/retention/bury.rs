@@ -6,9 +6,11 @@ use uuid::Uuid;
 
 use crate::domain::audit::{Action, Deed};
 use crate::domain::ids::SessionId;
+use crate::domain::live::Changes;
 use crate::domain::retention::TOMBSTONE_DAYS;
 use crate::domain::{Error, Result};
 use crate::store::audit;
+use crate::store::columns::to_text;
 use crate::store::failure::failure;
 use crate::store::recordings;
 use crate::store::scope::Scope;
@@ -95,14 +97,25 @@ async fn bury(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    // No keys of theirs lead to the session.
+    // No keys of theirs lead to the session. Of what waits to be told nothing is left but that it is gone.
+    let deleted = Changes {
+        is_deleted: true,
+        ..Changes::default()
+    };
     sqlx::query!(
         "with marks as (
             delete from analysis_marks where tenant_id = $1 and session_id = any ($2)
+         ), waiting as (
+            delete from live_outbox where tenant_id = $1 and session_id = any ($2)
          )
-         delete from live_outbox where tenant_id = $1 and session_id = any ($2)",
+         insert into live_outbox (tenant_id, session_id, at, status, changes)
+         select tenant_id, id, $3, status, $4
+           from sessions
+          where tenant_id = $1 and id = any ($2)",
         scope.tenant.0,
         ids,
+        now,
+        to_text(&deleted),
     )
     .execute(&mut *connection)
     .await

@@ -23,6 +23,7 @@ struct Row {
     priced_count: i32,
     unpriced_count: i32,
     cost_nano_usd: i64,
+    is_shared: bool,
 }
 
 impl Row {
@@ -39,6 +40,7 @@ impl Row {
             cost_incomplete: is_priced && self.unpriced_count > 0,
             cost_estimated: false,
             unpriced: i64::from(self.unpriced_count),
+            is_shared: self.is_shared,
         }
     }
 }
@@ -66,14 +68,17 @@ pub async fn list(scope: &Scope, session: SessionId, skip: i64, limit: i64) -> R
     let rows = read(&scope.pool, || {
         sqlx::query_as!(
             Row,
-            "select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd
-               from traces
+            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
+                    cost_nano_usd,
+                    exists (select from traces o
+                             where o.tenant_id = $1 and o.trace_id = t.trace_id
+                               and o.session_id <> t.session_id) as "is_shared!"
+               from traces t
               where tenant_id = $1
                 and session_id = $2
               order by started_at desc, trace_id desc
              offset $3
-              limit $4",
+              limit $4"#,
             scope.tenant.0,
             session.0,
             skip,
@@ -90,12 +95,15 @@ pub async fn find(scope: &Scope, session: SessionId, trace: &str) -> Result<Opti
     let row = read(&scope.pool, || {
         sqlx::query_as!(
             Row,
-            "select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd
-               from traces
+            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
+                    cost_nano_usd,
+                    exists (select from traces o
+                             where o.tenant_id = $1 and o.trace_id = t.trace_id
+                               and o.session_id <> t.session_id) as "is_shared!"
+               from traces t
               where tenant_id = $1
                 and session_id = $2
-                and trace_id = $3",
+                and trace_id = $3"#,
             scope.tenant.0,
             session.0,
             trace,
@@ -111,13 +119,16 @@ pub async fn find_anywhere(scope: &Scope, trace: &str) -> Result<Option<Trace>> 
     let row = read(&scope.pool, || {
         sqlx::query_as!(
             Row,
-            "select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd
-               from traces
+            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
+                    cost_nano_usd,
+                    exists (select from traces o
+                             where o.tenant_id = $1 and o.trace_id = t.trace_id
+                               and o.session_id <> t.session_id) as "is_shared!"
+               from traces t
               where tenant_id = $1
                 and trace_id = $2
               order by started_at desc, session_id desc
-              limit 1",
+              limit 1"#,
             scope.tenant.0,
             trace,
         )
