@@ -73,11 +73,9 @@ async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Resu
         let Some(stage) = stage_of(issue) else {
             continue;
         };
-        let own = issue
-            .provider
-            .as_ref()
-            .or(record.session.providers.of(stage));
-        let Some(own) = own.cloned() else { continue };
+        let Some(own) = issue.provider.clone() else {
+            continue;
+        };
         if let Some(better) = Alternative::to(&sums.digest, stage, &own) {
             issue.recommendation = format!("{} {}", issue.recommendation, better.told(&own));
         }
@@ -87,18 +85,10 @@ async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Resu
 
 /// The stage that an issue blames, if somebody provides it.
 fn stage_of(issue: &Issue) -> Option<digest::Stage> {
-    measured_as(issue.stage?).filter(|stage| *stage != digest::Stage::Endpointing)
-}
-
-/// What rollups measure a stage as.
-fn measured_as(stage: analysis::Stage) -> Option<digest::Stage> {
-    match stage {
-        analysis::Stage::Stt => Some(digest::Stage::Stt),
-        analysis::Stage::Endpointing => Some(digest::Stage::Endpointing),
-        analysis::Stage::Llm => Some(digest::Stage::Llm),
-        analysis::Stage::Tts => Some(digest::Stage::Tts),
-        _ => None,
-    }
+    issue
+        .stage?
+        .measured_as()
+        .filter(|stage| *stage != digest::Stage::Endpointing)
 }
 
 /// None only where the calendar begins.
@@ -141,16 +131,21 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
 }
 
 fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue> {
-    let stage = measured_as(key.stage)?;
+    let stage = key.stage.measured_as()?;
     // What names no provider is counted under the call's own.
     let provider = match key.provider.as_str() {
         "" => record.session.providers.of(stage).map(String::as_str),
         named => Some(named),
     };
     let provider = provider.unwrap_or_default();
-    // Where no model is named, the provider's are taken together.
-    let model = Some(key.model.as_str()).filter(|model| !model.is_empty());
-    let entry = digest.of_provider(stage, provider, model);
+    // Where no model is named, the provider's are taken together; what names none is counted under the
+    // call's own.
+    let own = record.session.model_of(stage);
+    let is_asked = |model: &str| {
+        let is_own = model.is_empty() && own == Some(key.model.as_str());
+        key.model.is_empty() || model == key.model || is_own
+    };
+    let entry = digest.of_provider(stage, provider, is_asked);
     Some(UsualValue {
         ms: entry.percentile_ms(0.5)?,
         measurements: entry.count,
