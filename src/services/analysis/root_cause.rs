@@ -1,7 +1,5 @@
 //! One call, analysed from its record as it is now.
 
-use chrono::TimeDelta;
-
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::alternatives::Alternative;
@@ -19,9 +17,6 @@ use crate::store::analysis as analysis_store;
 use crate::store::analytics;
 use crate::store::sessions::{self, Heard};
 use crate::store::targets;
-
-/// What is usual is what it was in the days before the call's hour.
-const USUAL_DAYS: TimeDelta = TimeDelta::days(7);
 
 pub struct RootCause {
     pub session: SessionId,
@@ -91,11 +86,9 @@ fn stage_of(issue: &Issue) -> Option<digest::Stage> {
         .filter(|stage| *stage != digest::Stage::Endpointing)
 }
 
-/// None only where the calendar begins.
+/// The days before the call's hour.
 fn days_before(record: &Record) -> Option<Window> {
-    let to = hour_of(record.session.started_at);
-    let from = to.checked_sub_signed(USUAL_DAYS)?;
-    Some(Window { from, to })
+    usual::days_before(hour_of(record.session.started_at))
 }
 
 pub fn analyse(record: &Record, heard: &Heard, effective: &Effective) -> Analysis {
@@ -120,7 +113,7 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
     let Some(window) = days_before(record) else {
         return Ok(Usual::default());
     };
-    let stages = analysis_store::stages(scope, window, agent_key).await?;
+    let stages = analysis_store::stages(scope, window, Some(agent_key)).await?;
     let mut usual = Usual::default();
     for key in wanted {
         if let Some(value) = median(&stages, record, &key) {
@@ -145,9 +138,5 @@ fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue
         let is_own = model.is_empty() && own == Some(key.model.as_str());
         key.model.is_empty() || model == key.model || is_own
     };
-    let entry = digest.of_provider(stage, provider, is_asked);
-    Some(UsualValue {
-        ms: entry.percentile_ms(0.5)?,
-        measurements: entry.count,
-    })
+    UsualValue::of(&digest.of_provider(stage, provider, is_asked))
 }
