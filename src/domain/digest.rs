@@ -209,13 +209,16 @@ impl Digest {
         }
     }
 
-    /// What one provider took for a stage, with one of its models or with all of them.
-    pub fn of_provider(&self, stage: Stage, provider: &str, model: Option<&str>) -> Entry {
-        let mut all = Entry::empty(stage, provider, model.unwrap_or_default(), 0);
-        let is_asked = |e: &&Entry| {
-            e.stage == stage && e.provider == provider && model.is_none_or(|model| e.model == model)
-        };
-        for entry in self.entries.iter().filter(is_asked) {
+    /// What one provider took for a stage, with those of its models that are asked for.
+    pub fn of_provider(
+        &self,
+        stage: Stage,
+        provider: &str,
+        is_asked: impl Fn(&str) -> bool,
+    ) -> Entry {
+        let mut all = Entry::empty(stage, provider, "", 0);
+        let asked = |e: &&Entry| e.stage == stage && e.provider == provider && is_asked(&e.model);
+        for entry in self.entries.iter().filter(asked) {
             all.absorb(entry, entry.sessions);
         }
         all

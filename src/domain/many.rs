@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::domain::analysis::whatif::percentile;
-use crate::domain::analysis::{Clock, InterruptionCounts};
+use crate::domain::analysis::{Clock, InterruptionCounts, UsualValue};
+use crate::domain::digest::Entry;
 
 /// How the calls of some agents went on: their interruptions and their turn-taking.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,41 +80,97 @@ impl Causes {
     }
 }
 
+/// What a stage is asked to have taken instead.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instead {
+    Ms(i64),
+    /// What it usually takes the agent that is asked about.
+    Usual,
+    /// What it takes the tenant's own calls with this provider, with all of its models or with one.
+    Provider(String, Option<String>),
+}
+
+/// The time that is taken instead, whole ms so that asking for it by itself gives the same answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InsteadMs {
+    /// None where it rests on too little to be said.
+    pub ms: Option<i64>,
+    /// Of calls, where it comes from them.
+    pub measurements: Option<u64>,
+}
+
+impl InsteadMs {
+    pub fn given(ms: i64) -> Self {
+        Self {
+            ms: Some(ms),
+            measurements: None,
+        }
+    }
+
+    /// Of a stage that is not measured in sums of calls.
+    pub fn unmeasured() -> Self {
+        Self {
+            ms: None,
+            measurements: Some(0),
+        }
+    }
+
+    /// The median of what was measured.
+    pub fn measured(measured: &Entry) -> Self {
+        let value = UsualValue::of(measured).filter(UsualValue::is_enough);
+        Self {
+            ms: value.map(|value| value.ms.round() as i64),
+            measurements: Some(measured.count),
+        }
+    }
+}
+
 /// What the answers of some calls would have been, had one stage taken another time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WhatIf {
-    /// Measured answers, and those of them in which the stage would have been quicker.
-    pub turns: usize,
+    /// Those of the measured answers in which the stage would have been quicker.
     pub replaced: usize,
-    pub p50_ms: [f64; 2],
-    pub p95_ms: [f64; 2],
+    pub p50_ms: f64,
+    pub p95_ms: f64,
     /// By how much callers would have waited less, all together.
     pub saved_ms: f64,
+}
+
+/// How long the answers of some calls took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Now {
+    pub turns: usize,
+    pub p50_ms: f64,
+    pub p95_ms: f64,
+}
+
+impl Now {
+    /// None without a measured answer.
+    pub fn of(answers: &[(f64, f64)]) -> Option<Self> {
+        let mut gaps: Vec<f64> = answers.iter().map(|(gap_ms, _)| *gap_ms).collect();
+        Some(Self {
+            turns: answers.len(),
+            p50_ms: percentile(&mut gaps, 0.5)?,
+            p95_ms: percentile(&mut gaps, 0.95)?,
+        })
+    }
 }
 
 impl WhatIf {
     /// Takes a stage's time for the given one wherever it was longer; none without a measured answer. Of
     /// each answer: how long it took, and of that the stage.
     pub fn of(answers: &[(f64, f64)], instead_ms: f64) -> Option<Self> {
-        let (mut before, mut after, mut replaced, mut saved_ms) = (Vec::new(), Vec::new(), 0, 0.0);
+        let (mut after, mut replaced, mut saved_ms) = (Vec::new(), 0, 0.0);
         for (gap_ms, was_ms) in answers {
             let saved = (was_ms - instead_ms).max(0.0);
             replaced += usize::from(saved > 0.0);
             saved_ms += saved;
-            before.push(*gap_ms);
             after.push((gap_ms - saved).max(0.0));
         }
-        let mut both = |rank| {
-            Some([
-                percentile(&mut before, rank)?,
-                percentile(&mut after, rank)?,
-            ])
-        };
         Some(Self {
-            turns: answers.len(),
             replaced,
-            p50_ms: both(0.5)?,
-            p95_ms: both(0.95)?,
+            p50_ms: percentile(&mut after, 0.5)?,
+            p95_ms: percentile(&mut after, 0.95)?,
             saved_ms,
         })
     }
@@ -171,20 +228,42 @@ impl<T> ByClock<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest;
+    use crate::domain::digest::{Digest, Measure};
 
     #[test]
     fn a_quicker_stage_saves_what_it_was_slower_by() {
         let answers = [(1000.0, 300.0), (3000.0, 2300.0), (900.0, 100.0)];
         let what_if = WhatIf::of(&answers, 300.0).unwrap();
-        assert_eq!((what_if.turns, what_if.replaced), (3, 1));
-        assert_eq!(
-            (what_if.p50_ms, what_if.p95_ms),
-            ([1000.0, 1000.0], [3000.0, 1000.0])
-        );
+        let now = Now::of(&answers).unwrap();
+        assert_eq!((now.turns, what_if.replaced), (3, 1));
+        assert_eq!((now.p50_ms, now.p95_ms), (1000.0, 3000.0));
+        assert_eq!((what_if.p50_ms, what_if.p95_ms), (1000.0, 1000.0));
         assert_eq!(what_if.saved_ms, 2000.0);
         // A stage that is not measured cannot save anything.
         assert_eq!(WhatIf::of(&[(900.0, 0.0)], 0.0).unwrap().replaced, 0);
-        assert_eq!(WhatIf::of(&[], 1.0), None);
+        assert_eq!((WhatIf::of(&[], 1.0), Now::of(&[])), (None, None));
+    }
+
+    #[test]
+    fn what_rests_on_too_little_is_not_taken() {
+        let mut digest = Digest::default();
+        let measure = Measure::of(digest::Stage::Tts, Some("quick"), None, Some(300.0)).unwrap();
+        let measured = |digest: &Digest| {
+            InsteadMs::measured(&digest.of_provider(digest::Stage::Tts, "quick", |_| true))
+        };
+        assert_eq!(
+            (measured(&digest).ms, measured(&digest).measurements),
+            (None, Some(0))
+        );
+        (0..29).for_each(|_| digest.add(&measure));
+        assert_eq!(
+            (measured(&digest).ms, measured(&digest).measurements),
+            (None, Some(29))
+        );
+        digest.add(&measure);
+        let ms = measured(&digest).ms.unwrap();
+        assert!((297..=303).contains(&ms), "{ms}");
     }
 
     #[test]

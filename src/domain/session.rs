@@ -198,6 +198,17 @@ impl Session {
         }
     }
 
+    /// The model that the session says it uses for a stage.
+    pub fn model_of(&self, stage: Stage) -> Option<&str> {
+        let name = match stage {
+            Stage::Stt => "stt",
+            Stage::Llm => "llm",
+            Stage::Tts => "tts",
+            _ => return None,
+        };
+        self.extra.get("models")?.get(name)?.as_str()
+    }
+
     /// Tokens read and written: each part as the session says, else as its turns say.
     pub fn total_tokens(&self, turns: &Counters) -> i64 {
         let stated = |name: &str| {

@@ -59,6 +59,15 @@ impl LatencySource {
     }
 }
 
+/// What the way to an answer is told to have taken beside its stages and tools.
+const BESIDE_STAGES: [&str; 5] = [
+    "callbackMs",
+    "aggregationMs",
+    "playoutMs",
+    "transportMs",
+    "telephonyMs",
+];
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     pub index: i32,
@@ -255,7 +264,8 @@ impl Turn {
         (calls.len() >= 2 && start < first_token).then_some((start, first_token))
     }
 
-    /// The sum of the stages; `tools_ms` is the time of tools outside of [`Self::generations_ms`].
+    /// The sum of all that lies between the user's end and what is heard of the answer; `tools_ms` is the
+    /// time of tools outside of [`Self::generations_ms`].
     fn summed_ms(&self, tools_ms: f64) -> Option<f64> {
         if self.stt_ms.is_none() && self.endpointing_ms.is_none() {
             return None;
@@ -265,7 +275,12 @@ impl Turn {
             Some((start, first_token)) => first_token - start,
             None => self.llm_ms?,
         };
-        Some(before_llm + llm + self.tts_ms? + tools_ms).filter(|ms| *ms > 0.0)
+        let beside = BESIDE_STAGES.iter().filter_map(|name| {
+            let ms = self.extra.get(*name)?.as_f64()?;
+            (ms > 0.0).then_some(ms)
+        });
+        let beside: f64 = beside.sum();
+        Some(before_llm + llm + self.tts_ms? + tools_ms + beside).filter(|ms| *ms > 0.0)
     }
 
     /// What this (resolved) turn adds to its session's statistics. A cancelled generation says

@@ -353,7 +353,7 @@ async fn stages_are_the_same_by_call_and_by_sum(
         from: "2025-06-04T00:00:00Z".parse().expect("a time"),
         to: "2025-06-10T22:00:00Z".parse().expect("a time"),
     };
-    let summed = voxray::store::analysis::stages(scope, window, "ann")
+    let summed = voxray::store::analysis::stages(scope, window, Some("ann"))
         .await
         .expect("sums");
     assert!(!summed.entries().is_empty());
@@ -366,13 +366,13 @@ async fn stages_are_the_same_by_call_and_by_sum(
     .execute(connection)
     .await
     .expect("marked");
-    let by_call = voxray::store::analysis::stages(scope, window, "ann")
+    let by_call = voxray::store::analysis::stages(scope, window, Some("ann"))
         .await
         .expect("calls");
     assert_eq!(by_call, summed);
     let drained = rollups::drain(&server.app.store, server.clock.now()).await;
     assert!(drained.expect("a store"));
-    let again = voxray::store::analysis::stages(scope, window, "ann")
+    let again = voxray::store::analysis::stages(scope, window, Some("ann"))
         .await
         .expect("sums");
     assert_eq!(again, summed);

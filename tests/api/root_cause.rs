@@ -57,7 +57,7 @@ async fn a_slow_turn_is_named_with_its_stage() {
         .expect("an issue");
     assert_eq!(
         (&issue["turn"], &issue["stage"], &issue["provider"]),
-        (&json!(3), &json!("tts"), &json!(null))
+        (&json!(3), &json!("tts"), &json!("elevenlabs"))
     );
     assert!(
         issue["description"].as_str().unwrap().contains("2.3s"),
@@ -532,7 +532,7 @@ async fn a_quicker_stage_would_have_saved() {
     assert_eq!(
         answer,
         json!({
-            "stage": "tts", "ms": 300, "calls": 2, "truncated": false, "answers": 4, "measured_answers": 4, "improved_answers": 1,
+            "stage": "tts", "instead": "ms", "provider": null, "model": null, "ms": 300, "measurements": null, "calls": 2, "truncated": false, "answers": 4, "measured_answers": 4, "improved_answers": 1,
             "clock": "timestamps", "clocks": {"source": 0, "timestamps": 4, "stages": 0},
             "p50_latency_ms": {"now": 800.0, "what_if": 800.0}, "p95_latency_ms": {"now": 3000.0, "what_if": 1000.0},
             "seconds_saved": 2.0
@@ -551,6 +551,285 @@ async fn a_quicker_stage_would_have_saved() {
         .get("/api/v1/analytics/what-if?stage=x&ms=-1")
         .await
         .problem(400, "invalid-request");
+}
+
+#[tokio::test]
+async fn what_would_be_is_asked_by_what_is_usual_and_by_another_provider() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut calls: Vec<Value> = (0..15)
+        .map(|n| {
+            let started_at = format!("2025-06-10T10:{n:02}:00Z");
+            let mut call = slow(&format!("own-{n}"), "desk", &started_at, 300);
+            call["session"]["models"] = json!({"tts": "turbo"});
+            call
+        })
+        .collect();
+    // Another agent's voice comes from somebody quicker, with two models.
+    calls.extend((0..16).map(|n| {
+        let started_at = format!("2025-06-10T11:{n:02}:00Z");
+        let mut call = slow(&format!("quick-{n}"), "sales", &started_at, 100);
+        for (turn, model, ms) in [(1, "light", 100), (3, "rich", 200)] {
+            call["turns"][turn]["providers"] = json!({"tts": "cartesia"});
+            call["turns"][turn]["models"] = json!({"tts": model});
+            call["turns"][turn]["ttsMs"] = json!(ms);
+        }
+        call
+    }));
+    calls.push(slow("slow", "desk", "2025-06-11T10:00:00Z", 2300));
+    // What was long before is usual no more.
+    calls.extend((0..40).map(|n| {
+        let started_at = format!("2025-05-10T10:{n:02}:00Z");
+        slow(&format!("old-{n}"), "desk", &started_at, 5000)
+    }));
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    let range = "started_after=2025-06-10T00:00:00Z&started_before=2025-06-12T00:00:00Z";
+    let ask = async |query: &str| {
+        let path = format!("/api/v1/analytics/what-if?stage=tts&{range}&{query}");
+        reader.get(&path).await.status(200).json()
+    };
+    let usual = ask("instead=usual&agent_key=desk").await;
+    assert_eq!(
+        (&usual["instead"], &usual["measurements"], &usual["calls"]),
+        (&json!("usual"), &json!(32), &json!(16)),
+        "{usual}"
+    );
+    let ms = usual["ms"].as_i64().expect("a time");
+    assert!((297..=303).contains(&ms), "{usual}");
+    assert_eq!(usual["improved_answers"].as_i64(), Some(1), "{usual}");
+    assert_eq!(usual["p95_latency_ms"]["now"], 1000.0, "{usual}");
+    // The same as by that time itself.
+    let by_ms = ask(&format!("ms={ms}&agent_key=desk")).await;
+    for name in ["p50_latency_ms", "p95_latency_ms", "seconds_saved"] {
+        assert_eq!(usual[name], by_ms[name], "{name}");
+    }
+    let other = ask("provider=cartesia&agent_key=desk").await;
+    assert_eq!(
+        (
+            &other["instead"],
+            &other["provider"],
+            &other["measurements"]
+        ),
+        (&json!("provider"), &json!("cartesia"), &json!(32)),
+        "{other}"
+    );
+    assert_eq!(other["calls"], 16);
+    let ms = other["ms"].as_i64().expect("a time");
+    assert!((99..=101).contains(&ms), "{other}");
+    assert!(other["seconds_saved"].as_f64() > usual["seconds_saved"].as_f64());
+    // One of its models alone was measured too seldom.
+    let few = ask("provider=cartesia&model=rich").await;
+    assert_eq!(
+        (&few["model"], &few["ms"], &few["measurements"]),
+        (&json!("rich"), &json!(null), &json!(16))
+    );
+    assert!(few["p95_latency_ms"]["now"].as_f64().is_some(), "{few}");
+    for name in ["improved_answers", "seconds_saved"] {
+        assert_eq!(few[name], json!(null), "{name}");
+    }
+    assert_eq!(few["p95_latency_ms"]["what_if"], json!(null));
+    let unknown = ask("provider=nobody").await;
+    assert_eq!(
+        (&unknown["ms"], &unknown["measurements"]),
+        (&json!(null), &json!(0))
+    );
+    // One tenant's calls say nothing to another.
+    let stranger = server.tenant("other").await.reader().await;
+    let path = format!("/api/v1/analytics/what-if?stage=tts&{range}&provider=cartesia");
+    let none = stranger.get(&path).await.status(200).json();
+    assert_eq!(none["measurements"], 0);
+    for (query, name) in [
+        ("ms=100&instead=usual&agent_key=desk", "ms"),
+        ("ms=100&provider=cartesia", "ms"),
+        ("instead=usual&agent_key=desk&provider=cartesia", "instead"),
+        ("model=rich", "model"),
+        ("instead=usual", "agent_key"),
+        ("instead=best&agent_key=desk", "instead"),
+        ("stage=tool&instead=usual&agent_key=desk", "stage"),
+        ("stage=endpointing&provider=cartesia", "stage"),
+        ("providers=cartesia", "providers"),
+    ] {
+        let path = format!("/api/v1/analytics/what-if?{query}");
+        let answer = reader.get(&path).await;
+        let problem = answer.problem(400, "invalid-request").json();
+        assert_eq!(problem["errors"][0]["name"], name, "{query}: {problem}");
+    }
+}
+
+/// The only call's root cause, and what calls lost by stage and by provider.
+async fn told(server: &TestServer, call: Value) -> (Value, Value) {
+    let tenant = server.tenant("acme").await;
+    send(&tenant.ingestor().await, &[call]).await;
+    server.analysed().await;
+    let reader = tenant.reader().await;
+    let path = "/v1/observability/sessions/one/root-cause";
+    let found = reader.get(path).await.status(200).json();
+    let sums = reader
+        .get("/api/v1/analytics/root-causes")
+        .await
+        .status(200)
+        .json();
+    (found, sums)
+}
+
+/// Of the second answer: each part with its provider, and how long it took.
+fn parts(found: &Value) -> Vec<(String, Value, i64)> {
+    let stages = found["turns"][1]["stages"].as_array().expect("stages");
+    stages
+        .iter()
+        .map(|stage| {
+            let part = stage["part"].as_str().expect("a part").to_owned();
+            let ms = stage["ms"].as_i64().expect("a time");
+            (part, stage["provider"].clone(), ms)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_answer_generated_ahead_waited_for_the_decision() {
+    let server = TestServer::start().await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 1400);
+    let turn = &mut call["turns"][3];
+    turn["sttMs"] = json!(150);
+    turn["endpointingMs"] = json!(1600);
+    // The user ends at 5000, the turn is decided at 6750.
+    turn["llmCalls"] = json!([{"startMs": 5170, "firstTokenMs": 6400}]);
+    turn["ttsCalls"] = json!([{"startMs": 6800, "firstByteMs": 7050}]);
+    let (found, sums) = told(&server, call).await;
+    let taken = parts(&found).into_iter().map(|(part, _, ms)| (part, ms));
+    let expected = [
+        ("stt", 150),
+        ("endpointing", 1600),
+        ("llm", 0),
+        ("tts", 250),
+    ];
+    let expected = expected.map(|(part, ms)| (part.to_owned(), ms));
+    assert_eq!(taken.collect::<Vec<_>>(), expected);
+    assert_eq!(found["turns"][1]["unexplainedMs"], 100);
+    let issues = found["issues"].as_array().expect("issues");
+    let blamed: Vec<(&Value, &Value)> = issues
+        .iter()
+        .map(|issue| (&issue["type"], &issue["stage"]))
+        .collect();
+    assert_eq!(blamed, [(&json!("high_latency"), &json!("endpointing"))]);
+    assert_eq!(sums["by_stage"].as_array().map(Vec::len), Some(1), "{sums}");
+    assert_eq!(sums["by_stage"][0]["stage"], "endpointing");
+}
+
+#[tokio::test]
+async fn a_slow_attempt_is_not_charged_to_who_came_to_the_rescue() {
+    let server = TestServer::start().await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 2900);
+    call["turns"][3]["ttsMs"] = json!(200);
+    call["turns"][3]["llmCalls"] = json!([
+        {"startMs": 5200, "endMs": 8200, "error": "timeout", "provider": "openai", "model": "gpt-4o"},
+        {"startMs": 8200, "firstTokenMs": 8400, "provider": "groq", "model": "llama"},
+    ]);
+    let (found, sums) = told(&server, call).await;
+    assert_eq!(
+        parts(&found)[2..4],
+        [
+            ("llm".to_owned(), json!("openai"), 3000),
+            ("llm".to_owned(), json!("groq"), 200)
+        ]
+    );
+    let issues = found["issues"].as_array().expect("issues");
+    for kind in ["high_latency", "dead_air"] {
+        let issue = issues.iter().find(|issue| issue["type"] == kind);
+        let issue = issue.unwrap_or_else(|| panic!("no {kind}: {found}"));
+        assert_eq!(
+            (&issue["provider"], &issue["model"]),
+            (&json!("openai"), &json!("gpt-4o"))
+        );
+    }
+    let providers = sums["by_provider"].as_array().expect("providers");
+    let lost: f64 = providers
+        .iter()
+        .filter(|sum| sum["provider"] == "openai")
+        .filter_map(|sum| sum["seconds_lost"].as_f64())
+        .sum();
+    assert!(lost > 3.0, "{sums}");
+    assert!(
+        !providers
+            .iter()
+            .any(|sum| sum["provider"] == "groq" && sum["seconds_lost"].as_f64() > Some(0.0)),
+        "{sums}"
+    );
+}
+
+#[tokio::test]
+async fn what_names_no_provider_is_the_sessions() {
+    let server = TestServer::start().await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 2300);
+    call["session"]["models"] = json!({"tts": "turbo"});
+    let (found, sums) = told(&server, call).await;
+    let providers = parts(&found).into_iter().map(|(_, provider, _)| provider);
+    assert_eq!(
+        providers.collect::<Vec<_>>(),
+        [
+            json!("deepgram"),
+            json!(null),
+            json!("openai"),
+            json!("elevenlabs")
+        ]
+    );
+    let issue = &found["issues"][0];
+    assert_eq!(
+        (&issue["type"], &issue["provider"], &issue["model"]),
+        (
+            &json!("high_latency"),
+            &json!("elevenlabs"),
+            &json!("turbo")
+        )
+    );
+    assert_eq!(sums["by_provider"][0]["provider"], "elevenlabs");
+}
+
+#[tokio::test]
+async fn a_sum_without_times_is_the_same_everywhere_and_made_of_its_parts() {
+    let server = TestServer::start().await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 300);
+    for turn in 0..4 {
+        for name in ["startMs", "endMs"] {
+            call["turns"][turn][name] = json!(null);
+        }
+    }
+    for (name, ms) in [
+        ("callbackMs", 400),
+        ("playoutMs", 250),
+        ("transportMs", 100),
+    ] {
+        call["turns"][3][name] = json!(ms);
+    }
+    let (found, _) = told(&server, call).await;
+    assert_eq!(
+        (&found["turns"][1]["gapMs"], &found["turns"][1]["gapSource"]),
+        (&json!(1750), &json!("summed"))
+    );
+    assert_eq!(found["turns"][1]["unexplainedMs"], 0);
+    let taken: Vec<i64> = parts(&found).into_iter().map(|(_, _, ms)| ms).collect();
+    assert_eq!(taken, [100, 100, 400, 500, 300, 250, 100]);
+}
+
+#[tokio::test]
+async fn tools_beside_each_other_are_measured_once() {
+    let server = TestServer::start().await;
+    let mut call = slow("one", "desk", "2025-06-11T10:00:00Z", 900);
+    let tool = |n: i64| {
+        json!({"callId": format!("t{n}"), "turn": 3, "name": "find", "startMs": 5300 + n * 100,
+            "endMs": 6000 + n * 100})
+    };
+    call["toolCalls"] = json!([tool(0), tool(1), tool(2)]);
+    let (found, _) = told(&server, call).await;
+    let stages = found["turns"][1]["stages"].as_array().expect("stages");
+    let tools = stages.iter().find(|stage| stage["part"] == "tool");
+    let tools = tools.expect("tools");
+    assert_eq!(
+        (&tools["ms"], &tools["measuredMs"]),
+        (&json!(900), &json!(900))
+    );
 }
 
 #[tokio::test]

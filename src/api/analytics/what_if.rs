@@ -14,13 +14,19 @@ use crate::app::App;
 use crate::app::Now;
 use crate::auth::Reader;
 use crate::domain::analysis::{Clock, Stage};
-use crate::domain::many::WhatIf;
+use crate::domain::analytics::Dimensions;
+use crate::domain::many::Instead;
+use crate::problem::Params;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analysis;
+use crate::services::analysis::WouldBe;
 
 const MS_DEFAULT: i64 = 500;
 const MS_MAX: i64 = 60_000;
+/// Stages that calls are measured by, and those of them that somebody provides.
+const MEASURED: [Stage; 4] = [Stage::Stt, Stage::Endpointing, Stage::Llm, Stage::Tts];
+const PROVIDED: [Stage; 3] = [Stage::Stt, Stage::Llm, Stage::Tts];
 
 pub async fn handle(
     State(app): State<App>,
@@ -32,47 +38,83 @@ pub async fn handle(
     let mut params = query.params();
     let stage = params.choice("stage", &Stage::ALL, Stage::as_str);
     let stage = stage.unwrap_or(Stage::Llm);
-    let ms = params.int("ms", MS_DEFAULT, 0..=MS_MAX);
     let dimensions = dimensions(&mut params);
+    let instead = instead(&mut params, stage, &dimensions);
     let (range, window) = Range::read(&mut params, now);
     params.finish()?;
-    let question = (&range, stage, ms, &dimensions);
+    let question = (&range, stage, &instead, &dimensions);
     let key = polled::key(reader.scope.tenant(), "what-if", &question);
     let load = || async move {
-        let (answers, what_if) =
-            analysis::what_if(&reader.scope, window, &dimensions, stage, ms as f64).await?;
-        Ok(Body {
-            stage: stage.as_str(),
-            ms,
-            calls: answers.calls,
-            truncated: answers.is_cut,
-            answers: answers.answers,
-            measured_answers: what_if.as_ref().map_or(0, |what_if| what_if.turns),
-            clock: answers.times.most_used().map(Clock::as_str),
-            clocks: answers.times.counts(),
-            improved_answers: what_if.as_ref().map_or(0, |what_if| what_if.replaced),
-            p50_latency_ms: pair(&what_if, |what_if| what_if.p50_ms),
-            p95_latency_ms: pair(&what_if, |what_if| what_if.p95_ms),
-            seconds_saved: tenth(what_if.map_or(0.0, |what_if| what_if.saved_ms) / 1000.0),
-        })
+        let found = analysis::what_if(&reader.scope, window, &dimensions, stage, &instead).await?;
+        Ok(Body::of(stage, instead, found))
     };
     polled::answer(&app.polled, &headers, key, load).await
+}
+
+/// What the stage would take: so many ms, what is usual for the agent, or what a provider takes.
+fn instead(params: &mut Params, stage: Stage, dimensions: &Dimensions) -> Instead {
+    let ms = params.int_opt("ms", 0..=MS_MAX);
+    let usual = params.one_of("instead", &["usual"]);
+    let provider = params.text("provider");
+    let model = params.text("model");
+    if ms.is_some() && (usual.is_some() || provider.is_some()) {
+        params.fault("ms", "cannot go with `instead` or `provider`");
+    }
+    if usual.is_some() && provider.is_some() {
+        params.fault("instead", "cannot go with `provider`");
+    }
+    if model.is_some() && provider.is_none() {
+        params.fault("model", "must go with the `provider` whose it is");
+    }
+    if usual.is_some() && dimensions.agent_key.is_none() {
+        let message = "must be given with `instead`: what is usual is usual for one agent";
+        params.fault("agent_key", message);
+    }
+    match (usual, provider) {
+        (Some(_), _) => {
+            must_be_of(params, "instead", stage, &MEASURED);
+            Instead::Usual
+        }
+        (None, Some(provider)) => {
+            must_be_of(params, "provider", stage, &PROVIDED);
+            Instead::Provider(provider, model)
+        }
+        (None, None) => Instead::Ms(ms.unwrap_or(MS_DEFAULT)),
+    }
+}
+
+fn must_be_of(params: &mut Params, beside: &str, stage: Stage, known: &[Stage]) {
+    if known.contains(&stage) {
+        return;
+    }
+    let names: Vec<String> = known
+        .iter()
+        .map(|stage| format!("`{}`", stage.as_str()))
+        .collect();
+    params.fault(
+        "stage",
+        format!("must be one of {} with `{beside}`", names.join(", ")),
+    );
 }
 
 #[derive(Serialize)]
 struct Body {
     stage: &'static str,
-    ms: i64,
+    instead: &'static str,
+    provider: Option<String>,
+    model: Option<String>,
+    ms: Option<i64>,
+    measurements: Option<u64>,
     calls: usize,
     truncated: bool,
     answers: i64,
     measured_answers: usize,
     clock: Option<&'static str>,
     clocks: BTreeMap<&'static str, usize>,
-    improved_answers: usize,
+    improved_answers: Option<usize>,
     p50_latency_ms: Pair,
     p95_latency_ms: Pair,
-    seconds_saved: f64,
+    seconds_saved: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -81,10 +123,47 @@ struct Pair {
     what_if: Option<f64>,
 }
 
-fn pair(what_if: &Option<WhatIf>, of: impl Fn(&WhatIf) -> [f64; 2]) -> Pair {
-    let values = what_if.as_ref().map(of);
-    Pair {
-        now: values.map(|[now, _]| tenth(now)),
-        what_if: values.map(|[_, after]| tenth(after)),
+impl Body {
+    fn of(stage: Stage, instead: Instead, found: WouldBe) -> Self {
+        let WouldBe {
+            answers,
+            instead: value,
+            now,
+            what_if,
+        } = found;
+        let (instead, provider, model) = match instead {
+            Instead::Ms(_) => ("ms", None, None),
+            Instead::Usual => ("usual", None, None),
+            Instead::Provider(provider, model) => ("provider", Some(provider), model),
+        };
+        // Over no answer nothing is improved; by no time nobody knows.
+        let over_none = value.ms.map(|_| (0, 0.0));
+        let saved = what_if
+            .as_ref()
+            .map(|found| (found.replaced, found.saved_ms));
+        let saved = saved.or(over_none);
+        let pair = |now: Option<f64>, what_if: Option<f64>| Pair {
+            now: now.map(tenth),
+            what_if: what_if.map(tenth),
+        };
+        let (was, would) = (now.as_ref(), what_if.as_ref());
+        Self {
+            stage: stage.as_str(),
+            instead,
+            provider,
+            model,
+            ms: value.ms,
+            measurements: value.measurements,
+            calls: answers.calls,
+            truncated: answers.is_cut,
+            answers: answers.answers,
+            measured_answers: was.map_or(0, |now| now.turns),
+            clock: answers.times.most_used().map(Clock::as_str),
+            clocks: answers.times.counts(),
+            improved_answers: saved.map(|(replaced, _)| replaced),
+            p50_latency_ms: pair(was.map(|now| now.p50_ms), would.map(|after| after.p50_ms)),
+            p95_latency_ms: pair(was.map(|now| now.p95_ms), would.map(|after| after.p95_ms)),
+            seconds_saved: saved.map(|(_, ms)| tenth(ms / 1000.0)),
+        }
     }
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::domain::digest;
+
 /// Where time is spent between the caller's last word and the agent's first sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +46,17 @@ impl Stage {
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.as_str() == text)
+    }
+
+    /// What sums of many calls measure it as; none where they do not.
+    pub fn measured_as(self) -> Option<digest::Stage> {
+        match self {
+            Self::Stt => Some(digest::Stage::Stt),
+            Self::Endpointing => Some(digest::Stage::Endpointing),
+            Self::Llm => Some(digest::Stage::Llm),
+            Self::Tts => Some(digest::Stage::Tts),
+            _ => None,
+        }
     }
 
     /// As a person calls it, at the start of a sentence.

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::Stage;
-use super::path::{Times, number};
+use super::path::{Times, Wait, number};
 use crate::domain::items::ToolCall;
+use crate::domain::session::Session;
 use crate::domain::turn::{LatencySource, Speaker, Turn};
 
 /// A piece of the way from the caller's last word to the agent's first sound, in the order of the way.
@@ -27,18 +28,13 @@ pub enum Part {
 }
 
 impl Part {
-    pub(super) const COUNT: usize = 10;
-    pub(super) const ALL: [Self; Self::COUNT] = [
-        Self::Stt,
-        Self::Endpointing,
-        Self::Callback,
-        Self::Llm,
-        Self::Tool,
-        Self::Aggregation,
-        Self::Tts,
-        Self::Playout,
-        Self::Transport,
-        Self::Telephony,
+    /// What a turn tells beside its stages, and under which name.
+    pub(super) const TOLD_BESIDE: [(Self, &str); 5] = [
+        (Self::Callback, "callbackMs"),
+        (Self::Aggregation, "aggregationMs"),
+        (Self::Playout, "playoutMs"),
+        (Self::Transport, "transportMs"),
+        (Self::Telephony, "telephonyMs"),
     ];
 
     pub fn stage(self) -> Stage {
@@ -53,17 +49,24 @@ impl Part {
         }
     }
 
+    /// Whether a service does it, which somebody provides.
+    pub(super) fn is_service(self) -> bool {
+        matches!(self, Self::Stt | Self::Llm | Self::Tts)
+    }
+
+    /// Whether it ends with the decision that the caller's turn is over, or before it.
+    pub(super) fn is_before_decision(self) -> bool {
+        matches!(self, Self::Stt | Self::Endpointing)
+    }
+
     /// Which of two at the same moment was waited for: a tool rather than the model that asked for it,
     /// else what comes later on the way.
-    pub(super) fn weight(self) -> usize {
-        match self {
-            Self::Tool => Self::COUNT,
-            other => other as usize,
-        }
+    pub(super) fn weight(self) -> (bool, Self) {
+        (self == Self::Tool, self)
     }
 }
 
-/// The time of one part.
+/// The time of one part, and of one provider's share in it where several had one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Segment {
@@ -71,10 +74,16 @@ pub struct Segment {
     pub stage: Stage,
     /// On the critical path.
     pub ms: f64,
-    /// As it was measured, be it in parallel to others.
+    /// As it was measured, be it in parallel to others; what ran in parallel to itself is counted once.
     pub measured_ms: f64,
     pub provider: Option<String>,
     pub model: Option<String>,
+}
+
+impl Segment {
+    fn names(&self) -> (Option<&str>, Option<&str>) {
+        (self.provider.as_deref(), self.model.as_deref())
+    }
 }
 
 /// The latency of one agent's turn.
@@ -140,16 +149,26 @@ impl TurnLatency {
         times.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// Who provided a stage, and with what.
+    /// Who took most of a stage's time, and with what; of equals the one that came to something.
     pub fn named(&self, stage: Stage) -> (Option<&str>, Option<&str>) {
-        let of_stage = |segment: &&Segment| segment.stage == stage;
+        let named = self.shares(stage);
+        named
+            .max_by(|a, b| a.ms.total_cmp(&b.ms))
+            .map_or((None, None), Segment::names)
+    }
+
+    /// Who brought what was heard, whoever else had been tried before.
+    pub fn brought_by(&self, stage: Stage) -> (Option<&str>, Option<&str>) {
+        self.shares(stage)
+            .last()
+            .map_or((None, None), Segment::names)
+    }
+
+    /// What a stage is made of, where it says who provided it.
+    fn shares(&self, stage: Stage) -> impl Iterator<Item = &Segment> {
         self.segments
             .iter()
-            .filter(of_stage)
-            .find(|segment| segment.provider.is_some() || segment.model.is_some())
-            .map_or((None, None), |segment| {
-                (segment.provider.as_deref(), segment.model.as_deref())
-            })
+            .filter(move |segment| segment.stage == stage && segment.names() != (None, None))
     }
 }
 
@@ -186,7 +205,12 @@ impl Coverage {
 
 /// The latency of an agent's turn; none of users' and of thrown away ones, which never count. `user_end_ms`
 /// is where the turn before it ended, if that was the user's.
-pub fn of_turn(turn: &Turn, user_end_ms: Option<f64>, tools: &[&ToolCall]) -> Option<TurnLatency> {
+pub fn of_turn(
+    turn: &Turn,
+    session: &Session,
+    user_end_ms: Option<f64>,
+    tools: &[&ToolCall],
+) -> Option<TurnLatency> {
     if turn.speaker != Speaker::Agent || turn.cancelled {
         return None;
     }
@@ -194,20 +218,8 @@ pub fn of_turn(turn: &Turn, user_end_ms: Option<f64>, tools: &[&ToolCall]) -> Op
         .latency_ms
         .filter(|ms| turn.answers_user && ms.is_finite() && *ms >= 0.0);
     let heard_ms = number(turn, "firstAudioMs").or(turn.start_ms.map(f64::from));
-    let window = match (user_end_ms.filter(|_| turn.answers_user), heard_ms, gap_ms) {
-        (Some(from), Some(to), _) if from <= to => Some((from, to)),
-        (Some(from), None, Some(gap)) => Some((from, from + gap)),
-        (None, Some(to), Some(gap)) => Some((to - gap, to)),
-        _ => None,
-    };
-    let mut times = Times::of(turn, tools);
-    times.place(window);
-    let path_ms = times.on_path(gap_ms);
-    let segments: Vec<Segment> = Part::ALL
-        .into_iter()
-        .zip(path_ms)
-        .filter_map(|(part, ms)| times.segment(turn, part, ms))
-        .collect();
+    let wait = wait(turn, gap_ms, user_end_ms, heard_ms);
+    let segments: Vec<Segment> = Times::of(turn, session, tools).laid_onto(wait);
     let explained: f64 = segments.iter().map(|segment| segment.ms).sum();
     Some(TurnLatency {
         turn: turn.index,
@@ -228,6 +240,31 @@ pub fn of_turn(turn: &Turn, user_end_ms: Option<f64>, tools: &[&ToolCall]) -> Op
         used_tool: !tools.is_empty(),
         segments,
     })
+}
+
+fn wait(turn: &Turn, gap_ms: Option<f64>, user_end_ms: Option<f64>, heard_ms: Option<f64>) -> Wait {
+    // A sum has no place: its parts lie one behind the other, whatever their times say.
+    let is_sum = gap_ms.is_some() && turn.latency_source == Some(LatencySource::Summed);
+    if is_sum {
+        return Wait {
+            gap_ms,
+            ..Wait::default()
+        };
+    }
+    let user_end_ms = user_end_ms.filter(|_| turn.answers_user);
+    let window = match (user_end_ms, heard_ms, gap_ms) {
+        (Some(from), Some(to), _) if from <= to => Some((from, to)),
+        (Some(from), None, Some(gap)) => Some((from, from + gap)),
+        (None, Some(to), Some(gap)) => Some((to - gap, to)),
+        _ => None,
+    };
+    let by_gap_ms = heard_ms.zip(gap_ms).map(|(heard, gap)| heard - gap);
+    let silent_from_ms = [user_end_ms, by_gap_ms].into_iter().flatten();
+    Wait {
+        gap_ms,
+        window,
+        silent_from_ms: silent_from_ms.reduce(f64::min),
+    }
 }
 
 #[cfg(test)]

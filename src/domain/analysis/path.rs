@@ -4,188 +4,263 @@
 use serde_json::Value;
 
 use super::latency::{Part, Segment};
+use super::provided::Provided;
 use crate::domain::items::ToolCall;
+use crate::domain::session::Session;
 use crate::domain::turn::Turn;
 
 /// A stage time below this was not measured: no network is that fast.
 const NETWORK_MIN_MS: f64 = 1.0;
 
-/// What is known of each part's time.
-#[derive(Default)]
-pub struct Times {
+/// The wait that the parts are laid onto.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait {
+    pub gap_ms: Option<f64>,
+    /// Where it lies on the session's clock.
+    pub window: Option<(f64, f64)>,
+    /// Where the caller fell silent, by the earliest of the clocks that tell.
+    pub silent_from_ms: Option<f64>,
+}
+
+/// What is known of each part's time, in the order of the way.
+pub struct Times(Vec<Lane>);
+
+/// One part by one provider.
+struct Lane {
+    part: Part,
+    by: Provided,
     /// With a place on the session's clock.
-    intervals: Vec<(f64, f64, Part)>,
+    runs: Vec<(f64, f64)>,
     /// Without one.
-    durations: [Option<f64>; Part::COUNT],
-    measured: [f64; Part::COUNT],
-    /// Of the intervals, what is on the path, each moment once.
-    placed: [f64; Part::COUNT],
+    lasts_ms: f64,
 }
 
 impl Times {
-    pub fn of(turn: &Turn, tools: &[&ToolCall]) -> Self {
-        let mut times = Self::default();
+    pub fn of(turn: &Turn, session: &Session, tools: &[&ToolCall]) -> Self {
+        let mut reading = Reading {
+            turn,
+            session,
+            lanes: Vec::new(),
+        };
         let network = |ms: Option<f64>| ms.filter(|ms| *ms >= NETWORK_MIN_MS);
-        let given = |name: &str| number(turn, name).filter(|ms| *ms > 0.0);
-        times.lasts(Part::Stt, network(turn.stt_ms));
-        times.lasts(
-            Part::Endpointing,
-            turn.endpointing_ms.filter(|ms| *ms > 0.0),
-        );
-        times.lasts(Part::Callback, given("callbackMs"));
-        times.lasts(Part::Aggregation, given("aggregationMs"));
-        times.lasts(Part::Playout, given("playoutMs"));
-        times.lasts(Part::Transport, given("transportMs"));
-        times.lasts(Part::Telephony, given("telephonyMs"));
-        if !times.runs_llm(turn) {
-            times.lasts(Part::Llm, network(turn.llm_ms));
+        reading.lasts(Part::Stt, network(turn.stt_ms));
+        reading.lasts(Part::Endpointing, turn.endpointing_ms);
+        for (part, name) in Part::TOLD_BESIDE {
+            reading.lasts(part, number(turn, name));
         }
-        if !times.runs_tts(turn) {
-            times.lasts(Part::Tts, network(turn.tts_ms));
+        if !reading.generates() {
+            reading.lasts(Part::Llm, network(turn.llm_ms));
+        }
+        if !reading.synthesises() {
+            reading.lasts(Part::Tts, network(turn.tts_ms));
         }
         for (from, to) in tools.iter().filter_map(|tool| tool.interval()) {
-            times.runs(Part::Tool, f64::from(from), f64::from(to));
+            reading.runs(Part::Tool, None, f64::from(from), f64::from(to));
         }
-        times
+        let mut lanes = reading.lanes;
+        // Of one part, who had a hand in it last stays last.
+        lanes.sort_by_key(|lane| lane.part);
+        Self(lanes)
     }
 
-    fn lasts(&mut self, part: Part, ms: Option<f64>) {
-        if let Some(ms) = ms.filter(|ms| ms.is_finite() && *ms > 0.0) {
-            self.durations[part as usize] = Some(ms);
-            self.measured[part as usize] = ms;
-        }
-    }
-
-    fn runs(&mut self, part: Part, from: f64, to: f64) {
-        if to > from {
-            self.intervals.push((from, to, part));
-        }
-    }
-
-    /// Generations that say when they ran: all up to the one that spoke, of that the time to its first
-    /// token. Those thrown away were waited for by nobody.
-    fn runs_llm(&mut self, turn: &Turn) -> bool {
-        let calls = list(turn, "llmCalls").filter(|call| !is_true(call, "cancelled"));
-        let calls: Vec<&Value> = calls.collect();
-        let answered = |call: &&Value| !has_error(call) && at(call, "firstTokenMs").is_some();
-        let Some(last) = calls.iter().rposition(answered) else {
-            return false;
-        };
-        let mut has_run = false;
-        for (n, call) in calls.iter().take(last + 1).enumerate() {
-            let end = if n == last { None } else { at(call, "endMs") };
-            let span = at(call, "startMs").zip(end.or(at(call, "firstTokenMs")));
-            if let Some((from, to)) = span.filter(|(from, to)| to - from >= NETWORK_MIN_MS) {
-                self.runs(Part::Llm, from, to);
-                has_run |= n == last;
+    /// What each part takes of the wait. What has a place has it; of what has none, what happened last was
+    /// waited for in full, and what ran in parallel to it before takes what is left. Without a gap every part
+    /// takes all that it was measured at.
+    pub fn laid_onto(self, wait: Wait) -> Vec<Segment> {
+        let decided_ms = self.decided_ms(wait);
+        let mut placed_ms = self.sweep(wait.window, decided_ms);
+        let mut lasting_ms: Vec<f64> = self.0.iter().map(|lane| lane.lasts_ms).collect();
+        for (place, lane) in self.0.iter().enumerate() {
+            if decided_ms.is_some() && lane.part.is_before_decision() {
+                placed_ms[place] = std::mem::take(&mut lasting_ms[place]);
             }
         }
-        has_run
+        let mut room = wait.gap_ms.unwrap_or(f64::INFINITY);
+        let mut taken_ms = vec![0.0; self.0.len()];
+        for known in [placed_ms, lasting_ms] {
+            for (place, ms) in known.into_iter().enumerate().rev() {
+                let taken = ms.min(room).max(0.0);
+                taken_ms[place] += taken;
+                room -= taken;
+            }
+        }
+        let lanes = self.0.into_iter().zip(taken_ms);
+        lanes.map(|(lane, ms)| lane.into_segment(ms)).collect()
     }
 
-    /// What is heard first is the first synthesis that came to something.
-    fn runs_tts(&mut self, turn: &Turn) -> bool {
-        let times = |call: &Value| {
-            let span = at(call, "startMs").zip(at(call, "firstByteMs"))?;
-            Some(span).filter(|(from, to)| to - from >= NETWORK_MIN_MS && !has_error(call))
-        };
-        let Some(first) = list(turn, "ttsCalls").find_map(times) else {
-            return false;
-        };
-        self.runs(Part::Tts, first.0, first.1);
-        true
+    /// When the user's turn was decided to be over. Until then that is what an answer waits for, whatever of
+    /// it is being made ahead. None where nobody measured it, or where it would lie behind the answer: then the
+    /// gap is by a clock that begins elsewhere.
+    fn decided_ms(&self, wait: Wait) -> Option<f64> {
+        let of = |part: Part| self.0.iter().find(|lane| lane.part == part);
+        let endpointing_ms = of(Part::Endpointing)?.lasts_ms;
+        let taken_ms = endpointing_ms + of(Part::Stt).map_or(0.0, |lane| lane.lasts_ms);
+        let decided_ms = wait.silent_from_ms? + taken_ms;
+        (taken_ms <= wait.gap_ms?).then_some(decided_ms)
     }
 
-    /// Gives each moment to one part: sweeps over the intervals' ends, as far as they lie in the window.
-    pub fn place(&mut self, window: Option<(f64, f64)>) {
-        let mut ends: Vec<(f64, bool, Part)> = Vec::with_capacity(self.intervals.len() * 2);
-        for (from, to, part) in &self.intervals {
-            self.measured[*part as usize] += to - from;
-            let (low, high) = window.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-            let (from, to) = (from.max(low), to.min(high));
-            if from < to {
-                ends.extend([(from, true, *part), (to, false, *part)]);
+    /// Gives each moment of the window to one part: sweeps over the intervals' ends.
+    fn sweep(&self, window: Option<(f64, f64)>, decided_ms: Option<f64>) -> Vec<f64> {
+        let (low, high) = window.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let low = decided_ms.map_or(low, |decided| decided.max(low));
+        let mut ends: Vec<(f64, bool, usize)> = Vec::new();
+        for (place, lane) in self.0.iter().enumerate() {
+            for (from, to) in &lane.runs {
+                let (from, to) = (from.max(low), to.min(high));
+                if from < to {
+                    ends.extend([(from, true, place), (to, false, place)]);
+                }
             }
         }
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut running = [0u32; Part::COUNT];
+        let mut placed_ms = vec![0.0; self.0.len()];
+        let mut running = vec![0u32; self.0.len()];
         let mut since = f64::NEG_INFINITY;
-        for (time, begins, part) in ends {
-            let waited_for = Part::ALL
-                .into_iter()
-                .filter(|part| running[*part as usize] > 0)
-                .max_by_key(|part| part.weight());
+        for (time, begins, place) in ends {
+            let waited_for = (0..self.0.len())
+                .filter(|place| running[*place] > 0)
+                .max_by_key(|place| self.0[*place].part.weight());
             if let Some(waited_for) = waited_for {
-                self.placed[waited_for as usize] += time - since;
+                placed_ms[waited_for] += time - since;
             }
             since = time;
-            let count = &mut running[part as usize];
+            let count = &mut running[place];
             *count = if begins {
                 *count + 1
             } else {
                 count.saturating_sub(1)
             };
         }
-    }
-
-    /// What each part takes of the gap. What happened last was waited for in full; what ran in parallel
-    /// to it before takes what is left. Without a gap every part takes all that it was measured at.
-    pub fn on_path(&self, gap_ms: Option<f64>) -> [f64; Part::COUNT] {
-        let mut room = gap_ms.unwrap_or(f64::INFINITY);
-        let mut path = [0.0; Part::COUNT];
-        let placed = Part::ALL
-            .into_iter()
-            .rev()
-            .map(|part| (part, self.placed[part as usize]));
-        let lasting = Part::ALL
-            .into_iter()
-            .rev()
-            .filter_map(|part| Some((part, self.durations[part as usize]?)));
-        for (part, ms) in placed.chain(lasting) {
-            let taken = ms.min(room).max(0.0);
-            path[part as usize] += taken;
-            room -= taken;
-        }
-        path
-    }
-
-    pub fn segment(&self, turn: &Turn, part: Part, ms: f64) -> Option<Segment> {
-        let measured_ms = self.measured[part as usize];
-        let is_measured = measured_ms > 0.0;
-        let (provider, model) = named(turn, part);
-        is_measured.then_some(Segment {
-            part,
-            stage: part.stage(),
-            ms,
-            measured_ms,
-            provider,
-            model,
-        })
+        placed_ms
     }
 }
 
-/// Who provided a part, and with what: as the call that counts says, else as the turn says.
-fn named(turn: &Turn, part: Part) -> (Option<String>, Option<String>) {
-    let (stage, calls) = match part {
-        Part::Stt => ("stt", ""),
-        Part::Llm => ("llm", "llmCalls"),
-        Part::Tts => ("tts", "ttsCalls"),
-        _ => return (None, None),
+impl Lane {
+    fn into_segment(self, ms: f64) -> Segment {
+        Segment {
+            part: self.part,
+            stage: self.part.stage(),
+            ms,
+            measured_ms: self.lasts_ms + covered_ms(self.runs),
+            provider: self.by.provider,
+            model: self.by.model,
+        }
+    }
+}
+
+/// How long any of some intervals lasted.
+fn covered_ms(mut runs: Vec<(f64, f64)>) -> f64 {
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut covered_ms, mut until) = (0.0, f64::NEG_INFINITY);
+    for (from, to) in runs {
+        covered_ms += (to - from.max(until)).max(0.0);
+        until = to.max(until);
+    }
+    covered_ms
+}
+
+/// A turn whose times are being read.
+struct Reading<'a> {
+    turn: &'a Turn,
+    session: &'a Session,
+    lanes: Vec<Lane>,
+}
+
+impl Reading<'_> {
+    fn lasts(&mut self, part: Part, ms: Option<f64>) {
+        if let Some(ms) = ms.filter(|ms| ms.is_finite() && *ms > 0.0) {
+            let call = counting_call(self.turn, part).cloned();
+            self.lane(part, call.as_ref()).lasts_ms += ms;
+        }
+    }
+
+    fn runs(&mut self, part: Part, call: Option<&Value>, from: f64, to: f64) {
+        if to > from {
+            self.lane(part, call).runs.push((from, to));
+        }
+    }
+
+    /// The lane of who is named, put behind all others.
+    fn lane(&mut self, part: Part, call: Option<&Value>) -> &mut Lane {
+        let by = match part.is_service() {
+            true => Provided::of(call, self.turn, self.session, part.stage()),
+            false => Provided::default(),
+        };
+        let is_its = |lane: &Lane| lane.part == part && lane.by == by;
+        let lane = match self.lanes.iter().position(is_its) {
+            Some(place) => self.lanes.remove(place),
+            None => Lane {
+                part,
+                by,
+                runs: Vec::new(),
+                lasts_ms: 0.0,
+            },
+        };
+        self.lanes.push(lane);
+        let last = self.lanes.len() - 1;
+        &mut self.lanes[last]
+    }
+
+    /// Generations that say when they ran: all up to the one that spoke, of that the time to its first
+    /// token. Those thrown away were waited for by nobody.
+    fn generates(&mut self) -> bool {
+        let calls = counted(self.turn, "llmCalls");
+        let answered = |call: &&Value| !has_error(call) && at(call, "firstTokenMs").is_some();
+        let spoke = calls.iter().rposition(answered);
+        self.waits_for(Part::Llm, calls, spoke, "firstTokenMs")
+    }
+
+    /// What is heard first is the first synthesis that came to something; those that failed before it were
+    /// waited for too.
+    fn synthesises(&mut self) -> bool {
+        let calls = counted(self.turn, "ttsCalls");
+        let spoke = calls.iter().position(|call| {
+            let span = at(call, "startMs").zip(at(call, "firstByteMs"));
+            let is_measured = span.is_some_and(|(from, to)| to - from >= NETWORK_MIN_MS);
+            is_measured && !has_error(call)
+        });
+        self.waits_for(Part::Tts, calls, spoke, "firstByteMs")
+    }
+
+    /// Lays down all calls up to the one that spoke; whether that one said when it ran.
+    fn waits_for(
+        &mut self,
+        part: Part,
+        calls: Vec<&Value>,
+        spoke: Option<usize>,
+        first: &str,
+    ) -> bool {
+        let Some(spoke) = spoke else { return false };
+        let mut has_run = false;
+        for (n, call) in calls.into_iter().take(spoke + 1).enumerate() {
+            let end = at(call, "endMs").filter(|_| n < spoke);
+            let span = at(call, "startMs").zip(end.or(at(call, first)));
+            if let Some((from, to)) = span.filter(|(from, to)| to - from >= NETWORK_MIN_MS) {
+                self.runs(part, Some(call), from, to);
+                has_run |= n == spoke;
+            }
+        }
+        has_run
+    }
+}
+
+fn counted<'a>(turn: &'a Turn, name: &str) -> Vec<&'a Value> {
+    let calls = list(turn, name);
+    calls.filter(|call| !is_true(call, "cancelled")).collect()
+}
+
+/// The call that a stage's own time is about: the last generation, the first synthesis.
+fn counting_call(turn: &Turn, part: Part) -> Option<&Value> {
+    let of = |name: &str| {
+        counted(turn, name)
+            .into_iter()
+            .filter(|call| !has_error(call))
     };
-    let counts = |call: &&Value| !is_true(call, "cancelled") && !has_error(call);
-    let mut counting = list(turn, calls).filter(counts);
-    let call = if part == Part::Llm {
-        counting.last()
-    } else {
-        counting.next()
-    };
-    let text = |value: Option<&Value>, name: &str| {
-        value.and_then(|value| value.get(name)?.as_str().map(str::to_owned))
-    };
-    (
-        text(call, "provider").or_else(|| text(turn.extra.get("providers"), stage)),
-        text(call, "model").or_else(|| text(turn.extra.get("models"), stage)),
-    )
+    match part {
+        Part::Llm => of("llmCalls").next_back(),
+        Part::Tts => of("ttsCalls").next(),
+        _ => None,
+    }
 }
 
 pub fn number(turn: &Turn, name: &str) -> Option<f64> {

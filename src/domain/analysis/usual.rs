@@ -3,14 +3,25 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::issue::{Issue, Stage};
 use super::latency::TurnLatency;
 use super::{Analysis, whatif};
+use crate::domain::analytics::Window;
+use crate::domain::digest::Entry;
 
 /// With fewer measurements nothing is called usual.
 pub const USUAL_MIN: u64 = 30;
+/// What is usual is what it was in the days before.
+const USUAL_DAYS: TimeDelta = TimeDelta::days(7);
+
+/// The days whose calls tell what is usual at a moment; none only where the calendar begins.
+pub fn days_before(to: DateTime<Utc>) -> Option<Window> {
+    let from = to.checked_sub_signed(USUAL_DAYS)?;
+    Some(Window { from, to })
+}
 
 /// What a value is usual for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +49,20 @@ pub struct UsualValue {
     pub measurements: u64,
 }
 
+impl UsualValue {
+    /// Of what was measured, be it enough or not; none where nothing was.
+    pub fn of(measured: &Entry) -> Option<Self> {
+        Some(Self {
+            ms: measured.percentile_ms(0.5)?,
+            measurements: measured.count,
+        })
+    }
+
+    pub fn is_enough(&self) -> bool {
+        self.measurements >= USUAL_MIN && self.ms.is_finite() && self.ms >= 0.0
+    }
+}
+
 /// The agent's own medians of the days before a call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usual(BTreeMap<UsualKey, UsualValue>);
@@ -45,7 +70,7 @@ pub struct Usual(BTreeMap<UsualKey, UsualValue>);
 impl Usual {
     /// What rests on too little is not taken.
     pub fn add(&mut self, key: UsualKey, value: UsualValue) {
-        if value.measurements >= USUAL_MIN && value.ms.is_finite() && value.ms >= 0.0 {
+        if value.is_enough() {
             self.0.insert(key, value);
         }
     }

@@ -309,7 +309,12 @@ impl<'a> View<'a> {
                 .copied()
                 .filter(|tool| !is_async(tool))
                 .collect();
-            latencies.extend(latency::of_turn(spoken.turn, user_end_ms, &waited_for));
+            latencies.extend(latency::of_turn(
+                spoken.turn,
+                self.input.session,
+                user_end_ms,
+                &waited_for,
+            ));
         }
         self.latency_places = latencies
             .iter()

@@ -2,8 +2,9 @@
 
 use crate::domain::Result;
 use crate::domain::analysis::Stage;
+use crate::domain::analysis::usual;
 use crate::domain::analytics::{Dimension, Dimensions, Window};
-use crate::domain::many::{Causes, WhatIf};
+use crate::domain::many::{Causes, Instead, InsteadMs, Now, WhatIf};
 use crate::services::analytics::check_apart;
 use crate::store::Scope;
 use crate::store::analysis;
@@ -21,16 +22,60 @@ pub async fn causes(scope: &Scope, window: Window, dimensions: &Dimensions) -> R
     analysis::causes(scope, window, dimensions).await
 }
 
+/// What is known of a question what would have been.
+pub struct WouldBe {
+    pub answers: Answers,
+    pub instead: InsteadMs,
+    pub now: Option<Now>,
+    pub what_if: Option<WhatIf>,
+}
+
 /// The measured answers of the newest calls of a range, and what those by the most used clock would have been.
 pub async fn what_if(
     scope: &Scope,
     window: Window,
     dimensions: &Dimensions,
     stage: Stage,
-    instead_ms: f64,
-) -> Result<(Answers, Option<WhatIf>)> {
+    instead: &Instead,
+) -> Result<WouldBe> {
+    let agent_key = dimensions.agent_key.as_deref();
+    let instead = instead_ms(scope, window, agent_key, stage, instead).await?;
     let answers = analysis::answers(scope, window, dimensions, stage).await?;
     let clock = answers.times.most_used();
-    let what_if = clock.and_then(|clock| WhatIf::of(answers.times.of(clock), instead_ms));
-    Ok((answers, what_if))
+    let times = clock.map(|clock| answers.times.of(clock));
+    let what_if = times.zip(instead.ms);
+    Ok(WouldBe {
+        now: times.and_then(Now::of),
+        what_if: what_if.and_then(|(times, ms)| WhatIf::of(times, ms as f64)),
+        answers,
+        instead,
+    })
+}
+
+/// What is asked for by ms, else the median of the days before the range's end: of the agent's own calls, or
+/// of all calls with a provider.
+async fn instead_ms(
+    scope: &Scope,
+    window: Window,
+    agent_key: Option<&str>,
+    stage: Stage,
+    instead: &Instead,
+) -> Result<InsteadMs> {
+    let agent_key = match instead {
+        Instead::Ms(ms) => return Ok(InsteadMs::given(*ms)),
+        Instead::Usual => agent_key,
+        Instead::Provider(..) => None,
+    };
+    let days = usual::days_before(window.to).unwrap_or(window);
+    let stages = analysis::stages(scope, days, agent_key).await?;
+    let measured = stage.measured_as().map(|stage| match instead {
+        Instead::Provider(provider, model) => {
+            let is_asked = |named: &str| model.as_deref().is_none_or(|model| named == model);
+            stages.of_provider(stage, provider, is_asked)
+        }
+        _ => stages.of_stage(stage),
+    });
+    Ok(measured.map_or(InsteadMs::unmeasured(), |measured| {
+        InsteadMs::measured(&measured)
+    }))
 }

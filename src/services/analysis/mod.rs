@@ -6,7 +6,7 @@ mod quality;
 mod root_cause;
 mod work;
 
-pub use many::{causes, what_if};
+pub use many::{WouldBe, causes, what_if};
 pub use quality::{Quality, quality};
 pub use root_cause::{RootCause, root_cause, root_cause_of};
 pub use work::{drain, round, sweep};

@@ -1,7 +1,5 @@
 //! One call, analysed from its record as it is now.
 
-use chrono::TimeDelta;
-
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::alternatives::Alternative;
@@ -19,9 +17,6 @@ use crate::store::analysis as analysis_store;
 use crate::store::analytics;
 use crate::store::sessions::{self, Heard};
 use crate::store::targets;
-
-/// What is usual is what it was in the days before the call's hour.
-const USUAL_DAYS: TimeDelta = TimeDelta::days(7);
 
 pub struct RootCause {
     pub session: SessionId,
@@ -73,11 +68,9 @@ async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Resu
         let Some(stage) = stage_of(issue) else {
             continue;
         };
-        let own = issue
-            .provider
-            .as_ref()
-            .or(record.session.providers.of(stage));
-        let Some(own) = own.cloned() else { continue };
+        let Some(own) = issue.provider.clone() else {
+            continue;
+        };
         if let Some(better) = Alternative::to(&sums.digest, stage, &own) {
             issue.recommendation = format!("{} {}", issue.recommendation, better.told(&own));
         }
@@ -87,25 +80,15 @@ async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Resu
 
 /// The stage that an issue blames, if somebody provides it.
 fn stage_of(issue: &Issue) -> Option<digest::Stage> {
-    measured_as(issue.stage?).filter(|stage| *stage != digest::Stage::Endpointing)
+    issue
+        .stage?
+        .measured_as()
+        .filter(|stage| *stage != digest::Stage::Endpointing)
 }
 
-/// What rollups measure a stage as.
-fn measured_as(stage: analysis::Stage) -> Option<digest::Stage> {
-    match stage {
-        analysis::Stage::Stt => Some(digest::Stage::Stt),
-        analysis::Stage::Endpointing => Some(digest::Stage::Endpointing),
-        analysis::Stage::Llm => Some(digest::Stage::Llm),
-        analysis::Stage::Tts => Some(digest::Stage::Tts),
-        _ => None,
-    }
-}
-
-/// None only where the calendar begins.
+/// The days before the call's hour.
 fn days_before(record: &Record) -> Option<Window> {
-    let to = hour_of(record.session.started_at);
-    let from = to.checked_sub_signed(USUAL_DAYS)?;
-    Some(Window { from, to })
+    usual::days_before(hour_of(record.session.started_at))
 }
 
 pub fn analyse(record: &Record, heard: &Heard, effective: &Effective) -> Analysis {
@@ -130,7 +113,7 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
     let Some(window) = days_before(record) else {
         return Ok(Usual::default());
     };
-    let stages = analysis_store::stages(scope, window, agent_key).await?;
+    let stages = analysis_store::stages(scope, window, Some(agent_key)).await?;
     let mut usual = Usual::default();
     for key in wanted {
         if let Some(value) = median(&stages, record, &key) {
@@ -141,18 +124,19 @@ async fn usual_of(scope: &Scope, record: &Record, analysis: &Analysis) -> Result
 }
 
 fn median(digest: &Digest, record: &Record, key: &UsualKey) -> Option<UsualValue> {
-    let stage = measured_as(key.stage)?;
+    let stage = key.stage.measured_as()?;
     // What names no provider is counted under the call's own.
     let provider = match key.provider.as_str() {
         "" => record.session.providers.of(stage).map(String::as_str),
         named => Some(named),
     };
     let provider = provider.unwrap_or_default();
-    // Where no model is named, the provider's are taken together.
-    let model = Some(key.model.as_str()).filter(|model| !model.is_empty());
-    let entry = digest.of_provider(stage, provider, model);
-    Some(UsualValue {
-        ms: entry.percentile_ms(0.5)?,
-        measurements: entry.count,
-    })
+    // Where no model is named, the provider's are taken together; what names none is counted under the
+    // call's own.
+    let own = record.session.model_of(stage);
+    let is_asked = |model: &str| {
+        let is_own = model.is_empty() && own == Some(key.model.as_str());
+        key.model.is_empty() || model == key.model || is_own
+    };
+    UsualValue::of(&digest.of_provider(stage, provider, is_asked))
 }

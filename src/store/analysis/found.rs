@@ -206,13 +206,13 @@ struct StagesRow {
     tts_provider: Option<String>,
 }
 
-/// How long the stages of an agent's calls took, by provider and model.
-pub async fn stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Digest> {
+/// How long the stages of calls took, of one agent's or of all, by provider and model.
+pub async fn stages(scope: &Scope, window: Window, agent_key: Option<&str>) -> Result<Digest> {
     read_whole(&scope.analytics, || sum_stages(scope, window, agent_key)).await
 }
 
-async fn sum_stages(scope: &Scope, window: Window, agent_key: &str) -> Result<Digest> {
-    let dimensions = of_agent(Some(agent_key));
+async fn sum_stages(scope: &Scope, window: Window, agent_key: Option<&str>) -> Result<Digest> {
+    let dimensions = of_agent(agent_key);
     let mut connection = scope.analytics.acquire().await.map_err(failure)?;
     let mut rows = found_over_range!(
         StagesRow,

@@ -43,7 +43,7 @@ fn of_session(view: &View) -> Option<Issue> {
     );
     let named = view
         .latency_of(last.turn.index)
-        .map(|latency| latency.named(Stage::Llm));
+        .map(|latency| latency.brought_by(Stage::Llm));
     Some(
         Issue::new(IssueType::ContextGrowth, Severity::Minor, description)
             .of_turn(last)

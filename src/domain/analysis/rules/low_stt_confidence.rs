@@ -1,6 +1,7 @@
 //! A turn of the user that recognition was not sure of.
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
+use super::super::provided::Provided;
 use super::super::view::{Spoken, View};
 use super::tell::excerpt;
 
@@ -29,21 +30,11 @@ fn tell(view: &View, turn: &Spoken, confidence: f64) -> Issue {
         (confidence * 100.0).floor(),
         target * 100.0
     );
-    let provider = turn
-        .turn
-        .extra
-        .get("providers")
-        .and_then(|p| p.get("stt")?.as_str());
-    let model = turn
-        .turn
-        .extra
-        .get("models")
-        .and_then(|m| m.get("stt")?.as_str());
-    let provider = provider.or(view.input.session.providers.stt.as_deref());
+    let by = Provided::of(None, turn.turn, view.input.session, Stage::Stt);
     let issue = Issue::new(IssueType::LowSttConfidence, severity, description)
         .of_turn(turn)
         .in_stage(Some(Stage::Stt))
-        .by((provider, model))
+        .by(by.names())
         .shows("confidence", (confidence * 1000.0).round() / 1000.0)
         .shows("target", target)
         .advise("Read names and numbers back, give the recogniser key terms and the language, and use a model for 8 kHz audio on the telephone.");

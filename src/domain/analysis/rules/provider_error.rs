@@ -177,10 +177,14 @@ fn tell(view: &View, turn: Option<i32>, stage: Stage, trouble: Trouble) -> Issue
     let named = of_latency
         .map(|latency| latency.named(stage))
         .unwrap_or_default();
-    let provider = trouble.provider.as_deref().or(named.0);
+    // What another provider's model is called says nothing of this one's.
+    let named = match trouble.provider.as_deref() {
+        Some(provider) if named.0 != Some(provider) => (Some(provider), None),
+        _ => named,
+    };
     let mut issue = Issue::new(IssueType::ProviderError, severity, description)
         .in_stage(Some(stage))
-        .by((provider, trouble.model.as_deref().or(named.1)))
+        .by((named.0, trouble.model.as_deref().or(named.1)))
         .costs(cost)
         .shows("errors", errors)
         .measures("retries", Some(retries))

@@ -44,7 +44,7 @@ fn tell(view: &View, turn: &Spoken) -> Issue {
         .of_turn(turn)
         .in_stage(Some(Stage::Llm))
         .by(latency
-            .map(|latency| latency.named(Stage::Llm))
+            .map(|latency| latency.brought_by(Stage::Llm))
             .unwrap_or_default())
         .measures("completionTokens", tokens)
         .advise("Raise the limit of tokens, or ask the model for shorter answers.")

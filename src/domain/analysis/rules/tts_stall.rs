@@ -64,7 +64,7 @@ fn issue(view: &View, turn: &Spoken, description: String) -> Issue {
     Issue::new(IssueType::TtsStall, Severity::Major, description)
         .of_turn(turn)
         .in_stage(Some(Stage::Tts))
-        .by(latency.map(|latency| latency.named(Stage::Tts)).unwrap_or_default())
+        .by(latency.map(|latency| latency.brought_by(Stage::Tts)).unwrap_or_default())
         .advise("Stream the synthesis with a buffer, watch for gaps in the audio, and say the rest again with a second voice where the stream breaks.")
 }
 
