@@ -11,7 +11,6 @@ use crate::domain::analysis::{
 use crate::domain::found::{self, CauseSums, ConductSums};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
-use crate::domain::turn::Speaker;
 
 /// One session, analysed.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +60,6 @@ pub struct IssueSum {
 
 impl Analysed {
     pub fn of(record: &Record, analysis: &Analysis, targets_version: i64) -> Self {
-        let agent = record
-            .turns
-            .iter()
-            .filter(|turn| turn.speaker == Speaker::Agent);
         let answers = record.turns.iter().filter(|turn| turn.answers_user);
         let interruptions = &analysis.interruptions;
         let has_overlaps = *interruptions
@@ -77,7 +72,7 @@ impl Analysed {
             session: record.id,
             rules_version: analysis.rules_version,
             targets_version,
-            agent_turns: count(agent.count()),
+            agent_turns: count(interruptions.agent_turns as usize),
             answers: count(answers.count()),
             latencies: analysis.turns.iter().filter_map(AnswerTime::of).collect(),
             score: analysis.score,

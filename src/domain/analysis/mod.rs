@@ -17,6 +17,7 @@ pub mod targets;
 mod text;
 pub mod usual;
 mod view;
+mod wait;
 pub mod whatif;
 
 use serde::{Deserialize, Serialize};

@@ -2,6 +2,7 @@
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::view::View;
+use super::super::wait::Wait;
 use super::dead_air::waited_for;
 use super::tell::time;
 use crate::domain::turn::Speaker;
@@ -51,13 +52,15 @@ fn silence(view: &View, end_ms: f64) -> Option<Cause> {
 
 fn late_answer(view: &View, end_ms: f64) -> Option<Cause> {
     let late = GAP_FACTOR * f64::from(view.targets.turn.target_ms);
-    view.latencies.iter().rev().find_map(|latency| {
-        let gap = latency.gap_ms.filter(|gap| *gap >= late)?;
+    let waits: Vec<Wait> = view.waits().collect();
+    waits.iter().rev().find_map(|wait| {
+        let latency = wait.latency;
+        let ms = wait.ms.filter(|ms| *ms >= late)?;
         let heard = view.turns[view.place_of(latency.turn)?].start_ms?;
         (end_ms - heard <= WITHIN_MS).then(|| Cause {
-            ms: gap,
+            ms,
             until_ms: heard,
-            stage: latency.dominant().filter(|_| !latency.segments.is_empty()),
+            stage: wait.dominant().filter(|_| !latency.segments.is_empty()),
             turn: Some(latency.turn),
             is_answered: true,
         })

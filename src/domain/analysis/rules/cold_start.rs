@@ -29,7 +29,8 @@ fn late_greeting(view: &View) -> Option<Issue> {
     // Where the caller speaks first, nobody waits for a greeting.
     let first = view
         .turns
-        .first()
+        .iter()
+        .find(|turn| !turn.is_silent())
         .filter(|turn| turn.is_agent() && !turn.turn.cancelled)?;
     let ms = first.start_ms? - connected_ms;
     let target = f64::from(view.targets.turn.first_audio_ms);

@@ -67,7 +67,7 @@ fn tell(view: &View, silence: &Silence) -> Issue {
 pub fn waited_for(view: &View, silence: &Silence) -> Option<(Stage, f64)> {
     let latency = view.latency_of(silence.turn_after?)?;
     let is_known = !latency.segments.is_empty();
-    latency
+    view.wait_of(latency)
         .dominant()
         .filter(|_| is_known && silence.after == Some(Speaker::User))
 }

@@ -33,7 +33,9 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         "no words of the user followed"
     };
     let resumed_ms = stop.agent.and_then(|place| {
-        let (_, next) = view.next_agent(place)?;
+        let (_, next) = view
+            .next_agent(place)
+            .filter(|(_, next)| !next.is_silent())?;
         Some(next.start_ms? - view.turns[place].end_ms?).filter(|ms| *ms >= 0.0)
     });
     // Whoever speaks first ends what the stop cost.
@@ -62,7 +64,7 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
     if let Some(place) = stop.agent {
         issue = issue.of_turn(&view.turns[place]);
     }
-    issue.at(stop.onset_ms)
+    issue.at(stop.at_ms(view))
 }
 
 #[cfg(test)]
