@@ -28,6 +28,8 @@ pub struct Analysed {
     pub interruptions: Option<InterruptionCounts>,
     pub dead_air_ms: i64,
     pub issues: Vec<IssueSum>,
+    /// What the caller waited because of all of them, each moment once.
+    pub lost_ms: i64,
 }
 
 /// How long one answer took.
@@ -84,6 +86,7 @@ impl Analysed {
             }),
             dead_air_ms: analysis.dead_air_ms,
             issues: sums(&analysis.issues),
+            lost_ms: analysis.lost_ms,
         }
     }
 }
@@ -100,7 +103,7 @@ impl Analysed {
             impact_ms: sum.impact_ms,
         };
         let issues: Vec<found::Issue> = self.issues.iter().map(issue).collect();
-        CauseSums::of_call(&issues)
+        CauseSums::of_call(&issues, Some(self.lost_ms))
     }
 
     pub fn conduct(&self) -> ConductSums {

@@ -127,11 +127,11 @@ fn signed_gap_ms(view: &View, place: usize) -> Option<f64> {
         .turn
         .latency_ms
         .filter(|_| overlap_ms(user, agent).is_none());
-    let (start, end) = (agent.start_ms, user.end_ms);
-    let gap_ms = measured_ms.or(start.zip(end).map(|(start, end)| start - end))?;
-    Some(match start.filter(|_| gap_ms > 0.0) {
-        Some(start) => (gap_ms - view.agent_heard_ms(start - gap_ms, start)).max(0.0),
-        None => gap_ms,
+    let between = agent.start_ms.zip(user.end_ms);
+    let gap_ms = measured_ms.or(between.map(|(start, end)| start - end))?;
+    Some(match gap_ms > 0.0 {
+        true => view.waited_ms(place, gap_ms),
+        false => gap_ms,
     })
 }
 

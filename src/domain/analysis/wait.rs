@@ -21,13 +21,10 @@ impl<'a> Wait<'a> {
         let gap_ms = latency
             .gap_ms
             .filter(|_| answer.is_none_or(|answer| !answer.is_unheard()));
-        let asked_ms = place.and_then(|place| view.answered_by(place)?.end_ms);
-        let heard_ms = answer.and_then(|answer| answer.start_ms);
-        let waited = |gap: f64| match heard_ms.or(asked_ms.map(|ms| ms + gap)) {
-            Some(until) => (gap - view.agent_heard_ms(until - gap, until)).max(0.0),
+        let ms = gap_ms.map(|gap| match place {
+            Some(place) => view.waited_ms(place, gap),
             None => gap,
-        };
-        let ms = gap_ms.map(waited);
+        });
         let heard_meanwhile_ms = gap_ms.zip(ms).map(|(gap, ms)| gap - ms);
         Self {
             latency,
@@ -88,6 +85,18 @@ impl View<'_> {
         asked.map(|latency| self.wait_of(latency))
     }
 
+    /// Of the gap before an answer, what the agent was not heard in.
+    pub fn waited_ms(&self, place: usize, gap_ms: f64) -> f64 {
+        let asked_ms = self.answered_by(place).and_then(|user| user.end_ms);
+        let heard_ms = self.turns[place].start_ms;
+        let Some(until) = heard_ms.or(asked_ms.map(|asked| asked + gap_ms)) else {
+            return gap_ms;
+        };
+        // A source may have measured more than lies between the two: then it tells nothing of where.
+        let from = asked_ms.map_or(until - gap_ms, |asked| asked.max(until - gap_ms));
+        (gap_ms - self.agent_heard_ms(from, until)).max(0.0)
+    }
+
     /// For how much of a while the agent was heard.
     pub fn agent_heard_ms(&self, from_ms: f64, to_ms: f64) -> f64 {
         let after = self.agent_heard.partition_point(|(_, to)| *to <= from_ms);
@@ -99,3 +108,6 @@ impl View<'_> {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,7 @@ fn tell(view: &View, cause: &Cause, end_ms: f64) -> Issue {
     .by(named.unwrap_or_default())
     .at(Some(cause.until_ms))
     .costs(Some(cause.ms - f64::from(view.targets.turn.target_ms)))
+    .until(Some(cause.until_ms))
     .measures("silenceMs", Some(cause.ms))
     .measures("hungUpAfterMs", Some(end_ms - cause.until_ms))
     .measures("stageMs", cause.stage.map(|(_, ms)| ms))
@@ -111,7 +112,7 @@ fn tell(view: &View, cause: &Cause, end_ms: f64) -> Issue {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::super::fixture::{analysis, clean, delay, found, issue};
+    use super::super::super::fixture::{analysis, clean, delay, found, issue, silent};
     use super::*;
 
     const KIND: IssueType = IssueType::AbandonedAfterSilence;
@@ -157,5 +158,18 @@ mod tests {
         let issue = issue(&call, KIND);
         assert_eq!(issue.turn, Some(4));
         assert!(issue.description.contains("while it lasted"));
+    }
+
+    #[test]
+    fn hanging_up_after_an_answer_that_nobody_heard() {
+        for (name, value) in silent() {
+            let mut call = clean(3);
+            delay(&mut call, 5, 100);
+            call["turns"][5][name] = value;
+            // The user's end, a second, 3.2 s of no sound and 0.7 s more.
+            let issue = issue(&call, KIND);
+            assert_eq!(issue.evidence["silenceMs"], 4900, "{name}");
+            assert!(issue.description.contains("while it lasted"), "{name}");
+        }
     }
 }

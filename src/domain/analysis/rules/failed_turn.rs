@@ -63,6 +63,7 @@ fn unanswered(view: &View, place: usize, ms: f64) -> Issue {
     let mut issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
         .costs(beyond_target(view, Some(ms).filter(|ms| *ms > 0.0)))
+        .until(turn.end_ms.map(|end| end + ms))
         .measures("waitedMs", Some(ms).filter(|ms| *ms > 0.0));
     if let Some(said) = &turn.turn.text {
         let quote = format!("The user had said \"{}\".", excerpt(said));
@@ -88,6 +89,7 @@ fn unheard(view: &View, place: usize) -> Issue {
     let issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
         .costs(beyond_target(view, waited_ms))
+        .until(waited.map(|pause| pause.to_ms))
         .measures("waitedMs", waited_ms)
         .measures("playedMs", turn.number("playedMs"))
         .measures("audioMs", turn.number("audioMs"));
@@ -189,9 +191,9 @@ mod tests {
             Some("The error says \"no audio\".")
         );
         assert_eq!(issue.severity, Severity::Critical);
-        // The wait was shorter than an answer may take.
-        assert_eq!(issue.impact_ms, Some(0));
-        assert_eq!(issue.evidence["waitedMs"], 900);
+        // The caller waited until it spoke again itself, 3.3 s longer than an answer may take.
+        assert_eq!(issue.impact_ms, Some(3300));
+        assert_eq!(issue.evidence["waitedMs"], 4800);
     }
 
     #[test]

@@ -54,8 +54,11 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         counts.false_interruptions,
         counts.judged_stops
     );
+    let silence_ms = resumed_ms.into_iter().chain(user_ms).reduce(f64::min);
+    let stopped_ms = stop.agent.and_then(|place| view.turns[place].end_ms);
     let mut issue = Issue::new(IssueType::FalseInterruption, severity, description)
-        .costs(resumed_ms.into_iter().chain(user_ms).reduce(f64::min))
+        .costs(silence_ms)
+        .until(stopped_ms.zip(silence_ms).map(|(stopped, ms)| stopped + ms))
         .shows("backchannel", stop.is_backchannel)
         .shows("falseInterruptions", counts.false_interruptions)
         .shows("stops", counts.judged_stops)

@@ -64,6 +64,7 @@ fn slow_turn(targets: &Targets, wait: &Wait, turn: &Spoken, waited_ms: f64) -> I
     };
     let issue = Issue::new(IssueType::HighLatency, severity, description)
         .costs(Some(waited_ms - target))
+        .until(turn.start_ms)
         .shows("targetMs", targets.turn.target_ms);
     with_evidence(issue, targets, wait, turn, stage)
 }
@@ -85,8 +86,9 @@ fn slow_stage(targets: &Targets, wait: &Wait, turn: &Spoken) -> Option<Issue> {
     } else {
         Severity::Major
     };
-    let issue =
-        Issue::new(IssueType::HighLatency, severity, description).costs(Some(excess(&worst)));
+    let issue = Issue::new(IssueType::HighLatency, severity, description)
+        .costs(Some(excess(&worst)))
+        .until(turn.start_ms);
     Some(with_evidence(issue, targets, wait, turn, stage))
 }
 

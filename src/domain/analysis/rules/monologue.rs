@@ -27,6 +27,7 @@ fn tell(turn: &Spoken, ms: f64, most: f64) -> Issue {
         .of_turn(turn)
         .in_stage(Some(Stage::Llm))
         .costs(Some(ms - most))
+        .until(turn.end_ms)
         .measures("speechMs", Some(ms))
         .measures("limitMs", Some(most))
         .shows("words", turn.words.len())

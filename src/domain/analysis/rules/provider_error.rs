@@ -182,6 +182,7 @@ fn tell(view: &View, turn: Option<i32>, stage: Stage, trouble: Trouble) -> Issue
         .in_stage(Some(stage))
         .by((provider, trouble.model.as_deref().or(named.1)))
         .costs(cost)
+        .until(spoken.and_then(|spoken| spoken.start_ms))
         .shows("errors", errors)
         .measures("retries", Some(retries))
         .measures("costMs", cost)

@@ -38,6 +38,7 @@ fn of_turn(view: &View, wait: &Wait) -> Option<Issue> {
         .of_turn(spoken)
         .in_stage(Some(Stage::Endpointing))
         .costs(Some(ms - target))
+        .until(spoken.start_ms)
         .measures("endpointingMs", Some(ms))
         .measures("targetMs", Some(target))
         .measures(

@@ -51,6 +51,7 @@ fn of_turn(view: &View, wait: &Wait) -> Option<Issue> {
             .of_turn(spoken)
             .in_stage(Some(Stage::Tool))
             .costs(Some(waited_ms - target))
+            .until(spoken.start_ms)
             .shows("tool", name)
             .shows("tools", view.tools_of(latency.turn).len())
             .measures("toolMs", Some(waited_ms))
