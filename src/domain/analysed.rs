@@ -11,7 +11,6 @@ use crate::domain::analysis::{
 use crate::domain::found::{self, CauseSums, ConductSums};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Record;
-use crate::domain::turn::Speaker;
 
 /// One session, analysed.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +28,8 @@ pub struct Analysed {
     pub interruptions: Option<InterruptionCounts>,
     pub dead_air_ms: i64,
     pub issues: Vec<IssueSum>,
+    /// What the caller waited because of all of them, each moment once.
+    pub lost_ms: i64,
 }
 
 /// How long one answer took.
@@ -61,10 +62,6 @@ pub struct IssueSum {
 
 impl Analysed {
     pub fn of(record: &Record, analysis: &Analysis, targets_version: i64) -> Self {
-        let agent = record
-            .turns
-            .iter()
-            .filter(|turn| turn.speaker == Speaker::Agent);
         let answers = record.turns.iter().filter(|turn| turn.answers_user);
         let interruptions = &analysis.interruptions;
         let has_overlaps = *interruptions
@@ -77,7 +74,7 @@ impl Analysed {
             session: record.id,
             rules_version: analysis.rules_version,
             targets_version,
-            agent_turns: count(agent.count()),
+            agent_turns: count(interruptions.agent_turns as usize),
             answers: count(answers.count()),
             latencies: analysis.turns.iter().filter_map(AnswerTime::of).collect(),
             score: analysis.score,
@@ -89,6 +86,7 @@ impl Analysed {
             }),
             dead_air_ms: analysis.dead_air_ms,
             issues: sums(&analysis.issues),
+            lost_ms: analysis.lost_ms,
         }
     }
 }
@@ -105,7 +103,7 @@ impl Analysed {
             impact_ms: sum.impact_ms,
         };
         let issues: Vec<found::Issue> = self.issues.iter().map(issue).collect();
-        CauseSums::of_call(&issues)
+        CauseSums::of_call(&issues, Some(self.lost_ms))
     }
 
     pub fn conduct(&self) -> ConductSums {

@@ -68,6 +68,7 @@ pub struct CauseSum {
     pub calls: i64,
     pub critical_calls: i64,
     pub occurrences: i64,
+    /// What callers waited because of them; under [`CauseKey::All`] each moment of a call once.
     pub impact_ms: i64,
 }
 
@@ -157,8 +158,9 @@ impl CauseSums {
         at
     }
 
-    /// Those of one call.
-    pub fn of_call(issues: &[Issue]) -> Self {
+    /// Those of one call. What it lost in all is less than the sum of its issues where several are about one
+    /// silence; of calls of which that was not kept, it is the sum.
+    pub fn of_call(issues: &[Issue], lost_ms: Option<i64>) -> Self {
         let mut call: BTreeMap<CauseKey, CauseSum> = BTreeMap::new();
         for issue in issues {
             let mut keys = vec![
@@ -177,6 +179,9 @@ impl CauseSums {
                 sum.occurrences = sum.occurrences.saturating_add(issue.occurrences);
                 sum.impact_ms = sum.impact_ms.saturating_add(issue.impact_ms);
             }
+        }
+        if let (Some(all), Some(lost_ms)) = (call.get_mut(&CauseKey::All), lost_ms) {
+            all.impact_ms = lost_ms;
         }
         Self(call.into_iter().collect())
     }
@@ -353,7 +358,9 @@ mod tests {
         let mut found = Found::default();
         for (share, issues) in calls {
             found.calls += 1;
-            found.causes.merge(&CauseSums::of_call(issues));
+            // Of several issues about one silence, the longest.
+            let lost_ms = issues.iter().map(|issue| issue.impact_ms).max();
+            found.causes.merge(&CauseSums::of_call(issues, lost_ms));
             found.conduct.add(share);
         }
         found

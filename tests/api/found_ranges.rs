@@ -12,6 +12,7 @@ use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 use voxray::domain::analysis::InterruptionCounts;
 use voxray::domain::analytics::{Dimensions, Window};
+use voxray::domain::found::{CauseKey, CauseSums};
 use voxray::domain::many::{Cause, Causes, Conduct};
 use voxray::services::analysis;
 use voxray::store::{Scope, rollups};
@@ -74,6 +75,7 @@ struct Row {
     agent_turns: i32,
     score: Option<f64>,
     interruptions: Option<String>,
+    causes: Option<Vec<u8>>,
 }
 
 #[derive(Clone, FromRow)]
@@ -93,9 +95,20 @@ struct State {
 }
 
 impl State {
+    /// What a call cost in all, as its analysis says; where that was not kept, the sum of its issues.
+    fn lost_ms(&self, call: &Row) -> i64 {
+        match &call.causes {
+            Some(bytes) => {
+                let causes = CauseSums::from_bytes(bytes).expect("sums");
+                causes.of(&CauseKey::All).impact_ms
+            }
+            None => self.issues[&call.id].iter().map(|i| i.impact_ms).sum(),
+        }
+    }
+
     async fn load(connection: &mut PgConnection, tenant: Uuid) -> Self {
         let calls = sqlx::query_as(
-            "select s.id, s.started_at, s.agent_key, s.channel, s.campaign, s.workflow_id, a.agent_turns, a.score, a.interruptions
+            "select s.id, s.started_at, s.agent_key, s.channel, s.campaign, s.workflow_id, a.agent_turns, a.score, a.interruptions, a.causes
                from session_analyses a join sessions s on s.tenant_id = a.tenant_id and s.id = a.session_id where a.tenant_id = $1",
         )
         .bind(tenant)
@@ -160,13 +173,30 @@ impl State {
         groups.into_iter().map(counted).collect()
     }
 
+    /// Calls with issues that are grouped under the same thing, with what each lost in all.
+    fn whole(&self, calls: &[&Row], key: impl Fn(&Row) -> Cause) -> Vec<Cause> {
+        let mut groups = self.group(calls, |call, _| Some(key(call)));
+        for group in &mut groups {
+            let own = calls
+                .iter()
+                .filter(|call| key(call).agent_key == group.agent_key);
+            let own: Vec<&&Row> = own
+                .filter(|call| self.issues.contains_key(&call.id))
+                .collect();
+            let lost_ms: i64 = own.iter().map(|call| self.lost_ms(call)).sum();
+            assert!(lost_ms <= group.impact_ms, "no silence counts twice");
+            group.impact_ms = lost_ms;
+        }
+        groups
+    }
+
     fn causes(&self, window: Window, dimensions: &Dimensions) -> Causes {
         let calls = self.of(window, dimensions);
         let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
         let mut causes = Causes {
             calls: calls.len() as i64,
             all: self
-                .group(&calls, |_, _| Some(Cause::default()))
+                .whole(&calls, |_| Cause::default())
                 .pop()
                 .unwrap_or_default(),
             by_type: self.group(&calls, |_, issue| {
@@ -189,11 +219,9 @@ impl State {
                     ..Cause::default()
                 })
             }),
-            by_agent: self.group(&calls, |call, _| {
-                Some(Cause {
-                    agent_key: call.agent_key.clone(),
-                    ..Cause::default()
-                })
+            by_agent: self.whole(&calls, |call| Cause {
+                agent_key: call.agent_key.clone(),
+                ..Cause::default()
             }),
         };
         causes.sort();
@@ -308,8 +336,12 @@ async fn sums_of_what_was_found_say_what_its_calls_say() {
             assert!(drained.expect("a store"), "nobody else keeps these rollups");
         }
         if round % 2 == 0 {
-            // As what was kept before the sums of single calls were.
-            let older = "update session_analyses set causes = null, conduct = null where tenant_id = $1 and agent_turns % 2 = 1";
+            // As what was kept before the sums of single calls were, of which nobody knows what they lost in all.
+            let older = "with older as (
+                    update session_analyses set causes = null, conduct = null where tenant_id = $1 and agent_turns % 2 = 1
+                    returning tenant_id, call_started_at
+                ) insert into dirty_hour (tenant_id, hour, of_analysis)
+                  select distinct tenant_id, date_trunc('hour', call_started_at, 'UTC'), true from older";
             let older = sqlx::query(older).bind(acme.id.0).execute(&mut connection);
             older.await.expect("done");
         }

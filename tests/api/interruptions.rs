@@ -188,3 +188,37 @@ async fn an_unchanged_answer_is_a_304_and_faults_are_told() {
         .await
         .problem(403, "missing-scope");
 }
+
+#[tokio::test]
+async fn what_was_thrown_away_is_no_turn() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut turns = Vec::new();
+    for n in 0..5 {
+        let at = 10_000 * n;
+        turns.push(
+            json!({"index": 2 * n, "speaker": "user", "text": format!("Question number {n}"),
+            "startMs": at, "endMs": at + 2000}),
+        );
+        turns.push(
+            json!({"index": 2 * n + 1, "speaker": "agent", "text": format!("Answer number {n}"),
+            "startMs": at + 2900, "endMs": at + 6000}),
+        );
+    }
+    for n in 0..3 {
+        turns.push(
+            json!({"index": 20 + n, "speaker": "agent", "cancelled": true,
+            "startMs": 10_000 * n + 2500, "endMs": 10_000 * n + 2600}),
+        );
+    }
+    let call = json!({"session": {"sessionId": "thrown", "agentId": "desk", "status": "completed",
+        "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:00:47Z"}, "turns": turns});
+    send(&acme.ingestor().await, &[call]).await;
+    server.analysed().await;
+    let reader = acme.reader().await.header("cache-control", "no-cache");
+    let all = reader.get(PATH).await.status(200).json();
+    assert_eq!(
+        (&all["agentTurns"], &all["byAgent"][0]["agentTurns"]),
+        (&json!(5), &json!(5))
+    );
+}

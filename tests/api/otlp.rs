@@ -2,6 +2,7 @@
 
 mod bad;
 mod conversations;
+mod interruptions;
 
 use std::collections::BTreeMap;
 use std::io::Read;

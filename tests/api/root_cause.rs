@@ -860,3 +860,103 @@ async fn what_was_thrown_away_hides_no_slow_answer() {
     assert_eq!(plain, thrown);
     assert_eq!(plain.0[0]["type"], "high_latency");
 }
+
+/// A call of one question whose answer nobody hears, and one that is answered in time.
+fn unheard(id: &str, silent: (&str, Value)) -> Value {
+    let mut call = json!({
+        "session": {"sessionId": id, "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:00:20Z",
+            "status": "completed", "agentId": "desk"},
+        "turns": [
+            {"index": 0, "speaker": "user", "text": "I want a table", "startMs": 0, "endMs": 2000},
+            {"index": 1, "speaker": "agent", "text": "For how many?", "startMs": 3000, "endMs": 6000},
+            {"index": 2, "speaker": "user", "text": "Is that possible for tomorrow", "startMs": 9200, "endMs": 11_000},
+            {"index": 3, "speaker": "agent", "text": "It is, at eight", "startMs": 11_900, "endMs": 19_000}
+        ]
+    });
+    call["turns"][1][silent.0] = silent.1;
+    call
+}
+
+#[tokio::test]
+async fn a_silence_that_two_issues_tell_of_is_lost_once() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let calls = [
+        unheard("played", ("playedMs", json!(0))),
+        unheard("made", ("audioMs", json!(0))),
+        unheard("failed", ("failed", json!(true))),
+        unheard(
+            "voice",
+            ("ttsCalls", json!([{"startMs": 2500, "error": "no voice"}])),
+        ),
+    ];
+    send(&acme.ingestor().await, &calls).await;
+    server.analysed().await;
+    let reader = acme.reader().await;
+    for call in &calls {
+        let id = call["session"]["sessionId"].as_str().expect("an id");
+        let path = format!("/v1/observability/sessions/{id}/root-cause");
+        let found = reader.get(&path).await.status(200).json();
+        let issues = found["issues"].as_array().expect("issues").iter();
+        let costs: Vec<Value> = issues
+            .filter(|issue| issue["impactMs"].as_i64() > Some(0))
+            .map(|issue| json!([issue["type"], issue["turn"], issue["impactMs"]]))
+            .collect();
+        // 7.2 s without a sound, of which an answer may take 1.5 and a silence 3.
+        assert_eq!(
+            costs,
+            [
+                json!(["failed_turn", 1, 5700]),
+                json!(["dead_air", 2, 4200])
+            ],
+            "{id}"
+        );
+    }
+    let day = reader
+        .get("/api/v1/analytics/root-causes")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(day["seconds_lost"], 22.8, "{day}");
+    assert_eq!(day["by_agent"][0]["seconds_lost"], 22.8);
+    let types: Vec<(&Value, &Value)> = day["by_type"]
+        .as_array()
+        .expect("types")
+        .iter()
+        .take(2)
+        .map(|row| (&row["type"], &row["seconds_lost"]))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            (&json!("failed_turn"), &json!(22.8)),
+            (&json!("dead_air"), &json!(16.8))
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_follows_a_sign_of_listening_is_late_for_nobody() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let call = json!({
+        "session": {"sessionId": "listening", "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:00:13Z",
+            "status": "completed", "agentId": "desk"},
+        "turns": [
+            {"index": 0, "speaker": "user", "text": "What do you have", "startMs": 0, "endMs": 1500},
+            {"index": 1, "speaker": "agent", "text": "There is a table by the window", "startMs": 2300, "endMs": 8300,
+                "sttMs": 100, "endpointingMs": 200, "llmMs": 300, "ttsMs": 200},
+            {"index": 2, "speaker": "user", "text": "mm hmm", "startMs": 3800, "endMs": 4200},
+            {"index": 3, "speaker": "agent", "text": "And one outside", "startMs": 8600, "endMs": 12_000,
+                "llmMs": 300, "ttsMs": 200}
+        ]
+    });
+    send(&acme.ingestor().await, &[call]).await;
+    let reader = acme.reader().await;
+    let path = "/v1/observability/sessions/listening/root-cause";
+    let found = reader.get(path).await.status(200).json();
+    assert_eq!(found["issues"], json!([]), "{found}");
+    let turns = found["turns"].as_array().expect("turns");
+    let next = turns.iter().find(|turn| turn["turn"] == 3).expect("a turn");
+    assert_eq!(next["gapMs"], 4400);
+}

@@ -180,3 +180,13 @@ pub fn issue(call: &Value, kind: IssueType) -> Issue {
     assert_eq!(found.len(), 1, "{:?}: {found:#?}", kind);
     found.into_iter().next().unwrap()
 }
+
+/// What a turn of the agent that nobody could hear says of itself: any one of these.
+pub fn silent() -> [(&'static str, Value); 4] {
+    [
+        ("playedMs", json!(0)),
+        ("audioMs", json!(0)),
+        ("failed", json!(true)),
+        ("ttsCalls", json!([{"startMs": 1, "error": "no voice"}])),
+    ]
+}

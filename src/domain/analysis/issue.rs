@@ -169,6 +169,8 @@ pub struct Issue {
     pub at_ms: Option<i64>,
     /// What the caller waited beyond the target because of it.
     pub impact_ms: Option<i64>,
+    /// When that was, from and to; nothing where it has no place in time.
+    pub lost: Vec<(i64, i64)>,
     pub description: String,
     /// More of the description: sentences that quote.
     pub quoted: Option<String>,

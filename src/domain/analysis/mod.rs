@@ -7,6 +7,7 @@ pub mod input;
 pub mod interruption;
 pub mod issue;
 pub mod latency;
+mod lost;
 mod overlap;
 mod path;
 mod provided;
@@ -18,6 +19,7 @@ pub mod targets;
 mod text;
 pub mod usual;
 mod view;
+mod wait;
 pub mod whatif;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,8 @@ pub struct Analysis {
     pub rules_version: i32,
     /// Worst first.
     pub issues: Vec<Issue>,
+    /// What the caller waited beyond targets because of them, each moment once.
+    pub lost_ms: i64,
     /// The agent's turns that were made by a model or answer somebody, in order.
     pub turns: Vec<TurnLatency>,
     pub coverage: Coverage,
@@ -61,6 +65,7 @@ pub fn analyse(input: &Input, targets: &Targets) -> Analysis {
     let score = score::of_session(&view);
     Analysis {
         rules_version: RULES_VERSION,
+        lost_ms: lost::lost_ms(&issues),
         issues,
         coverage: Coverage::of(&view.latencies),
         interruptions: view.interruptions.counts.clone(),

@@ -1,5 +1,7 @@
 //! What happened at each overlap: the user spoke while the agent did.
 
+use serde_json::Value;
+
 use super::input::Speech;
 use super::interruption::InterruptionCounts;
 use super::stop::{Stop, complete, pace};
@@ -105,17 +107,23 @@ pub fn of<'a>(view: &View<'a>) -> Interruptions<'a> {
     found
 }
 
-/// For each turn of the other speaker, the turns of this one that start strictly inside it. One that
-/// starts inside several counts for the last of them to start.
+/// For each turn of the other speaker, the turns of this one that start strictly inside it, as they were heard:
+/// nobody speaks over a silent turn. One that starts inside several counts for the last of them to start.
 fn inside(view: &View, speaker: Speaker) -> Vec<Vec<usize>> {
     let mut inside = vec![Vec::new(); view.turns.len()];
-    let mut open: Vec<(i32, i32, usize)> = Vec::new();
-    for (place, turn) in view.turns.iter().enumerate() {
-        let (Some(start), Some(end)) = (turn.turn.start_ms, turn.turn.end_ms) else {
-            continue;
-        };
+    let heard = view
+        .turns
+        .iter()
+        .enumerate()
+        .filter(|(_, turn)| !turn.is_silent());
+    let mut heard: Vec<(f64, f64, usize)> = heard
+        .filter_map(|(place, turn)| turn.interval().map(|(start, end)| (start, end, place)))
+        .collect();
+    heard.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut open: Vec<(f64, f64, usize)> = Vec::new();
+    for (start, end, place) in heard {
         open.retain(|(_, until, _)| *until > start);
-        if turn.turn.speaker != speaker {
+        if view.turns[place].turn.speaker != speaker {
             open.push((start, end, place));
         } else if let Some((_, _, other)) = open.iter().rfind(|(since, _, _)| *since < start) {
             inside[*other].push(place);
@@ -135,10 +143,11 @@ fn reported<'a>(view: &View<'a>) -> Reported<'a> {
         by_turn: vec![Vec::new(); view.turns.len()],
         elsewhere: Vec::new(),
     };
-    let agents: Vec<(usize, f64)> = view
-        .agent_turns()
+    let heard = view.agent_turns().filter(|(_, turn)| !turn.is_silent());
+    let mut agents: Vec<(usize, f64)> = heard
         .filter_map(|(place, turn)| Some((place, turn.start_ms?)))
         .collect();
+    agents.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut all: Vec<&Interruption> = view.input.interruptions.iter().collect();
     all.sort_by(|a, b| (a.at_ms, &a.id).cmp(&(b.at_ms, &b.id)));
     for item in all {
@@ -167,7 +176,7 @@ fn reported<'a>(view: &View<'a>) -> Reported<'a> {
 }
 
 fn is_by_user(item: &Interruption) -> bool {
-    let source = item.extra.get("source").and_then(serde_json::Value::as_str);
+    let source = item.extra.get("source").and_then(Value::as_str);
     source.is_none_or(|source| source == "user")
 }
 
@@ -183,17 +192,19 @@ fn look_at<'a>(
     let start_of = |user: &usize| view.turns[*user].start_ms;
     let mut stopped_by: Vec<usize> = Vec::new();
     for item in said.iter().filter(|item| is_by_user(item)) {
-        let onset = item.at_ms.map(f64::from).filter(|ms| view.is_of_call(*ms));
+        let onset = told_onset(view, agent, item);
         let distance = |user: &usize| Some((start_of(user)? - onset?).abs());
-        let nearest = overlaps
+        let near = overlaps
             .iter()
-            .copied()
-            .filter(|user| distance(user).is_none_or(|ms| ms <= WORDS_WITHIN_MS))
-            .min_by(|a, b| {
-                distance(a)
-                    .unwrap_or(0.0)
-                    .total_cmp(&distance(b).unwrap_or(0.0))
-            });
+            .filter_map(|user| Some((user, distance(user)?)));
+        let nearest = near
+            .filter(|(_, ms)| *ms <= WORDS_WITHIN_MS)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(user, _)| *user);
+        let nearest = match onset {
+            Some(_) => nearest,
+            None => stopping(view, agent, overlaps),
+        };
         stopped_by.extend(nearest);
         let onset = onset.or(nearest.and_then(|user| start_of(&user)));
         found.stops.push(Stop {
@@ -217,6 +228,23 @@ fn look_at<'a>(
             is_explained |= judge(view, found, (place, *user), is_explained);
         }
     }
+}
+
+/// When the user began to speak, as a report says. One that supposes it, or that only knows when the agent had
+/// stopped, says nothing of it, unless it measured the stop from there.
+fn told_onset(view: &View, agent: &Spoken, item: &Interruption) -> Option<f64> {
+    let onset = item
+        .at_ms
+        .map(f64::from)
+        .filter(|ms| view.is_of_call(*ms))?;
+    let times = ["decidedAtMs", "audioStoppedMs"];
+    let is_measured = item.stop_ms > Some(0.0)
+        || item.detection_ms > Some(0.0)
+        || times.iter().any(|name| item.extra.contains_key(*name));
+    let is_supposed = item.extra.get("estimated").and_then(Value::as_bool) == Some(true);
+    // Reports are in whole milliseconds.
+    let is_the_end = agent.end_ms.is_some_and(|end| onset >= end.floor());
+    (is_measured || !is_supposed && !is_the_end).then_some(onset)
 }
 
 /// One overlap by its times alone. Whether it made the agent stop; only one does.
@@ -346,7 +374,8 @@ fn premature(view: &View, agents_inside: &[Vec<usize>]) -> Vec<Premature> {
             });
         }
     }
-    for (place, agent) in view.agent_turns().filter(|(place, _)| !cut_in[*place]) {
+    let heard = view.agent_turns().filter(|(_, agent)| !agent.is_silent());
+    for (place, agent) in heard.filter(|(place, _)| !cut_in[*place]) {
         let was_speaking = view.answered_by(place).is_some_and(Spoken::is_real_speech);
         let Some(next) = view
             .turns
@@ -359,7 +388,8 @@ fn premature(view: &View, agents_inside: &[Vec<usize>]) -> Vec<Premature> {
             .start_ms
             .zip(agent.start_ms)
             .map(|(next, start)| next - start);
-        if let Some(ms) = after.filter(|ms| was_speaking && *ms <= GOES_ON_WITHIN_MS) {
+        let is_soon = |ms: &f64| (0.0..=GOES_ON_WITHIN_MS).contains(ms);
+        if let Some(ms) = after.filter(|ms| was_speaking && is_soon(ms)) {
             found.push(Premature {
                 agent: place,
                 user: place + 1,

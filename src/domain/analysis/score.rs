@@ -2,7 +2,6 @@
 //! is interrupted. After ServiceNow's EVA.
 
 use super::overlap::overlap_ms;
-use super::rules::is_unheard;
 use super::view::{Spoken, View};
 
 /// A session at or above it passes.
@@ -63,9 +62,9 @@ pub fn of_session(view: &View) -> Option<Score> {
             continue;
         }
         let cut_in_ms = cut_in.and_then(|cut| cut.cut_in_ms);
-        if is_unheard(agent) {
-            // The caller waited for it in vain. One that answers nobody was not waited for.
-            turns += u32::from(agent.turn.answers_user);
+        if agent.is_unheard() {
+            // The caller waited for it in vain. One that nobody asked for was not waited for.
+            turns += u32::from(asking(view, place).is_some());
             continue;
         }
         let score = match (cut_in_ms, yields.remove(&place)) {
@@ -73,6 +72,7 @@ pub fn of_session(view: &View) -> Option<Score> {
                 interruptions += 1;
                 let next = view
                     .next_agent(place)
+                    .filter(|(_, next)| !next.is_silent())
                     .and_then(|(next, _)| signed_gap_ms(view, next));
                 Some(of_interrupting(ms, interruptions, next))
             }
@@ -114,23 +114,30 @@ fn yields(view: &View) -> std::collections::BTreeMap<usize, f64> {
     yields
 }
 
-/// From the user's end to the agent's start; below zero where the agent was first.
+/// The user's turn that an agent's answers, if it asks for an answer: after a sign of listening the agent goes on
+/// when it likes.
+fn asking<'v, 'a>(view: &'v View<'a>, place: usize) -> Option<&'v Spoken<'a>> {
+    view.answered_by(place).filter(|user| !user.is_listening())
+}
+
+/// How long the user waited for an answer; below zero where the agent was first.
 fn signed_gap_ms(view: &View, place: usize) -> Option<f64> {
-    let (user, agent) = (view.answered_by(place)?, &view.turns[place]);
-    if overlap_ms(user, agent).is_none()
-        && let Some(ms) = agent.turn.latency_ms
-    {
-        return Some(ms);
-    }
-    agent
-        .start_ms
-        .zip(user.end_ms)
-        .map(|(start, end)| start - end)
+    let (user, agent) = (asking(view, place)?, &view.turns[place]);
+    let measured_ms = agent
+        .turn
+        .latency_ms
+        .filter(|_| overlap_ms(user, agent).is_none());
+    let between = agent.start_ms.zip(user.end_ms);
+    let gap_ms = measured_ms.or(between.map(|(start, end)| start - end))?;
+    Some(match gap_ms > 0.0 {
+        true => view.waited_ms(place, gap_ms),
+        false => gap_ms,
+    })
 }
 
 /// Whether the session ended with a user who waited.
 pub fn is_last_unanswered(view: &View) -> bool {
-    let was_heard = |turn: &&Spoken| !turn.turn.cancelled && !is_unheard(turn);
+    let was_heard = |turn: &&Spoken| !turn.turn.cancelled && !turn.is_unheard();
     let last = view.turns.iter().rfind(was_heard);
     let Some(last) = last.filter(|last| last.is_real_speech()) else {
         return false;

@@ -22,7 +22,7 @@ impl Silence {
 }
 
 /// Somebody's sound.
-struct Sound {
+pub struct Sound {
     from_ms: f64,
     to_ms: f64,
     speaker: Speaker,
@@ -43,8 +43,7 @@ pub fn too_long(pauses: &[Silence], targets: &Targets) -> Vec<Silence> {
 }
 
 /// Every time that nobody spoke, from the connection to the end of the call.
-pub fn pauses(view: &View) -> Vec<Silence> {
-    let sounds = sounds(view);
+pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
     let mut silences: Vec<Silence> = Vec::new();
     let connected = [
         view.input.session.answered_at,
@@ -106,9 +105,23 @@ pub fn pauses(view: &View) -> Vec<Silence> {
     silences
 }
 
-fn sounds(view: &View) -> Vec<Sound> {
+/// When the agent was heard, nothing twice.
+pub fn heard_of_agent(sounds: &[Sound]) -> Vec<(f64, f64)> {
+    let mut heard: Vec<(f64, f64)> = Vec::new();
+    for sound in sounds.iter().filter(|s| s.speaker == Speaker::Agent) {
+        match heard.last_mut() {
+            Some(last) if sound.from_ms <= last.1 => last.1 = last.1.max(sound.to_ms),
+            _ => heard.push((sound.from_ms, sound.to_ms)),
+        }
+    }
+    heard
+}
+
+/// All that was heard, by time. A silent turn fills no silence.
+pub fn sounds(view: &View) -> Vec<Sound> {
     let mut sounds = Vec::with_capacity(view.turns.len() + view.speech.len());
-    for turn in view.turns.iter().filter(|turn| !turn.turn.cancelled) {
+    let is_heard = |turn: &&Spoken| !turn.turn.cancelled && !turn.is_silent();
+    for turn in view.turns.iter().filter(is_heard) {
         let Some((from_ms, to_ms)) = turn.interval() else {
             continue;
         };
@@ -126,9 +139,8 @@ fn sounds(view: &View) -> Vec<Sound> {
                 });
             }
         }
-        // An agent's turn without sound fills no silence.
-        let is_heard = turn.is_user() || to_ms > from_ms;
-        if !has_parts && is_heard {
+        let has_length = turn.is_user() || to_ms > from_ms;
+        if !has_parts && has_length {
             sounds.push(Sound {
                 from_ms,
                 to_ms,

@@ -46,6 +46,12 @@ impl<'a> Stop<'a> {
         }
     }
 
+    /// When it was: from the onset on, else when the agent had stopped.
+    pub fn at_ms(&self, view: &View) -> Option<f64> {
+        self.onset_ms
+            .or_else(|| view.turns.get(self.agent?)?.end_ms)
+    }
+
     /// From the decision to silence.
     pub fn after_decision_ms(&self) -> Option<f64> {
         let ms = self.stop_ms? - self.detection_ms?;
@@ -66,9 +72,12 @@ pub fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
     let told_stop_ms = reported(|item| item.stop_ms)
         .filter(|ms| *ms > 0.0)
         .or(since_onset(extra("audioStoppedMs")));
-    // An agent that resumed within its turn ends it much later.
-    let is_end = |ms: &f64| *ms <= STOP_WITHIN_MS || agent.is_some_and(says_interrupted);
-    let ended_ms = since_onset(agent.and_then(|agent| agent.end_ms)).filter(is_end);
+    // An agent that resumed within its turn ends it much later. One that ended at the onset was not stopped by it:
+    // then that is no onset, but all that is known.
+    let is_end =
+        |ms: &f64| *ms > 0.0 && (*ms <= STOP_WITHIN_MS || agent.is_some_and(says_interrupted));
+    let heard_until = agent.filter(|agent| !agent.is_silent());
+    let ended_ms = since_onset(heard_until.and_then(|agent| agent.end_ms)).filter(is_end);
     let stop_ms = told_stop_ms.or(ended_ms);
     let flag = |name: &str| stop.reported?.extra.get(name)?.as_bool();
     let (mut is_backchannel, heard) = (flag("backchannel") == Some(true), words_after(view, stop));
@@ -90,9 +99,12 @@ pub fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
         _ => None,
     };
     let next = stop.agent.and_then(|place| view.next_agent(place));
-    let user_end_ms = extra("endMs").or(stop.user.and_then(|place| view.turns[place].end_ms));
-    let resumed_ms = extra("resumedAtMs").or(next.and_then(|(_, next)| next.start_ms));
-    stop.recovered = next.is_some_and(|(_, next)| !next.turn.failed && !says_interrupted(next));
+    let user = stop.user.or_else(|| spoken_next(view, stop));
+    let user_end_ms = extra("endMs").or(user.and_then(|place| view.turns[place].end_ms));
+    let heard_next = next.filter(|(_, next)| !next.is_silent());
+    let resumed_ms = extra("resumedAtMs").or(heard_next.and_then(|(_, next)| next.start_ms));
+    stop.recovered =
+        heard_next.is_some_and(|(_, next)| !next.turn.failed && !says_interrupted(next));
     stop.post_ms = resumed_ms
         .zip(user_end_ms)
         .map(|(t5, t4)| t5 - t4)
@@ -104,6 +116,20 @@ pub fn complete(view: &View, stop: &mut Stop, pace: Option<f64>) {
         Some((words, estimated)) => (Some(words), estimated),
         None => (None, false),
     };
+}
+
+/// What the user said when the agent had stopped, where no turn lies over the agent's.
+fn spoken_next(view: &View, stop: &Stop) -> Option<usize> {
+    let agent = stop.agent?;
+    let end_ms = view.turns[agent].end_ms?;
+    let next = agent + 1;
+    let is_soon = |user: &&Spoken| {
+        user.is_user()
+            && user
+                .start_ms
+                .is_some_and(|ms| ms - end_ms <= WORDS_WITHIN_MS)
+    };
+    view.turns.get(next).filter(is_soon).map(|_| next)
 }
 
 fn reported_false(stop: &Stop) -> Option<bool> {
@@ -126,9 +152,7 @@ fn words_after(view: &View, stop: &Stop) -> Option<Heard> {
         return Some(Heard::Words);
     }
     // Where nobody says when it began: at the latest when the agent had stopped.
-    let stopped_ms = || view.turns.get(stop.agent?)?.end_ms;
-    let onset = stop.onset_ms.or_else(stopped_ms);
-    let onset = onset.filter(|_| view.has_transcripts)?;
+    let onset = stop.at_ms(view).filter(|_| view.has_transcripts)?;
     let first = view.turns.partition_point(|t| {
         t.turn
             .start_ms
@@ -181,7 +205,7 @@ pub fn pace(view: &View) -> Option<f64> {
     for (_, agent) in view.agent_turns() {
         let whole = agent
             .ms()
-            .filter(|ms| *ms >= PACE_MIN_MS && !says_interrupted(agent));
+            .filter(|ms| *ms >= PACE_MIN_MS && !agent.is_silent() && !says_interrupted(agent));
         if let Some(length) = whole.filter(|_| !agent.words.is_empty()) {
             words += agent.words.len() as f64;
             ms += length;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::input::{Input, Speech};
 use super::latency::{self, TurnLatency};
 use super::overlap::{self, Interruptions};
+use super::path::{has_error, list};
 use super::silence::{self, Silence};
 use super::targets::Targets;
 use super::text;
@@ -24,6 +25,8 @@ pub struct View<'a> {
     /// Every pause, and those that are too long.
     pub pauses: Vec<Silence>,
     pub silences: Vec<Silence>,
+    /// When the agent was heard, by time, nothing twice.
+    pub agent_heard: Vec<(f64, f64)>,
     /// Voice activity, and that of users, by time.
     pub speech: Vec<&'a Speech>,
     pub user_speech: Vec<&'a Speech>,
@@ -86,7 +89,7 @@ impl<'a> Spoken<'a> {
         self.turn.speaker == Speaker::User
     }
 
-    /// When it was heard, where both ends are known.
+    /// From its first sound to its last, where both are known.
     pub fn interval(&self) -> Option<(f64, f64)> {
         self.start_ms.zip(self.end_ms)
     }
@@ -99,6 +102,33 @@ impl<'a> Spoken<'a> {
     pub fn is_real_speech(&self) -> bool {
         let may_be = self.is_untold && self.ms() >= Some(UNTOLD_SPEECH_MIN_MS);
         self.is_user() && (may_be || !self.words.is_empty() && !self.is_backchannel)
+    }
+
+    /// A user's turn that is no more than a sign of listening, or no word: it asks for no answer. Where nobody
+    /// writes down words it may be anything.
+    pub fn is_listening(&self) -> bool {
+        self.is_user() && (self.is_backchannel || self.words.is_empty() && !self.is_untold)
+    }
+
+    /// An agent's turn of which no sound reached the caller: none was made or played, or it failed before any was.
+    pub fn is_silent(&self) -> bool {
+        if !self.is_agent() || self.turn.cancelled {
+            return false;
+        }
+        let is_zero = |name: &str| self.number(name) == Some(0.0);
+        if is_zero("playedMs") || is_zero("audioMs") {
+            return true;
+        }
+        let has_begun = self.number("playedMs").is_some() || self.number("firstAudioMs").is_some();
+        let mut syntheses = list(self.turn, "ttsCalls").peekable();
+        let only_failed = syntheses.peek().is_some() && syntheses.all(has_error);
+        let has_failed = self.turn.failed || only_failed && self.number("audioMs").is_none();
+        has_failed && !has_begun && !overlap::says_interrupted(self)
+    }
+
+    /// An agent's turn that is silent though nobody cut it off.
+    pub fn is_unheard(&self) -> bool {
+        self.is_silent() && !overlap::says_interrupted(self)
     }
 
     pub fn number(&self, name: &str) -> Option<f64> {
@@ -149,6 +179,7 @@ impl<'a> View<'a> {
             interruptions: Interruptions::default(),
             pauses: Vec::new(),
             silences: Vec::new(),
+            agent_heard: Vec::new(),
             user_speech: Vec::new(),
             speech: Vec::new(),
             end_ms,
@@ -168,7 +199,9 @@ impl<'a> View<'a> {
         view.place_tools();
         view.place_errors();
         view.measure();
-        view.pauses = silence::pauses(&view);
+        let sounds = silence::sounds(&view);
+        view.agent_heard = silence::heard_of_agent(&sounds);
+        view.pauses = silence::pauses(&view, sounds);
         view.silences = silence::too_long(&view.pauses, targets);
         view.interruptions = overlap::of(&view);
         view

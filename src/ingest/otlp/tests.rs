@@ -276,6 +276,34 @@ fn a_failed_synthesis_is_suspected_and_the_last_turn_was_not_cut_off() {
 }
 
 #[test]
+fn an_interruption_began_when_the_user_did() {
+    let (spans, truth) = one_session("pipecat-bargein");
+    let events = vocabulary::interpret(&gists(&spans));
+    let told = of(&events, Kind::Interruption);
+    assert_eq!(told.len(), 2);
+    for interruption in told {
+        let turn = interruption["turn"].as_u64().expect("a turn") as usize;
+        let began = &truth["turns"][turn + 1]["startMs"];
+        let off = number(&interruption["atMs"]) - number(began);
+        assert!(off.abs() <= 30.0, "{interruption:?} began at {began}");
+    }
+}
+
+#[test]
+fn nobody_spoke_over_whom_before_spans_had_a_length() {
+    let (spans, truth) = one_session("pipecat098-basic");
+    assert_eq!(truth["totals"]["interruptions"], 0);
+    let events = vocabulary::interpret(&gists(&spans));
+    let turns = of(&events, Kind::Turn);
+    for pair in turns.windows(2) {
+        assert!(
+            number(&pair[0]["endMs"]) <= number(&pair[1]["startMs"]),
+            "{pair:?}"
+        );
+    }
+}
+
+#[test]
 fn what_an_application_adds_to_the_conversation_is_the_session_s() {
     let (spans, _) = one_session("pipecat-bargein");
     let events = vocabulary::interpret(&gists(&spans));

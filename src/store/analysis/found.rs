@@ -266,7 +266,7 @@ pub(in crate::store) fn causes_of(sums: Option<&[u8]>, issues: Option<&str>) -> 
     };
     let issues: Vec<Issue> =
         serde_json::from_str(text).map_err(|error| unreadable("session_issues", error))?;
-    Ok(CauseSums::of_call(&issues))
+    Ok(CauseSums::of_call(&issues, None))
 }
 
 /// How calls went on as it is summed up already, be it of one call; else told from what is kept of the call.

@@ -11,7 +11,7 @@ use crate::support::{Client, TestServer};
 use super::{TRACES, capture, expected, list, server, single_spans, told};
 
 /// A span of one trace: `attributes` are texts, numbers or flags.
-fn span(
+pub(super) fn span(
     trace: u8,
     id: u8,
     parent: u8,
@@ -38,7 +38,7 @@ fn span(
     span
 }
 
-fn request(spans: &[Value]) -> Value {
+pub(super) fn request(spans: &[Value]) -> Value {
     json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "pipecat"}, "spans": spans}]}]})
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::view::View;
+use super::super::wait::Wait;
 use super::dead_air::waited_for;
 use super::tell::time;
 use crate::domain::turn::Speaker;
@@ -51,13 +52,15 @@ fn silence(view: &View, end_ms: f64) -> Option<Cause> {
 
 fn late_answer(view: &View, end_ms: f64) -> Option<Cause> {
     let late = GAP_FACTOR * f64::from(view.targets.turn.target_ms);
-    view.latencies.iter().rev().find_map(|latency| {
-        let gap = latency.gap_ms.filter(|gap| *gap >= late)?;
+    let waits: Vec<Wait> = view.waits().collect();
+    waits.iter().rev().find_map(|wait| {
+        let latency = wait.latency;
+        let ms = wait.ms.filter(|ms| *ms >= late)?;
         let heard = view.turns[view.place_of(latency.turn)?].start_ms?;
         (end_ms - heard <= WITHIN_MS).then(|| Cause {
-            ms: gap,
+            ms,
             until_ms: heard,
-            stage: latency.dominant().filter(|_| !latency.segments.is_empty()),
+            stage: wait.dominant().filter(|_| !latency.segments.is_empty()),
             turn: Some(latency.turn),
             is_answered: true,
         })
@@ -96,6 +99,7 @@ fn tell(view: &View, cause: &Cause, end_ms: f64) -> Issue {
     .by(named.unwrap_or_default())
     .at(Some(cause.until_ms))
     .costs(Some(cause.ms - f64::from(view.targets.turn.target_ms)))
+    .until(Some(cause.until_ms))
     .measures("silenceMs", Some(cause.ms))
     .measures("hungUpAfterMs", Some(end_ms - cause.until_ms))
     .measures("stageMs", cause.stage.map(|(_, ms)| ms))
@@ -108,7 +112,7 @@ fn tell(view: &View, cause: &Cause, end_ms: f64) -> Issue {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::super::fixture::{analysis, clean, delay, found, issue};
+    use super::super::super::fixture::{analysis, clean, delay, found, issue, silent};
     use super::*;
 
     const KIND: IssueType = IssueType::AbandonedAfterSilence;
@@ -154,5 +158,18 @@ mod tests {
         let issue = issue(&call, KIND);
         assert_eq!(issue.turn, Some(4));
         assert!(issue.description.contains("while it lasted"));
+    }
+
+    #[test]
+    fn hanging_up_after_an_answer_that_nobody_heard() {
+        for (name, value) in silent() {
+            let mut call = clean(3);
+            delay(&mut call, 5, 100);
+            call["turns"][5][name] = value;
+            // The user's end, a second, 3.2 s of no sound and 0.7 s more.
+            let issue = issue(&call, KIND);
+            assert_eq!(issue.evidence["silenceMs"], 4900, "{name}");
+            assert!(issue.description.contains("while it lasted"), "{name}");
+        }
     }
 }

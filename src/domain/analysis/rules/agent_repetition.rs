@@ -15,7 +15,7 @@ pub fn find(view: &View) -> Vec<Issue> {
     let mut before: Vec<Trigrams> = Vec::new();
     let mut repeated: Vec<&Spoken> = Vec::new();
     for (_, turn) in view.agent_turns() {
-        if turn.turn.cancelled || turn.words.len() < WORDS_MIN {
+        if turn.turn.cancelled || turn.is_silent() || turn.words.len() < WORDS_MIN {
             continue;
         }
         let trigrams = Trigrams::of(&turn.words);

@@ -29,7 +29,8 @@ fn late_greeting(view: &View) -> Option<Issue> {
     // Where the caller speaks first, nobody waits for a greeting.
     let first = view
         .turns
-        .first()
+        .iter()
+        .find(|turn| !turn.is_silent())
         .filter(|turn| turn.is_agent() && !turn.turn.cancelled)?;
     let ms = first.start_ms? - connected_ms;
     let target = f64::from(view.targets.turn.first_audio_ms);
@@ -44,6 +45,7 @@ fn late_greeting(view: &View) -> Option<Issue> {
     let issue = Issue::new(IssueType::ColdStart, Severity::Minor, description)
         .of_turn(first)
         .costs(Some(ms - target))
+        .until(first.start_ms)
         .measures("firstAudioMs", Some(ms))
         .measures("targetMs", Some(target))
         .advise(ADVICE);
@@ -92,6 +94,7 @@ fn slow_first_stage(view: &View) -> Option<Issue> {
             .in_stage(Some(stage))
             .by(first.named(stage))
             .costs(Some(ms - median))
+            .until(turn.start_ms)
             .measures("stageMs", Some(ms))
             .measures("sessionMedianMs", Some(median))
             .advise(ADVICE),

@@ -50,6 +50,7 @@ fn of_session(view: &View) -> Option<Issue> {
             .in_stage(Some(Stage::Llm))
             .by(named.unwrap_or_default())
             .costs(Some(last_ms - first_ms))
+            .until(last.start_ms)
             .measures("firstTokens", Some(*first_tokens))
             .measures("lastTokens", Some(*last_tokens))
             .measures("firstLlmMs", Some(*first_ms))

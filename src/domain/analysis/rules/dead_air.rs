@@ -50,6 +50,7 @@ fn tell(view: &View, silence: &Silence) -> Issue {
         .in_stage(stage)
         .at(Some(silence.from_ms))
         .costs(Some(ms - allowed))
+        .until(Some(silence.to_ms))
         .measures("silenceMs", Some(ms))
         .measures("limitMs", Some(allowed))
         .advise(advice);
@@ -67,16 +68,16 @@ fn tell(view: &View, silence: &Silence) -> Issue {
 pub fn waited_for(view: &View, silence: &Silence) -> Option<(Stage, f64)> {
     let latency = view.latency_of(silence.turn_after?)?;
     let is_known = !latency.segments.is_empty();
-    latency
+    view.wait_of(latency)
         .dominant()
         .filter(|_| is_known && silence.after == Some(Speaker::User))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::super::super::fixture::{clean, delay, found, issue};
+    use super::super::super::fixture::{analysis, clean, delay, found, issue, silent};
     use super::*;
 
     const KIND: IssueType = IssueType::DeadAir;
@@ -150,5 +151,51 @@ mod tests {
         assert_eq!(found(&call, KIND).len(), 1);
         call["speech"] = json!([{"speaker": "user", "startMs": from, "endMs": from + 900}]);
         assert!(found(&call, KIND).is_empty());
+    }
+
+    /// The second question is followed by 7.2 s of silence, in which the agent "speaks".
+    fn unheard(name: &str, value: &Value) -> Value {
+        let mut call = clean(4);
+        delay(&mut call, 4, 2400);
+        call["turns"][3][name] = value.clone();
+        call
+    }
+
+    #[test]
+    fn a_turn_that_nobody_hears_fills_no_silence() {
+        for (name, value) in silent() {
+            let call = unheard(name, &value);
+            let silence = issue(&call, KIND);
+            assert_eq!(
+                (silence.turn, silence.impact_ms),
+                (Some(4), Some(4200)),
+                "{name}"
+            );
+            assert_eq!(
+                silence.description,
+                "Nobody spoke for 7.2s after the user had spoken (limit: 3s)."
+            );
+            let failed = issue(&call, IssueType::FailedTurn);
+            assert_eq!(
+                (failed.turn, failed.impact_ms),
+                (Some(3), Some(5700)),
+                "{name}"
+            );
+            assert_eq!(analysis(&call).lost_ms, 5700, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_heard_before_it_failed_was_heard() {
+        let mut call = unheard("failed", &json!(true));
+        call["turns"][3]["playedMs"] = json!(1200);
+        // 900 ms until it began, and 5.1 s after it broke off.
+        let silence = issue(&call, KIND);
+        assert_eq!(silence.impact_ms, Some(100));
+        let failed = issue(&call, IssueType::FailedTurn);
+        assert_eq!(
+            (failed.description.as_str(), failed.impact_ms),
+            ("The agent's turn failed.", Some(0))
+        );
     }
 }

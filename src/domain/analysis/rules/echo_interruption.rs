@@ -23,7 +23,7 @@ pub fn find(view: &View) -> Vec<Issue> {
 }
 
 fn of_stop(view: &View, stop: &Stop) -> Option<Issue> {
-    let onset = stop.onset_ms?;
+    let onset = stop.at_ms(view)?;
     let user = stop.user.map(|place| &view.turns[place]);
     let reported = || stop.reported?.extra.get("text")?.as_str().map(text::words);
     let words = match user {

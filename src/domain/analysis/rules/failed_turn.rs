@@ -16,23 +16,17 @@ pub fn find(view: &View) -> Vec<Issue> {
     for (place, turn) in view.turns.iter().enumerate() {
         if turn.is_user() {
             issues.extend(unanswered_ms(view, place).map(|ms| unanswered(view, place, ms)));
-        } else if is_unheard(turn) {
+        } else if has_failed(turn) {
             issues.push(unheard(view, place));
         }
     }
     issues
 }
 
-/// Whether an agent's turn failed: it says so, or nothing of it was heard though nobody cut it off.
-pub fn is_unheard(turn: &Spoken) -> bool {
-    if !turn.is_agent() || turn.turn.cancelled || says_interrupted(turn) {
-        return false;
-    }
-    let is_zero = |name: &str| turn.number(name) == Some(0.0);
-    let mut syntheses = list(turn.turn, "ttsCalls").peekable();
-    let only_failed = syntheses.peek().is_some() && syntheses.all(has_error);
-    let was_played = turn.number("playedMs").or(turn.number("audioMs")) > Some(0.0);
-    turn.turn.failed || is_zero("playedMs") || is_zero("audioMs") || only_failed && !was_played
+/// Whether an agent's turn failed: it says so, or nothing of it was heard, though nobody cut it off.
+pub fn has_failed(turn: &Spoken) -> bool {
+    let says_so = turn.is_agent() && !turn.turn.cancelled && turn.turn.failed;
+    turn.is_unheard() || says_so && !says_interrupted(turn)
 }
 
 /// How long a user waited for an answer that never came.
@@ -69,6 +63,7 @@ fn unanswered(view: &View, place: usize, ms: f64) -> Issue {
     let mut issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
         .costs(beyond_target(view, Some(ms).filter(|ms| *ms > 0.0)))
+        .until(turn.end_ms.map(|end| end + ms))
         .measures("waitedMs", Some(ms).filter(|ms| *ms > 0.0));
     if let Some(said) = &turn.turn.text {
         let quote = format!("The user had said \"{}\".", excerpt(said));
@@ -79,20 +74,22 @@ fn unanswered(view: &View, place: usize, ms: f64) -> Issue {
 
 fn unheard(view: &View, place: usize) -> Issue {
     let turn = &view.turns[place];
-    let waited_ms = view
-        .pauses
-        .iter()
-        .find(|pause| {
-            let answered = place
-                .checked_sub(1)
-                .map(|before| view.turns[before].turn.index);
-            pause.turn_before.is_some() && pause.turn_before == answered
-        })
-        .map(|pause| pause.ms());
-    let description = "The agent's turn had no audible output.".to_owned();
+    let answered = place.checked_sub(1).map(|before| &view.turns[before]);
+    // Nobody waited for what nobody asked for.
+    let answered = answered.filter(|before| !before.is_listening());
+    let waited = view.pauses.iter().find(|pause| {
+        pause.turn_before.is_some() && pause.turn_before == answered.map(|turn| turn.turn.index)
+    });
+    let waited_ms = waited.map(|pause| pause.ms());
+    let description = match turn.is_unheard() {
+        true => "The agent's turn had no audible output.",
+        false => "The agent's turn failed.",
+    };
+    let description = description.to_owned();
     let issue = Issue::new(IssueType::FailedTurn, Severity::Critical, description)
         .of_turn(turn)
         .costs(beyond_target(view, waited_ms))
+        .until(waited.map(|pause| pause.to_ms))
         .measures("waitedMs", waited_ms)
         .measures("playedMs", turn.number("playedMs"))
         .measures("audioMs", turn.number("audioMs"));
@@ -194,9 +191,9 @@ mod tests {
             Some("The error says \"no audio\".")
         );
         assert_eq!(issue.severity, Severity::Critical);
-        // The wait was shorter than an answer may take.
-        assert_eq!(issue.impact_ms, Some(0));
-        assert_eq!(issue.evidence["waitedMs"], 900);
+        // The caller waited until it spoke again itself, 3.3 s longer than an answer may take.
+        assert_eq!(issue.impact_ms, Some(3300));
+        assert_eq!(issue.evidence["waitedMs"], 4800);
     }
 
     #[test]

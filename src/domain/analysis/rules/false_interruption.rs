@@ -33,7 +33,9 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         "no words of the user followed"
     };
     let resumed_ms = stop.agent.and_then(|place| {
-        let (_, next) = view.next_agent(place)?;
+        let (_, next) = view
+            .next_agent(place)
+            .filter(|(_, next)| !next.is_silent())?;
         Some(next.start_ms? - view.turns[place].end_ms?).filter(|ms| *ms >= 0.0)
     });
     // Whoever speaks first ends what the stop cost.
@@ -52,8 +54,11 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         counts.false_interruptions,
         counts.judged_stops
     );
+    let silence_ms = resumed_ms.into_iter().chain(user_ms).reduce(f64::min);
+    let stopped_ms = stop.agent.and_then(|place| view.turns[place].end_ms);
     let mut issue = Issue::new(IssueType::FalseInterruption, severity, description)
-        .costs(resumed_ms.into_iter().chain(user_ms).reduce(f64::min))
+        .costs(silence_ms)
+        .until(stopped_ms.zip(silence_ms).map(|(stopped, ms)| stopped + ms))
         .shows("backchannel", stop.is_backchannel)
         .shows("falseInterruptions", counts.false_interruptions)
         .shows("stops", counts.judged_stops)
@@ -62,7 +67,7 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
     if let Some(place) = stop.agent {
         issue = issue.of_turn(&view.turns[place]);
     }
-    issue.at(stop.onset_ms)
+    issue.at(stop.at_ms(view))
 }
 
 #[cfg(test)]

@@ -1,37 +1,41 @@
 //! An answer that came late, or a stage that was slow: one issue a turn, naming the stage that took most.
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{Clock, TurnLatency};
+use super::super::latency::Clock;
 use super::super::targets::Targets;
 use super::super::view::{Spoken, View};
+use super::super::wait::Wait;
 use super::tell::{time, time_beside};
 
 /// So many times the target is critical.
 const CRITICAL_FACTOR: f64 = 2.0;
 
 pub fn find(view: &View) -> Vec<Issue> {
-    view.latencies
-        .iter()
-        .filter_map(|latency| {
-            let turn = &view.turns[view.place_of(latency.turn)?];
-            of_turn(view.targets, latency, turn)
+    view.waits()
+        .filter_map(|wait| {
+            let turn = &view.turns[view.place_of(wait.latency.turn)?];
+            of_turn(view.targets, &wait, turn)
         })
         .collect()
 }
 
-fn of_turn(targets: &Targets, latency: &TurnLatency, turn: &Spoken) -> Option<Issue> {
+fn of_turn(targets: &Targets, wait: &Wait, turn: &Spoken) -> Option<Issue> {
     let target = f64::from(targets.turn.target_ms);
-    match latency.gap_ms.filter(|gap| *gap > target) {
-        Some(gap) => Some(slow_turn(targets, latency, turn, gap)),
-        None => slow_stage(targets, latency, turn),
+    match wait.ms.filter(|ms| *ms > target) {
+        Some(waited_ms) => Some(slow_turn(targets, wait, turn, waited_ms)),
+        None => slow_stage(targets, wait, turn),
     }
 }
 
-fn slow_turn(targets: &Targets, latency: &TurnLatency, turn: &Spoken, gap: f64) -> Issue {
+fn slow_turn(targets: &Targets, wait: &Wait, turn: &Spoken, waited_ms: f64) -> Issue {
     let target = f64::from(targets.turn.target_ms);
-    let (stage, ms) = latency.dominant().unwrap_or((Stage::Unexplained, gap));
-    let spike = spikes(targets, latency, turn).find(|spike| spike.0 == stage);
-    let whole = format!("{} (target: <{})", time_beside(gap, target), time(target));
+    let (stage, ms) = wait.dominant().unwrap_or((Stage::Unexplained, waited_ms));
+    let spike = spikes(targets, wait, turn).find(|spike| spike.0 == stage);
+    let whole = format!(
+        "{} (target: <{})",
+        time_beside(waited_ms, target),
+        time(target)
+    );
     let description = match (stage, spike) {
         (_, Some((_, value, most))) => format!(
             "{} latency spike to {} (target: <{}); the answer came after {whole}.",
@@ -39,7 +43,7 @@ fn slow_turn(targets: &Targets, latency: &TurnLatency, turn: &Spoken, gap: f64) 
             time_beside(value, most),
             time(most)
         ),
-        (Stage::Unexplained, None) if latency.segments.is_empty() => {
+        (Stage::Unexplained, None) if wait.latency.segments.is_empty() => {
             format!("The answer came after {whole}; no stage of it was measured.")
         }
         (Stage::Unexplained, None) => format!(
@@ -52,22 +56,23 @@ fn slow_turn(targets: &Targets, latency: &TurnLatency, turn: &Spoken, gap: f64) 
             time(ms)
         ),
     };
-    let is_critical = gap >= f64::from(targets.turn.critical_ms);
+    let is_critical = waited_ms >= f64::from(targets.turn.critical_ms);
     let severity = if is_critical {
         Severity::Critical
     } else {
         Severity::Major
     };
     let issue = Issue::new(IssueType::HighLatency, severity, description)
-        .costs(Some(gap - target))
+        .costs(Some(waited_ms - target))
+        .until(turn.start_ms)
         .shows("targetMs", targets.turn.target_ms);
-    with_evidence(issue, targets, latency, turn, stage)
+    with_evidence(issue, targets, wait, turn, stage)
 }
 
 /// A stage over its target, though the whole answer is in time or has no time of its own.
-fn slow_stage(targets: &Targets, latency: &TurnLatency, turn: &Spoken) -> Option<Issue> {
+fn slow_stage(targets: &Targets, wait: &Wait, turn: &Spoken) -> Option<Issue> {
     let excess = |spike: &(Stage, f64, f64)| spike.1 - spike.2;
-    let worst = spikes(targets, latency, turn).max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
+    let worst = spikes(targets, wait, turn).max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
     let (stage, value, most) = worst;
     let description = format!(
         "{} latency spike to {} (target: <{}).",
@@ -81,16 +86,17 @@ fn slow_stage(targets: &Targets, latency: &TurnLatency, turn: &Spoken) -> Option
     } else {
         Severity::Major
     };
-    let issue =
-        Issue::new(IssueType::HighLatency, severity, description).costs(Some(excess(&worst)));
-    Some(with_evidence(issue, targets, latency, turn, stage))
+    let issue = Issue::new(IssueType::HighLatency, severity, description)
+        .costs(Some(excess(&worst)))
+        .until(turn.start_ms);
+    Some(with_evidence(issue, targets, wait, turn, stage))
 }
 
 /// Stages over their targets, with both. Of a stage that ran beside others counts what was waited for.
 /// Endpointing and tools have rules of their own.
 fn spikes(
     targets: &Targets,
-    latency: &TurnLatency,
+    wait: &Wait,
     turn: &Spoken,
 ) -> impl Iterator<Item = (Stage, f64, f64)> {
     let turn = turn.turn;
@@ -100,7 +106,7 @@ fn spikes(
         (Stage::Tts, turn.tts_ms, targets.stages.tts_ms),
     ];
     stages.into_iter().filter_map(|(stage, measured, target)| {
-        let value = measured?.min(latency.stage_ms(stage)?);
+        let value = measured?.min(wait.stage_ms(stage)?);
         (value > f64::from(target)).then_some((stage, value, f64::from(target)))
     })
 }
@@ -108,23 +114,25 @@ fn spikes(
 fn with_evidence(
     issue: Issue,
     targets: &Targets,
-    latency: &TurnLatency,
+    wait: &Wait,
     turn: &Spoken,
     stage: Stage,
 ) -> Issue {
+    let latency = wait.latency;
     let clock = latency.clock.map(Clock::as_str);
     let mut issue = issue
         .of_turn(turn)
         .in_stage(Some(stage))
         .by(latency.named(stage))
         .measures("gapMs", latency.gap_ms)
-        .measures("stageMs", latency.stage_ms(stage))
+        .measures("waitedMs", wait.shorter_ms())
+        .measures("stageMs", wait.stage_ms(stage))
         .measures("stageTargetMs", target_of(targets, stage))
-        .measures("unexplainedMs", latency.unexplained_ms)
+        .measures("unexplainedMs", wait.unexplained_ms)
         .advise(advice(stage));
     for segment in &latency.segments {
         let name = format!("{}Ms", segment.stage.as_str());
-        issue = issue.measures(&name, latency.stage_ms(segment.stage));
+        issue = issue.measures(&name, wait.stage_ms(segment.stage));
     }
     match clock {
         Some(clock) => issue.shows("clock", clock),

@@ -27,6 +27,7 @@ fn tell(view: &View, missed: &Missed) -> Issue {
         .of_turn(agent)
         .at(Some(missed.onset_ms))
         .costs(Some(missed.talked_on_ms - target))
+        .until(Some(missed.onset_ms + missed.talked_on_ms))
         .shows("userTurn", user.turn.index)
         .shows("words", user.words.len())
         .measures("talkedOnMs", Some(missed.talked_on_ms))

@@ -29,8 +29,6 @@ mod tts_stall;
 mod user_repetition;
 mod voicemail;
 
-pub(super) use failed_turn::is_unheard;
-
 use super::issue::Issue;
 use super::view::View;
 

@@ -11,7 +11,8 @@ pub fn find(view: &View) -> Vec<Issue> {
             .or(turn.ms())
             .or(turn.number("audioMs"))
     };
-    let turns = view.agent_turns().filter(|(_, turn)| !turn.turn.cancelled);
+    let is_heard = |turn: &Spoken| !turn.turn.cancelled && !turn.is_silent();
+    let turns = view.agent_turns().filter(|(_, turn)| is_heard(turn));
     let long = turns.filter_map(|(_, turn)| Some((turn, heard(turn).filter(|ms| *ms > most)?)));
     long.map(|(turn, ms)| tell(turn, ms, most)).collect()
 }
@@ -26,6 +27,7 @@ fn tell(turn: &Spoken, ms: f64, most: f64) -> Issue {
         .of_turn(turn)
         .in_stage(Some(Stage::Llm))
         .costs(Some(ms - most))
+        .until(turn.end_ms)
         .measures("speechMs", Some(ms))
         .measures("limitMs", Some(most))
         .shows("words", turn.words.len())

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::path::{at, has_error, is_true, list};
 use super::super::view::{Spoken, View, error_at_ms};
-use super::failed_turn::{code_of, is_unheard};
+use super::failed_turn::{code_of, has_failed};
 use super::tell::{count, excerpt, time};
 use crate::domain::items::ServiceError;
 
@@ -167,7 +167,7 @@ fn tell(view: &View, turn: Option<i32>, stage: Stage, trouble: Trouble) -> Issue
         .map(|ms| format!(", which cost {}", time(ms)))
         .unwrap_or_default();
     let description = format!("{}: {}{costing}.", stage.title(), parts.join(" and "));
-    let has_failed = spoken.is_some_and(is_unheard);
+    let has_failed = spoken.is_some_and(has_failed);
     let severity = if has_failed {
         Severity::Critical
     } else {
@@ -186,6 +186,7 @@ fn tell(view: &View, turn: Option<i32>, stage: Stage, trouble: Trouble) -> Issue
         .in_stage(Some(stage))
         .by((named.0, trouble.model.as_deref().or(named.1)))
         .costs(cost)
+        .until(spoken.and_then(|spoken| spoken.start_ms))
         .shows("errors", errors)
         .measures("retries", Some(retries))
         .measures("costMs", cost)

@@ -155,6 +155,7 @@ fn tell(
         .in_stage(Some(stage))
         .by((named.0.as_deref(), named.1.as_deref()))
         .costs(added.filter(|ms| *ms > 0.0))
+        .until(first.start_ms)
         .measures("addedMs", added)
         .shows("primary", shown(primary))
         .shows("turns", indexes)

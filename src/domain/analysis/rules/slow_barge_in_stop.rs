@@ -48,6 +48,7 @@ fn of_stop(view: &View, stop: &Stop) -> Option<Issue> {
     };
     let mut issue = Issue::new(IssueType::SlowBargeInStop, Severity::Major, description)
         .costs(Some(ms - target))
+        .until(stop.onset_ms.map(|onset| onset + ms))
         .measures("stopMs", Some(ms))
         .measures("targetMs", Some(target))
         .measures("detectionMs", stop.detection_ms)

@@ -1,31 +1,30 @@
 //! The end of the user's turn was decided late, in a turn that was not slow because of it.
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::TurnLatency;
 use super::super::view::View;
+use super::super::wait::Wait;
 use super::tell::{time, time_beside};
 
 pub fn find(view: &View) -> Vec<Issue> {
-    view.latencies
-        .iter()
-        .filter_map(|latency| of_turn(view, latency))
+    view.waits()
+        .filter_map(|wait| of_turn(view, &wait))
         .collect()
 }
 
-fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
+fn of_turn(view: &View, wait: &Wait) -> Option<Issue> {
     let target = f64::from(view.targets.stages.endpointing_ms);
-    let ms = latency
+    let ms = wait
         .stage_ms(Stage::Endpointing)
         .filter(|ms| *ms > target)?;
-    let is_slow = latency.gap_ms > Some(f64::from(view.targets.turn.target_ms));
+    let is_slow = wait.ms > Some(f64::from(view.targets.turn.target_ms));
     if is_slow
-        && latency
+        && wait
             .dominant()
             .is_some_and(|(stage, _)| stage == Stage::Endpointing)
     {
         return None;
     }
-    let spoken = &view.turns[view.place_of(latency.turn)?];
+    let spoken = &view.turns[view.place_of(wait.latency.turn)?];
     let probability = spoken.number("eouProbability");
     let configured = view.input.session.extra.get("configuredEndpointingMs");
     let sure = probability.map(|p| format!(", at an end-of-turn probability of {p:.2}"));
@@ -39,6 +38,7 @@ fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
         .of_turn(spoken)
         .in_stage(Some(Stage::Endpointing))
         .costs(Some(ms - target))
+        .until(spoken.start_ms)
         .measures("endpointingMs", Some(ms))
         .measures("targetMs", Some(target))
         .measures(

@@ -1,25 +1,27 @@
 //! A tool that the caller waited for in silence.
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::latency::{Part, TurnLatency};
+use super::super::latency::Part;
 use super::super::view::{View, is_async};
+use super::super::wait::Wait;
 use super::tell::{time, time_beside};
 
 pub fn find(view: &View) -> Vec<Issue> {
-    view.latencies
-        .iter()
-        .filter_map(|latency| of_turn(view, latency))
+    view.waits()
+        .filter_map(|wait| of_turn(view, &wait))
         .collect()
 }
 
-fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
-    latency.gap_ms?;
+fn of_turn(view: &View, wait: &Wait) -> Option<Issue> {
+    let latency = wait.latency;
+    wait.ms?;
     let target = f64::from(view.targets.stages.tool_ms);
     let on_path = latency
         .segments
         .iter()
         .find(|segment| segment.part == Part::Tool)?;
-    if on_path.ms <= target {
+    let waited_ms = wait.at_most(on_path.ms);
+    if waited_ms <= target {
         return None;
     }
     let spoken = &view.turns[view.place_of(latency.turn)?];
@@ -41,19 +43,21 @@ fn of_turn(view: &View, latency: &TurnLatency) -> Option<Issue> {
         .unwrap_or("a tool");
     let description = format!(
         "The caller waited {} for `{name}` (target: <{}), and nothing was said before it.",
-        time_beside(on_path.ms, target),
+        time_beside(waited_ms, target),
         time(target)
     );
     Some(
         Issue::new(IssueType::SlowTool, Severity::Major, description)
             .of_turn(spoken)
             .in_stage(Some(Stage::Tool))
-            .costs(Some(on_path.ms - target))
+            .costs(Some(waited_ms - target))
+            .until(spoken.start_ms)
             .shows("tool", name)
             .shows("tools", view.tools_of(latency.turn).len())
-            .measures("toolMs", Some(on_path.ms))
+            .measures("toolMs", Some(waited_ms))
             .measures("targetMs", Some(target))
             .measures("gapMs", latency.gap_ms)
+            .measures("waitedMs", wait.shorter_ms())
             .advise("Say a lead-in before the tool runs, run it asynchronously, cache its result, or give it a time-out."),
     )
 }

@@ -4,7 +4,8 @@ use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::latency::TurnLatency;
 use super::super::overlap::says_interrupted;
 use super::super::view::View;
-use super::failed_turn::is_unheard;
+use super::super::wait::Wait;
+use super::failed_turn::has_failed;
 use super::tell::time;
 
 /// Of so many of the turns a stage may be missing.
@@ -25,18 +26,14 @@ pub fn find(view: &View) -> Vec<Issue> {
 
 fn unexplained(view: &View) -> Option<Issue> {
     let most = f64::from(view.targets.thresholds.unexplained_ms);
-    let rest = |latency: &TurnLatency| latency.unexplained_ms.filter(|ms| *ms > most);
-    let over: Vec<(&TurnLatency, f64)> = view
-        .latencies
+    let rest = |wait: &Wait| wait.unexplained_ms.filter(|ms| *ms > most);
+    let waits: Vec<Wait> = view.waits().filter(|wait| wait.ms.is_some()).collect();
+    let over: Vec<(&Wait, f64)> = waits
         .iter()
-        .filter_map(|latency| Some((latency, rest(latency)?)))
+        .filter_map(|wait| Some((wait, rest(wait)?)))
         .collect();
     let (worst, ms) = over.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let measured = view
-        .latencies
-        .iter()
-        .filter(|latency| latency.gap_ms.is_some())
-        .count();
+    let measured = waits.len();
     let description = format!(
         "In {} of {} answers no measured stage explains more than {} of the wait, at most {}.",
         over.len(),
@@ -47,15 +44,16 @@ fn unexplained(view: &View) -> Option<Issue> {
     let turns: Vec<i32> = over
         .iter()
         .take(50)
-        .map(|(latency, _)| latency.turn)
+        .map(|(wait, _)| wait.latency.turn)
         .collect();
-    let spoken = &view.turns[view.place_of(worst.turn)?];
+    let spoken = &view.turns[view.place_of(worst.latency.turn)?];
     Some(
         Issue::new(IssueType::TelemetryGap, Severity::Minor, description)
             .of_turn(spoken)
             .in_stage(Some(Stage::Unexplained))
             .measures("unexplainedMs", Some(*ms))
-            .measures("gapMs", worst.gap_ms)
+            .measures("gapMs", worst.latency.gap_ms)
+            .measures("waitedMs", worst.shorter_ms())
             .measures("limitMs", Some(most))
             .shows("turns", turns)
             .shows("measuredTurns", measured)
@@ -69,10 +67,11 @@ fn missing(view: &View) -> Option<Issue> {
         latency.answers_user
             && place.is_some_and(|place| {
                 let turn = &view.turns[place];
-                !is_unheard(turn) && !says_interrupted(turn)
+                !has_failed(turn) && !says_interrupted(turn)
             })
     };
-    let answers: Vec<&TurnLatency> = view.latencies.iter().filter(counts).collect();
+    let asked = view.waits().map(|wait| wait.latency);
+    let answers: Vec<&TurnLatency> = asked.filter(counts).collect();
     let mut lacking = Vec::new();
     for stage in STAGES.into_iter().filter(|stage| is_expected(view, *stage)) {
         let without = answers

@@ -49,6 +49,7 @@ impl Issue {
             turn: None,
             at_ms: None,
             impact_ms: None,
+            lost: Vec::new(),
             description,
             quoted: None,
             recommendation: String::new(),
@@ -78,6 +79,14 @@ impl Issue {
         self.impact_ms = ms
             .filter(|ms| ms.is_finite())
             .map(|ms| ms.max(0.0).round() as i64);
+        self
+    }
+
+    /// When what it costs was over.
+    pub(super) fn until(mut self, ms: Option<f64>) -> Self {
+        let cost = self.impact_ms.filter(|cost| *cost > 0);
+        let lost = ms.map(|ms| ms.round() as i64).zip(cost);
+        self.lost = lost.map(|(to, cost)| (to - cost, to)).into_iter().collect();
         self
     }
 

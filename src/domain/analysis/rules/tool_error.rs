@@ -29,6 +29,7 @@ fn tell(view: &View, tool: &ToolCall) -> Issue {
     let issue = Issue::new(IssueType::ToolError, Severity::Major, description)
         .in_stage(Some(Stage::Tool))
         .costs(ms.filter(|_| !is_async(tool)).map(|ms| ms - target))
+        .until(tool.end_ms.map(f64::from))
         .shows("tool", name)
         .measures("toolMs", ms)
         .advise("Tell the model in the tool's result what went wrong and what it may do instead, and check the arguments before the call.");

@@ -101,6 +101,11 @@ fn tell(name: &str, arguments: &str, calls: &Calls) -> Option<Issue> {
         issue = issue.quotes(quote, "arguments", excerpt(arguments));
     }
     issue.turn = calls.last_turn;
+    issue.lost = calls
+        .intervals
+        .iter()
+        .map(|(from, to)| (i64::from(*from), i64::from(*to)))
+        .collect();
     Some(issue)
 }
 

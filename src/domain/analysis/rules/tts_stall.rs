@@ -4,7 +4,6 @@ use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::overlap::says_interrupted;
 use super::super::view::{Spoken, View};
 use super::super::whatif::percentile;
-use super::failed_turn::is_unheard;
 use super::tell::time;
 
 const STALL_MS: f64 = 1000.0;
@@ -22,7 +21,7 @@ pub fn find(view: &View) -> Vec<Issue> {
     let usual = pace(view);
     let heard = view
         .agent_turns()
-        .filter(|(_, turn)| !turn.turn.cancelled && !is_unheard(turn));
+        .filter(|(_, turn)| !turn.turn.cancelled && !turn.is_silent());
     heard
         .filter_map(|(_, turn)| stalled(view, turn).or_else(|| too_short(view, turn, usual?)))
         .collect()
@@ -94,7 +93,7 @@ struct Pace {
 fn pace(view: &View) -> Option<Pace> {
     let whole = view
         .agent_turns()
-        .filter(|(_, turn)| !turn.turn.cancelled && !says_interrupted(turn));
+        .filter(|(_, turn)| !turn.turn.cancelled && !turn.is_silent() && !says_interrupted(turn));
     let mut paces: Vec<f64> = whole
         .filter_map(|(_, turn)| said(turn).map(|(chars, ms)| ms / chars))
         .collect();

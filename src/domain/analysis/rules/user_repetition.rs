@@ -72,12 +72,13 @@ fn tell(view: &View, place: usize, mut description: String) -> Issue {
     let earlier = view.turns[..place].iter().rposition(Spoken::is_user);
     let waited_ms = earlier.and_then(|earlier| {
         let answer = view.turns.get(earlier + 1)?;
-        let until = if answer.is_agent() && earlier + 1 < place {
+        let until = if answer.is_agent() && !answer.is_silent() && earlier + 1 < place {
             answer.start_ms
         } else {
             turn.start_ms
         };
-        Some(until? - view.turns[earlier].end_ms?).filter(|ms| *ms >= 0.0)
+        let (since, until) = (view.turns[earlier].end_ms?, until?);
+        (until >= since).then(|| until - since - view.agent_heard_ms(since, until))
     });
     let confidence = earlier.and_then(|earlier| view.turns[earlier].turn.confidence);
     if let Some(ms) = waited_ms.filter(|ms| *ms > f64::from(view.targets.turn.target_ms)) {

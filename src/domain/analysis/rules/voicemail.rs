@@ -23,7 +23,7 @@ fn of_session(view: &View) -> Option<Issue> {
     }
     let since = greeting.map_or(0.0, |(from, _)| from);
     let spoke = |turn: &&super::super::view::Spoken| {
-        !turn.turn.cancelled && turn.end_ms.is_some_and(|end| end > since)
+        !turn.turn.cancelled && !turn.is_silent() && turn.end_ms.is_some_and(|end| end > since)
     };
     let agents: Vec<_> = view
         .agent_turns()
@@ -57,7 +57,10 @@ fn of_session(view: &View) -> Option<Issue> {
 
 /// The first sound of the other side, if it spoke before the agent.
 fn greeting(view: &View) -> Option<(f64, f64)> {
-    let first_agent = view.agent_turns().find_map(|(_, turn)| turn.start_ms);
+    let first_agent = view
+        .agent_turns()
+        .filter(|(_, turn)| !turn.is_silent())
+        .find_map(|(_, turn)| turn.start_ms);
     let by_sound = view
         .user_speech
         .first()

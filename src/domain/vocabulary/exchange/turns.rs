@@ -27,8 +27,8 @@ pub fn of(group: &Group<'_>, understood: &mut Understood) {
         .filter(|_| group.own.is_some_and(|own| is_set(own, "interrupted")))
     {
         let at = agent.ended_at.unwrap_or(agent.started_at);
+        // The end of the answer is no word on when the user began to speak.
         let mut fields = Map::new();
-        put(&mut fields, "atMs", Some(moment(at)));
         put(&mut fields, "source", Some("user"));
         understood.besides.push(Beside {
             kind: Kind::Interruption,

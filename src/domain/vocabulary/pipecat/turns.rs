@@ -174,19 +174,7 @@ impl Context<'_, '_> {
     fn user(&self, run: &Run<'_>) -> Turn {
         let mut fields = Map::new();
         put(&mut fields, "text", Some(joined(run.of(Part::Stt))));
-        let first = run.gists.first();
-        let mut start = first.map(|gist| gist.started_at).unwrap_or_default();
-        // Spans without a length: the turn began when the user did, unless the agent spoke in it before.
-        let is_instant = first.is_some_and(|gist| duration_ms(gist) < INSTANT_MS);
-        let is_first = self
-            .before
-            .is_none_or(|before| before.exchange() != run.exchange());
-        if let Some(exchange) = self
-            .exchange
-            .filter(|_| is_instant && is_first && self.before.is_some())
-        {
-            start = start.min(exchange.started_at);
-        }
+        let start = began(run, self.before, self.exchange);
         let last = run.gists.last();
         let spoken = last.map_or(start, |last| spoken_at(last)).max(start);
         put(
@@ -285,9 +273,6 @@ impl Context<'_, '_> {
                 understood.besides.push(suspected(gist, &id));
             }
         }
-        if let Some(at) = interrupted {
-            understood.besides.push(interruption(at, run, &id));
-        }
         let first = run
             .gists
             .first()
@@ -296,6 +281,10 @@ impl Context<'_, '_> {
         let start = audio
             .or(tts.first().map(|gist| gist.started_at))
             .unwrap_or(first);
+        if let Some(at) = interrupted {
+            let onset = self.broken_into(start, at);
+            understood.besides.push(interruption(at, onset, run, &id));
+        }
         understood.turns.push(Turn {
             id,
             speaker: Speaker::Agent,
@@ -326,6 +315,13 @@ impl Context<'_, '_> {
             .is_none_or(|after| after.exchange() != run.exchange());
         let spoke = run.of(Part::Tts).next().is_some();
         (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
+    }
+
+    /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
+    /// within it. Where it did not, nobody knows.
+    fn broken_into(&self, start: DateTime<Utc>, stop: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let user = self.after.filter(|after| after.speaker == Speaker::User)?;
+        onset(user).filter(|onset| (start..stop).contains(onset))
     }
 
     /// Whether another exchange begins where this one ends: then the user spoke.
@@ -375,8 +371,8 @@ impl Context<'_, '_> {
             (!self.is_followed(exchange, at)).then(|| after(at, -TURN_END_MS))
         });
         let silence = silence.filter(|at| *at > made);
-        let next = self.after.and_then(|next| next.gists.first());
-        let next = next.map(|next| next.started_at).filter(|at| *at > made);
+        let next = self.after.map(|next| self.begin_of(next, run));
+        let next = next.filter(|at| *at > made);
         let spoke = run
             .of(Part::Tts)
             .any(|gist| gist.fields.contains_key("ttsMs"));
@@ -385,6 +381,21 @@ impl Context<'_, '_> {
             (Some(at), Some(next)) => at.min(next),
             (Some(at), None) | (None, Some(at)) => at,
             (None, None) => made,
+        }
+    }
+
+    /// When what follows a run begins: the agent was heard until the user spoke, not until that was transcribed.
+    fn begin_of(&self, next: &Run<'_>, run: &Run<'_>) -> DateTime<Utc> {
+        let exchange = next
+            .exchange()
+            .and_then(|id| self.exchanges.get(id).copied());
+        match next.speaker {
+            Speaker::User => began(next, Some(run), exchange),
+            Speaker::Agent => next
+                .gists
+                .first()
+                .map(|gist| gist.started_at)
+                .unwrap_or_default(),
         }
     }
 
@@ -404,6 +415,24 @@ impl Context<'_, '_> {
             put(fields, member, (!found.is_empty()).then_some(found));
         }
     }
+}
+
+/// When a user began to speak, as far as can be told.
+fn began(user: &Run<'_>, before: Option<&Run<'_>>, exchange: Option<&Gist>) -> DateTime<Utc> {
+    let first = user.gists.first();
+    let start = first.map(|gist| gist.started_at).unwrap_or_default();
+    // Spans without a length: the turn began when the user did, unless the agent spoke in it before.
+    let opens = before.is_some_and(|before| before.exchange() != user.exchange());
+    match exchange.filter(|_| opens && onset(user).is_none()) {
+        Some(exchange) => start.min(exchange.started_at),
+        None => start,
+    }
+}
+
+/// When a user began to speak, if a span says so: one without a length only says when the words were there.
+fn onset(user: &Run<'_>) -> Option<DateTime<Utc>> {
+    let first = user.gists.first()?;
+    (duration_ms(first) >= INSTANT_MS).then_some(first.started_at)
 }
 
 /// Whether a run answers a user, of the runs up to it.
@@ -446,9 +475,15 @@ fn suspected(tts: &Gist, turn: &str) -> Beside {
     }
 }
 
-fn interruption(at: DateTime<Utc>, run: &Run<'_>, turn: &str) -> Beside {
+/// That the user cut an answer off. Its end is no word on when the user began to speak.
+fn interruption(
+    at: DateTime<Utc>,
+    onset: Option<DateTime<Utc>>,
+    run: &Run<'_>,
+    turn: &str,
+) -> Beside {
     let mut fields = Map::new();
-    put(&mut fields, "atMs", Some(super::super::moment(at)));
+    put(&mut fields, "atMs", onset.map(super::super::moment));
     put(&mut fields, "source", Some("user"));
     Beside {
         kind: Kind::Interruption,
