@@ -27,7 +27,7 @@ pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<
     };
     for (place, item) in items.iter().enumerate() {
         match text(item, "type") {
-            Some("message") => told.message(item),
+            Some("message") => told.message(item, &items[place + 1..]),
             Some("function_call") => {
                 let call_id = text(item, "call_id");
                 let mut rest = items[place + 1..].iter();
@@ -65,7 +65,7 @@ impl Told {
         self.events.extend(event(kind, id, at, fields, self.now));
     }
 
-    fn message(&mut self, item: &Value) {
+    fn message(&mut self, item: &Value, later: &[&Value]) {
         let speaker = match text(item, "role") {
             Some("user") => "user",
             Some("assistant") => "agent",
@@ -125,7 +125,11 @@ impl Told {
         if interrupted {
             let mut fields = Map::new();
             put(&mut fields, "turn", Some(self.turns));
-            put(&mut fields, "atMs", self.offset_ms(stopped));
+            let told_stop = number(metrics, "stopped_speaking_at");
+            let onset = told_stop.and_then(|stopped| onset(later, started, stopped));
+            put(&mut fields, "atMs", onset.and_then(|at| self.offset_ms(at)));
+            let told_stop = told_stop.and_then(|at| self.offset_ms(at));
+            put(&mut fields, "audioStoppedMs", told_stop);
             put(&mut fields, "source", Some("user"));
             put(&mut fields, "estimated", Some(true));
             self.add(Kind::Interruption, format!("interruption:{id}"), at, fields);
@@ -159,6 +163,14 @@ impl Told {
         let id = item_id(call, self.events.len());
         self.add(Kind::ToolCall, id, at, fields);
     }
+}
+
+/// When the user spoke up next, where that was while the agent still spoke.
+fn onset(later: &[&Value], started: f64, stopped: f64) -> Option<f64> {
+    let is_user = |item: &&&Value| text(item, "role") == Some("user");
+    let next = later.iter().find(is_user)?;
+    let at = number(&next["metrics"], "started_speaking_at")?;
+    (at > started && at < stopped).then_some(at)
 }
 
 fn item_id(item: &Value, place: usize) -> String {
