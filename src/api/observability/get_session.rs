@@ -177,11 +177,8 @@ struct Usage {
     stt_seconds: Option<f64>,
     tts_characters: Option<i64>,
     total_tokens: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     cache_write_tokens: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     cached_audio_tokens: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     audio_output_tokens: Option<i64>,
 }
 

@@ -135,10 +135,13 @@ const USAGE: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// Reads what a generation used, from a source that counts so what came from a cache.
+/// Reads what a generation used, from a source that counts so what came from a cache. What hardly any model does is
+/// left out where it did not take place.
 pub fn read_usage(span: &Said<'_>, cache: Cache, fields: &mut Map<String, Value>) {
     for (field, attributes) in USAGE {
-        put(fields, field, span.count(attributes));
+        let count = span.count(attributes);
+        let is_rare = ["cacheWriteTokens", "audioOutputTokens"].contains(&field);
+        put(fields, field, count.filter(|count| *count > 0 || !is_rare));
     }
     tokens::complete(fields, cache);
 }
