@@ -189,3 +189,37 @@ fn said(item: &Value) -> Option<String> {
     };
     (!words.is_empty()).then(|| words.join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The interruption of an answer that was spoken from 10 to 14 s, the user's next words begun at this second.
+    fn interruption(user_began: Option<f64>) -> Map<String, Value> {
+        let start = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1_000_000);
+        let history = json!({"items": [
+            {"type": "message", "role": "assistant", "id": "a", "created_at": 1_000_010.0, "content": ["A long story"],
+             "interrupted": true,
+             "metrics": {"started_speaking_at": 1_000_010.0, "stopped_speaking_at": 1_000_014.0}},
+            {"type": "message", "role": "user", "id": "u", "created_at": 1_000_015.0, "content": ["Wait"],
+             "metrics": {"started_speaking_at": user_began.map(|second| 1_000_000.0 + second)}},
+        ]});
+        let told = events(&history, start, start + chrono::TimeDelta::seconds(60));
+        let told = told.iter().find(|event| event.kind == Kind::Interruption);
+        told.expect("an interruption").fields.fields().clone()
+    }
+
+    #[test]
+    fn an_answer_was_interrupted_when_the_user_began_and_not_when_it_stopped() {
+        let told = interruption(Some(13.2));
+        assert_eq!(
+            (&told["atMs"], &told["audioStoppedMs"]),
+            (&json!(13_200.0), &json!(14_000.0))
+        );
+        for unknown in [None, Some(14.5), Some(9.0)] {
+            let told = interruption(unknown);
+            assert_eq!(told.get("atMs"), None, "{unknown:?}");
+            assert_eq!(told["audioStoppedMs"], 14_000.0);
+        }
+    }
+}
