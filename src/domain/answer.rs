@@ -287,6 +287,10 @@ fn usage(stated: &Value) -> Map<String, Value> {
         ("promptTokens", "input"),
         ("completionTokens", "output"),
         ("cachedTokens", "input_cached_tokens"),
+        ("cacheWriteTokens", "input_cache_creation"),
+        ("audioTokens", "input_audio_tokens"),
+        ("cachedAudioTokens", "input_cached_audio_tokens"),
+        ("audioOutputTokens", "output_audio_tokens"),
     ];
     let count = |name: &str| stated.get(name).and_then(Value::as_f64);
     names

@@ -78,6 +78,38 @@ const TABLE: &[(&str, To)] = &[
         To::Usage("input_cached_tokens"),
     ),
     (
+        "gen_ai.usage.cache_creation.input_tokens",
+        To::Usage("input_cache_creation"),
+    ),
+    (
+        "gen_ai.usage.cache_write.input_tokens",
+        To::Usage("input_cache_creation"),
+    ),
+    (
+        "llm.token_count.prompt_details.cache_write",
+        To::Usage("input_cache_creation"),
+    ),
+    (
+        "gen_ai.usage.audio.input_tokens",
+        To::Usage("input_audio_tokens"),
+    ),
+    (
+        "llm.token_count.prompt_details.audio",
+        To::Usage("input_audio_tokens"),
+    ),
+    (
+        "gen_ai.usage.audio.cache_read.input_tokens",
+        To::Usage("input_cached_audio_tokens"),
+    ),
+    (
+        "gen_ai.usage.audio.output_tokens",
+        To::Usage("output_audio_tokens"),
+    ),
+    (
+        "llm.token_count.completion_details.audio",
+        To::Usage("output_audio_tokens"),
+    ),
+    (
         "gen_ai.usage.reasoning.output_tokens",
         To::Usage("output_reasoning_tokens"),
     ),

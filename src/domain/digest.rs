@@ -45,6 +45,11 @@ pub enum Stage {
     SttAudioMs,
     TtsCharacters,
     StatedNanoUsd,
+    AudioOutputTokens,
+    CachedAudioTokens,
+    CacheWriteTokens,
+    /// Tokens of which nobody says what kind they are of.
+    UnsplitTokens,
 }
 
 impl Stage {

@@ -89,6 +89,11 @@ const USAGE: &[Field] = &[
     f("audioTokens", COUNT),
     f("sttSeconds", Number(0.0, 1e9)),
     f("ttsCharacters", COUNT),
+    f("cacheWriteTokens", COUNT),
+    f("cachedAudioTokens", COUNT),
+    f("audioOutputTokens", COUNT),
+    f("sttCostUsd", USD),
+    f("otherCostUsd", USD),
 ];
 
 const WORDS: &[Field] = &[
@@ -160,6 +165,9 @@ const LLM_CALLS: &[Field] = &[
     f("error", Any),
     f("audioTokens", COUNT),
     f("costUsd", USD),
+    f("cacheWriteTokens", COUNT),
+    f("cachedAudioTokens", COUNT),
+    f("audioOutputTokens", COUNT),
 ];
 
 const TTS_CALLS: &[Field] = &[

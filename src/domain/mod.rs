@@ -40,6 +40,7 @@ pub mod session;
 pub mod settings;
 pub mod span;
 pub mod tally;
+pub mod tokens;
 pub mod trace;
 pub mod turn;
 pub mod vocabulary;

@@ -15,6 +15,7 @@ mod cli;
 mod console;
 mod contract;
 mod conversations;
+mod costs;
 mod crash;
 mod demo;
 mod documented;

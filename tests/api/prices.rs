@@ -233,6 +233,18 @@ async fn a_tenant_s_own_prices_are_its_own() {
         faults.iter().any(|f| f.starts_with("more "))
             && faults.iter().any(|f| f.starts_with("prices[0].input "))
     );
+    let never = put(
+        &client,
+        &json!({"prices": [{"service": "tts", "model": "x", "input": 1}]}),
+    )
+    .await;
+    assert_eq!(
+        never.problem(422, "invalid-content").faults(),
+        [
+            "prices[0].input is a price of `llm`; `tts` can have `perMillionCharacters`",
+            "prices[0].perMillionCharacters is required"
+        ]
+    );
     put(&acme.client("sessions:read").await, &own)
         .await
         .problem(403, "missing-scope");

@@ -177,6 +177,9 @@ struct Usage {
     stt_seconds: Option<f64>,
     tts_characters: Option<i64>,
     total_tokens: Option<i64>,
+    cache_write_tokens: Option<i64>,
+    cached_audio_tokens: Option<i64>,
+    audio_output_tokens: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -399,9 +402,12 @@ impl Usage {
             completion_tokens: completion,
             cached_tokens: whole("cachedTokens"),
             audio_tokens: whole("audioTokens"),
-            stt_seconds: of("sttSeconds"),
+            stt_seconds: of("sttSeconds").map(|seconds| (seconds * 1e3).round() / 1e3),
             tts_characters: whole("ttsCharacters"),
             total_tokens: is_known.then_some(total),
+            cache_write_tokens: whole("cacheWriteTokens"),
+            cached_audio_tokens: whole("cachedAudioTokens"),
+            audio_output_tokens: whole("audioOutputTokens"),
         }
     }
 }

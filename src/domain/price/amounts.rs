@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{STATED, Service};
+use super::{STATED, Service, Used};
 use crate::domain::digest::{Measure, Stage};
 use crate::domain::turn::Turn;
 
@@ -14,22 +14,18 @@ struct Call<'a> {
     counts: &'a Map<String, Value>,
 }
 
-/// Fields that tell how much, and what they count as.
-const COUNTS: [(Service, &str, Stage, f64); 7] = [
-    (Service::Llm, "promptTokens", Stage::PromptTokens, 1.0),
-    (Service::Llm, "cachedTokens", Stage::CachedTokens, 1.0),
-    (Service::Llm, "audioTokens", Stage::AudioTokens, 1.0),
-    (
-        Service::Llm,
-        "completionTokens",
-        Stage::CompletionTokens,
-        1.0,
-    ),
+/// Fields that tell how much of speech, and what they count as.
+const COUNTS: [(Service, &str, Stage, f64); 3] = [
     (Service::Stt, "sttSeconds", Stage::SttAudioMs, 1_000.0),
     (Service::Tts, "ttsCharacters", Stage::TtsCharacters, 1.0),
     (Service::Tts, "characters", Stage::TtsCharacters, 1.0),
 ];
-const COST: &str = "costUsd";
+/// What a source says that a call cost, or in a turn's short word its transcription.
+const COSTS: [(Service, &str); 3] = [
+    (Service::Llm, "costUsd"),
+    (Service::Tts, "costUsd"),
+    (Service::Stt, "sttCostUsd"),
+];
 const NANOS: f64 = 1e9;
 
 pub fn of(turn: &Turn) -> Vec<Measure> {
@@ -99,11 +95,15 @@ impl Call<'_> {
         let own = |stage, provider: &str, amount: f64| {
             Measure::amount(stage, provider, self.model, amount.round() as i64)
         };
-        if let Some(usd) = number(COST) {
+        let stated = COSTS.iter().filter(|(service, _)| *service == self.service);
+        if let Some(usd) = stated.clone().find_map(|(_, name)| number(name)) {
             let prefix = STATED.iter().find(|(service, _)| *service == self.service);
             let prefix = prefix.map_or("", |(_, prefix)| *prefix);
             let provider = format!("{prefix}{}", self.provider);
             return vec![own(Stage::StatedNanoUsd, &provider, usd * NANOS)];
+        }
+        if self.service == Service::Llm {
+            return self.tokens();
         }
         let of_service = COUNTS
             .iter()
@@ -113,6 +113,23 @@ impl Call<'_> {
                 let amount = number(name).filter(|amount| *amount > 0.0)?;
                 Some(own(*stage, self.provider, amount * unit))
             })
+            .collect()
+    }
+
+    fn tokens(&self) -> Vec<Measure> {
+        let used = Used::of_generations(self.counts);
+        let amounts = [
+            (Stage::PromptTokens, used.prompt_tokens),
+            (Stage::CachedTokens, used.cached_tokens),
+            (Stage::CacheWriteTokens, used.cache_write_tokens),
+            (Stage::AudioTokens, used.audio_tokens),
+            (Stage::CachedAudioTokens, used.cached_audio_tokens),
+            (Stage::CompletionTokens, used.completion_tokens),
+            (Stage::AudioOutputTokens, used.audio_output_tokens),
+            (Stage::UnsplitTokens, used.unsplit_tokens),
+        ];
+        let told = amounts.into_iter().filter(|(_, amount)| *amount > 0);
+        told.map(|(stage, amount)| Measure::amount(stage, self.provider, self.model, amount))
             .collect()
     }
 }

@@ -5,17 +5,21 @@
 
 mod amounts;
 mod table;
+mod used;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::digest::{Digest, Measure, Stage};
 use crate::domain::session::{Session, Status};
 use crate::domain::turn::Turn;
 
+use used::{nanos, picos};
+
 pub use table::{OVERRIDES_MAX, Price, Prices, Rates, Service, VERSION, shipped};
+pub use used::{Used, counts};
 
 /// Where a session keeps how its cost came about. No source may say it.
 pub const PRICING: &str = "pricing";
@@ -34,7 +38,7 @@ pub struct Unpriced {
 pub enum Reason {
     /// Neither the table nor the tenant has a price for it.
     NoPrice,
-    /// Its price is known and how much was used is not.
+    /// How much was used is not known, or how much of what.
     NoUsage,
 }
 
@@ -46,128 +50,14 @@ pub struct Pricing {
     pub unpriced: Vec<Unpriced>,
 }
 
-/// How much of one model was used.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Used {
-    pub prompt_tokens: i64,
-    /// Of those that were read.
-    pub cached_tokens: i64,
-    pub audio_tokens: i64,
-    pub completion_tokens: i64,
-    pub audio_ms: i64,
-    pub characters: i64,
-    /// What a source says it cost.
-    pub stated_nano_usd: Option<i64>,
-}
-
-/// Trillionths of a US dollar: a price a token is a whole number of them.
-type Picos = i128;
-const PICOS: f64 = 1e12;
-const PICOS_PER_NANO: Picos = 1_000;
 const NANOS_PER_MICRO: i64 = 1_000;
-const MS_PER_MINUTE: Picos = 60_000;
-
-impl Used {
-    /// What it costs by these rates; none where something that was used has no rate.
-    fn cost(&self, rates: &Rates) -> Option<Picos> {
-        let plain = |rate: f64, count: i64| per_million(rate, count);
-        let audio = self
-            .audio_tokens
-            .clamp(0, self.prompt_tokens.max(self.audio_tokens));
-        let cached = self
-            .cached_tokens
-            .clamp(0, (self.prompt_tokens - audio).max(0));
-        let text = (self.prompt_tokens - audio - cached).max(0);
-        let costs = [
-            (text, rates.input),
-            (cached, rates.cached_input.or(rates.input)),
-            (audio, rates.audio_input),
-            (self.completion_tokens, rates.output),
-            (self.characters, rates.per_million_characters),
-        ];
-        let mut total = 0;
-        for (count, rate) in costs.into_iter().filter(|(count, _)| *count > 0) {
-            total += plain(rate?, count);
-        }
-        if self.audio_ms > 0 {
-            total += per_minute(rates.per_minute?, self.audio_ms);
-        }
-        Some(total)
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.prompt_tokens += other.prompt_tokens;
-        self.cached_tokens += other.cached_tokens;
-        self.audio_tokens += other.audio_tokens;
-        self.completion_tokens += other.completion_tokens;
-        self.audio_ms += other.audio_ms;
-        self.characters += other.characters;
-        self.stated_nano_usd = self.stated_nano_usd.or(other.stated_nano_usd);
-    }
-
-    fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-fn per_million(rate_usd: f64, count: i64) -> Picos {
-    Picos::from(count) * (rate_usd * PICOS / 1e6).round() as Picos
-}
-
-fn per_minute(rate_usd: f64, ms: i64) -> Picos {
-    Picos::from(ms) * (rate_usd * PICOS).round() as Picos / MS_PER_MINUTE
-}
 
 /// What one observation cost, in billionths of a US dollar, by what it says it used.
-pub fn of_observation(
-    usage: &serde_json::Map<String, Value>,
-    model: &str,
-    prices: &Prices,
-) -> Option<i64> {
-    let used = Used::read(usage);
-    let cost = used.cost(&prices.find(Service::Llm, "", model)?.rates)?;
+pub fn of_observation(usage: &Map<String, Value>, model: &str, prices: &Prices) -> Option<i64> {
+    let used = Used::of_observation(usage);
+    let rates = &prices.find(Service::Llm, "", model)?.rates;
+    let cost = used.cost(rates).ok()?;
     (!used.is_nothing()).then(|| nanos(cost))
-}
-
-impl Used {
-    /// What counts by the names of Langfuse and OpenAI say. Parts of the input are within it if the total
-    /// says so, else beside it.
-    pub fn read(usage: &serde_json::Map<String, Value>) -> Self {
-        let count = |name: &str| {
-            let count = usage.get(name).and_then(Value::as_f64);
-            count
-                .filter(|n| (0.0..=1e12).contains(n))
-                .unwrap_or_default() as i64
-        };
-        let first = |names: &[&str]| names.iter().map(|name| count(name)).find(|n| *n > 0);
-        let cached = first(&[
-            "input_cached_tokens",
-            "input_cache_read",
-            "cache_read_input_tokens",
-        ]);
-        let cached = cached.unwrap_or_default();
-        let audio = first(&["input_audio_tokens", "input_audio"]).unwrap_or_default();
-        let (input, output, total) = (count("input"), count("output"), count("total"));
-        let beside = total > 0 && total == input + output + cached + audio;
-        Self {
-            prompt_tokens: if beside {
-                input + cached + audio
-            } else {
-                input
-            },
-            cached_tokens: cached,
-            audio_tokens: audio,
-            completion_tokens: output,
-            characters: count("input_characters"),
-            audio_ms: count("input_seconds").saturating_mul(1_000),
-            stated_nano_usd: None,
-        }
-    }
-}
-
-fn nanos(picos: Picos) -> i64 {
-    let rounded = (picos + PICOS_PER_NANO / 2) / PICOS_PER_NANO;
-    i64::try_from(rounded).unwrap_or(i64::MAX)
 }
 
 /// (service, provider, model): empty where the source names none.
@@ -183,19 +73,20 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
     if let Some((key, amount)) = telephony(session) {
         used.insert(key, amount);
     }
-    if used.is_empty() {
+    let beside = beside(session);
+    if used.is_empty() && beside.is_none() {
         return;
     }
-    let (mut known, mut total) = (false, 0);
+    let (mut known, mut total) = (beside.is_some(), beside.map_or(0, picos));
     let mut unpriced = Vec::new();
     for ((service, provider, model), amount) in &used {
-        let rates = prices
-            .find(*service, provider, model)
-            .map(|price| &price.rates);
-        let cost = rates.and_then(|rates| amount.cost(rates));
+        let price = prices.find(*service, provider, model);
+        let cost = price
+            .ok_or(Reason::NoPrice)
+            .and_then(|price| amount.cost(&price.rates));
         if let Some(stated) = amount.stated_nano_usd {
             known = true;
-            total += Picos::from(stated) * PICOS_PER_NANO;
+            total += picos(stated);
         }
         let is_only_stated = Used {
             stated_nano_usd: None,
@@ -204,11 +95,11 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
         .is_nothing();
         match cost {
             _ if is_only_stated => {}
-            Some(cost) => {
+            Ok(cost) => {
                 known = true;
                 total += cost;
             }
-            None => unpriced.push(listed(*service, provider, model, Reason::NoPrice)),
+            Err(reason) => unpriced.push(listed(*service, provider, model, reason)),
         }
     }
     unpriced.extend(unmeasured(session, digest, &used));
@@ -257,6 +148,10 @@ fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
             Stage::CachedTokens => used.cached_tokens += amount,
             Stage::AudioTokens => used.audio_tokens += amount,
             Stage::CompletionTokens => used.completion_tokens += amount,
+            Stage::AudioOutputTokens => used.audio_output_tokens += amount,
+            Stage::CachedAudioTokens => used.cached_audio_tokens += amount,
+            Stage::CacheWriteTokens => used.cache_write_tokens += amount,
+            Stage::UnsplitTokens => used.unsplit_tokens += amount,
             Stage::SttAudioMs => used.audio_ms += amount,
             Stage::TtsCharacters => used.characters += amount,
             _ => used.stated_nano_usd = Some(used.stated_nano_usd.unwrap_or_default() + amount),
@@ -270,7 +165,7 @@ fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
             // repeats the sum of its turns does not know better which model it was.
             let mut sum = Used::default();
             only.iter().for_each(|key| sum.add(&used[key]));
-            if sum.stated_nano_usd.is_some() || sum == whole {
+            if sum.stated_nano_usd.is_some() || repeats(session, service, &sum) {
                 continue;
             }
             used.retain(|key, _| key.0 != service);
@@ -287,33 +182,63 @@ fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
     used
 }
 
+/// What a session says of the whole.
+fn usage(session: &Session) -> Option<&Map<String, Value>> {
+    session.extra.get("usage")?.as_object()
+}
+
 /// What a session says that it used in all.
 fn stated(session: &Session, service: Service) -> Option<Used> {
-    let usage = session.extra.get("usage")?;
+    let usage = usage(session)?;
     let amount = |name: &str| usage.get(name).and_then(Value::as_f64);
-    let count = |name: &str| amount(name).unwrap_or_default() as i64;
-    let is_stated = match service {
-        Service::Llm => amount("promptTokens").or(amount("completionTokens")),
-        Service::Stt => amount("sttSeconds"),
-        Service::Tts => amount("ttsCharacters"),
-        Service::Telephony => None,
+    let used = match service {
+        Service::Llm => {
+            amount("promptTokens").or(amount("completionTokens"))?;
+            Used::of_generations(usage)
+        }
+        Service::Stt => Used {
+            audio_ms: ms(amount("sttSeconds")?),
+            ..Used::default()
+        },
+        Service::Tts => Used {
+            characters: amount("ttsCharacters")? as i64,
+            ..Used::default()
+        },
+        Service::Telephony => return None,
     };
-    is_stated?;
-    let mut used = Used::default();
+    (!used.is_nothing()).then_some(used)
+}
+
+fn ms(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
+}
+
+/// Whether what a session says of the whole is what its turns say in all, which may say more.
+fn repeats(session: &Session, service: Service, sum: &Used) -> bool {
+    let Some(usage) = usage(session) else {
+        return true;
+    };
+    let said = |name: &str| usage.get(name).and_then(Value::as_f64);
+    let is = |name: &str, own: i64| said(name).is_none_or(|said| said.round() as i64 == own);
     match service {
         Service::Llm => {
-            used.prompt_tokens = count("promptTokens");
-            used.cached_tokens = count("cachedTokens");
-            used.audio_tokens = count("audioTokens");
-            used.completion_tokens = count("completionTokens");
+            is("promptTokens", sum.prompt_tokens)
+                && is("cachedTokens", sum.cached_tokens)
+                && is("cacheWriteTokens", sum.cache_write_tokens)
+                && is("audioTokens", sum.audio_tokens)
+                && is("completionTokens", sum.completion_tokens)
+                && is("audioOutputTokens", sum.audio_output_tokens)
         }
-        Service::Stt => {
-            used.audio_ms = (amount("sttSeconds").unwrap_or_default() * 1_000.0).round() as i64;
-        }
-        Service::Tts => used.characters = count("ttsCharacters"),
-        Service::Telephony => {}
+        Service::Stt => said("sttSeconds").is_none_or(|s| ms(s) == sum.audio_ms),
+        Service::Tts => is("ttsCharacters", sum.characters),
+        Service::Telephony => true,
     }
-    (!used.is_nothing()).then_some(used)
+}
+
+/// What a session's sources say that something beside its speech and its generations cost, in billionths of a dollar.
+fn beside(session: &Session) -> Option<i64> {
+    let usd = usage(session)?.get("otherCostUsd")?.as_f64()?;
+    Some((usd * 1e9).round() as i64)
 }
 
 /// Provider and model of an amount: its own, else the session's usual ones.
@@ -398,7 +323,11 @@ fn service_of_amount(stage: Stage, provider: &str) -> Option<Service> {
         Stage::PromptTokens
         | Stage::CachedTokens
         | Stage::AudioTokens
-        | Stage::CompletionTokens => Some(Service::Llm),
+        | Stage::CompletionTokens
+        | Stage::AudioOutputTokens
+        | Stage::CachedAudioTokens
+        | Stage::CacheWriteTokens
+        | Stage::UnsplitTokens => Some(Service::Llm),
         Stage::SttAudioMs => Some(Service::Stt),
         Stage::TtsCharacters => Some(Service::Tts),
         Stage::StatedNanoUsd => {
@@ -450,20 +379,5 @@ mod tests {
             observation(json!({"input": 1e12, "output": 1e12}), "gpt-4"),
             Some(90_000_000_000_000_000)
         );
-    }
-
-    #[test]
-    fn nothing_is_lost_to_rounding_before_the_end() {
-        let rates = Rates {
-            input: Some(0.075),
-            ..Rates::default()
-        };
-        let used = Used {
-            prompt_tokens: 1,
-            ..Used::default()
-        };
-        let one = used.cost(&rates).unwrap();
-        assert_eq!(one, 75_000);
-        assert_eq!(nanos(one * 1_000), 75_000);
     }
 }

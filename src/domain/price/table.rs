@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Error, Fault, Result};
 
 /// The table's own version: changed with every price in `prices/`.
-pub const VERSION: &str = "2025-08-31";
+pub const VERSION: &str = "2025-08-31.2";
 
 const FILES: [&str; 2] = [
     include_str!("../../../prices/llm.json"),
@@ -35,13 +35,19 @@ pub struct Rates {
     /// A million tokens.
     #[serde(default)]
     pub input: Option<f64>,
-    /// The same, of those that the provider had in its cache; without it they cost what the others do.
+    /// The same, of those that the provider had in its cache; a model without any price for its cache asks for them
+    /// what it asks for the others.
     #[serde(default)]
     pub cached_input: Option<f64>,
+    /// The same, of those that the provider put into its cache.
+    #[serde(default)]
+    pub cache_write: Option<f64>,
     #[serde(default)]
     pub output: Option<f64>,
     #[serde(default)]
     pub audio_input: Option<f64>,
+    #[serde(default)]
+    pub cached_audio_input: Option<f64>,
     #[serde(default)]
     pub audio_output: Option<f64>,
     #[serde(default)]
@@ -126,15 +132,52 @@ const NAME_MAX_CHARS: usize = 255;
 const RATE_MAX_USD: f64 = 1e6;
 /// What a price says besides, in a tenant's list or as it is stored.
 const NAMES: [&str; 4] = ["service", "provider", "model", "note"];
-const RATES: [&str; 7] = [
-    "input",
-    "cachedInput",
-    "output",
-    "audioInput",
-    "audioOutput",
-    "perMinute",
-    "perMillionCharacters",
-];
+
+impl Service {
+    /// The prices that what it uses can be asked for.
+    fn rates(self) -> &'static [&'static str] {
+        match self {
+            Self::Llm => &[
+                "input",
+                "cachedInput",
+                "cacheWrite",
+                "output",
+                "audioInput",
+                "cachedAudioInput",
+                "audioOutput",
+            ],
+            Self::Stt | Self::Telephony => &["perMinute"],
+            Self::Tts => &["perMillionCharacters"],
+        }
+    }
+
+    /// Whose price this is; of several that have it, the first.
+    fn of_rate(name: &str) -> Option<Self> {
+        let mut all = [Self::Llm, Self::Stt, Self::Tts].into_iter();
+        all.find(|service| service.rates().contains(&name))
+    }
+
+    /// Why another service's price can never price anything of this one.
+    fn refuses(self, other: Self) -> String {
+        let rates: Vec<String> = self
+            .rates()
+            .iter()
+            .map(|rate| format!("`{rate}`"))
+            .collect();
+        let (own, other) = (self.as_str(), other.as_str());
+        let rates = rates.join(", ");
+        format!("is a price of `{other}`; `{own}` can have {rates}")
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stt => "stt",
+            Self::Llm => "llm",
+            Self::Tts => "tts",
+            Self::Telephony => "telephony",
+        }
+    }
+}
 
 impl Prices {
     /// Which prices a cost was computed with.
@@ -236,19 +279,30 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
     let mut rates = Map::new();
     // A price that is not known is written as null.
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-        if RATES.contains(&name.as_str()) {
-            match value.as_f64() {
-                Some(rate) if (0.0..=RATE_MAX_USD).contains(&rate) => {
-                    rates.insert(name.clone(), value.clone());
-                }
-                _ => fault(name, "must be a number of US dollars between 0 and 1000000"),
+        let Some(own) = Service::of_rate(name) else {
+            if !NAMES.contains(&name.as_str()) {
+                fault(name, "is not known");
             }
-        } else if !NAMES.contains(&name.as_str()) {
-            fault(name, "is not known");
+            continue;
+        };
+        if let Some(service) = service
+            && !service.rates().contains(&name.as_str())
+        {
+            fault(name, &service.refuses(own));
+            continue;
+        }
+        match value.as_f64() {
+            Some(rate) if (0.0..=RATE_MAX_USD).contains(&rate) => {
+                rates.insert(name.clone(), value.clone());
+            }
+            _ => fault(name, "must be a number of US dollars between 0 and 1000000"),
         }
     }
     if rates.is_empty() {
-        fault("input", "or another price is required");
+        match service.map_or(Service::Llm.rates(), Service::rates) {
+            [only] => fault(only, "is required"),
+            rates => fault(rates[0], "or another price is required"),
+        }
     }
     (faults.len() == before).then_some(())?;
     Some(Price {
@@ -263,14 +317,37 @@ fn read(item: &Value, place: &str, faults: &mut Vec<Fault>) -> Option<Price> {
     })
 }
 
+/// As it is stored: a price of another service, which was once let in, prices nothing and stays.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    service: Service,
+    provider: Option<String>,
+    model: String,
+    note: Option<String>,
+    #[serde(flatten)]
+    rates: Map<String, Value>,
+}
+
 impl<'de> Deserialize<'de> for Price {
-    /// As it is stored.
     fn deserialize<D: serde::Deserializer<'de>>(
         deserializer: D,
     ) -> std::result::Result<Self, D::Error> {
-        let item = Value::deserialize(deserializer)?;
-        let price = read(&item, "price", &mut Vec::new());
-        price.ok_or_else(|| serde::de::Error::custom("not a price"))
+        let mut stored = Stored::deserialize(deserializer)?;
+        stored
+            .rates
+            .retain(|name, _| Service::of_rate(name).is_some());
+        let rates = serde_json::from_value(Value::Object(stored.rates));
+        Ok(Self {
+            service: stored.service,
+            provider: stored.provider,
+            model: stored.model,
+            aliases: Vec::new(),
+            rates: rates.map_err(serde::de::Error::custom)?,
+            note: stored.note,
+            source: None,
+            as_of: None,
+        })
     }
 }
 
@@ -378,6 +455,15 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for price in shipped() {
             assert_ne!(price.rates, Rates::default(), "{price:?}");
+            let rates = serde_json::to_value(&price.rates).expect("rates");
+            for (name, _) in rates
+                .as_object()
+                .expect("rates")
+                .iter()
+                .filter(|(_, rate)| !rate.is_null())
+            {
+                assert!(price.service.rates().contains(&name.as_str()), "{price:?}");
+            }
             assert!(price.as_of.as_deref().unwrap() <= VERSION, "{price:?}");
             assert!(price.source.as_deref().unwrap().starts_with("https://"));
             for name in price.aliases.iter().chain([&price.model]) {
@@ -466,5 +552,55 @@ mod tests {
                 "prices[2]",
             ]
         );
+    }
+
+    #[test]
+    fn a_price_that_its_service_never_asks_for_is_refused() {
+        let body = json!({"prices": [
+            {"service": "tts", "model": "x", "input": 1},
+            {"service": "llm", "model": "x", "input": 1, "perMinute": 2},
+            {"service": "telephony", "provider": "twilio", "model": "inbound", "perMinute": 0.01},
+        ]});
+        let Err(Error::Unprocessable(faults)) = Prices::read(body.as_object().unwrap()) else {
+            panic!("faults")
+        };
+        let told: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("{} {}", fault.name, fault.message))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "prices[0].input is a price of `llm`; `tts` can have `perMillionCharacters`",
+                "prices[0].perMillionCharacters is required",
+                "prices[1].perMinute is a price of `stt`; `llm` can have `input`, `cachedInput`, `cacheWrite`, \
+                 `output`, `audioInput`, `cachedAudioInput`, `audioOutput`",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_stored_is_read_whatever_was_once_let_in() {
+        let mut own = Price {
+            service: Service::Tts,
+            provider: None,
+            model: "x".to_owned(),
+            aliases: Vec::new(),
+            rates: Rates {
+                input: Some(1.0),
+                ..Rates::default()
+            },
+            note: Some("once".to_owned()),
+            source: None,
+            as_of: None,
+        };
+        for _ in 0..2 {
+            let stored = serde_json::to_string(&own).expect("JSON");
+            assert_eq!(
+                serde_json::from_str::<Price>(&stored).expect("a price"),
+                own
+            );
+            own.service = Service::Llm;
+        }
     }
 }

@@ -4,6 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
+use crate::domain::tokens;
+use crate::domain::tokens::Cache;
 
 use super::span::{Said, parsed};
 use super::{Beside, Gist, moment};
@@ -73,47 +75,80 @@ pub fn read_provider(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, "model", span.term(&MODELS));
 }
 
-/// What a generation used, under the names of all conventions.
-pub fn read_usage(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let names: [(&str, &[&str]); 4] = [
-        (
-            "promptTokens",
-            &[
-                "gen_ai.usage.input_tokens",
-                "gen_ai.usage.prompt_tokens",
-                "llm.token_count.prompt",
-                "tokens.prompt",
-            ],
-        ),
-        (
-            "completionTokens",
-            &[
-                "gen_ai.usage.output_tokens",
-                "gen_ai.usage.completion_tokens",
-                "llm.token_count.completion",
-                "tokens.completion",
-            ],
-        ),
-        (
-            "cachedTokens",
-            &[
-                "gen_ai.usage.cache_read.input_tokens",
-                "gen_ai.usage.cache_read_input_tokens",
-                "gen_ai.usage.input_cached_tokens",
-                "llm.token_count.prompt_details.cache_read",
-            ],
-        ),
-        (
-            "audioTokens",
-            &[
-                "gen_ai.usage.audio.input_tokens",
-                "llm.token_count.prompt_details.audio",
-            ],
-        ),
-    ];
-    for (field, attributes) in names {
-        put(fields, field, span.count(attributes));
+/// What a generation used: each count, and the names that conventions have for it.
+const USAGE: [(&str, &[&str]); 7] = [
+    (
+        "promptTokens",
+        &[
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "llm.token_count.prompt",
+            "tokens.prompt",
+        ],
+    ),
+    (
+        "completionTokens",
+        &[
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+            "llm.token_count.completion",
+            "tokens.completion",
+        ],
+    ),
+    (
+        "cachedTokens",
+        &[
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.input_cached_tokens",
+            "llm.token_count.prompt_details.cache_read",
+        ],
+    ),
+    (
+        "cacheWriteTokens",
+        &[
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+            "llm.token_count.prompt_details.cache_write",
+        ],
+    ),
+    (
+        "audioTokens",
+        &[
+            "gen_ai.usage.audio.input_tokens",
+            "gen_ai.usage.input_audio_tokens",
+            "llm.token_count.prompt_details.audio",
+        ],
+    ),
+    (
+        "cachedAudioTokens",
+        &["gen_ai.usage.audio.cache_read.input_tokens"],
+    ),
+    (
+        "audioOutputTokens",
+        &[
+            "gen_ai.usage.audio.output_tokens",
+            "gen_ai.usage.output_audio_tokens",
+            "llm.token_count.completion_details.audio",
+        ],
+    ),
+];
+
+/// Reads what a generation used, from a source that counts so what came from a cache. What hardly any model does is
+/// left out where it did not take place.
+pub fn read_usage(span: &Said<'_>, cache: Cache, fields: &mut Map<String, Value>) {
+    for (field, attributes) in USAGE {
+        let count = span.count(attributes);
+        let is_rare = ["cacheWriteTokens", "audioOutputTokens"].contains(&field);
+        put(fields, field, count.filter(|count| *count > 0 || !is_rare));
     }
+    tokens::complete(fields, cache);
+}
+
+/// The names of what a generation used.
+pub fn usage_names() -> impl Iterator<Item = &'static str> {
+    USAGE.into_iter().map(|(name, _)| name)
 }
 
 /// What went wrong with a span, by its status.
@@ -150,16 +185,7 @@ fn status_code(message: &str) -> Option<u64> {
 }
 
 /// Members of a generation's entry among a turn's.
-const LLM_MEMBERS: [&str; 8] = [
-    "provider",
-    "model",
-    "promptTokens",
-    "completionTokens",
-    "cachedTokens",
-    "finishReason",
-    "audioTokens",
-    "costUsd",
-];
+const LLM_MEMBERS: [&str; 4] = ["provider", "model", "finishReason", "costUsd"];
 
 /// A generation among a turn's.
 pub fn llm_call(gist: &Gist) -> Value {
@@ -171,7 +197,7 @@ pub fn llm_call(gist: &Gist) -> Value {
         first_at(gist, "llmMs").map(moment),
     );
     put(&mut call, "endMs", gist.ended_at.map(moment));
-    for name in LLM_MEMBERS {
+    for name in LLM_MEMBERS.into_iter().chain(usage_names()) {
         put(&mut call, name, gist.fields.get(name).cloned());
     }
     put(&mut call, "error", failure(gist));
@@ -193,7 +219,7 @@ pub fn tts_call(gist: &Gist, error: Option<Value>) -> Value {
         first_at(gist, "ttsMs").map(moment),
     );
     put(&mut call, "endMs", gist.ended_at.map(moment));
-    for name in ["provider", "model", "characters"] {
+    for name in ["provider", "model", "characters", "costUsd"] {
         put(&mut call, name, gist.fields.get(name).cloned());
     }
     put(&mut call, "error", failure(gist).or(error));
@@ -276,19 +302,23 @@ const TOOL_MAX_CHARS: usize = 8_000;
 /// The sums of a session: what its generations, syntheses and transcriptions used.
 pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
     let mut usage: Map<String, Value> = Map::new();
-    let names = [
-        ("promptTokens", "promptTokens"),
-        ("completionTokens", "completionTokens"),
-        ("cachedTokens", "cachedTokens"),
-        ("audioTokens", "audioTokens"),
-        ("characters", "ttsCharacters"),
-        ("audioSeconds", "sttSeconds"),
-    ];
-    for (field, member) in names {
+    let same = usage_names().map(|name| (name, name));
+    for (field, member) in same.chain([("characters", "ttsCharacters")]) {
         let counts = gists.iter().filter_map(|gist| number(gist, field));
         put(&mut usage, member, counts.reduce(|a, b| a + b));
     }
+    put(
+        &mut usage,
+        "sttSeconds",
+        audio_seconds(gists.iter().copied()),
+    );
     usage
+}
+
+/// The audio that was transcribed, in whole milliseconds: their sum has no rounding in it.
+pub fn audio_seconds<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<f64> {
+    let ms = gists.filter_map(|gist| Some((number(gist, "audioSeconds")? * 1e3).round()));
+    ms.reduce(|a, b| a + b).map(|ms| ms / 1e3)
 }
 
 /// Which providers and models a session used first, by stage.

@@ -7,14 +7,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::price::Used;
+use crate::domain::price;
 use crate::domain::span::TRACE_ITSELF;
 
-use super::calls::{after, ms_between, number, put, text, tool_value};
+use super::calls::{ms_between, put, text, tool_value};
 use super::parts;
 use super::span::parsed;
-use super::{Gist, Part, Said, Turn, Understood, Vocabulary, exchange};
-use crate::domain::turn::Speaker;
+use super::{Gist, Part, Said, Understood, Vocabulary, exchange};
 
 const OBSERVATION: &str = "langfuse.observation.";
 const TRACE_METADATA: &str = "langfuse.trace.metadata.";
@@ -161,15 +160,7 @@ fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let Some(Value::Object(usage)) = observed(span, "usage_details") else {
         return;
     };
-    let used = Used::read(&usage);
-    for (name, count) in [
-        ("promptTokens", used.prompt_tokens),
-        ("completionTokens", used.completion_tokens),
-        ("cachedTokens", used.cached_tokens),
-        ("audioTokens", used.audio_tokens),
-    ] {
-        put(fields, name, (count > 0).then_some(count));
-    }
+    fields.extend(price::counts(&usage));
 }
 
 fn read_transcript(span: &Said<'_>, fields: &mut Map<String, Value>) {
@@ -322,27 +313,7 @@ fn session(span: &Said<'_>) -> Map<String, Value> {
 pub fn interpret(gists: &[&Gist]) -> Understood {
     let gists = with_traces(gists);
     let gists: Vec<&Gist> = gists.iter().collect();
-    let mut understood = exchange::interpret(&gists);
-    // A sum that leaves out some generations is not what the session cost: then each says it for itself.
-    let is_unpriced = |gist: &&&Gist| {
-        let used = gist.fields.contains_key("promptTokens");
-        gist.part == Part::Llm && used && number(gist, "costUsd").is_none()
-    };
-    if gists.iter().any(|gist| is_unpriced(&gist)) {
-        understood.session.remove("costUsd");
-    }
-    understood.turns.iter_mut().for_each(hear);
-    understood
-}
-
-/// A transcriber's span begins where the user has ended: the transcript is what comes of it.
-fn hear(turn: &mut Turn) {
-    let stt_ms = turn.fields.get("sttMs").and_then(Value::as_f64);
-    if turn.speaker == Speaker::User
-        && let (Some(stt_ms), Some(end)) = (stt_ms, turn.ended_at)
-    {
-        turn.ended_at = Some(after(end, -stt_ms).max(turn.started_at));
-    }
+    exchange::interpret(&gists)
 }
 
 /// The gists, traces that were told of by themselves among them: a trace is an exchange, if what is in it is

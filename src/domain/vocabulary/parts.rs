@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::tokens::Cache;
+
 use super::calls::{put, read_failure, read_provider, read_usage, tool_value};
 use super::span::parsed;
 use super::{Part, Said};
@@ -68,17 +70,12 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
         Part::Llm | Part::LlmAttempt => llm(span, fields),
         Part::Tts => {
             read_provider(span, fields);
-            put(
-                fields,
-                "text",
-                text_of(span, &["text", "input.value", "input", "lk.input_text"]),
-            );
+            let given = text_of(span, &["text", "input.value", "input", "lk.input_text"]);
+            let characters = given.as_ref().map(|text| text.chars().count() as u64);
+            let stated = span.count(&["characters", "metrics.character_count"]);
+            put(fields, "characters", stated.or(characters));
+            put(fields, "text", given);
             put(fields, "ttsMs", first_output_ms(span));
-            put(
-                fields,
-                "characters",
-                span.count(&["characters", "metrics.character_count"]),
-            );
         }
         Part::Tool => tool(span, fields),
         _ => {}
@@ -129,7 +126,7 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 
 fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     read_provider(span, fields);
-    read_usage(span, fields);
+    read_usage(span, Cache::Unknown, fields);
     put(fields, "llmMs", first_output_ms(span));
     put(fields, "text", generated(span));
     put(fields, "userText", asked(span));

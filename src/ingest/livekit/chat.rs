@@ -27,7 +27,7 @@ pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<
     };
     for (place, item) in items.iter().enumerate() {
         match text(item, "type") {
-            Some("message") => told.message(item),
+            Some("message") => told.message(item, &items[place + 1..]),
             Some("function_call") => {
                 let call_id = text(item, "call_id");
                 let mut rest = items[place + 1..].iter();
@@ -65,7 +65,7 @@ impl Told {
         self.events.extend(event(kind, id, at, fields, self.now));
     }
 
-    fn message(&mut self, item: &Value) {
+    fn message(&mut self, item: &Value, later: &[&Value]) {
         let speaker = match text(item, "role") {
             Some("user") => "user",
             Some("assistant") => "agent",
@@ -125,7 +125,11 @@ impl Told {
         if interrupted {
             let mut fields = Map::new();
             put(&mut fields, "turn", Some(self.turns));
-            put(&mut fields, "atMs", self.offset_ms(stopped));
+            let told_stop = number(metrics, "stopped_speaking_at");
+            let onset = told_stop.and_then(|stopped| onset(later, started, stopped));
+            put(&mut fields, "atMs", onset.and_then(|at| self.offset_ms(at)));
+            let told_stop = told_stop.and_then(|at| self.offset_ms(at));
+            put(&mut fields, "audioStoppedMs", told_stop);
             put(&mut fields, "source", Some("user"));
             put(&mut fields, "estimated", Some(true));
             self.add(Kind::Interruption, format!("interruption:{id}"), at, fields);
@@ -161,6 +165,14 @@ impl Told {
     }
 }
 
+/// When the user spoke up next, where that was while the agent still spoke.
+fn onset(later: &[&Value], started: f64, stopped: f64) -> Option<f64> {
+    let is_user = |item: &&&Value| text(item, "role") == Some("user");
+    let next = later.iter().find(is_user)?;
+    let at = number(&next["metrics"], "started_speaking_at")?;
+    (at > started && at < stopped).then_some(at)
+}
+
 fn item_id(item: &Value, place: usize) -> String {
     match text(item, "id") {
         Some(id) => format!("chat:{id}"),
@@ -176,4 +188,38 @@ fn said(item: &Value) -> Option<String> {
         _ => return None,
     };
     (!words.is_empty()).then(|| words.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The interruption of an answer that was spoken from 10 to 14 s, the user's next words begun at this second.
+    fn interruption(user_began: Option<f64>) -> Map<String, Value> {
+        let start = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1_000_000);
+        let history = json!({"items": [
+            {"type": "message", "role": "assistant", "id": "a", "created_at": 1_000_010.0, "content": ["A long story"],
+             "interrupted": true,
+             "metrics": {"started_speaking_at": 1_000_010.0, "stopped_speaking_at": 1_000_014.0}},
+            {"type": "message", "role": "user", "id": "u", "created_at": 1_000_015.0, "content": ["Wait"],
+             "metrics": {"started_speaking_at": user_began.map(|second| 1_000_000.0 + second)}},
+        ]});
+        let told = events(&history, start, start + chrono::TimeDelta::seconds(60));
+        let told = told.iter().find(|event| event.kind == Kind::Interruption);
+        told.expect("an interruption").fields.fields().clone()
+    }
+
+    #[test]
+    fn an_answer_was_interrupted_when_the_user_began_and_not_when_it_stopped() {
+        let told = interruption(Some(13.2));
+        assert_eq!(
+            (&told["atMs"], &told["audioStoppedMs"]),
+            (&json!(13_200.0), &json!(14_000.0))
+        );
+        for unknown in [None, Some(14.5), Some(9.0)] {
+            let told = interruption(unknown);
+            assert_eq!(told.get("atMs"), None, "{unknown:?}");
+            assert_eq!(told["audioStoppedMs"], 14_000.0);
+        }
+    }
 }

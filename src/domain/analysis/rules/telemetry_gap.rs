@@ -118,11 +118,12 @@ fn is_expected(view: &View, stage: Stage) -> bool {
         _ => false,
     };
     let speaks_itself = || {
-        let audio_tokens = crate::domain::turn::used;
-        let used = |turn: &super::super::view::Spoken| {
-            audio_tokens(&turn.turn.extra, "audioTokens") > Some(0.0)
+        let is_used = |turn: &super::super::view::Spoken, name: &str| {
+            crate::domain::turn::used(&turn.turn.extra, name) > Some(0.0)
         };
-        view.turns.iter().any(used)
+        view.turns
+            .iter()
+            .any(|turn| is_used(turn, "audioTokens") || is_used(turn, "audioOutputTokens"))
     };
     measured || named || stage == Stage::Llm || stage == Stage::Tts && !speaks_itself()
 }

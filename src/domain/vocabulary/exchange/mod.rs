@@ -17,10 +17,9 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let mut session = Map::new();
     let (stt, llm, tts) = (of(Part::Stt), of(Part::Llm), of(Part::Tts));
     stages(&mut session, [("stt", &stt), ("llm", &llm), ("tts", &tts)]);
-    let usage = usage(&counted);
+    let mut usage = usage(&counted);
+    put(&mut usage, "otherCostUsd", other_cost_usd(&counted));
     put(&mut session, "usage", (!usage.is_empty()).then_some(usage));
-    let costs = counted.iter().filter_map(|gist| number(gist, "costUsd"));
-    put(&mut session, "costUsd", costs.reduce(|a, b| a + b));
     let mut understood = Understood {
         session,
         ..Understood::default()
@@ -28,9 +27,22 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     for group in found.groups(&counted) {
         turns::of(&group, &mut understood);
     }
+    turns::hear(&mut understood);
+    turns::place_interruptions(&mut understood);
     let mut roots = found.roots.iter().filter(|root| root.ended_at.is_some());
     understood.end = roots.next().map(|root| ended(root, gists));
     understood
+}
+
+/// What is said to have cost something and is neither heard, generated nor spoken, so that no turn has it: a session's
+/// cost is more than this and what its turns say.
+fn other_cost_usd(gists: &[&Gist]) -> Option<f64> {
+    let others = gists
+        .iter()
+        .filter(|gist| !matches!(gist.part, Part::Stt | Part::Llm | Part::Tts));
+    others
+        .filter_map(|gist| number(gist, "costUsd"))
+        .reduce(|a, b| a + b)
 }
 
 fn ended(root: &Gist, gists: &[&Gist]) -> End {

@@ -6,8 +6,8 @@ use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 
 use super::super::calls::{
-    duration_ms, end, error, error_in, first_at, is_set, llm_call, name, number, put, text,
-    tts_call,
+    after, audio_seconds, duration_ms, end, error, error_in, first_at, is_set, llm_call, name,
+    number, put, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::group::Group;
@@ -29,6 +29,8 @@ pub fn of(group: &Group<'_>, understood: &mut Understood) {
         let at = agent.ended_at.unwrap_or(agent.started_at);
         // The end of the answer is no word on when the user began to speak.
         let mut fields = Map::new();
+        let stopped = group.of(Part::Tts).map(end).max();
+        put(&mut fields, "audioStoppedMs", stopped.map(moment));
         put(&mut fields, "source", Some("user"));
         understood.besides.push(Beside {
             kind: Kind::Interruption,
@@ -40,6 +42,39 @@ pub fn of(group: &Group<'_>, understood: &mut Understood) {
     }
     understood.turns.extend(user);
     understood.turns.extend(agent);
+}
+
+/// A transcriber's span begins where the user has ended: the transcript is what comes of it.
+pub fn hear(understood: &mut Understood) {
+    let users = understood.turns.iter_mut();
+    for user in users.filter(|turn| turn.speaker == Speaker::User) {
+        let stt_ms = user.fields.get("sttMs").and_then(Value::as_f64);
+        if let (Some(stt_ms), Some(end)) = (stt_ms, user.ended_at) {
+            user.ended_at = Some(after(end, -stt_ms).max(user.started_at));
+        }
+    }
+}
+
+/// An agent was interrupted when the user began to speak, where that is known: nobody else says when.
+pub fn place_interruptions(understood: &mut Understood) {
+    let Understood { turns, besides, .. } = understood;
+    let interruptions = besides
+        .iter_mut()
+        .filter(|beside| beside.kind == Kind::Interruption);
+    for interruption in interruptions {
+        let is_of = |turn: &&Turn| Some(&turn.id) == interruption.turn.as_ref();
+        let Some((started, Some(stopped))) = turns
+            .iter()
+            .find(is_of)
+            .map(|agent| (agent.started_at, agent.ended_at))
+        else {
+            continue;
+        };
+        let users = turns.iter().filter(|turn| turn.speaker == Speaker::User);
+        let onsets = users.map(|user| user.started_at);
+        let onset = onsets.filter(|at| *at > started && *at < stopped).min();
+        put(&mut interruption.fields, "atMs", onset.map(moment));
+    }
 }
 
 impl<'a> Group<'a> {
@@ -87,6 +122,7 @@ fn user(group: &Group<'_>) -> Option<Turn> {
         let stt = last.and_then(|last| text(last, field));
         put(&mut fields, member, stt.map(|stt| json!({ "stt": stt })));
     }
+    put(&mut fields, "usage", transcribed(group));
     // Text that was handed in was said when it came; of a mere generation nobody knows when that was.
     let handed = group.own.map(|own| own.started_at);
     Some(Turn {
@@ -96,6 +132,19 @@ fn user(group: &Group<'_>) -> Option<Turn> {
         ended_at: last.map(end).or(handed),
         fields,
     })
+}
+
+/// How much was transcribed, and what that cost where its source says so of all of it.
+fn transcribed(group: &Group<'_>) -> Option<Map<String, Value>> {
+    let mut usage = Map::new();
+    put(&mut usage, "sttSeconds", audio_seconds(group.of(Part::Stt)));
+    let costs: Option<Vec<f64>> = group
+        .of(Part::Stt)
+        .map(|stt| number(stt, "costUsd"))
+        .collect();
+    let cost = costs.and_then(|costs| costs.into_iter().reduce(|a, b| a + b));
+    put(&mut usage, "sttCostUsd", cost);
+    (!usage.is_empty()).then_some(usage)
 }
 
 fn agent(group: &Group<'_>) -> Option<Turn> {

@@ -108,10 +108,13 @@ fn compare(events: &[Event], expected: &Value) {
     assert_eq!(session["providers"]["tts"], "cartesia");
     assert_eq!(session["metadata"]["userId"], expected["userId"]);
     let totals = &expected["totals"];
-    assert!(
-        close(&session["costUsd"], &totals["costUsd"], 1e-9),
-        "{session:?}"
-    );
+    // What generations cost is theirs: the call costs more, for it was heard and spoken too.
+    assert_eq!(session.get("costUsd"), None, "{session:?}");
+    let calls = of(events, Kind::Turn).into_iter();
+    let calls = calls.filter_map(|turn| turn.get("llmCalls")?.as_array());
+    let costs = calls.flatten().filter_map(|call| call["costUsd"].as_f64());
+    let cost: f64 = costs.sum();
+    assert!(close(&json!(cost), &totals["costUsd"], 1e-9), "{cost}");
     assert_eq!(session["usage"]["promptTokens"], totals["inputTokens"]);
     assert_eq!(session["usage"]["completionTokens"], totals["outputTokens"]);
     for tag in expected["tags"].as_array().unwrap() {
@@ -273,27 +276,110 @@ fn a_root_that_says_nothing_leaves_the_word_to_its_trace() {
     assert_eq!(said, ["Hi", "Hello"]);
 }
 
+/// The session's `usage`, and each turn's calls and `usage`, of observations with these attributes.
+fn observed(observations: &[(&str, &str, Value)]) -> (Value, Vec<Value>) {
+    let mut gists = vec![span("r", None, "turn", 0, json!({}))];
+    for (place, (name, sort, attributes)) in observations.iter().enumerate() {
+        let mut attributes = attributes.clone();
+        attributes["langfuse.observation.type"] = json!(sort);
+        let at = 1 + place as i64;
+        gists.push(span(&format!("o{place}"), Some("r"), name, at, attributes));
+    }
+    let events = understand(&gists);
+    let session = of(&events, Kind::Session)[0];
+    assert_eq!(session.get("costUsd"), None, "no observation is the call");
+    let turns = of(&events, Kind::Turn).into_iter();
+    let turns = turns.map(|turn| Value::Object(turn.clone()));
+    (
+        session.get("usage").cloned().unwrap_or_default(),
+        turns.collect(),
+    )
+}
+
 #[test]
-fn costs_count_where_all_generations_say_them() {
-    let generation = |id, more: Value| {
-        let mut attributes = json!({
-            "langfuse.observation.type": "generation", "langfuse.observation.usage_details": "{\"input\": 1}",
-            "langfuse.observation.input": [{"role": "user", "content": "Hi"}],
-        });
-        if !more.is_null() {
-            attributes["langfuse.observation.cost_details"] = more;
-        }
-        span(id, Some("r"), "llm", 2, attributes)
+fn each_observation_costs_what_it_says_and_nothing_more() {
+    let (usage, turns) = observed(&[
+        (
+            "stt",
+            "generation",
+            json!({"langfuse.observation.output": "Hi", "langfuse.observation.metadata.audio_seconds": "2.5",
+                "langfuse.observation.cost_details": {"total": 0.01}}),
+        ),
+        (
+            "llm",
+            "generation",
+            json!({"langfuse.observation.usage_details": {"input": 1}, "langfuse.observation.cost_details": {"input": 0.5, "output": 0.25}}),
+        ),
+        (
+            "again",
+            "generation",
+            json!({"langfuse.observation.usage_details": {"input": 1}}),
+        ),
+        (
+            "vectors",
+            "embedding",
+            json!({"langfuse.observation.cost_details": {"total": 0.125}}),
+        ),
+        (
+            "tts",
+            "generation",
+            json!({"langfuse.observation.input": "Hello", "langfuse.observation.cost_details": {"total": 0.02}}),
+        ),
+    ]);
+    assert_eq!(usage["otherCostUsd"], 0.125);
+    let [user, agent] = &turns[..] else {
+        panic!("{turns:?}")
     };
-    let cost = |gists: &[Gist]| {
-        of(&understand(gists), Kind::Session)[0]
-            .get("costUsd")
-            .cloned()
-    };
-    let priced = generation("a", json!("{\"input\": 0.5, \"output\": 0.25}"));
     assert_eq!(
-        cost(&[priced.clone(), generation("b", json!({"total": 1}))]),
-        Some(json!(1.75))
+        user["usage"],
+        json!({"sttSeconds": 2.5, "sttCostUsd": 0.01})
     );
-    assert_eq!(cost(&[priced, generation("b", Value::Null)]), None);
+    assert_eq!(agent["llmCalls"][0]["costUsd"], 0.75);
+    assert_eq!(agent["llmCalls"][1].get("costUsd"), None);
+    assert_eq!(agent["ttsCalls"][0]["costUsd"], 0.02);
+    assert_eq!(agent["ttsCalls"][0]["characters"], 5);
+}
+
+#[test]
+fn audio_is_told_apart_both_ways() {
+    let usage = json!({"input": 1000, "output": 500, "input_audio_tokens": 800, "output_audio_tokens": 450, "total": 1500});
+    let (usage, turns) = observed(&[(
+        "llm",
+        "generation",
+        json!({"langfuse.observation.output": "Hello", "langfuse.observation.usage_details": usage}),
+    )]);
+    assert_eq!(
+        usage,
+        json!({"promptTokens": 1000, "completionTokens": 500, "audioTokens": 800, "audioOutputTokens": 450})
+    );
+    assert_eq!(turns[0]["llmCalls"][0]["audioOutputTokens"], 450);
+}
+
+#[test]
+fn an_interruption_says_when_the_agent_stopped_and_its_onset_where_that_is_known() {
+    let turn = |id: &str, at, more: Value| {
+        let mut attributes =
+            json!({"langfuse.observation.input": "Hi", "langfuse.observation.output": "Hello"});
+        for (name, value) in more.as_object().expect("attributes") {
+            attributes[name] = value.clone();
+        }
+        span(id, None, "turn", at, attributes)
+    };
+    let interrupted = json!({"langfuse.observation.metadata.interrupted": "true"});
+    let mut spoken = span("s", Some("a"), "tts", 1, json!({}));
+    spoken.ended_at = Some(spoken.started_at + chrono::TimeDelta::seconds(4));
+    let alone = [turn("a", 0, interrupted.clone()), spoken.clone()];
+    let events = understand(&alone);
+    let told = of(&events, Kind::Interruption)[0];
+    assert_eq!(told["audioStoppedMs"], 5_000);
+    assert_eq!(told.get("atMs"), None, "nobody says when the user began");
+    for (second, onset) in [(3, Some(json!(3_000))), (6, None)] {
+        let mut gists = alone.to_vec();
+        gists.push(turn("b", second, json!({})));
+        gists.push(span("h", Some("b"), "stt", second, json!({})));
+        let events = understand(&gists);
+        let told = of(&events, Kind::Interruption)[0];
+        assert_eq!(told.get("atMs"), onset.as_ref(), "{second}");
+        assert_eq!(told["audioStoppedMs"], 5_000);
+    }
 }

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::tokens::Cache;
+use crate::domain::vocabulary::calls::read_usage;
 use crate::domain::vocabulary::span::{number, parsed, said};
 use crate::domain::vocabulary::{Gist, Part, Said, Vocabulary, moment};
 
@@ -182,54 +184,7 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "llmMs",
         stated.or_else(|| seconds(&metrics, "ttft")),
     );
-    let count = |name: &str, others: &[&str]| {
-        let told = || {
-            others
-                .iter()
-                .find_map(|name| metrics.get(*name).and_then(number))
-        };
-        let stated = span.count(&[name]).map(|count| count as f64);
-        stated
-            .or_else(told)
-            .filter(|count| (0.0..=1e9).contains(count))
-    };
-    let mut usage = Map::new();
-    put(
-        &mut usage,
-        "promptTokens",
-        count(
-            "gen_ai.usage.input_tokens",
-            &["prompt_tokens", "input_tokens"],
-        ),
-    );
-    put(
-        &mut usage,
-        "completionTokens",
-        count(
-            "gen_ai.usage.output_tokens",
-            &["completion_tokens", "output_tokens"],
-        ),
-    );
-    let cached = count(
-        "gen_ai.usage.cache_read.input_tokens",
-        &["prompt_cached_tokens"],
-    );
-    let cached = cached.or_else(|| count("gen_ai.usage.input_cached_tokens", &[]));
-    put(
-        &mut usage,
-        "cachedTokens",
-        cached.filter(|count| *count > 0.0),
-    );
-    let audio = [
-        "gen_ai.usage.audio.input_tokens",
-        "gen_ai.usage.audio.output_tokens",
-    ];
-    let audio: f64 = audio.iter().filter_map(|name| count(name, &[])).sum();
-    put(
-        &mut usage,
-        "audioTokens",
-        Some(audio).filter(|count| *count > 0.0),
-    );
+    let usage = usage(span, &metrics);
     put(fields, "usage", (!usage.is_empty()).then_some(usage));
     let cancelled = metrics.get("cancelled").and_then(Value::as_bool);
     put(
@@ -245,6 +200,51 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, "finishReason", reason);
     model(span, Some(&metrics), "llm", fields);
 }
+
+/// What a request used: as the span says, else as the SDK's metrics within it do; its plugins count all tokens that
+/// were read, whatever their provider does. Most of what the SDK writes as 0
+/// did not take place.
+fn usage(span: &Said<'_>, metrics: &Value) -> Map<String, Value> {
+    let mut usage = Map::new();
+    read_usage(span, Cache::Within, &mut usage);
+    for (name, places) in IN_METRICS {
+        let mut told = places
+            .iter()
+            .filter_map(|place| metrics.pointer(place).and_then(number));
+        let count = told.find(|count| (0.0..=1e9).contains(count));
+        if !usage.contains_key(name) {
+            put(&mut usage, name, count);
+        }
+    }
+    usage
+        .retain(|name, count| SAID_AS_ZERO.contains(&name.as_str()) || count.as_f64() != Some(0.0));
+    usage
+}
+
+const SAID_AS_ZERO: [&str; 3] = ["promptTokens", "completionTokens", "cachedAudioTokens"];
+
+/// Counts in the metrics of a generation, and in those of a model that hears and speaks itself.
+const IN_METRICS: [(&str, &[&str]); 7] = [
+    ("promptTokens", &["/prompt_tokens", "/input_tokens"]),
+    (
+        "completionTokens",
+        &["/completion_tokens", "/output_tokens"],
+    ),
+    (
+        "cachedTokens",
+        &[
+            "/prompt_cached_tokens",
+            "/input_token_details/cached_tokens",
+        ],
+    ),
+    ("cacheWriteTokens", &["/cache_creation_tokens"]),
+    ("audioTokens", &["/input_token_details/audio_tokens"]),
+    (
+        "cachedAudioTokens",
+        &["/input_token_details/cached_tokens_details/audio_tokens"],
+    ),
+    ("audioOutputTokens", &["/output_token_details/audio_tokens"]),
+];
 
 fn tts(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let metrics = span.json("lk.tts_metrics").unwrap_or(Value::Null);

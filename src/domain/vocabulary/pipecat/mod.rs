@@ -7,6 +7,8 @@ mod turns;
 
 use serde_json::{Map, Value};
 
+use crate::domain::tokens::Cache;
+
 use super::calls::{put, read_failure, read_provider, read_usage};
 use super::{Gist, Part, Said, Vocabulary};
 
@@ -42,7 +44,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         }
         Part::Llm => {
             read_provider(span, fields);
-            read_usage(span, fields);
+            read_usage(span, cache(span), fields);
             put(fields, "text", span.first_text(&["output", "transcript"]));
             put(fields, "llmMs", span.seconds_as_ms("metrics.ttfb"));
             read_failure(span, fields);
@@ -90,6 +92,17 @@ fn part(span: &Said<'_>) -> Option<Part> {
     // What a transcriber only supposes for now is said again.
     let is_interim = by_name == Part::Stt && span.flag("is_final") == Some(false);
     (!is_interim).then_some(by_name)
+}
+
+/// Providers whose counts Pipecat hands on as they are, and which count beside the rest what came from a cache.
+const CACHE_BESIDE: [&str; 3] = ["anthropic", "aws.bedrock", "awsbedrock"];
+
+fn cache(span: &Said<'_>) -> Cache {
+    let provider = span.term(&["gen_ai.provider.name", "gen_ai.system"]);
+    match provider.is_some_and(|provider| CACHE_BESIDE.contains(&provider)) {
+        true => Cache::Beside,
+        false => Cache::Within,
+    }
 }
 
 /// What an application adds to the conversation.

@@ -1,0 +1,352 @@
+//! What is told of a call by spans and observations, and what that costs: audio both ways, caches, speech beside
+//! generations that say their own cost.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, TestServer};
+
+const ALL: &str = "sessions:read,transcripts:read,ingest:write,admin";
+/// 2025-06-11T10:00:00Z
+const START_MS: u64 = 1_749_636_000_000;
+const REALTIME_USD: f64 = (200.0 * 4.0 + 800.0 * 32.0 + 50.0 * 16.0 + 450.0 * 64.0) / 1e6;
+
+fn attributes(members: &Value) -> Vec<Value> {
+    let members = members.as_object().expect("attributes");
+    let value = |value: &Value| match value {
+        Value::String(text) => json!({"stringValue": text}),
+        Value::Number(n) if n.is_f64() => json!({"doubleValue": n}),
+        Value::Number(n) => json!({"intValue": n.to_string()}),
+        other => json!({"boolValue": other}),
+    };
+    let list = members
+        .iter()
+        .map(|(name, told)| json!({"key": name, "value": value(told)}));
+    list.collect()
+}
+
+/// A span of the trace, a number its id and, but for the first, its parent's.
+fn span(trace: u32, id: u32, name: &str, ms: std::ops::Range<u64>, said: &Value) -> Value {
+    let nanos = |ms: u64| ((START_MS + ms) * 1_000_000).to_string();
+    let parent = if id == 1 {
+        String::new()
+    } else {
+        format!("{:016x}", 1)
+    };
+    json!({
+        "traceId": format!("{trace:032x}"), "spanId": format!("{id:016x}"), "parentSpanId": parent, "name": name,
+        "startTimeUnixNano": nanos(ms.start), "endTimeUnixNano": nanos(ms.end), "attributes": attributes(said)
+    })
+}
+
+async fn send(client: &Client, scope: &str, spans: &[Value]) {
+    let body =
+        json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": scope}, "spans": spans}]}]});
+    client.post("/v1/traces", &body).await.status(200);
+}
+
+async fn seen(client: &Client, id: &str) -> Value {
+    let path = format!("/v1/observability/sessions/{id}");
+    client.get(&path).await.status(200).json()
+}
+
+#[track_caller]
+fn assert_usd(told: &Value, expected: f64) {
+    let usd = told.as_f64().unwrap_or(f64::NAN);
+    assert!((usd - expected).abs() < 6e-7, "{usd} for {expected}");
+}
+
+/// What every framework says of one exchange with a model that hears and speaks.
+fn realtime(id: &str) -> [(&'static str, Vec<Value>); 4] {
+    let with = |own: Value| {
+        let mut said = own;
+        said["session.id"] = json!(id);
+        said
+    };
+    let genai = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-realtime",
+        "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 500,
+        "gen_ai.usage.audio.input_tokens": 800, "gen_ai.usage.audio.output_tokens": 450
+    });
+    let openinference = json!({
+        "openinference.span.kind": "LLM", "llm.model_name": "gpt-realtime", "llm.provider": "openai",
+        "llm.token_count.prompt": 1000, "llm.token_count.completion": 500,
+        "llm.token_count.prompt_details.audio": 800, "llm.token_count.completion_details.audio": 450
+    });
+    let turn =
+        json!({"openinference.span.kind": "AGENT", "input.value": "Hi", "output.value": "Hello"});
+    let speech = json!({"lk.speech_id": "s", "lk.response.text": "Hello"});
+    // As the SDK writes it of older models too: in its own metrics only.
+    let metrics = json!({
+        "ttft": 0.4, "input_tokens": 1000, "output_tokens": 500,
+        "input_token_details": {"audio_tokens": 800, "text_tokens": 200, "cached_tokens": 0},
+        "output_token_details": {"audio_tokens": 450, "text_tokens": 50},
+        "metadata": {"model_name": "gpt-realtime", "model_provider": "openai"}
+    });
+    let livekit = json!({"lk.realtime_model_metrics": metrics.to_string()});
+    let exchange = |trace, (top, said): (&str, &Value), name, own: &Value| {
+        vec![
+            span(trace, 1, top, 0..3_000, &with(said.clone())),
+            span(trace, 2, name, 500..1_500, &with(own.clone())),
+        ]
+    };
+    [
+        ("x", exchange(1, ("turn", &turn), "chat", &genai)),
+        ("x", exchange(2, ("turn", &turn), "chat", &openinference)),
+        (
+            "livekit-agents",
+            exchange(3, ("agent_turn", &speech), "llm_request", &genai),
+        ),
+        (
+            "livekit-agents",
+            exchange(4, ("agent_turn", &speech), "realtime_inference", &livekit),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn audio_costs_what_audio_costs_whoever_tells_of_it() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    for place in 0..4 {
+        let id = format!("call-{place}");
+        let (scope, spans) = realtime(&id)[place].clone();
+        send(&client, scope, &spans).await;
+        let told = seen(&client, &id).await;
+        assert_eq!(told["cost"]["costIncomplete"], Value::Null, "{id}: {told}");
+        assert!(told["cost"].is_object(), "{id}: {told}");
+        assert_usd(&told["cost"]["totalUsd"], REALTIME_USD);
+        let usage = &told["usage"];
+        let tokens = [
+            "promptTokens",
+            "audioTokens",
+            "completionTokens",
+            "audioOutputTokens",
+        ];
+        assert_eq!(
+            tokens.map(|name| usage[name].clone()),
+            [1000, 800, 500, 450].map(Value::from),
+            "{usage}"
+        );
+        let traces = client.get(&format!("/v1/traces/session/{id}")).await;
+        let traces = traces.status(200).json();
+        if place < 3 {
+            assert_usd(&traces["traces"][0]["totalCostUsd"], REALTIME_USD);
+        }
+    }
+    let dear = json!({"prices": [{"service": "llm", "model": "gpt-realtime", "input": 0, "output": 0, "audioInput": 0, "audioOutput": 1000}]});
+    client
+        .put("/api/v1/settings/prices", &dear)
+        .await
+        .status(200);
+    let (scope, spans) = realtime("dear")[0].clone();
+    send(&client, scope, &spans).await;
+    assert_usd(&seen(&client, "dear").await["cost"]["totalUsd"], 0.45);
+}
+
+/// A native call whose model hears and speaks.
+async fn native(client: &Client, id: &str, counts: Value) -> Value {
+    let mut call = json!({"provider": "openai", "model": "gpt-realtime"});
+    for (name, count) in counts.as_object().expect("counts") {
+        call[name] = count.clone();
+    }
+    let body = json!({
+        "at": "2025-06-11T10:30:00Z",
+        "session": {"sessionId": id, "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:01:00Z"},
+        "turns": [{"speaker": "agent", "text": "Hello", "startMs": 0, "endMs": 1000, "llmCalls": [call]}]
+    });
+    client.post("/v1/ingest/calls", &body).await.status(200);
+    seen(client, id).await
+}
+
+#[tokio::test]
+async fn counts_that_leave_the_kinds_open_are_listed() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let split = json!({"promptTokens": 1000, "audioTokens": 800, "cachedTokens": 600, "cachedAudioTokens": 500,
+        "completionTokens": 500, "audioOutputTokens": 450});
+    let told = native(&client, "split", split.clone()).await;
+    let usd = 100.0 * 4.0 + 300.0 * 32.0 + 600.0 * 0.4 + 50.0 * 16.0 + 450.0 * 64.0;
+    assert_usd(&told["cost"]["totalUsd"], usd / 1e6);
+    assert_eq!(told["usage"]["cachedAudioTokens"], 500);
+    let mut open = split;
+    open["cachedAudioTokens"] = Value::Null;
+    let sum = json!({"promptTokens": 1000, "audioTokens": 1250, "completionTokens": 500});
+    for (id, counts) in [("open", open), ("sum", sum)] {
+        let cost = native(&client, id, counts).await["cost"].clone();
+        assert_eq!(cost["totalUsd"], Value::Null);
+        assert_eq!(
+            cost["unpriced"],
+            json!([{"service": "llm", "provider": "openai", "model": "gpt-realtime", "reason": "no_usage"}])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_is_counted_beside_the_rest_is_paid_for() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let pipecat = |id: &str, trace: u32, counts: Value| {
+        let mut said = json!({
+            "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-20250514", "output": "Yes",
+            "gen_ai.usage.output_tokens": 100
+        });
+        for (name, count) in counts.as_object().expect("counts") {
+            said[format!("gen_ai.usage.{name}")] = count.clone();
+        }
+        [
+            span(
+                trace,
+                1,
+                "conversation",
+                0..9_000,
+                &json!({"conversation.id": id}),
+            ),
+            span(
+                trace,
+                2,
+                "turn",
+                0..8_000,
+                &json!({"conversation.id": id, "turn.number": 1}),
+            ),
+            span(trace, 3, "llm", 1_000..2_000, &said),
+        ]
+    };
+    let read = json!({"input_tokens": 10, "cache_read.input_tokens": 5000});
+    send(&client, "pipecat", &pipecat("read", 1, read)).await;
+    let told = seen(&client, "read").await;
+    assert_usd(
+        &told["cost"]["totalUsd"],
+        (10.0 * 3.0 + 5000.0 * 0.3 + 100.0 * 15.0) / 1e6,
+    );
+    assert_eq!(told["usage"]["promptTokens"], 5010);
+    assert_eq!(told["usage"]["totalTokens"], 5110);
+    // Also where less came from the cache than did not.
+    let little = json!({"input_tokens": 1000, "cache_read.input_tokens": 100, "cache_creation.input_tokens": 400});
+    send(&client, "pipecat", &pipecat("little", 2, little)).await;
+    let told = seen(&client, "little").await;
+    let usd = 1000.0 * 3.0 + 100.0 * 0.3 + 400.0 * 3.75 + 100.0 * 15.0;
+    assert_usd(&told["cost"]["totalUsd"], usd / 1e6);
+    assert_eq!(told["usage"]["cacheWriteTokens"], 400);
+    // By the conventions all tokens that were read are said, unless that cannot be.
+    for (trace, input, text) in [(3, 1000, 500.0), (4, 20, 20.0)] {
+        let said = json!({
+            "session.id": format!("genai-{trace}"), "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic",
+            "gen_ai.request.model": "claude-sonnet-4", "gen_ai.usage.input_tokens": input,
+            "gen_ai.usage.cache_read.input_tokens": 100, "gen_ai.usage.cache_creation.input_tokens": 400
+        });
+        send(&client, "x", &[span(trace, 1, "chat", 0..1_000, &said)]).await;
+        let told = seen(&client, &format!("genai-{trace}")).await;
+        assert_usd(
+            &told["cost"]["totalUsd"],
+            (text * 3.0 + 30.0 + 1500.0) / 1e6,
+        );
+    }
+    // Of a model without a price for it, what went into the cache is listed.
+    let said = json!({
+        "session.id": "listed", "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.cache_write.input_tokens": 400
+    });
+    send(&client, "x", &[span(5, 1, "chat", 0..1_000, &said)]).await;
+    let told = seen(&client, "listed").await;
+    assert_eq!(told["cost"]["unpriced"][0]["reason"], "no_price", "{told}");
+}
+
+#[tokio::test]
+async fn speech_beside_priced_generations_is_priced_too() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let at = |ms: u32| format!("2025-06-11T10:00:{:02}.{:03}Z", ms / 1000, ms % 1000);
+    let event = |sort: &str, id: &str, mut body: Value| {
+        body["id"] = json!(id);
+        json!({"id": format!("{sort}-{id}"), "type": sort, "timestamp": at(0), "body": body})
+    };
+    let call = |id: &str, stt_cost: Value| {
+        let trace = format!("trace-{id}");
+        let of = |body: Value| {
+            let mut body = body;
+            body["traceId"] = json!(trace);
+            body
+        };
+        json!({"batch": [
+            event("trace-create", &trace, json!({"sessionId": id, "input": "Hi", "output": "Hello"})),
+            event("generation-create", &format!("stt-{id}"), of(json!({
+                "name": "stt", "startTime": at(100), "endTime": at(160), "output": {"transcript": "Hi"}, "costDetails": stt_cost,
+                "metadata": {"provider": "deepgram", "model": "nova-3", "audio_seconds": 60}
+            }))),
+            event("generation-create", &format!("llm-{id}"), of(json!({
+                "name": "llm", "startTime": at(200), "endTime": at(900), "model": "gpt-4o", "output": "Hello",
+                "usageDetails": {"input": 1000, "output": 100}, "costDetails": {"total": 0.25}
+            }))),
+            event("span-create", &format!("tts-{id}"), of(json!({
+                "name": "tts", "startTime": at(900), "endTime": at(1900), "input": {"text": "Hello"},
+                "metadata": {"provider": "cartesia", "model": "sonic-2", "characters": 1000}
+            }))),
+        ]})
+    };
+    for (id, stt_cost, stt_usd) in [
+        ("by-table", json!({}), 0.0077),
+        ("by-source", json!({"total": 0.5}), 0.5),
+    ] {
+        client
+            .post("/api/public/ingestion", &call(id, stt_cost))
+            .await
+            .status(207);
+        let told = seen(&client, id).await;
+        assert_usd(&told["cost"]["totalUsd"], 0.25 + stt_usd + 0.0392);
+        assert_eq!(told["cost"].get("costIncomplete"), None, "{told}");
+        assert_eq!(told["usage"]["sttSeconds"], 60.0);
+    }
+    // Of a voice nobody has a price for, the rest is known and the voice is listed.
+    let mut unknown = call("unknown", json!({}));
+    unknown["batch"][3]["body"]["metadata"]["model"] = json!("our-own-voice");
+    unknown["batch"][3]["body"]["metadata"]["provider"] = json!("us");
+    client
+        .post("/api/public/ingestion", &unknown)
+        .await
+        .status(207);
+    let told = seen(&client, "unknown").await;
+    assert_usd(&told["cost"]["totalUsd"], 0.2577);
+    assert_eq!(
+        told["cost"]["unpriced"],
+        json!([{"service": "tts", "provider": "us", "model": "our-own-voice", "reason": "no_price"}])
+    );
+}
+
+#[tokio::test]
+async fn what_is_heard_and_spoken_is_measured_and_counted() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let with = |own: Value| {
+        let mut said = own;
+        said["session.id"] = json!("heard");
+        said
+    };
+    let turn = with(json!({"openinference.span.kind": "AGENT", "output.value": "Hello there"}));
+    let stt = with(
+        json!({"gen_ai.operation.name": "transcribe", "transcript": "Hi", "audio_seconds": 0.1}),
+    );
+    let llm =
+        with(json!({"gen_ai.operation.name": "chat", "gen_ai.response.time_to_first_chunk": 0.15}));
+    let tts =
+        with(json!({"gen_ai.operation.name": "speech", "text": "Hello there", "ttfb_ms": 200}));
+    let mut spans = vec![
+        span(1, 1, "turn", 0..3_000, &turn),
+        span(1, 2, "stt", 100..160, &stt),
+        span(1, 3, "chat", 160..400, &llm),
+        span(1, 4, "speech", 400..2_000, &tts),
+    ];
+    for id in 5..7 {
+        spans.push(span(1, id, "stt", 100..160, &stt));
+    }
+    send(&client, "x", &spans[..4]).await;
+    let told = seen(&client, "heard").await;
+    let (user, agent) = (&told["turns"][0], &told["turns"][1]);
+    assert_eq!(user["endMs"], 100, "the transcript comes of what was said");
+    assert_eq!(
+        (&agent["sttMs"], &agent["latencyMs"]),
+        (&json!(60), &json!(500))
+    );
+    assert_eq!(told["usage"]["ttsCharacters"], 11);
+    send(&client, "x", &spans[4..]).await;
+    assert_eq!(seen(&client, "heard").await["usage"]["sttSeconds"], 0.3);
+}
