@@ -12,6 +12,7 @@ use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
 use crate::domain::precedence;
+use crate::domain::session;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -209,10 +210,7 @@ impl Ledger {
     pub fn reach(submission: &Submission) -> Reach {
         let mut reach = Reach::default();
         // Any fact may move what the session derives from the times of all its facts.
-        reach.entities.insert(Entity {
-            kind: Kind::Session,
-            key: String::new(),
-        });
+        reach.entities.insert(Entity::session());
         match submission {
             Submission::Event(source, event) => reach.add(event, *source),
             Submission::Silence(_) => {}
@@ -257,6 +255,22 @@ impl Ledger {
             .get(entity)
             .map(|facts| facts.iter().collect())
             .unwrap_or_default()
+    }
+
+    /// How much later than the session its sources' offsets begin.
+    pub fn late_by(&self) -> TimeDelta {
+        session::late_by(&self.facts_of(&Entity::session()))
+    }
+
+    /// Whether they began otherwise before the session was touched: then everything that has a place in it
+    /// has another one, touched or not.
+    pub fn is_shifted(&self) -> bool {
+        let session = Entity::session();
+        let before = self.before.get(&session);
+        before.is_some_and(|before| {
+            let before: Vec<&Fact> = before.iter().collect();
+            session::late_by(&before) != self.late_by()
+        })
     }
 
     /// The entities that may speak differently now.

@@ -9,6 +9,7 @@ use crate::domain::fact;
 use crate::domain::fields;
 use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::offsets::{LISTS, OFFSETS};
 use crate::domain::turn::Speaker;
 
 use super::{Gist, claims};
@@ -64,21 +65,6 @@ pub fn moment(at: DateTime<Utc>) -> Value {
     Value::from(at.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// Fields that are offsets from the session's start.
-const OFFSETS: [&str; 10] = [
-    "startMs",
-    "endMs",
-    "firstTokenMs",
-    "firstByteMs",
-    "firstAudioMs",
-    "atMs",
-    "decidedAtMs",
-    "audioStoppedMs",
-    "resumedAtMs",
-    "startOffsetMs",
-];
-/// Lists whose items have such fields too.
-const LISTS: [&str; 4] = ["llmCalls", "ttsCalls", "segments", "words"];
 /// What a session says part by part, so that one vocabulary may add to another's word.
 const BY_MEMBER: [&str; 5] = ["models", "providers", "usage", "metadata", "workflow"];
 /// An error that two vocabularies tell of is one, if they place it so close.
