@@ -212,7 +212,9 @@ impl Ledger {
         // Any fact may move what the session derives from the times of all its facts.
         reach.entities.insert(Entity::session());
         match submission {
-            Submission::Event(source, event) => reach.add(event, *source),
+            Submission::Event(source, event) | Submission::Undated(source, event) => {
+                reach.add(event, *source);
+            }
             Submission::Silence(_) => {}
             Submission::Report(source, report) => {
                 reach.replaced_reports.insert(*source);
@@ -227,6 +229,7 @@ impl Ledger {
     pub fn submit(&mut self, submission: Submission, now: DateTime<Utc>) -> Outcome {
         match submission {
             Submission::Event(source, event) => self.take(into_fact(event, source)),
+            Submission::Undated(source, event) => self.take_first(into_fact(event, source)),
             Submission::Report(source, report) => self.replace_report(source, report, now),
             Submission::Silence(since) => self.time_out(since),
         }
@@ -316,6 +319,14 @@ impl Ledger {
         self.remove(&identity);
         self.put(fact);
         Outcome::Accepted
+    }
+
+    /// Takes what says nothing of when it was said. Sent again it is no word of the moment it comes in.
+    fn take_first(&mut self, said: Fact) -> Outcome {
+        match self.known(&said.identity()) {
+            Some(_) => Outcome::Duplicate,
+            None => self.take(said),
+        }
     }
 
     /// How a statement stands to what is known under its identity, and what is to be kept of both.

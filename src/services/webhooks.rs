@@ -167,10 +167,17 @@ impl Door {
                 reason: Some("it names no call".to_owned()),
             });
         };
-        let items = told.submissions.into_iter().map(|submission| Item {
-            id: None,
-            content: Ok((session.clone(), submission)),
-            unknown: Vec::new(),
+        let is_undated = told.is_undated;
+        let items = told.submissions.into_iter().map(|submission| {
+            let submission = match is_undated {
+                true => submission.undated(),
+                false => submission,
+            };
+            Item {
+                id: None,
+                content: Ok((session.clone(), submission)),
+                unknown: Vec::new(),
+            }
         });
         let items: Vec<Item> = items.collect();
         if items.is_empty() && told.recording.is_none() {

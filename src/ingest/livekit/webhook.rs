@@ -152,8 +152,8 @@ impl Hook {
             }
             Some("room_finished") => {
                 put(&mut fields, "startedAt", self.room_start());
+                // That the room is gone says that the call is over, and not how it ended.
                 put(&mut fields, "endedAt", Some(written(self.at)));
-                put(&mut fields, "status", Some("completed"));
             }
             Some("participant_joined") => self.participant(&mut fields, None),
             Some("participant_left" | "participant_connection_aborted") => {

@@ -258,7 +258,9 @@ fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BT
 fn families(work: &SessionWork<'_>) -> i16 {
     work.all()
         .map(|submission| match submission {
-            Submission::Event(source, event) if precedence::is_of_turns(event.kind) => {
+            Submission::Event(source, event) | Submission::Undated(source, event)
+                if precedence::is_of_turns(event.kind) =>
+            {
                 precedence::family_bit(*source)
             }
             Submission::Event(Source::Trace, event) if event.kind == Kind::Span => {
