@@ -192,3 +192,92 @@ async fn what_a_call_costs_follows_from_the_carrier_s_answer() {
         assert_eq!(shown["durationMs"], alone["durationMs"], "{shown}");
     }
 }
+
+/// A span of a tracer that gives its conversation this name, under this attribute.
+fn named(attribute: &str, name: &str) -> Value {
+    let nanos = |second: i64| ((START_S + second) * 1_000_000_000).to_string();
+    json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "own"}, "spans": [{
+        "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7", "name": "turn", "kind": 1,
+        "startTimeUnixNano": nanos(9), "endTimeUnixNano": nanos(12), "attributes": [
+            {"key": attribute, "value": {"stringValue": name}},
+            {"key": "input.value", "value": {"stringValue": "Hello"}},
+        ],
+    }]}]}]})
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_called_by_its_carrier_s_id_is_that_call() {
+    let house = House::open().await;
+    let langfuse = json!({"batch": [{"id": "e1", "type": "trace-create", "timestamp": "2025-06-11T10:00:09Z",
+        "body": {"id": "t1", "sessionId": SID, "input": "Hello", "timestamp": "2025-06-11T10:00:09Z"}}]});
+    let spans = |name| ("/v1/traces", 200, named(name, SID));
+    let tracers = [
+        spans("session.id"),
+        spans("conversation.id"),
+        spans("gen_ai.conversation.id"),
+        ("/api/public/ingestion", 207, langfuse),
+    ];
+    for (number, (path, status, body)) in tracers.iter().enumerate() {
+        for is_first in [true, false] {
+            let acme = house.server.tenant(&format!("{number}-{is_first}")).await;
+            let manager = acme
+                .client("sessions:read,transcripts:read,ingest:write,admin")
+                .await;
+            let twilio = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+            if is_first {
+                manager.post(path, body).await.status(*status);
+            }
+            for told in carrier() {
+                tell(&manager, &house.vendor(), (&twilio, ""), &told).await;
+            }
+            if !is_first {
+                manager.post(path, body).await.status(*status);
+            }
+            let listed = manager.get("/v1/observability/sessions").await.status(200);
+            let listed = listed.json();
+            assert_eq!(
+                listed["data"].as_array().map(Vec::len),
+                Some(1),
+                "{path} {listed}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_is_a_path_names_no_conversation() {
+    let house = House::open().await;
+    for (number, word) in ["export", "interruption-quality", "root-cause"]
+        .into_iter()
+        .enumerate()
+    {
+        let acme = house.server.tenant(&format!("acme-{number}")).await;
+        let client = acme.client("sessions:read,ingest:write").await;
+        let body = named("session.id", word);
+        client.post("/v1/traces", &body).await.status(200);
+        let path = "/v1/observability/sessions/4bf92f3577b34da6a3ce929d0e0e4736";
+        let told = client.get(path).await.status(200).json();
+        assert_eq!(told["externalIds"], Value::Null, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn moments_are_whole_milliseconds() {
+    let house = House::open().await;
+    let acme = house.server.tenant("acme").await;
+    let client = acme
+        .client("sessions:read,transcripts:read,ingest:write")
+        .await;
+    let call = json!({
+        "session": {"sessionId": "one", "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:01:00Z"},
+        "turns": [{"speaker": "agent", "text": "Hello", "startMs": 0, "endMs": 900}],
+        "errors": [{"message": "away", "atMs": 2080.808}],
+        "interruptions": [{"turn": 0, "atMs": 400, "audioStoppedMs": 3435.877}],
+    });
+    client.post("/v1/ingest/calls", &call).await.status(200);
+    let told = client.get("/v1/observability/sessions/one").await;
+    let told = told.status(200).json();
+    assert_eq!(told["errors"][0]["atMs"].to_string(), "2081");
+    let stopped = &told["interruptions"][0]["audioStoppedMs"];
+    assert_eq!(stopped.to_string(), "3436");
+}
