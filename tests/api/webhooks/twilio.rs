@@ -172,13 +172,13 @@ async fn what_says_no_time_counts_once_however_much_comes_between() {
     let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
     let url = format!("{BASE}{path}");
     let vendor = house.vendor();
-    let undated = |sid| {
+    fn undated(sid: &str) -> [(&str, &str); 3] {
         [
             ("CallSid", sid),
             ("CallStatus", "completed"),
             ("CallDuration", "30"),
         ]
-    };
+    }
     callback(&vendor, &path, &url, &undated(SID))
         .await
         .status(204);
