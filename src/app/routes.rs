@@ -278,6 +278,9 @@ pub const ROUTES: &[Route] = &[
         on(m, livekit_keys::remove::handle)
     }),
     // A vendor's signature is what guards these.
+    route(Post, "/v1/ingest/livekit/{endpointId}", Public, |m| {
+        on(m, ingest::webhooks::livekit)
+    }),
     route(Post, "/v1/ingest/twilio/{endpointId}", Public, |m| {
         on(m, ingest::webhooks::twilio)
     }),

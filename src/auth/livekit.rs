@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Keyring;
 use super::jwt::Token;
 use crate::app::Clock;
+use crate::domain::ids::TenantId;
 use crate::problem::Problem;
 use crate::store::Scope;
 
@@ -30,6 +31,24 @@ pub struct LivekitServer {
 }
 
 impl LivekitServer {
+    /// A server that has a key of this tenant, whoever else may have it.
+    pub async fn of<S>(tenant: TenantId, headers: &HeaderMap, state: &S) -> Result<Self, Problem>
+    where
+        Keyring: FromRef<S>,
+        Clock: FromRef<S>,
+    {
+        let token = presented(headers)?;
+        let token = read(token)?;
+        let scope = open(&token, Some(tenant), state).await?;
+        Ok(Self::signed(scope, &token))
+    }
+
+    fn signed(scope: Scope, token: &Token<'_>) -> Self {
+        let hash = token.claims.sha256.as_deref().unwrap_or_default();
+        let sha256 = STANDARD.decode(hash).unwrap_or_default();
+        Self { scope, sha256 }
+    }
+
     /// Refuses a body that is not the one that was signed.
     pub fn check(&self, body: &[u8]) -> Result<(), Problem> {
         let hash = Sha256::digest(body);
@@ -60,7 +79,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = presented(&parts.headers)?;
         let token = read(token)?;
-        let scope = open(&token, state).await?;
+        let scope = open(&token, None, state).await?;
         if !token.claims.may_observe() {
             // LiveKit Cloud answers so too, and not 403.
             let detail = "the LiveKit token lacks the grant to write observability data";
@@ -81,10 +100,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = presented(&parts.headers)?;
         let token = read(token)?;
-        let scope = open(&token, state).await?;
-        let hash = token.claims.sha256.as_deref().unwrap_or_default();
-        let sha256 = STANDARD.decode(hash).unwrap_or_default();
-        Ok(Self { scope, sha256 })
+        let scope = open(&token, None, state).await?;
+        Ok(Self::signed(scope, &token))
     }
 }
 
@@ -107,8 +124,8 @@ fn read(text: &str) -> Result<Token<'_>, Problem> {
     Token::read(text).map_err(|why| refused("malformed", format!("{why}: {HOW}")))
 }
 
-/// The tenant whose secret verifies the token, if it is valid now.
-async fn open<S>(token: &Token<'_>, state: &S) -> Result<Scope, Problem>
+/// The tenant whose secret verifies the token, if it is valid now; only this one where one is wanted.
+async fn open<S>(token: &Token<'_>, wanted: Option<TenantId>, state: &S) -> Result<Scope, Problem>
 where
     Keyring: FromRef<S>,
     Clock: FromRef<S>,
@@ -116,7 +133,8 @@ where
     let candidates = Keyring::from_ref(state).livekit(&token.claims.iss).await?;
     let mut known = candidates
         .iter()
-        .filter_map(|candidate| candidate.open(|secret| token.is_signed_with(secret)));
+        .filter_map(|candidate| candidate.open(|secret| token.is_signed_with(secret)))
+        .filter(|scope| wanted.is_none_or(|wanted| scope.tenant() == wanted));
     let Some(scope) = known.next() else {
         let detail = "no tenant has this LiveKit key with the secret that signed the token: \
                       `voxray livekit-key add` adds one";

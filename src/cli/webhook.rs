@@ -11,7 +11,7 @@ use crate::services::webhooks;
 use crate::services::webhooks::Wish;
 use crate::store::{Scope, Store, tenants};
 
-/// Manage the addresses that Twilio, Vapi, Retell and ElevenLabs call
+/// Manage the addresses that Twilio, Vapi, Retell, ElevenLabs and LiveKit call
 #[derive(clap::Subcommand)]
 pub enum Command {
     Create(Box<Create>),
@@ -29,14 +29,14 @@ pub struct Create {
     /// The tenant's id or name
     #[arg(long)]
     tenant: String,
-    /// Who calls: twilio, vapi, retell, elevenlabs
+    /// Who calls: twilio, vapi, retell, elevenlabs, livekit
     #[arg(long)]
     vendor: Vendor,
     /// What it is for
     #[arg(long)]
     name: String,
     /// What the vendor signs with: Twilio's auth token, Retell's API key, the secret that ElevenLabs shows. Made
-    /// up where it is left out for Vapi. Better given by the environment, where other users cannot see it
+    /// up where it is left out for Vapi, and none for LiveKit, whose keys `voxray livekit-key` adds. Better given by the environment, where other users cannot see it
     #[arg(long, env = "VOXRAY_WEBHOOK_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// How the vendor reaches this server, such as `https://voxray.example.org`: Twilio signs it
@@ -61,6 +61,9 @@ pub struct Create {
     /// Vapi: bodies are signed, in Vapi's default way; otherwise the secret itself is sent. Other ways are for the API
     #[arg(long)]
     signed: bool,
+    /// Vapi: the header that the secret itself is sent in, where it is neither x-vapi-secret nor authorization
+    #[arg(long, conflicts_with = "signed")]
+    secret_header: Option<String>,
     /// Print JSON: `{"id", "path", "secret"}`
     #[arg(long)]
     json: bool,
@@ -148,6 +151,7 @@ async fn create(arguments: Create) -> Result<(), Failure> {
             fetch_user: arguments.fetch_user,
             fetch_password: arguments.fetch_password,
             signature: arguments.signed.then(Signing::default),
+            secret_header: arguments.secret_header,
         },
     };
     let made = open::with_store(&arguments.settings, async |store| {

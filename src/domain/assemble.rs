@@ -4,11 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
+
 use crate::domain::digest::{Digest, Measure};
 use crate::domain::event::Kind;
 use crate::domain::fact::{Entity, Fact};
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall, covered_ms};
 use crate::domain::ledger::{Held, Ledger};
+use crate::domain::offsets;
 use crate::domain::session::Session;
 use crate::domain::span::{Span, SpanKey, Tallies};
 use crate::domain::turn::{Position, Predecessor, Turn};
@@ -117,6 +120,8 @@ pub struct Neighbour {
 /// The touched part of a session, on its way to a [`Change`].
 pub struct Draft<'a> {
     ledger: &'a Ledger,
+    /// How much later than the session its sources' offsets begin.
+    late_by: TimeDelta,
     /// Turns to assemble again, as the facts about them alone say; none where no fact is left.
     turns: BTreeMap<i32, Option<Turn>>,
     /// Places where turns were, or are now.
@@ -127,6 +132,7 @@ impl<'a> Draft<'a> {
     pub fn of(ledger: &'a Ledger) -> Self {
         let mut draft = Self {
             ledger,
+            late_by: ledger.late_by(),
             turns: BTreeMap::new(),
             places: BTreeSet::new(),
         };
@@ -179,7 +185,8 @@ impl<'a> Draft<'a> {
     /// Takes in an untouched turn by its facts.
     pub fn add_turn(&mut self, index: i32, facts: &[&Fact]) {
         if !facts.is_empty() {
-            self.turns.insert(index, Some(Turn::derive(index, facts)));
+            let turn = self.placed(facts, |facts| Turn::derive(index, facts));
+            self.turns.insert(index, Some(turn));
         }
     }
 
@@ -199,11 +206,7 @@ impl<'a> Draft<'a> {
         known.counters.facts += more.facts;
         known.counters.fact_bytes += more.fact_bytes;
         known.counters.span_bytes += more.span_bytes;
-        let session_entity = Entity {
-            kind: Kind::Session,
-            key: String::new(),
-        };
-        let session = Session::derive(&self.ledger.facts_of(&session_entity), activity);
+        let session = Session::derive(&self.ledger.facts_of(&Entity::session()), activity);
         let tool_calls = self.entities(Kind::ToolCall, &mut known.counters.tool_calls, |id, f| {
             Some(ToolCall::derive(id, f))
         });
@@ -268,6 +271,18 @@ impl<'a> Draft<'a> {
         (changed, traces, receded)
     }
 
+    /// What is made of facts whose offsets count from the session's start.
+    fn placed<V>(&self, facts: &[&Fact], derive: impl FnOnce(&[&Fact]) -> V) -> V {
+        if self.late_by.is_zero() {
+            return derive(facts);
+        }
+        let each = facts.iter();
+        let placed: Vec<_> = each
+            .map(|fact| offsets::from_start(fact, self.late_by))
+            .collect();
+        derive(&placed.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    }
+
     fn take_turn(&mut self, index: i32) {
         if self.turns.contains_key(&index) {
             return;
@@ -277,7 +292,9 @@ impl<'a> Draft<'a> {
             key: index.to_string(),
         };
         let touched_before = self.ledger.facts_before(&entity);
-        let derive = |facts: &[&Fact]| (!facts.is_empty()).then(|| Turn::derive(index, facts));
+        let derive = |facts: &[&Fact]| {
+            (!facts.is_empty()).then(|| self.placed(facts, |facts| Turn::derive(index, facts)))
+        };
         let (before, now) = (
             derive(&touched_before),
             derive(&self.ledger.facts_of(&entity)),
@@ -300,7 +317,7 @@ impl<'a> Draft<'a> {
             let was_known = !self.ledger.facts_before(entity).is_empty();
             let facts = self.ledger.facts_of(entity);
             match (!facts.is_empty())
-                .then(|| derive(&entity.key, &facts))
+                .then(|| self.placed(&facts, |facts| derive(&entity.key, facts)))
                 .flatten()
             {
                 Some(value) => {

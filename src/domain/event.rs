@@ -127,10 +127,22 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submission {
     Event(Source, Event),
+    /// A statement that says no time itself, so that it cannot be told from itself sent again: it counts
+    /// unless something is known under its id.
+    Undated(Source, Event),
     /// One a source and session.
     Report(Source, Report),
     /// Nothing has been heard of the session since this moment, for so long that it must be over.
     Silence(DateTime<Utc>),
+}
+
+impl Submission {
+    pub fn undated(self) -> Self {
+        match self {
+            Self::Event(source, event) => Self::Undated(source, event),
+            other => other,
+        }
+    }
 }
 
 /// What became of an item.

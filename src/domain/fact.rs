@@ -58,6 +58,13 @@ impl Entity {
         Self { kind, key }
     }
 
+    pub fn session() -> Self {
+        Self {
+            kind: Kind::Session,
+            key: String::new(),
+        }
+    }
+
     pub fn turn(index: i32) -> Self {
         Self {
             kind: Kind::Turn,

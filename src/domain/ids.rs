@@ -13,7 +13,7 @@ pub struct SessionId(pub Uuid);
 /// Longest id that a source may give, in characters.
 pub const EXTERNAL_ID_MAX_CHARS: usize = 255;
 
-/// Words that are paths of ours, so no session may be called so.
+/// Words that are paths of ours, so no session may be called so, by whichever door.
 pub const RESERVED_IDS: [&str; 3] = ["export", "interruption-quality", "root-cause"];
 
 impl SessionId {
@@ -187,8 +187,21 @@ impl Claim {
         }
     }
 
+    /// The names that an application's id of a conversation is. Who calls it by its carrier's id means
+    /// that call.
+    pub fn of_conversation(id: &str) -> Vec<Self> {
+        let carriers = match () {
+            () if is_call_sid(id) => Some(ClaimKind::CallSid),
+            () if is_stream_sid(id) => Some(ClaimKind::StreamSid),
+            () => None,
+        };
+        let kinds = carriers.into_iter().chain([ClaimKind::Conversation]);
+        kinds.map(|kind| Self::new(kind, id)).collect()
+    }
+
     pub fn is_sound(&self) -> bool {
-        !self.value.trim().is_empty()
+        !RESERVED_IDS.contains(&self.value.as_str())
+            && !self.value.trim().is_empty()
             && !self.value.contains('\0')
             && self.value.chars().count() <= EXTERNAL_ID_MAX_CHARS
             && !is_nil(&self.value)

@@ -12,6 +12,7 @@ use crate::domain::fact::{Entity, Fact, Identity, Standing};
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
 use crate::domain::precedence;
+use crate::domain::session;
 use crate::domain::session::Activity;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
@@ -209,12 +210,11 @@ impl Ledger {
     pub fn reach(submission: &Submission) -> Reach {
         let mut reach = Reach::default();
         // Any fact may move what the session derives from the times of all its facts.
-        reach.entities.insert(Entity {
-            kind: Kind::Session,
-            key: String::new(),
-        });
+        reach.entities.insert(Entity::session());
         match submission {
-            Submission::Event(source, event) => reach.add(event, *source),
+            Submission::Event(source, event) | Submission::Undated(source, event) => {
+                reach.add(event, *source);
+            }
             Submission::Silence(_) => {}
             Submission::Report(source, report) => {
                 reach.replaced_reports.insert(*source);
@@ -229,6 +229,7 @@ impl Ledger {
     pub fn submit(&mut self, submission: Submission, now: DateTime<Utc>) -> Outcome {
         match submission {
             Submission::Event(source, event) => self.take(into_fact(event, source)),
+            Submission::Undated(source, event) => self.take_first(into_fact(event, source)),
             Submission::Report(source, report) => self.replace_report(source, report, now),
             Submission::Silence(since) => self.time_out(since),
         }
@@ -257,6 +258,22 @@ impl Ledger {
             .get(entity)
             .map(|facts| facts.iter().collect())
             .unwrap_or_default()
+    }
+
+    /// How much later than the session its sources' offsets begin.
+    pub fn late_by(&self) -> TimeDelta {
+        session::late_by(&self.facts_of(&Entity::session()))
+    }
+
+    /// Whether they began otherwise before the session was touched: then everything that has a place in it
+    /// has another one, touched or not.
+    pub fn is_shifted(&self) -> bool {
+        let session = Entity::session();
+        let before = self.before.get(&session);
+        before.is_some_and(|before| {
+            let before: Vec<&Fact> = before.iter().collect();
+            session::late_by(&before) != self.late_by()
+        })
     }
 
     /// The entities that may speak differently now.
@@ -302,6 +319,14 @@ impl Ledger {
         self.remove(&identity);
         self.put(fact);
         Outcome::Accepted
+    }
+
+    /// Takes what says nothing of when it was said. Sent again it is no word of the moment it comes in.
+    fn take_first(&mut self, said: Fact) -> Outcome {
+        match self.known(&said.identity()) {
+            Some(_) => Outcome::Duplicate,
+            None => self.take(said),
+        }
     }
 
     /// How a statement stands to what is known under its identity, and what is to be kept of both.

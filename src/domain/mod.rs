@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod live;
 pub mod livekit;
 pub mod many;
+pub mod offsets;
 pub mod page;
 pub mod partial;
 pub mod precedence;

@@ -10,6 +10,9 @@
 //! | LiveKit webhooks | 2 | - |
 //! | Langfuse events | 1 | 2 |
 //!
+//! When a session starts a carrier may know earlier than the best source, since it sees the attempt to connect:
+//! then it starts there, unless native ingest says when it does.
+//!
 //! A session's field is the best source's; the others fill what it leaves out and never take back what it
 //! says. Turns are of one source only, since two sources count them differently.
 
@@ -65,4 +68,9 @@ pub fn is_of_turns(kind: Kind) -> bool {
 
 pub fn is_carrier(source: Source) -> bool {
     matches!(source, Source::Twilio)
+}
+
+/// Whether whoever runs the calls says it himself.
+pub fn is_first_hand(source: Source) -> bool {
+    session_rank(source) == session_rank(Source::Event)
 }

@@ -117,8 +117,9 @@ pub struct CallError {
 impl Record {
     /// From the first attempt to connect to the end, in ms.
     pub fn total_duration_ms(&self) -> Option<i64> {
-        Some((self.session.ended_at? - self.session.started_at).num_milliseconds())
-            .filter(|ms| *ms >= 0)
+        let start = self.session.started_at;
+        let first = self.session.answered_at.map_or(start, |at| at.min(start));
+        Some((self.session.ended_at? - first).num_milliseconds()).filter(|ms| *ms >= 0)
     }
 
     /// Answers to a user that were measured, in ms.

@@ -141,10 +141,22 @@ impl Session {
             .filter(|f| f.source != Source::Timeout)
             .collect();
         fact::order(&mut stated);
-        let mut fields = Taker(merged(&stated));
-        let started_at = fields.time("startedAt").unwrap_or(activity.first_at);
-        // A call is not answered before it starts, whatever two clocks say.
-        let answered_at = fields.time("answeredAt").map(|at| at.max(started_at));
+        let carrier = Carrier::of(&stated);
+        let mut fields = Taker(merged(&stated, carrier.as_ref()));
+        let best_start = fields.time("startedAt").unwrap_or(activity.first_at);
+        let started_at = carrier
+            .as_ref()
+            .map_or(best_start, |carrier| carrier.start(best_start));
+        // A call is not answered before it starts, whatever two clocks say: but the carrier's own word on the
+        // answer is what is paid for.
+        let is_carriers = carrier
+            .as_ref()
+            .is_some_and(|carrier| carrier.is_same_clock && carrier.tells("answeredAt"));
+        let answered_at = fields.time("answeredAt");
+        let answered_at = answered_at.map(|at| match is_carriers {
+            true => at,
+            false => at.max(started_at),
+        });
         let end = End::derive(
             facts,
             &stated,
@@ -229,22 +241,36 @@ impl Session {
     }
 }
 
+/// How much later than the session begins those of its sources begin to count whose offsets are from the
+/// start that they know themselves. None but for what a carrier saw before them.
+pub fn late_by(facts: &[&Fact]) -> TimeDelta {
+    let told = facts.iter().copied();
+    let mut stated: Vec<&Fact> = told.filter(|f| f.source != Source::Timeout).collect();
+    fact::order(&mut stated);
+    let late = Carrier::of(&stated).and_then(|carrier| {
+        let own_start = fact::time(&carrier.others, "startedAt")?;
+        Some(own_start - carrier.start(own_start))
+    });
+    late.unwrap_or_default()
+}
+
 /// Each field from the best source, what a carrier knows better from the carrier.
-fn merged(ordered: &[&Fact]) -> Map<String, Value> {
+fn merged(ordered: &[&Fact], carrier: Option<&Carrier>) -> Map<String, Value> {
     let mut merged = fact::merge(ordered);
-    if !ordered.iter().any(|f| precedence::is_carrier(f.source)) {
+    let Some(carrier) = carrier else {
         return merged;
-    }
-    let native = precedence::session_rank(Source::Event);
-    let best = |f: &&&Fact| {
-        precedence::is_carrier(f.source) || precedence::session_rank(f.source) == native
     };
+    let best = |f: &&&Fact| precedence::is_carrier(f.source) || precedence::is_first_hand(f.source);
     let better: Vec<&Fact> = ordered.iter().filter(best).copied().collect();
     let mut better = fact::merge(&better);
-    if !is_same_clock(&merged, &better) {
+    if !carrier.is_same_clock {
         CARRIER_TIMES
             .iter()
             .for_each(|name| drop(better.remove(*name)));
+        // Nor is an answer by the one clock the beginning of a conversation by the other.
+        if !carrier.others.contains_key("answeredAt") {
+            merged.remove("answeredAt");
+        }
     }
     for name in precedence::CARRIER_FIELDS {
         if let Some(value) = better.remove(name) {
@@ -259,20 +285,60 @@ const CARRIER_TIMES: [&str; 2] = ["answeredAt", "endedAt"];
 /// Clocks of two sources that differ by more do not tell of one call alike.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(10);
 
-/// Whether a carrier's times fit the start that the best source tells: a duration between two clocks that
-/// are hours apart would be none.
-fn is_same_clock(best: &Map<String, Value>, carrier: &Map<String, Value>) -> bool {
-    let Some(start) = fact::time(best, "startedAt") else {
+/// What a carrier tells of a call's times, beside what the others tell.
+struct Carrier {
+    said: Map<String, Value>,
+    /// The first moment that it speaks of: it knows the call from the attempt to connect.
+    from: DateTime<Utc>,
+    others: Map<String, Value>,
+    /// Whether native ingest says itself when the session starts: then it does.
+    is_start_given: bool,
+    is_same_clock: bool,
+}
+
+impl Carrier {
+    /// None where no carrier speaks.
+    fn of(ordered: &[&Fact]) -> Option<Self> {
+        let (own, others): (Vec<&Fact>, Vec<&Fact>) = ordered
+            .iter()
+            .partition(|f| precedence::is_carrier(f.source));
+        let heard = own.iter().map(|f| Activity::of(f)).reduce(Activity::and)?;
+        let native = others
+            .iter()
+            .filter(|f| precedence::is_first_hand(f.source));
+        let native = fact::merge(&native.copied().collect::<Vec<_>>());
+        let others = fact::merge(&others);
+        Some(Self {
+            said: fact::merge(&own),
+            from: heard.first_at,
+            is_start_given: native.contains_key("startedAt"),
+            is_same_clock: is_same_clock(heard, &others),
+            others,
+        })
+    }
+
+    fn tells(&self, name: &str) -> bool {
+        self.said.contains_key(name)
+    }
+
+    /// When the session starts, of which the best source says this start.
+    fn start(&self, best: DateTime<Utc>) -> DateTime<Utc> {
+        match self.is_same_clock && !self.is_start_given {
+            true => best.min(self.from),
+            false => best,
+        }
+    }
+}
+
+/// Whether a carrier was heard of a call while, by what the others say, it was: a duration between two
+/// clocks that are hours apart would be none. An agent may join late and leave early.
+fn is_same_clock(carrier: Activity, others: &Map<String, Value>) -> bool {
+    let Some(start) = fact::time(others, "startedAt") else {
         return true;
     };
-    let end = fact::time(best, "endedAt");
-    let fits = |at: DateTime<Utc>| {
-        at >= start - CLOCKS_DIFFER && end.is_none_or(|end| at <= end + CLOCKS_DIFFER)
-    };
-    let times = CARRIER_TIMES
-        .iter()
-        .filter_map(|name| fact::time(carrier, name));
-    times.into_iter().all(fits)
+    let end = fact::time(others, "endedAt");
+    carrier.last_at >= start - CLOCKS_DIFFER
+        && end.is_none_or(|end| carrier.first_at <= end + CLOCKS_DIFFER)
 }
 
 /// How a session stands: which state, since when it is over.
@@ -402,6 +468,69 @@ mod tests {
         );
         let both = derived(&[ringing, answered, timeout()]);
         assert_eq!(both.status, Status::Completed);
+    }
+
+    fn time(second: i64) -> String {
+        (DateTime::UNIX_EPOCH + TimeDelta::seconds(second)).to_rfc3339()
+    }
+
+    /// A carrier's callbacks: it rings, somebody answers, it ends.
+    fn carried() -> [Fact; 3] {
+        let twilio = |second, fields| fact(Source::Twilio, second, fields);
+        [
+            twilio(1000, json!({"status": "ringing"})),
+            twilio(1005, json!({"status": "active", "answeredAt": time(1005)})),
+            twilio(1066, json!({"status": "completed", "endedAt": time(1066)})),
+        ]
+    }
+
+    fn with_carrier(other: Fact) -> (i64, Option<i64>, Option<i64>, i64) {
+        let facts: Vec<Fact> = carried().into_iter().chain([other]).collect();
+        let session = derived(&facts);
+        let second = |at: DateTime<Utc>| at.timestamp();
+        (
+            second(session.started_at),
+            session.answered_at.map(second),
+            session.duration_ms(),
+            late_by(&facts.iter().collect::<Vec<_>>()).num_seconds(),
+        )
+    }
+
+    #[test]
+    fn a_call_starts_where_its_carrier_saw_it_start_whoever_joins_later() {
+        for source in [Source::Trace, Source::Vapi, Source::LivekitWebhook] {
+            let fields = json!({"startedAt": time(1009), "endedAt": time(1060)});
+            let seen = with_carrier(fact(source, 1060, fields));
+            assert_eq!(seen, (1000, Some(1005), Some(61_000), 9), "{source:?}");
+        }
+        let early = json!({"startedAt": time(990), "endedAt": time(1070)});
+        let seen = with_carrier(fact(Source::Trace, 1070, early));
+        assert_eq!(seen, (990, Some(1005), Some(61_000), 0));
+        // Who names the call's start himself means what he says; the answer stays the carrier's.
+        let own = json!({"startedAt": time(1009)});
+        let seen = with_carrier(fact(Source::Event, 1009, own));
+        assert_eq!(seen, (1009, Some(1005), Some(61_000), 0));
+    }
+
+    #[test]
+    fn an_agent_may_join_late_and_leave_early_and_a_clock_may_be_wrong() {
+        let twilio = |second, fields| fact(Source::Twilio, second, fields);
+        let carried = [
+            twilio(0, json!({"status": "active", "answeredAt": time(0)})),
+            twilio(3600, json!({"status": "completed", "endedAt": time(3600)})),
+        ];
+        let with = |from, to| {
+            let fields = json!({"startedAt": time(from), "endedAt": time(to)});
+            let agent = fact(Source::Trace, to, fields);
+            let facts: Vec<Fact> = carried.iter().cloned().chain([agent]).collect();
+            let session = derived(&facts);
+            (session.started_at.timestamp(), session.duration_ms())
+        };
+        // Behind a queue of half an hour, and before somebody else took over.
+        assert_eq!(with(1800, 2400), (0, Some(3_600_000)));
+        let hours = 5 * 3600;
+        assert_eq!(with(hours, hours + 60), (hours, Some(60_000)));
+        assert_eq!(with(-hours, 60 - hours), (-hours, Some(60_000)));
     }
 
     #[test]

@@ -21,10 +21,18 @@ pub enum Vendor {
     Vapi,
     Retell,
     Elevenlabs,
+    /// Believed by the tenant's LiveKit keys, so that its endpoints have no secret.
+    Livekit,
 }
 
 impl Vendor {
-    pub const ALL: [Self; 4] = [Self::Twilio, Self::Vapi, Self::Retell, Self::Elevenlabs];
+    pub const ALL: [Self; 5] = [
+        Self::Twilio,
+        Self::Vapi,
+        Self::Retell,
+        Self::Elevenlabs,
+        Self::Livekit,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,6 +40,7 @@ impl Vendor {
             Self::Vapi => "vapi",
             Self::Retell => "retell",
             Self::Elevenlabs => "elevenlabs",
+            Self::Livekit => "livekit",
         }
     }
 
@@ -45,7 +54,7 @@ impl Vendor {
             ],
             Self::Vapi => &["storage.vapi.ai"],
             Self::Retell => &["dxc03zgurdly9.cloudfront.net"],
-            Self::Elevenlabs => &[],
+            Self::Elevenlabs | Self::Livekit => &[],
         }
     }
 }
@@ -83,6 +92,10 @@ pub struct Settings {
     /// Of Vapi: it signs bodies in this way. Without it the secret itself is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signing>,
+    /// Of Vapi: the header that the secret itself is sent in, where it is neither `x-vapi-secret` nor
+    /// `authorization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_header: Option<String>,
 }
 
 /// How Vapi signs: its own defaults where nothing is said.
@@ -95,11 +108,16 @@ pub struct Signing {
     /// Stands before the signature in its header.
     pub prefix: String,
     pub include_timestamp: bool,
-    /// With `{timestamp}` and `{body}`.
+    /// With `{body}`, and any of the other [`PLACES`].
     pub payload_format: String,
+    /// What the id of a message is sent in.
+    pub message_id_header: String,
     pub encoding: Encoding,
     pub secret_is_base64: bool,
 }
+
+/// What a payload's format may have places for.
+pub const PLACES: [&str; 5] = ["{timestamp}", "{body}", "{method}", "{url}", "{svix-id}"];
 
 impl Default for Signing {
     fn default() -> Self {
@@ -110,6 +128,7 @@ impl Default for Signing {
             prefix: String::new(),
             include_timestamp: true,
             payload_format: "{timestamp}.{body}".to_owned(),
+            message_id_header: "svix-id".to_owned(),
             encoding: Encoding::Hex,
             secret_is_base64: false,
         }
@@ -179,6 +198,16 @@ impl Settings {
         if self.signature.is_some() && vendor != Vendor::Vapi {
             fault("signature", "is for Vapi only: the others sign in one way");
         }
+        if let Some(header) = &self.secret_header {
+            if vendor != Vendor::Vapi {
+                fault("secret_header", "is for Vapi only: the others sign");
+            } else if self.signature.is_some() {
+                let message = "is for secrets that are sent themselves: leave out `signature`";
+                fault("secret_header", message);
+            } else if !is_header(header) {
+                fault("secret_header", "must be the name of a header");
+            }
+        }
         if let Some(signing) = &self.signature {
             signing.faults(&mut fault);
         }
@@ -191,12 +220,9 @@ impl Signing {
         for (name, header) in [
             ("signature.signature_header", &self.signature_header),
             ("signature.timestamp_header", &self.timestamp_header),
+            ("signature.message_id_header", &self.message_id_header),
         ] {
-            let is_name = (1..=64).contains(&header.len())
-                && header
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-            if !is_name {
+            if !is_header(header) {
                 fault(name, "must be the name of a header");
             }
         }
@@ -204,11 +230,13 @@ impl Signing {
             fault("signature.prefix", "must have at most 64 ASCII characters");
         }
         let format = &self.payload_format;
-        let rest = format.replace("{timestamp}", "").replace("{body}", "");
+        let rest = PLACES
+            .iter()
+            .fold(format.clone(), |rest, place| rest.replace(place, ""));
         if format.len() > 255 || !format.contains("{body}") || rest.contains(['{', '}']) {
             fault(
                 "signature.payload_format",
-                "must hold `{body}`, and of other places only `{timestamp}`",
+                "must hold `{body}`, and of other places only `{timestamp}`, `{method}`, `{url}` and `{svix-id}`",
             );
         }
         if self.include_timestamp && !format.contains("{timestamp}") {
@@ -218,6 +246,11 @@ impl Signing {
             );
         }
     }
+}
+
+fn is_header(text: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(may_be)
 }
 
 /// Whether a text may be a secret, a user or a password.

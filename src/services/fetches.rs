@@ -50,7 +50,9 @@ pub fn announced(fetcher: &Fetcher, items: &[Item], now: DateTime<Utc>) -> Vec<(
     let of_item = |(index, item): (usize, &Item)| {
         let (session, submission) = item.content.as_ref().ok()?;
         let events = match submission {
-            Submission::Event(_, event) => std::slice::from_ref(event),
+            Submission::Event(_, event) | Submission::Undated(_, event) => {
+                std::slice::from_ref(event)
+            }
             Submission::Report(_, report) => &report.events,
             Submission::Silence(_) => &[],
         };

@@ -61,7 +61,11 @@ pub async fn create(scope: &Scope, wish: Wish, actor: &str, now: DateTime<Utc>) 
             let message = "must have 1 to 1000 characters, and no control characters";
             faults.push(Fault::body("secret", message));
         }
-        None if wish.vendor != Vendor::Vapi => {
+        Some(_) if wish.vendor == Vendor::Livekit => {
+            let message = "is not needed: its webhooks are believed by the tenant's LiveKit keys";
+            faults.push(Fault::body("secret", message));
+        }
+        None if !matches!(wish.vendor, Vendor::Vapi | Vendor::Livekit) => {
             let message = match wish.vendor {
                 Vendor::Twilio => "is required: the account's auth token",
                 Vendor::Retell => "is required: the API key that has the webhook badge",
@@ -74,15 +78,16 @@ pub async fn create(scope: &Scope, wish: Wish, actor: &str, now: DateTime<Utc>) 
     if !faults.is_empty() {
         return Err(Error::Unprocessable(faults));
     }
-    let is_secret_new = wish.secret.is_none();
+    let is_secret_new = wish.secret.is_none() && wish.vendor != Vendor::Livekit;
     let random = |chars| Alphanumeric.sample_string(&mut rand::rng(), chars);
     let endpoint = Endpoint {
         id: random(ID_CHARS),
         vendor: wish.vendor,
         name: name.to_owned(),
-        secret: wish
-            .secret
-            .unwrap_or_else(|| random(GENERATED_SECRET_CHARS)),
+        secret: match is_secret_new {
+            true => random(GENERATED_SECRET_CHARS),
+            false => wish.secret.unwrap_or_default(),
+        },
         settings: wish.settings,
         created_at: now,
         disabled_at: None,
@@ -167,10 +172,17 @@ impl Door {
                 reason: Some("it names no call".to_owned()),
             });
         };
-        let items = told.submissions.into_iter().map(|submission| Item {
-            id: None,
-            content: Ok((session.clone(), submission)),
-            unknown: Vec::new(),
+        let is_undated = told.is_undated;
+        let items = told.submissions.into_iter().map(|submission| {
+            let submission = match is_undated {
+                true => submission.undated(),
+                false => submission,
+            };
+            Item {
+                id: None,
+                content: Ok((session.clone(), submission)),
+                unknown: Vec::new(),
+            }
         });
         let items: Vec<Item> = items.collect();
         if items.is_empty() && told.recording.is_none() {

@@ -52,6 +52,25 @@ pub async fn candidates(store: &Store, key_name: &str) -> Result<Vec<Candidate>>
 /// Adds a key. `actor` is who does it, for the audit log.
 pub async fn add(scope: &Scope, key: &NewLivekitKey, actor: &str) -> Result<()> {
     let mut transaction = scope.pool.begin().await.map_err(failure)?;
+    // Several tenants may know a name. With its secret too nobody could tell whose token it is.
+    let is_taken = sqlx::query_scalar!(
+        r#"select exists (select 1
+                            from livekit_keys
+                           where key_name = $2 and secret = $3 and tenant_id <> $1) as "taken!""#,
+        scope.tenant.0,
+        key.key_name,
+        key.secret,
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(failure)?;
+    if is_taken {
+        return Err(Error::Conflict(
+            "this LiveKit key with this secret is in use already: a token that it signs can open one \
+             tenant only"
+                .to_owned(),
+        ));
+    }
     let added = sqlx::query!(
         "insert into livekit_keys (id, tenant_id, key_name, secret, created_at)
          select $2, $1, $3, $4, $5::timestamptz

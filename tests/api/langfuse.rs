@@ -281,6 +281,9 @@ async fn an_event_s_fault_is_its_own() {
             "homeless"
         ]
     );
+    let far = errors.iter().find(|e| e["id"] == "far").unwrap();
+    let message = far["message"].as_str().unwrap();
+    assert!(message.contains("body.startTime "), "{message}");
     assert_eq!(answer["successes"].as_array().unwrap().len(), 9);
     let trace = client
         .get("/v1/traces/session/call-42/trace-1")

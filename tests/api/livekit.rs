@@ -226,6 +226,8 @@ async fn a_chat_history_is_turns_and_tools() {
     for part in ["lookup_order", "A1044", "shipped"] {
         assert!(seen.contains(part), "{seen}");
     }
+    // What Python prints is read as the value that it is.
+    assert!(seen.contains(r#""result":{"#), "{seen}");
 }
 
 #[tokio::test]
@@ -520,6 +522,114 @@ async fn webhooks_tell_of_rooms_and_callers() {
         .status(200)
         .json();
     assert_eq!(track, json!({"accepted": 0, "duplicates": 0, "ignored": 1}));
+}
+
+fn caller_left(reason: &str) -> Value {
+    let mut left = room_event("participant_left", 20);
+    left["participant"] = json!({
+        "sid": "PA_1", "identity": "sip_+15550100", "kind": "SIP", "joinedAt": at(2), "disconnectReason": reason,
+    });
+    left
+}
+
+#[tokio::test]
+async fn who_declines_or_is_not_there_has_completed_nothing() {
+    for (reason, status) in [
+        ("USER_REJECTED", "declined"),
+        ("USER_UNAVAILABLE", "missed"),
+        ("SIP_TRUNK_FAILURE", "failed"),
+        ("CLIENT_INITIATED", "completed"),
+    ] {
+        let told = [
+            room_event("room_started", 0),
+            caller_left(reason),
+            room_event("room_finished", 40),
+        ];
+        for order in [[0, 1, 2], [2, 1, 0]] {
+            let (server, _folder) = server().await;
+            let acme = server.tenant("acme").await;
+            let client = with_key(&acme, SECRET).await;
+            for place in order {
+                hook(&server, &told[place]).await.status(200);
+            }
+            let seen = the_session(&client).await;
+            assert_eq!(seen["status"], status, "{seen:#}");
+            assert_eq!(seen["endedAt"], "2025-06-11T10:00:40Z", "{seen:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_of_livekit_is_signed_by_its_tenant_s_keys_and_has_a_log() {
+    let (server, _folder) = server().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    let client = with_key(&acme, SECRET).await;
+    with_key(&other, "another-secret-0123456789").await;
+    let wish = json!({"vendor": "livekit", "name": "rooms"});
+    let with_secret = json!({"vendor": "livekit", "name": "rooms", "secret": "whatever"});
+    let refused = client.post("/v1/admin/webhooks", &with_secret).await;
+    refused.problem(422, "invalid-content");
+    let made = client.post("/v1/admin/webhooks", &wish).await.status(201);
+    let made = made.json();
+    assert_eq!(made["secret"], Value::Null);
+    let path = made["path"].as_str().expect("a path").to_owned();
+    let send = async |event: &Value, secret: &str, body: &str| {
+        let mut claims = claims(&server);
+        claims["sha256"] = json!(STANDARD.encode(Sha256::digest(event.to_string().as_bytes())));
+        let sender = server.anonymous();
+        let sender = sender.header("authorization", &sign(&claims, secret));
+        let sender = sender.header("content-type", "application/webhook+json");
+        sender.post_bytes(&path, body.to_owned()).await
+    };
+    let started = room_event("room_started", 0);
+    let body = started.to_string();
+    for expected in ["accepted", "duplicate"] {
+        let told = send(&started, SECRET, &body).await.status(200).json();
+        assert_eq!(told["result"], expected);
+    }
+    let track = room_event("track_published", 3);
+    let told = send(&track, SECRET, &track.to_string()).await.status(200);
+    assert_eq!(told.json()["result"], "ignored");
+    // By another tenant's key, and for another body.
+    let foreign = send(&started, "another-secret-0123456789", &body).await;
+    foreign.problem(403, "invalid-signature");
+    let changed = send(&started, SECRET, "{}").await;
+    changed.problem(403, "invalid-signature");
+    let id = made["id"].as_str().expect("an id");
+    let path = format!("/v1/admin/webhooks/{id}/deliveries");
+    let log = client.get(&path).await.status(200).json();
+    let lines = log["data"].as_array().expect("lines");
+    let results: Vec<_> = lines
+        .iter()
+        .map(|line| (line["result"].as_str(), line["event"].as_str()))
+        .collect();
+    assert_eq!(
+        results,
+        [
+            (Some("refused"), None),
+            (Some("refused"), None),
+            (Some("ignored"), Some("track_published")),
+            (Some("duplicate"), Some("room_started")),
+            (Some("accepted"), Some("room_started")),
+        ]
+    );
+    let seen = the_session(&client).await;
+    assert_eq!(lines[3]["session_id"].as_str().map(str::len), Some(36));
+    assert_eq!(seen["status"], "active");
+}
+
+#[tokio::test]
+async fn a_key_with_its_secret_is_one_tenant_s() {
+    let (server, _folder) = server().await;
+    let (acme, other) = (server.tenant("acme").await, server.tenant("other").await);
+    with_key(&acme, SECRET).await;
+    let client = other.client(ALL).await;
+    let path = "/v1/admin/livekit-keys";
+    let same = json!({"keyName": KEY, "secret": SECRET});
+    let answer = client.post(path, &same).await.problem(409, "conflict");
+    assert!(!answer.text().contains("acme") && !answer.text().contains(SECRET));
+    // A name alone may be known to several.
+    with_key(&other, "another-secret-0123456789").await;
 }
 
 #[tokio::test]

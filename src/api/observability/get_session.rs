@@ -103,7 +103,7 @@ struct TurnBody {
     cancelled: bool,
     finish_reason: Value,
     retries: Value,
-    played_ms: Value,
+    played_ms: Option<i64>,
     eou_probability: Value,
     confidence: Option<f64>,
     stt_text: Value,
@@ -139,10 +139,10 @@ struct InterruptionBody {
     stop_ms: Option<i64>,
     bleed_through_words: Option<i32>,
     is_false: Option<bool>,
-    end_ms: Value,
-    decided_at_ms: Value,
-    audio_stopped_ms: Value,
-    resumed_at_ms: Value,
+    end_ms: Option<i64>,
+    decided_at_ms: Option<i64>,
+    audio_stopped_ms: Option<i64>,
+    resumed_at_ms: Option<i64>,
     source: Value,
     text: Value,
     backchannel: Value,
@@ -164,7 +164,7 @@ struct ErrorBody {
     provider: Value,
     model: Value,
     status_code: Value,
-    at_ms: Value,
+    at_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -196,6 +196,11 @@ struct Metrics {
 /// A field without a column of its own; null where it is not known.
 fn take(extra: &mut Map<String, Value>, name: &str) -> Value {
     extra.remove(name).unwrap_or_default()
+}
+
+/// The same, of milliseconds: whole ones.
+fn take_ms(extra: &mut Map<String, Value>, name: &str) -> Option<i64> {
+    extra.remove(name)?.as_f64().map(format::whole_ms)
 }
 
 impl From<Record> for Detail {
@@ -304,7 +309,7 @@ impl From<Turn> for TurnBody {
             cancelled: turn.cancelled,
             finish_reason: take(&mut extra, "finishReason"),
             retries: take(&mut extra, "retries"),
-            played_ms: take(&mut extra, "playedMs"),
+            played_ms: take_ms(&mut extra, "playedMs"),
             eou_probability: take(&mut extra, "eouProbability"),
             confidence: turn.confidence,
             stt_text: take(&mut extra, "sttText"),
@@ -344,10 +349,10 @@ impl From<Interruption> for InterruptionBody {
             stop_ms: interruption.stop_ms.map(format::whole_ms),
             bleed_through_words: interruption.bleed_through_words,
             is_false: interruption.is_false,
-            end_ms: take(&mut extra, "endMs"),
-            decided_at_ms: take(&mut extra, "decidedAtMs"),
-            audio_stopped_ms: take(&mut extra, "audioStoppedMs"),
-            resumed_at_ms: take(&mut extra, "resumedAtMs"),
+            end_ms: take_ms(&mut extra, "endMs"),
+            decided_at_ms: take_ms(&mut extra, "decidedAtMs"),
+            audio_stopped_ms: take_ms(&mut extra, "audioStoppedMs"),
+            resumed_at_ms: take_ms(&mut extra, "resumedAtMs"),
             source: take(&mut extra, "source"),
             text: take(&mut extra, "text"),
             backchannel: take(&mut extra, "backchannel"),
@@ -373,7 +378,7 @@ impl ErrorBody {
             provider: take(&mut extra, "provider"),
             model: take(&mut extra, "model"),
             status_code: take(&mut extra, "statusCode"),
-            at_ms: take(&mut extra, "atMs"),
+            at_ms: take_ms(&mut extra, "atMs"),
         }
     }
 }

@@ -25,6 +25,7 @@ struct SettingsBody {
     allowed_hosts: Vec<String>,
     fetch_user: Option<String>,
     signature: Option<Signing>,
+    secret_header: Option<String>,
 }
 
 impl From<Endpoint> for EndpointBody {
@@ -42,6 +43,7 @@ impl From<Endpoint> for EndpointBody {
                 allowed_hosts: settings.allowed_hosts,
                 fetch_user: settings.fetch_user,
                 signature: settings.signature,
+                secret_header: settings.secret_header,
             },
             created_at: format::time(endpoint.created_at),
             disabled_at: endpoint.disabled_at.map(format::time),

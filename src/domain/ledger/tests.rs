@@ -163,7 +163,7 @@ fn an_undated_report_speaks_of_its_moments_and_reopens() {
     };
     let status = |ledger: &Ledger| {
         let activity = ledger.activity().unwrap();
-        let session = crate::domain::session::Session::derive(&ledger.facts_of(&session), activity);
+        let session = session::Session::derive(&ledger.facts_of(&session), activity);
         (session.status.as_str(), session.ended_at)
     };
     let now = at("2026-01-05T01:00:00Z");

@@ -65,36 +65,32 @@ pub fn named_claims(fields: &Map<String, Value>) -> Vec<(&'static str, Claim)> {
 
 fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
     let mut claims = Vec::new();
-    let mut add = |kind: ClaimKind, name: &'static str| {
-        let value = match span.value(name) {
-            Some(Value::String(text)) => text.clone(),
-            // Some count their conversations.
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
-        };
-        let claim = Claim::new(kind, value.trim());
+    let value = |name: &str| match span.value(name) {
+        Some(Value::String(text)) => text.trim().to_owned(),
+        // Some count their conversations.
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let mut add = |claim: Claim, name: &'static str| {
         if claim.is_sound() {
             claims.push((name, claim));
         }
     };
     let is_room = |name: &str| span.text(name).is_some_and(|id| id.starts_with(ROOM_SID));
     for name in ROOMS.into_iter().filter(|name| is_room(name)) {
-        add(ClaimKind::LivekitRoomSid, name);
+        add(Claim::new(ClaimKind::LivekitRoomSid, value(name)), name);
     }
     let is_call = |name: &str| span.text(name).is_some_and(is_call_sid);
-    for name in CALLS {
-        let kind = if is_call(name) {
-            ClaimKind::CallSid
-        } else {
-            continue;
-        };
-        add(kind, name);
+    for name in CALLS.into_iter().filter(|name| is_call(name)) {
+        add(Claim::new(ClaimKind::CallSid, value(name)), name);
     }
     for name in STREAMS {
-        add(ClaimKind::StreamSid, name);
+        add(Claim::new(ClaimKind::StreamSid, value(name)), name);
     }
     for name in CONVERSATIONS.into_iter().filter(|name| !is_room(name)) {
-        add(ClaimKind::Conversation, name);
+        for claim in Claim::of_conversation(&value(name)) {
+            add(claim, name);
+        }
     }
     claims
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use crate::domain::event::Event;
 
 pub use claims::{claims, named_claims};
+pub use livekit::python_value;
 pub use span::Said;
 pub use understood::{Beside, End, Turn, Understood, moment};
 

@@ -9,9 +9,10 @@ use crate::domain::fact;
 use crate::domain::fields;
 use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::offsets::{LISTS, OFFSETS};
 use crate::domain::turn::Speaker;
 
-use super::{Gist, claims};
+use super::{Gist, Part, Vocabulary, claims};
 
 /// What a session's spans amount to, in one vocabulary. All fields have the names of native ones; a field
 /// that is an offset from the session's start (`startMs`, ...) may hold a [`moment`] instead.
@@ -64,21 +65,6 @@ pub fn moment(at: DateTime<Utc>) -> Value {
     Value::from(at.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// Fields that are offsets from the session's start.
-const OFFSETS: [&str; 10] = [
-    "startMs",
-    "endMs",
-    "firstTokenMs",
-    "firstByteMs",
-    "firstAudioMs",
-    "atMs",
-    "decidedAtMs",
-    "audioStoppedMs",
-    "resumedAtMs",
-    "startOffsetMs",
-];
-/// Lists whose items have such fields too.
-const LISTS: [&str; 4] = ["llmCalls", "ttsCalls", "segments", "words"];
 /// What a session says part by part, so that one vocabulary may add to another's word.
 const BY_MEMBER: [&str; 5] = ["models", "providers", "usage", "metadata", "workflow"];
 /// An error that two vocabularies tell of is one, if they place it so close.
@@ -87,16 +73,21 @@ const SAME_ERROR_MS: i64 = 2_000;
 /// The events of a session: turns and tools of the first that knows turns, what else the others add.
 pub fn events(gists: &[&Gist], mut understood: Vec<Understood>) -> Vec<Event> {
     let stated = understood.iter().find_map(|u| u.started_at);
-    let Some(start) = stated.or_else(|| gists.iter().map(|gist| gist.started_at).min()) else {
+    let placing = placing(gists);
+    let first = placing.iter().map(|gist| gist.started_at).min();
+    let Some(start) = stated.or(first) else {
         return Vec::new();
     };
-    let last = gists
+    let last = placing
         .iter()
         .map(|gist| gist.ended_at.unwrap_or(gist.started_at));
     let last = last.max().unwrap_or(start);
     // A stable sort: of equals the better vocabulary stays first.
     understood.sort_by_key(|u| u.turns.is_empty());
-    let end = understood.iter_mut().find_map(|u| u.end.take());
+    let mut end = understood.iter_mut().find_map(|u| u.end.take());
+    if let Some(end) = &mut end {
+        end.at = end.at.min(last);
+    }
     let mut understood = understood.into_iter();
     let mut best = understood.next().unwrap_or_default();
     for other in understood {
@@ -151,6 +142,23 @@ pub fn events(gists: &[&Gist], mut understood: Vec<Understood>) -> Vec<Event> {
         events.push(sound(beside.kind, beside.id, beside.at, fields));
     }
     events
+}
+
+/// The spans that tell when the conversation was. Where its own root has come these are the ones that the
+/// root's vocabulary understands: what else ran meanwhile, before or after it, or by another clock, was no
+/// conversation.
+fn placing<'a>(gists: &[&'a Gist]) -> Vec<&'a Gist> {
+    let tracer = |gist: &Gist| match gist.vocabulary {
+        Vocabulary::Livekit => 0,
+        Vocabulary::Pipecat => 1,
+        _ => 2,
+    };
+    let roots = gists.iter().filter(|gist| gist.part == Part::Root);
+    let Some(best) = roots.map(|root| tracer(root)).min() else {
+        return gists.to_vec();
+    };
+    let known = |gist: &&Gist| gist.part != Part::Other && tracer(gist) == best;
+    gists.iter().copied().filter(known).collect()
 }
 
 /// Adds the turns in the order of time, and answers their ids in that order.

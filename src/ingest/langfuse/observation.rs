@@ -120,9 +120,9 @@ pub fn read(tenant: TenantId, event: &Envelope, relations: &Relations, now: Date
     };
     let trace = trace.unwrap_or(&event.id);
     let session = session.or_else(|| relations.session_of(trace));
-    let session = session.map(|id| Claim::new(ClaimKind::Conversation, id));
     let claims = session
         .into_iter()
+        .flat_map(Claim::of_conversation)
         .chain([Claim::new(ClaimKind::Trace, trace)]);
     let Some(session) = SessionRef::claimed(tenant, claims) else {
         return refuse("body.traceId", "is no id that a trace can be known by");
@@ -171,8 +171,17 @@ fn piece(
     };
     fields.insert("attributes".to_owned(), Value::Object(attributes));
     fields.insert("scope".to_owned(), json!({"name": SCOPE}));
-    let faults = fields::check(Kind::Span, &fields, now).faults;
+    let mut faults = fields::check(Kind::Span, &fields, now).faults;
     if !faults.is_empty() {
+        // As the sender knows the field.
+        for fault in &mut faults {
+            let mut names = [(start, "startedAt")]
+                .into_iter()
+                .chain(more.iter().copied());
+            if let Some((theirs, _)) = names.find(|(_, ours)| *ours == fault.name) {
+                fault.name = format!("body.{theirs}");
+            }
+        }
         return Err(faults);
     }
     partial::mark(&mut fields, event.said_at);

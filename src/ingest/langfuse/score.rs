@@ -53,11 +53,12 @@ pub fn read(
     let claims = match (trace, text(body, "sessionId")) {
         (Some(trace), _) => {
             let session = relations.session_of(trace);
-            let session = session.map(|id| Claim::new(ClaimKind::Conversation, id));
-            let trace = Claim::new(ClaimKind::Trace, trace);
-            session.into_iter().chain([trace]).collect()
+            let session = session.into_iter().flat_map(Claim::of_conversation);
+            session
+                .chain([Claim::new(ClaimKind::Trace, trace)])
+                .collect()
         }
-        (None, Some(session)) => vec![Claim::new(ClaimKind::Conversation, session)],
+        (None, Some(session)) => Claim::of_conversation(session),
         (None, None) => {
             return refuse(
                 "body.traceId",

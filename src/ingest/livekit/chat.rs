@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::event::{Event, Kind};
 use crate::domain::fields::OFFSET_MAX_MS;
+use crate::domain::vocabulary::python_value;
 
 use super::{event, moment, number, put, text};
 
@@ -157,7 +158,12 @@ impl Told {
         if let Some(output) = output {
             let is_error = output["is_error"] == Value::Bool(true);
             let name = if is_error { "error" } else { "result" };
-            put(&mut fields, name, output.get("output").cloned());
+            // It is what Python prints, as on spans.
+            let value = output.get("output").map(|output| match output.as_str() {
+                Some(text) => python_value(text),
+                None => output.clone(),
+            });
+            put(&mut fields, name, value);
         }
         let at = moment(ended.unwrap_or(started)).unwrap_or(self.start);
         let id = item_id(call, self.events.len());

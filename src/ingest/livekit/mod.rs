@@ -28,7 +28,7 @@ use super::otlp;
 
 pub use logs::logs;
 pub use upload::recordings;
-pub use webhook::webhook;
+pub use webhook::{told, webhook};
 
 /// `POST /observability/traces/otlp/v0`
 pub async fn traces(

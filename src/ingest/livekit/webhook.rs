@@ -1,4 +1,4 @@
-//! `POST /v1/webhooks/livekit`: what a LiveKit server tells of its rooms. It signs a hash of the body; what it
+//! `POST /v1/webhooks/livekit`, and what comes to an endpoint of its own: what a LiveKit server tells of its rooms. It signs a hash of the body; what it
 //! sends again changes nothing, since every event has an id.
 
 use axum::extract::State;
@@ -13,8 +13,9 @@ use crate::auth::LivekitServer;
 use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::event;
-use crate::domain::event::{Event, Kind, SessionRef, Source};
+use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, LabelKind, TenantId, is_call_sid};
+use crate::domain::webhook::Told;
 use crate::ingest::beside;
 use crate::ingest::receive;
 use crate::problem::Json;
@@ -24,7 +25,7 @@ use crate::problem::Upload;
 use crate::services::ingest;
 use crate::services::ingest::Item;
 
-use super::{item, moment, number, parts, put, text, written};
+use super::{moment, number, parts, put, text, written};
 
 /// Why a participant left who was called and did not answer.
 const OUTCOMES: [(&str, &str); 5] = [
@@ -55,24 +56,41 @@ pub async fn webhook(
     let (admission, bytes) = receive(&app, &server.scope, upload).await?;
     server.check(&bytes)?;
     let tenant = server.scope.tenant();
-    let items = beside(bytes, move |bytes| items(tenant, bytes, now)).await?;
-    let told = items.len();
+    let told = beside(bytes, move |bytes| told(tenant, bytes, now)).await?;
+    let is_ignored = told.ignored.is_some();
+    let items = items(told);
     let receipt = ingest::take(&app.writer, &server.scope, items, admission, now).await?;
     let taken = Taken {
         accepted: receipt.accepted,
         duplicates: receipt.duplicates,
-        ignored: receipt.rejected.len() + usize::from(told == 0),
+        ignored: receipt.rejected.len() + usize::from(is_ignored),
     };
     Ok(Json(taken).into_response())
 }
 
-fn items(tenant: TenantId, bytes: &[u8], now: DateTime<Utc>) -> Result<Vec<Item>, Problem> {
+fn items(told: Told) -> Vec<Item> {
+    let (submissions, session) = (told.submissions, told.session);
+    let told = submissions.into_iter().zip(std::iter::repeat(session));
+    told.filter_map(|(submission, session)| {
+        Some(Item {
+            id: None,
+            content: Ok((session?, submission)),
+            unknown: Vec::new(),
+        })
+    })
+    .collect()
+}
+
+/// What an event of a LiveKit server amounts to.
+pub fn told(tenant: TenantId, bytes: &[u8], now: DateTime<Utc>) -> Result<Told, Problem> {
     let said: Value = serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("must be JSON: {error}");
         Error::Invalid(vec![Fault::body("body", message)])
     })?;
+    let said_at = number(&said, "createdAt").and_then(moment);
+    let name = text(&said, "event").unwrap_or("unknown").to_owned();
     let hook = Hook {
-        at: number(&said, "createdAt").and_then(moment).unwrap_or(now),
+        at: said_at.unwrap_or(now),
         id: match text(&said, "id") {
             Some(id) => id.to_owned(),
             None => {
@@ -84,12 +102,23 @@ fn items(tenant: TenantId, bytes: &[u8], now: DateTime<Utc>) -> Result<Vec<Item>
         now,
     };
     let Some(session) = hook.session(tenant) else {
-        return Ok(Vec::new());
+        return Ok(Told::ignored(name, "it names no room"));
     };
-    let events = hook.events().into_iter();
-    Ok(events
-        .map(|event| item(&session, Source::LivekitWebhook, event))
-        .collect())
+    let events = hook.events();
+    if events.is_empty() {
+        return Ok(Told::ignored(name, "it says nothing that is kept here"));
+    }
+    let told = events.into_iter();
+    let told = told.map(|event| Submission::Event(Source::LivekitWebhook, event));
+    Ok(Told {
+        event: name,
+        session: Some(session),
+        submissions: match said_at {
+            Some(_) => told.collect(),
+            None => told.map(Submission::undated).collect(),
+        },
+        ..Told::default()
+    })
 }
 
 struct Hook {
@@ -152,8 +181,8 @@ impl Hook {
             }
             Some("room_finished") => {
                 put(&mut fields, "startedAt", self.room_start());
+                // That the room is gone says that the call is over, and not how it ended.
                 put(&mut fields, "endedAt", Some(written(self.at)));
-                put(&mut fields, "status", Some("completed"));
             }
             Some("participant_joined") => self.participant(&mut fields, None),
             Some("participant_left" | "participant_connection_aborted") => {

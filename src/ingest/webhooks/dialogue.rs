@@ -160,7 +160,8 @@ impl Dialogue {
         }
     }
 
-    /// Turns numbered from 0, and tool calls, each in the turn of the agent that it belongs to.
+    /// Turns numbered from 0, tool calls, each in the turn of the agent that it belongs to, and what the user
+    /// cut off.
     pub fn events(self, at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
         let agents: Vec<bool> = self.turns.iter().map(|turn| turn.is_agent).collect();
         let owner = |after: usize| {
@@ -176,6 +177,12 @@ impl Dialogue {
             lens::event(Kind::ToolCall, format!("tool/{}", tool.id), at, form, now)
         });
         let tools: Vec<Event> = tools.collect();
+        let cut_off = interruptions(&self.turns);
+        let cut_off = cut_off.into_iter().filter_map(|(turn, form)| {
+            let id = format!("interruption/{turn}");
+            lens::event(Kind::Interruption, id, at, form, now)
+        });
+        let cut_off: Vec<Event> = cut_off.collect();
         let turns = self
             .turns
             .into_iter()
@@ -185,8 +192,29 @@ impl Dialogue {
                 form.set("index", Some(index));
                 lens::event(Kind::Turn, format!("turn/{index}"), at, form, now)
             });
-        turns.chain(tools).collect()
+        turns.chain(tools).chain(cut_off).collect()
     }
+}
+
+/// The agent's turns that are said to have been interrupted: not before the user is heard next, which is all that is
+/// known of when.
+fn interruptions(turns: &[Turn]) -> Vec<(usize, Form)> {
+    let is_cut_off =
+        |turn: &Turn| turn.is_agent && turn.form.0.get("interrupted") == Some(&Value::Bool(true));
+    let cut_off = turns
+        .iter()
+        .enumerate()
+        .filter(|(_, turn)| is_cut_off(turn));
+    let told = cut_off.map(|(place, _)| {
+        let next = turns.get(place + 1).filter(|turn| !turn.is_agent);
+        let mut form = Form::default();
+        form.set("turn", Some(place))
+            .set("atMs", next.and_then(|turn| turn.start_ms).map(lens::ms))
+            .set("source", Some("user"))
+            .set("estimated", Some(true));
+        (place, form)
+    });
+    told.collect()
 }
 
 /// Why a call went wrong, as an error of its own.

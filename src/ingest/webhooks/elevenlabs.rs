@@ -450,6 +450,12 @@ mod tests {
         );
         assert_eq!(turns[2].get("ttsMs"), None);
         assert_eq!(turns[2]["interrupted"], true);
+        let cut_off = of_kind(&told, Kind::Interruption);
+        assert_eq!(cut_off.len(), 1);
+        assert_eq!(
+            (&cut_off[0]["turn"], &cut_off[0]["source"]),
+            (&json!(2), &json!("user"))
+        );
         assert_eq!(turns[2]["usage"]["promptTokens"], 120);
         let tool = &of_kind(&told, Kind::ToolCall)[0];
         assert_eq!(

@@ -26,9 +26,11 @@ use url::form_urlencoded;
 
 use crate::app::App;
 use crate::app::Now;
+use crate::auth::LivekitServer;
 use crate::domain::Error;
 use crate::domain::webhook::{Announced, Endpoint, Fate, Told, Vendor};
 use crate::ingest::beside;
+use crate::ingest::livekit;
 use crate::problem::Json;
 use crate::problem::Kind;
 use crate::problem::Path;
@@ -65,13 +67,15 @@ pub async fn vapi(
     State(app): State<App>,
     Now(now): Now,
     Path(id): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Vapi, &id, now).await?;
     let door = &call.door;
+    let url = address(&door.endpoint, &uri, &headers, app.settings.trust_proxy);
     call.answer_in_json(upload, async |body| {
-        believe_vapi(&door.endpoint, &headers, &body, now)?;
+        believe_vapi(&door.endpoint, &headers, &url, &body, now)?;
         let tenant = door.tenant();
         let read = move |document| vapi::read(tenant, &document, now);
         json(&headers, body, read).await
@@ -116,6 +120,28 @@ pub async fn elevenlabs(
         let tenant = door.tenant();
         let read = move |document| elevenlabs::read(tenant, document, now);
         json(&headers, body, read).await
+    })
+    .await
+}
+
+/// `POST /v1/ingest/livekit/{endpointId}`
+pub async fn livekit(
+    State(app): State<App>,
+    Now(now): Now,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    upload: Upload,
+) -> Result<Response, Problem> {
+    let call = Call::open(&app, Vendor::Livekit, &id, now).await?;
+    let tenant = call.door.tenant();
+    call.answer_in_json(upload, async |body| {
+        let server = LivekitServer::of(tenant, &headers, &app).await;
+        let checked = server.and_then(|server| server.check(&body));
+        checked.map_err(|problem| match problem.status() {
+            StatusCode::UNAUTHORIZED => Problem::new(&Kind::INVALID_SIGNATURE, problem.detail()),
+            _ => problem,
+        })?;
+        beside(body, move |bytes| livekit::told(tenant, bytes, now)).await
     })
     .await
 }
@@ -301,29 +327,40 @@ fn broken(what: &str) -> Problem {
     Problem::new(&Kind::INVALID_REQUEST, format!("the body must be {what}"))
 }
 
-/// Vapi signs the body, or sends its secret along: alone, or as a bearer token.
+/// Vapi signs the body, or sends its secret along: alone, or as a bearer token, with or without that word.
 fn believe_vapi(
     endpoint: &Endpoint,
     headers: &HeaderMap,
+    url: &str,
     body: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), Problem> {
-    if let Some(signing) = &endpoint.settings.signature {
-        let signature = required(headers, &signing.signature_header)?;
-        let timestamp = headers.get(&signing.timestamp_header);
-        let timestamp = timestamp.and_then(|value| value.to_str().ok());
-        let given = (signature, timestamp);
-        return signature::vapi(&endpoint.secret, signing, given, body, now).map_err(refused);
+    let settings = &endpoint.settings;
+    if let Some(signing) = &settings.signature {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let sent = signature::Sent {
+            signature: required(headers, &signing.signature_header)?,
+            timestamp: header(&signing.timestamp_header),
+            message_id: header(&signing.message_id_header),
+            method: "POST",
+            url,
+        };
+        return signature::vapi(&endpoint.secret, signing, sent, body, now).map_err(refused);
     }
-    let bearer = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    let given = match (headers.get("x-vapi-secret"), bearer) {
-        (None, Some(token)) => token,
-        _ => required(headers, "x-vapi-secret")?,
+    const OWN: &str = "x-vapi-secret";
+    let name = match &settings.secret_header {
+        Some(name) => name,
+        None if headers.contains_key(OWN) || !headers.contains_key(AUTHORIZATION) => OWN,
+        None => AUTHORIZATION.as_str(),
     };
-    signature::shared_secret(&endpoint.secret, given).map_err(refused)
+    let given = required(headers, name)?.trim();
+    let token = match given.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        _ => given,
+    };
+    signature::shared_secret(&endpoint.secret, given)
+        .or_else(|_| signature::shared_secret(&endpoint.secret, token))
+        .map_err(refused)
 }
 
 /// A callback's parameters, once the signature over them and the address holds.

@@ -10,7 +10,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-use crate::domain::webhook::{Algorithm, Encoding, Signing};
+use crate::domain::webhook::{Algorithm, Encoding, PLACES, Signing};
 
 /// Why somebody is not believed.
 pub type Refused = &'static str;
@@ -138,15 +138,26 @@ pub fn shared_secret(secret: &str, given: &str) -> Result<(), Refused> {
     }
 }
 
+/// What Vapi signed, as it may be told to, besides the body.
+#[derive(Clone, Copy, Default)]
+pub struct Sent<'a> {
+    pub signature: &'a str,
+    pub timestamp: Option<&'a str>,
+    pub message_id: Option<&'a str>,
+    pub method: &'a str,
+    /// The address that it called.
+    pub url: &'a str,
+}
+
 /// Vapi, with a signature. The time is in ms or in seconds.
 pub fn vapi(
     secret: &str,
     signing: &Signing,
-    (signature, timestamp): (&str, Option<&str>),
+    sent: Sent<'_>,
     body: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), Refused> {
-    let timestamp = match (signing.include_timestamp, timestamp) {
+    let timestamp = match (signing.include_timestamp, sent.timestamp) {
         (false, _) => "",
         (true, None) => return Err("the header with the time is missing"),
         (true, Some(text)) => {
@@ -161,25 +172,43 @@ pub fn vapi(
             .map_err(|_| "the endpoint's secret is no base64")?,
         false => secret.as_bytes().to_vec(),
     };
-    let signature = signature
+    let signature = sent
+        .signature
         .strip_prefix(signing.prefix.as_str())
         .ok_or(WRONG)?;
     let signature = match signing.encoding {
         Encoding::Hex => unhex(signature).ok_or(WRONG)?,
         Encoding::Base64 => STANDARD.decode(signature).map_err(|_| WRONG)?,
     };
-    let format = signing.payload_format.replace("{timestamp}", timestamp);
     let mut signed: Vec<&[u8]> = Vec::new();
-    for (at, part) in format.split("{body}").enumerate() {
-        if at > 0 {
-            signed.push(body);
-        }
-        signed.push(part.as_bytes());
+    let mut rest = signing.payload_format.as_str();
+    while let Some((before, place, behind)) = next_place(rest) {
+        signed.push(before.as_bytes());
+        signed.push(match place {
+            "{timestamp}" => timestamp.as_bytes(),
+            "{method}" => sent.method.as_bytes(),
+            "{url}" => sent.url.as_bytes(),
+            "{svix-id}" => {
+                let missing = "the header with the id of the message is missing";
+                sent.message_id.ok_or(missing)?.as_bytes()
+            }
+            _ => body,
+        });
+        rest = behind;
     }
+    signed.push(rest.as_bytes());
     match is_signed(signing.algorithm, &key, &signed, &signature) {
         true => Ok(()),
         false => Err(WRONG),
     }
+}
+
+/// The first place in a format, with what stands before and behind it.
+fn next_place(format: &str) -> Option<(&str, &'static str, &str)> {
+    let places = PLACES.into_iter();
+    let found = places.filter_map(|place| Some((format.find(place)?, place)));
+    let (at, place) = found.min()?;
+    Some((&format[..at], place, &format[at + place.len()..]))
 }
 
 /// Retell: `v=<ms>,d=<hex>`, HMAC-SHA256 over the body and the time, nothing between. Answers the time.
@@ -344,15 +373,38 @@ mod tests {
             prefix: "sha512=".to_owned(),
             encoding: Encoding::Base64,
             secret_is_base64: true,
-            payload_format: "{body}|{timestamp}".to_owned(),
+            payload_format: "{body}|{timestamp}|{method} {url}|{svix-id}".to_owned(),
             ..Signing::default()
         };
         let secret = STANDARD.encode(b"key");
         let ms = now().timestamp_millis();
-        let signature = format!("sha512={}", sign(b"key", format!("{{}}|{ms}").as_bytes()));
+        let signed = format!("{{}}|{ms}|POST https://v.example/x|m{{body}}1");
+        let signature = format!("sha512={}", sign(b"key", signed.as_bytes()));
+        fn sent<'a>(signature: &'a str, timestamp: Option<&'a str>) -> Sent<'a> {
+            Sent {
+                signature,
+                timestamp,
+                message_id: Some("m{body}1"),
+                method: "POST",
+                url: "https://v.example/x",
+            }
+        }
         let check = |timestamp: Option<&str>, body: &[u8]| {
-            vapi(&secret, &signing, (&signature, timestamp), body, now())
+            vapi(&secret, &signing, sent(&signature, timestamp), body, now())
         };
+        let ms_text = ms.to_string();
+        for other in [
+            Sent {
+                message_id: None,
+                ..sent(&signature, Some(&ms_text))
+            },
+            Sent {
+                url: "https://v.example/y",
+                ..sent(&signature, Some(&ms_text))
+            },
+        ] {
+            assert!(vapi(&secret, &signing, other, b"{}", now()).is_err());
+        }
         assert_eq!(check(Some(&ms.to_string()), b"{}"), Ok(()));
         assert_eq!(check(Some(&ms.to_string()), b"{ }"), Err(WRONG));
         assert!(check(Some(&(ms + 1).to_string()), b"{}").is_err());

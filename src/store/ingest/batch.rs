@@ -92,14 +92,72 @@ pub async fn write(
         return Err(Trouble::Race);
     }
     let mut outcomes = closed::refuse(connection, &mut resolved, &before, now).await?;
-    let (resolved, work) = (&resolved, &resolved.work);
+    let resolved = &resolved;
     let gone: BTreeMap<Key, SessionBefore> = resolved
         .all_absorbed()
         .into_iter()
         .filter_map(|key| Some((key, before.remove(&key)?)))
         .collect();
-    let whole = rebuilt(resolved, &before);
-    let mut known = load_facts(connection, work, &before, &whole).await?;
+    let mut whole = rebuilt(resolved, &before);
+    let taken = loop {
+        let taken = take(connection, resolved, &before, &gone, &whole, now).await?;
+        let shifted = taken.shifted(&before, &whole);
+        if shifted.is_empty() {
+            break taken;
+        }
+        whole.extend(shifted);
+    };
+    outcomes.extend(taken.outcomes);
+    let (ledgers, members) = (taken.ledgers, taken.members);
+    let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
+    merge::count_own(connection, &members, &mut changes).await?;
+    price(connection, &mut changes).await?;
+    let saved = Saved {
+        resolved,
+        whole: &whole,
+        before: &before,
+        gone: &gone,
+        division: &division,
+        emptied: &taken.emptied,
+        told: &taken.told,
+    };
+    save(connection, saved, &ledgers, &changes, now).await?;
+    Ok(outcomes)
+}
+
+/// What became of a batch's submissions, and of the sessions that they are about.
+struct Taken {
+    outcomes: Vec<(usize, Outcome)>,
+    ledgers: BTreeMap<Key, Ledger>,
+    told: Gists,
+    /// Sessions of which nothing is left.
+    emptied: Vec<Key>,
+    /// Each session that is put together again, with every session that its facts come from.
+    members: Vec<(Key, Key)>,
+}
+
+impl Taken {
+    /// Sessions that start otherwise than before, for those who count from the start: they have to be put
+    /// together again as a whole.
+    fn shifted(&self, before: &BTreeMap<Key, SessionBefore>, whole: &BTreeSet<Key>) -> Vec<Key> {
+        let part = self.ledgers.iter();
+        let part = part.filter(|(key, _)| before.contains_key(key) && !whole.contains(key));
+        let shifted = part.filter(|(_, ledger)| ledger.is_shifted());
+        shifted.map(|(key, _)| *key).collect()
+    }
+}
+
+/// Hands every submission to its session's facts, as far as they are touched, or to all of them.
+async fn take(
+    connection: &mut PgConnection,
+    resolved: &Resolved<'_>,
+    before: &BTreeMap<Key, SessionBefore>,
+    gone: &BTreeMap<Key, SessionBefore>,
+    whole: &BTreeSet<Key>,
+    now: DateTime<Utc>,
+) -> Result<Taken> {
+    let work = &resolved.work;
+    let mut known = load_facts(connection, work, before, whole).await?;
     let members: Vec<(Key, Key)> = whole
         .iter()
         .flat_map(|key| {
@@ -111,10 +169,14 @@ pub async fn write(
         })
         .collect();
     let mut whole_facts = load::all_facts(connection, &members).await?;
-    let mut gists = understand::load_gists(connection, work, &before, &whole).await?;
-    let mut ledgers = BTreeMap::new();
-    let mut told: Gists = BTreeMap::new();
-    let mut emptied = Vec::new();
+    let mut gists = understand::load_gists(connection, work, before, whole).await?;
+    let mut taken = Taken {
+        outcomes: Vec::new(),
+        ledgers: BTreeMap::new(),
+        told: Gists::new(),
+        emptied: Vec::new(),
+        members,
+    };
     for (key, work) in work {
         let activity = before.get(key).map(|session| session.activity);
         let mut ledger = if whole.contains(key) {
@@ -124,7 +186,7 @@ pub async fn write(
             let facts = whole_facts.remove(key).unwrap_or_default();
             let (facts, activity) = moves::left(facts, work, activity);
             if !work.gone.is_empty() && facts.is_empty() && !work.tells(|_| true) {
-                emptied.push(*key);
+                taken.emptied.push(*key);
                 continue;
             }
             Ledger::rebuilt(facts, activity)
@@ -138,30 +200,20 @@ pub async fn write(
             ledger.submit(submission.clone(), now);
         }
         for (place, submission) in &work.submissions {
-            outcomes.push((*place, ledger.submit((*submission).clone(), now)));
+            let outcome = ledger.submit((*submission).clone(), now);
+            taken.outcomes.push((*place, outcome));
         }
         if understand::tells_spans(work) || whole.contains(key) {
             let stored = gists.remove(key).unwrap_or_default();
-            told.insert(*key, understand::spans(&mut ledger, stored));
+            taken
+                .told
+                .insert(*key, understand::spans(&mut ledger, stored));
         }
         if whole.contains(key) || !ledger.is_unchanged(activity) {
-            ledgers.insert(*key, ledger);
+            taken.ledgers.insert(*key, ledger);
         }
     }
-    let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
-    merge::count_own(connection, &members, &mut changes).await?;
-    price(connection, &mut changes).await?;
-    let saved = Saved {
-        resolved,
-        whole: &whole,
-        before: &before,
-        gone: &gone,
-        division: &division,
-        emptied: &emptied,
-        told: &told,
-    };
-    save(connection, saved, &ledgers, &changes, now).await?;
-    Ok(outcomes)
+    Ok(taken)
 }
 
 /// Whether somebody has made one of several sessions, or several of one, between the look and the lock.
@@ -206,7 +258,9 @@ fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BT
 fn families(work: &SessionWork<'_>) -> i16 {
     work.all()
         .map(|submission| match submission {
-            Submission::Event(source, event) if precedence::is_of_turns(event.kind) => {
+            Submission::Event(source, event) | Submission::Undated(source, event)
+                if precedence::is_of_turns(event.kind) =>
+            {
                 precedence::family_bit(*source)
             }
             Submission::Event(Source::Trace, event) if event.kind == Kind::Span => {

@@ -54,7 +54,9 @@ impl Named {
     /// Takes in what a submission itself says that the session is called.
     pub fn hear(&mut self, submission: &Submission) {
         match submission {
-            Submission::Event(_, event) if event.kind == Kind::Session => {
+            Submission::Event(_, event) | Submission::Undated(_, event)
+                if event.kind == Kind::Session =>
+            {
                 self.hear_fields(&event.fields)
             }
             Submission::Event(Source::Trace, event) if event.kind == Kind::Span => {

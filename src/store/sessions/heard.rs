@@ -6,9 +6,12 @@ use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::analysis::{NetworkSample, Speech};
-use crate::domain::event::Kind;
+use crate::domain::event::{Kind, Source};
+use crate::domain::fact::Fact;
 use crate::domain::ids::SessionId;
-use crate::store::columns::object;
+use crate::domain::offsets;
+use crate::domain::session;
+use crate::store::columns::{object, unreadable};
 use crate::store::failure::read;
 use crate::store::scope::Scope;
 
@@ -24,29 +27,56 @@ pub async fn heard(scope: &Scope, ids: &[SessionId]) -> Result<BTreeMap<SessionI
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = read(&scope.pool, || {
         sqlx::query!(
-            "select session_id, kind, body
+            "select session_id, source, kind, id, at, hash, body
                from facts
               where tenant_id = $1
                 and session_id = any ($2)
-                and kind in ($3, $4)
+                and kind in ($3, $4, $5)
               order by session_id, at, id, source",
             scope.tenant.0,
             &ids,
+            Kind::Session as i16,
             Kind::Speech as i16,
             Kind::Network as i16,
         )
         .fetch_all(&scope.pool)
     })
     .await?;
-    let mut heard: BTreeMap<SessionId, Heard> = BTreeMap::new();
+    let mut facts: BTreeMap<SessionId, Vec<Fact>> = BTreeMap::new();
     for row in rows {
-        let fields = object("facts.body", &row.body)?;
-        let of_session = heard.entry(SessionId(row.session_id)).or_default();
-        if row.kind == Kind::Speech as i16 {
-            of_session.speech.extend(Speech::of(&fields));
-        } else {
-            of_session.network.extend(NetworkSample::of(&fields));
+        let fact = Fact {
+            source: Source::from_stored(row.source)
+                .ok_or_else(|| unreadable("facts.source", row.source))?,
+            kind: Kind::from_stored(row.kind).ok_or_else(|| unreadable("facts.kind", row.kind))?,
+            id: row.id,
+            at: row.at,
+            hash: row.hash,
+            fields: object("facts.body", &row.body)?.into(),
+        };
+        let of_session = facts.entry(SessionId(row.session_id)).or_default();
+        of_session.push(fact);
+    }
+    let heard = facts.into_iter().map(|(id, facts)| (id, Heard::of(&facts)));
+    Ok(heard.collect())
+}
+
+impl Heard {
+    /// What was heard, by the start of its session.
+    fn of(facts: &[Fact]) -> Self {
+        let (session, heard): (Vec<&Fact>, Vec<&Fact>) =
+            facts.iter().partition(|fact| fact.kind == Kind::Session);
+        let late_by = session::late_by(&session);
+        let placed = |wanted: Kind| {
+            let facts = heard.iter().filter(move |fact| fact.kind == wanted);
+            facts.map(|fact| offsets::from_start(fact, late_by))
+        };
+        Self {
+            speech: placed(Kind::Speech)
+                .filter_map(|fact| Speech::of(&fact.fields))
+                .collect(),
+            network: placed(Kind::Network)
+                .filter_map(|fact| NetworkSample::of(&fact.fields))
+                .collect(),
         }
     }
-    Ok(heard)
 }

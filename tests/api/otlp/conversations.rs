@@ -449,3 +449,68 @@ async fn conversations_come_apart_when_all_spans_come_at_once() {
         }
     }
 }
+
+/// Start and length in ms of a conversation that these spans tell of, whichever of them comes first.
+async fn placed(spans: &[Value], name: &str) -> (Value, Value) {
+    let mut back = spans.to_vec();
+    back.reverse();
+    let mut seen = Vec::new();
+    for order in [spans.to_vec(), back] {
+        let server = server().await;
+        let acme = server.tenant("acme").await;
+        let ingestor = acme.ingestor().await;
+        for span in &order {
+            ingestor
+                .post(TRACES, &request(std::slice::from_ref(span)))
+                .await
+                .status(200);
+        }
+        let path = format!("/v1/observability/sessions/{name}");
+        let told = acme.reader().await.get(&path).await.status(200).json();
+        seen.push((
+            told["startedAt"].clone(),
+            told["metrics"]["totalDurationMs"].clone(),
+        ));
+    }
+    assert_eq!(seen[0], seen[1]);
+    seen.swap_remove(0)
+}
+
+#[tokio::test]
+async fn a_worker_s_span_is_no_part_of_its_first_conversation() {
+    let mut spans = vec![span(1, 1, 0, "worker", (0.0, 60.0), &json!({}))];
+    for (place, name) in ["one", "two", "three"].into_iter().enumerate() {
+        let start = 5.0 + 15.0 * place as f64;
+        let names = json!({"conversation.id": name});
+        let (root, id) = (10 + 20 * place as u8, 11 + 20 * place as u8);
+        spans.push(span(
+            1,
+            root,
+            1,
+            "conversation",
+            (start, start + 9.0),
+            &names,
+        ));
+        spans.extend(exchange(1, id, root, start + 1.0, &names, name));
+    }
+    let (start, length_ms) = placed(&spans, "one").await;
+    assert_eq!(
+        (start, length_ms),
+        (json!("2025-06-11T10:00:05Z"), json!(9000))
+    );
+}
+
+#[tokio::test]
+async fn a_span_by_another_clock_moves_no_conversation_that_has_come_whole() {
+    let names = json!({"conversation.id": "one"});
+    let mut spans = vec![span(1, 1, 0, "conversation", (0.0, 9.0), &names)];
+    spans.extend(exchange(1, 10, 1, 1.0, &names, "Open"));
+    let hours = 5.0 * 3600.0;
+    spans.push(span(1, 50, 1, "GET /db", (-hours, 1.0 - hours), &names));
+    spans.push(span(1, 51, 1, "upload", (8.0, 40.0), &names));
+    let (start, length_ms) = placed(&spans, "one").await;
+    assert_eq!(
+        (start, length_ms),
+        (json!("2025-06-11T10:00:00Z"), json!(9000))
+    );
+}

@@ -1,5 +1,6 @@
 //! Webhooks: who may call, what is believed, what becomes of it, and recordings that are fetched afterwards.
 
+mod carried;
 mod manage;
 mod recordings;
 mod twilio;

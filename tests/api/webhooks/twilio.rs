@@ -166,6 +166,39 @@ async fn what_says_no_time_is_known_by_its_body() {
 }
 
 #[tokio::test]
+async fn what_says_no_time_counts_once_however_much_comes_between() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{path}");
+    let vendor = house.vendor();
+    fn undated(sid: &str) -> [(&str, &str); 3] {
+        [
+            ("CallSid", sid),
+            ("CallStatus", "completed"),
+            ("CallDuration", "30"),
+        ]
+    }
+    callback(&vendor, &path, &url, &undated(SID))
+        .await
+        .status(204);
+    let before = shown(&manager, SID).await;
+    for n in 0..101 {
+        let sid = format!("CA{n:032x}");
+        callback(&vendor, &path, &url, &undated(&sid))
+            .await
+            .status(204);
+    }
+    house.server.clock.advance(chrono::TimeDelta::minutes(5));
+    callback(&vendor, &path, &url, &undated(SID))
+        .await
+        .status(204);
+    assert_eq!(results(&manager, &path).await[0], "duplicate");
+    assert_eq!(shown(&manager, SID).await, before);
+    assert_eq!(before["ended_at"], "2025-06-11T12:00:00Z");
+}
+
+#[tokio::test]
 async fn a_last_word_alone_is_a_whole_call() {
     let house = House::open().await;
     let manager = house.manager().await;

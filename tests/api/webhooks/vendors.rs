@@ -151,10 +151,37 @@ async fn vapi_is_believed_by_its_secret_or_by_its_signature() {
     deliver(&vendor, &plain, ("x-other", SECRET), &body)
         .await
         .problem(403, "invalid-signature");
-    let bearer = format!("Bearer {SECRET}");
-    deliver(&vendor, &plain, ("authorization", &bearer), &body)
+    for bearer in [
+        format!("Bearer {SECRET}"),
+        format!("bearer {SECRET}"),
+        SECRET.to_owned(),
+    ] {
+        deliver(&vendor, &plain, ("authorization", &bearer), &body)
+            .await
+            .status(200);
+    }
+    let elsewhere = endpoint(&manager, "vapi", json!({ "secret_header": "x-token" })).await;
+    for token in [format!("Bearer {SECRET}"), SECRET.to_owned()] {
+        deliver(&vendor, &elsewhere, ("x-token", &token), &body)
+            .await
+            .status(200);
+    }
+    deliver(&vendor, &elsewhere, ("x-vapi-secret", SECRET), &body)
         .await
-        .status(200);
+        .problem(403, "invalid-signature");
+
+    let way = json!({ "public_url": "https://voxray.example.org", "signature": {
+        "payload_format": "{svix-id}.{method}.{url}.{timestamp}.{body}", "message_id_header": "x-message" } });
+    let all = endpoint(&manager, "vapi", way).await;
+    let signed = format!("m1.POST.https://voxray.example.org{all}.{NOW_MS}.");
+    let signature = hex_hmac(SECRET, &[signed.as_bytes(), body.as_bytes()]);
+    for (id, status) in [("m1", 200), ("m2", 403)] {
+        let vendor = vendor
+            .header("x-timestamp", &NOW_MS.to_string())
+            .header("x-message", id);
+        let answer = deliver(&vendor, &all, ("x-signature", &signature), &body).await;
+        assert_eq!(answer.status, status, "{id}");
+    }
 
     let signed = endpoint(&manager, "vapi", json!({ "signature": {} })).await;
     let send = async |ms: i64, given: &str, body: &str| {
@@ -357,6 +384,13 @@ async fn elevenlabs_sends_the_words_and_the_audio_in_any_order() {
             (&json!(3), &json!(0.3))
         );
         assert_eq!(call["ended_at"], "2025-06-11T10:05:30Z");
+        let whole = session(&manager, "conv_1").await;
+        let cut_off = &whole["interruptions"][0];
+        assert_eq!(
+            (&cut_off["turn"], &cut_off["source"], &cut_off["estimated"]),
+            (&json!(2), &json!("user"), &json!(true)),
+            "{whole}"
+        );
         let heard = manager
             .get(&format!("/v1/recordings/{SID}"))
             .await

@@ -23,6 +23,7 @@ use failures::{Failures, has_failed};
 use read::put;
 use tree::{Key, Speech, Tree, end, key};
 
+pub use python::value as python_value;
 pub use read::gist;
 
 /// What a session's LiveKit gists, in the order of time, amount to.
