@@ -117,7 +117,7 @@ fn yields(view: &View) -> std::collections::BTreeMap<usize, f64> {
 /// The user's turn that an agent's answers, if it asks for an answer: after a sign of listening the agent goes on
 /// when it likes.
 fn asking<'v, 'a>(view: &'v View<'a>, place: usize) -> Option<&'v Spoken<'a>> {
-    view.answered_by(place).filter(|user| !user.is_listening())
+    view.answered_by(place).filter(|user| !user.asks_nothing())
 }
 
 /// How long the user waited for an answer; below zero where the agent was first.

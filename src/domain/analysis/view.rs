@@ -49,6 +49,8 @@ pub struct Spoken<'a> {
     pub end_ms: Option<f64>,
     pub words: Vec<String>,
     pub is_backchannel: bool,
+    /// It came when the agent had asked something: then "yes" is an answer, and waits for one.
+    is_reply: bool,
     /// The source writes down no words of users at all.
     is_untold: bool,
 }
@@ -76,6 +78,7 @@ impl<'a> Spoken<'a> {
             start_ms,
             end_ms: end_ms.zip(start_ms).map(|(end, start)| end.max(start)),
             is_backchannel: listening.are_all_of(&words),
+            is_reply: false,
             words,
             is_untold: !has_transcripts && turn.text.is_none(),
         }
@@ -108,6 +111,11 @@ impl<'a> Spoken<'a> {
     /// writes down words it may be anything.
     pub fn is_listening(&self) -> bool {
         self.is_user() && (self.is_backchannel || self.words.is_empty() && !self.is_untold)
+    }
+
+    /// The same, where the agent had asked nothing: whatever comes then was not waited for.
+    pub fn asks_nothing(&self) -> bool {
+        self.is_listening() && !self.is_reply
     }
 
     /// An agent's turn of which no sound reached the caller: none was made or played, or it failed before any was.
@@ -144,6 +152,23 @@ fn number(turn: &Turn, name: &str) -> Option<f64> {
     turn.extra.get(name)?.as_f64()
 }
 
+/// Finds the short words that answer a question: behind what the agent has said to its end, if that was a question
+/// or nobody wrote down what it was.
+fn mark_replies(turns: &mut [Spoken<'_>]) {
+    let mut asked_until = None;
+    for turn in turns {
+        if turn.is_agent() && !turn.is_silent() {
+            let text = turn.turn.text.as_deref().map(str::trim_end);
+            let is_question = text.is_none_or(|text| text.ends_with(['?', '？']));
+            asked_until = turn.end_ms.filter(|_| is_question);
+        } else if turn.is_user() && turn.is_backchannel {
+            turn.is_reply = asked_until
+                .zip(turn.start_ms)
+                .is_some_and(|(until, start)| start >= until);
+        }
+    }
+}
+
 impl<'a> View<'a> {
     pub fn of(input: &'a Input<'a>, targets: &'a Targets) -> Self {
         let has_words = |turn: &Turn| {
@@ -164,6 +189,7 @@ impl<'a> View<'a> {
             .map(|turn| Spoken::of(turn, &listening, has_transcripts))
             .collect();
         turns.sort_by_key(|spoken| spoken.turn.position());
+        mark_replies(&mut turns);
         let places: BTreeMap<i32, usize> = turns
             .iter()
             .enumerate()

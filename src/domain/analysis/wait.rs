@@ -79,7 +79,7 @@ impl View<'_> {
             let user = self
                 .place_of(latency.turn)
                 .and_then(|place| self.answered_by(place));
-            user.is_none_or(|user| !user.is_listening())
+            user.is_none_or(|user| !user.asks_nothing())
         };
         let asked = self.latencies.iter().filter(is_asked);
         asked.map(|latency| self.wait_of(latency))

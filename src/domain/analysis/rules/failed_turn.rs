@@ -76,7 +76,7 @@ fn unheard(view: &View, place: usize) -> Issue {
     let turn = &view.turns[place];
     let answered = place.checked_sub(1).map(|before| &view.turns[before]);
     // Nobody waited for what nobody asked for.
-    let answered = answered.filter(|before| !before.is_listening());
+    let answered = answered.filter(|before| !before.asks_nothing());
     let waited = view.pauses.iter().find(|pause| {
         pause.turn_before.is_some() && pause.turn_before == answered.map(|turn| turn.turn.index)
     });

@@ -52,7 +52,11 @@ fn after_the_agents_turn_it_asks_for_nothing_either() {
     let found = analysis(&call);
     assert_eq!(kinds(&found), [""; 0]);
     assert_eq!((found.score, found.score_turns), (Some(1.0), 3));
-    // With a question it is late.
+    // To a question it is an answer, and then the next one is late.
+    call["turns"][3]["text"] = json!("Shall I book it for you?");
+    assert_eq!(kinds(&analysis(&call)), ["high_latency"]);
+    // With a question of its own it is late, too.
+    call["turns"][3]["text"] = json!("I shall book it for you.");
     call["turns"][4]["text"] = json!("okay but when");
     assert_eq!(kinds(&analysis(&call)), ["high_latency"]);
 }
