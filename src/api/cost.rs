@@ -34,11 +34,16 @@ pub struct Cost {
 
 impl Estimate {
     pub fn of(session: &Session) -> Self {
-        let Some(Pricing { unpriced, .. }) = price::pricing(session) else {
+        let Some(Pricing {
+            unpriced,
+            is_stated,
+            ..
+        }) = price::pricing(session)
+        else {
             return Self::default();
         };
         Self {
-            cost_estimated: session.cost_micro_usd.is_some(),
+            cost_estimated: session.cost_micro_usd.is_some() && !is_stated,
             cost_incomplete: !unpriced.is_empty(),
             unpriced,
         }
@@ -51,13 +56,17 @@ impl Cost {
         let total_usd = session.cost_micro_usd.map(super::format::usd);
         match price::pricing(session) {
             None if total_usd.is_none() => None,
-            None => Some(Self {
+            None
+            | Some(Pricing {
+                is_stated: true, ..
+            }) => Some(Self {
                 total_usd,
                 ..Self::default()
             }),
             Some(Pricing {
                 prices_version,
                 unpriced,
+                ..
             }) => Some(Self {
                 total_usd,
                 estimated: total_usd.is_some(),

@@ -294,8 +294,23 @@ async fn speech_beside_priced_generations_is_priced_too() {
         let told = seen(&client, id).await;
         assert_usd(&told["cost"]["totalUsd"], 0.25 + stt_usd + 0.0392);
         assert_eq!(told["cost"].get("costIncomplete"), None, "{told}");
+        assert_eq!(
+            told["cost"]["estimated"], true,
+            "the voice is priced by the table"
+        );
         assert_eq!(told["usage"]["sttSeconds"], 60.0);
     }
+    // Where sources say what everything cost, nothing is an estimate.
+    let mut silent = call("silent", json!({"total": 0.5}));
+    silent["batch"].as_array_mut().expect("events").pop();
+    client
+        .post("/api/public/ingestion", &silent)
+        .await
+        .status(207);
+    assert_eq!(
+        seen(&client, "silent").await["cost"],
+        json!({"totalUsd": 0.75})
+    );
     // Of a voice nobody has a price for, the rest is known and the voice is listed.
     let mut unknown = call("unknown", json!({}));
     unknown["batch"][3]["body"]["metadata"]["model"] = json!("our-own-voice");

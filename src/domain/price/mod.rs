@@ -48,6 +48,9 @@ pub enum Reason {
 pub struct Pricing {
     pub prices_version: String,
     pub unpriced: Vec<Unpriced>,
+    /// Sources say what each part cost, and nothing was priced.
+    #[serde(default)]
+    pub is_stated: bool,
 }
 
 const NANOS_PER_MICRO: i64 = 1_000;
@@ -77,6 +80,7 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
     if used.is_empty() && beside.is_none() {
         return;
     }
+    let mut is_stated = true;
     let (mut known, mut total) = (beside.is_some(), beside.map_or(0, picos));
     let mut unpriced = Vec::new();
     for ((service, provider, model), amount) in &used {
@@ -96,7 +100,7 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
         match cost {
             _ if is_only_stated => {}
             Ok(cost) => {
-                known = true;
+                (known, is_stated) = (true, false);
                 total += cost;
             }
             Err(reason) => unpriced.push(listed(*service, provider, model, reason)),
@@ -111,6 +115,7 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
     });
     let pricing = Pricing {
         prices_version: prices.version(),
+        is_stated: is_stated && unpriced.is_empty(),
         unpriced,
     };
     // A plain structure of texts always serialises.
