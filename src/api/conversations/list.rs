@@ -16,6 +16,7 @@ use crate::domain::fields::{CHANNELS, STATUSES};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Filter;
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
@@ -81,7 +82,7 @@ fn filter(params: &mut Params) -> Filter {
         campaign: params.text("campaign"),
         workflow: params.text("workflow"),
         tag: params.text("tag"),
-        words: params.text("q"),
+        words: params.text("q").as_deref().map(Question::asked),
         min_latency_ms: params.int_opt("min_latency_ms", page::MIN_LATENCY_MS),
         has_issues: params.flag("has_issues"),
         issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),

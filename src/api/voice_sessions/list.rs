@@ -16,6 +16,7 @@ use crate::domain::analysis::IssueType;
 use crate::domain::fields::STATUSES;
 use crate::domain::record::{Filter, Record};
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
@@ -116,7 +117,7 @@ pub(super) fn filter(params: &mut Params) -> Filter {
         tag: params.text("tag"),
         call_sid: params.text("call_sid"),
         stream_id: params.text("stream_id"),
-        words: params.text("q"),
+        words: params.text("q").as_deref().map(Question::asked),
         has_issues: params.flag("has_issues"),
         issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),
         ..Filter::default()
