@@ -107,7 +107,7 @@ impl Choices {
         let named = self.range.filter(|_| !self.is_custom());
         Filter {
             started_after: self.from.or(named.and_then(|range| range.start(now))),
-            started_before: self.to,
+            started_before: self.to.or(named.map(|_| now)),
             status: self.status.and_then(Status::parse),
             channel: self.channel.map(str::to_owned),
             campaign: self.campaign.clone(),

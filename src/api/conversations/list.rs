@@ -49,6 +49,7 @@ pub async fn handle(
     }
     if let Some(range) = range {
         filter.started_after = range.start(now);
+        filter.started_before = Some(now);
     }
     let content = reader.content.as_ref();
     let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
