@@ -26,6 +26,8 @@ use crate::services::sessions;
 
 const LIMIT_DEFAULT: i64 = 25;
 const LIMIT_MAX: i64 = 200;
+const TOO_FAR: &str =
+    "narrow the filters, or take everything by `GET /api/v1/voice-sessions/export`";
 /// Not a state of the call, but what this dialect calls a call that somebody has evaluated.
 const REVIEWED: &str = "reviewed";
 
@@ -37,7 +39,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let filter = filter(&mut params);
-    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX);
+    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX, TOO_FAR);
     params.finish()?;
     if filter.words.is_some() {
         reader.transcripts()?;
