@@ -17,9 +17,19 @@ pub fn usd(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// US dollars that are no whole number of millionths, six decimals.
+pub fn millionth(usd: f64) -> f64 {
+    (usd * 1e6).round() / 1e6
+}
+
 /// Milliseconds as the observability dialect has them.
 pub fn whole_ms(ms: f64) -> i64 {
     ms.round() as i64
+}
+
+/// Milliseconds as the other dialects have them.
+pub fn tenth(ms: f64) -> f64 {
+    (ms * 10.0).round() / 10.0
 }
 
 /// Shares and scores, three decimals.

@@ -84,6 +84,7 @@ fn cors(settings: &Settings) -> Option<CorsLayer> {
             header::IF_NONE_MATCH,
             header::IF_RANGE,
             header::RANGE,
+            header("last-event-id"),
             header("x-api-key"),
             X_REQUEST_ID,
         ])

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::App;
 use crate::config::Settings;
-use crate::problem::{BodyLimit, Kind, Problem, throw_away};
+use crate::problem::{BodyLimit, Kind, Oversized, Problem, throw_away};
 
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
@@ -74,11 +74,7 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     };
     let settings = &limits.app.settings;
     let bounds = Bounds::of(&request, settings);
-    if declared_length(&request) > bounds.body_bytes {
-        let detail = format!("the body is larger than {} bytes", bounds.body_bytes);
-        tokio::spawn(throw_away(request.into_body().into_data_stream()));
-        return Problem::new(&Kind::TOO_LARGE, detail).into_response();
-    }
+    let request = without_oversized(request, bounds.body_bytes);
     let (mut request, arrived) = watch_arrival(request);
     request
         .extensions_mut()
@@ -119,6 +115,17 @@ impl Bounds {
             }
         }
     }
+}
+
+/// Takes a body away that is declared to be larger than the limit, and leaves word of it.
+fn without_oversized(request: Request, limit: usize) -> Request {
+    if declared_length(&request) <= limit {
+        return request;
+    }
+    let (mut parts, body) = request.into_parts();
+    tokio::spawn(throw_away(body.into_data_stream()));
+    parts.extensions.insert(Oversized { limit });
+    Request::from_parts(parts, Body::empty())
 }
 
 fn takes_audio(request: &Request) -> bool {

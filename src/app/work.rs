@@ -18,6 +18,7 @@ use crate::services::recordings;
 use crate::services::retention;
 use crate::services::rooms;
 use crate::services::silence;
+use crate::services::words;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
 use crate::telemetry;
@@ -27,6 +28,7 @@ const SILENCE_EVERY: Duration = Duration::from_secs(15);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const ROOMS_EVERY: Duration = Duration::from_secs(10);
 const PRICE_EVERY: Duration = Duration::from_secs(15);
+const WORDS_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
 /// Recordings are fetched by so many at once, who look so often for more.
 const FETCHERS: usize = 3;
@@ -153,6 +155,12 @@ fn start_rounds(app: &App, tasks: &Tasks) {
             async move { prices::sweep(&app.store, app.clock.now()).await }
         },
     );
+    let one = app.clone();
+    let what = "words of earlier turns could not be read";
+    tasks.rounds(what, WORDS_EVERY, move || {
+        let app = one.clone();
+        async move { words::round(&app.store).await }
+    });
     for _ in 0..FETCHERS {
         let one = app.clone();
         let what = "announced recordings could not be looked for";

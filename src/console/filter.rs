@@ -14,6 +14,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::page::Start;
 use crate::domain::record::{Filter, Headline, Key};
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Params;
 
 /// What browsers send of a date and a time.
@@ -106,13 +107,13 @@ impl Choices {
         let named = self.range.filter(|_| !self.is_custom());
         Filter {
             started_after: self.from.or(named.and_then(|range| range.start(now))),
-            started_before: self.to,
+            started_before: self.to.or(named.map(|_| now)),
             status: self.status.and_then(Status::parse),
             channel: self.channel.map(str::to_owned),
             campaign: self.campaign.clone(),
             agent_key: self.agent.clone(),
             tag: self.tag.clone(),
-            words: self.words.clone(),
+            words: self.words.as_deref().map(Question::asked),
             has_issues: match self.issues {
                 Some(Issues::Any) => Some(true),
                 Some(Issues::None) => Some(false),

@@ -46,5 +46,6 @@ pub mod trace;
 pub mod turn;
 pub mod vocabulary;
 pub mod webhook;
+pub mod words;
 
 pub use error::{Error, Fault, Place, Result};

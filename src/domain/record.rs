@@ -9,6 +9,7 @@ use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
 use crate::domain::page::Slice;
 use crate::domain::session::{Session, Status, Workflow};
 use crate::domain::turn::Turn;
+use crate::domain::words::Question;
 
 /// A line of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +67,8 @@ pub struct Filter {
     pub tag: Option<String>,
     pub call_sid: Option<String>,
     pub stream_id: Option<String>,
-    /// Words that one turn has all of: content.
-    pub words: Option<String>,
+    /// What is looked for in turns: content.
+    pub words: Option<Question>,
     /// At least one measured answer to a user took so long.
     pub min_latency_ms: Option<i64>,
     /// Whether the analysis found anything.

@@ -61,18 +61,48 @@ pub fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads JSON: 400 with line and column where it is none, 422 where it says something else.
+/// Reads a JSON object: 400 with line and column where it is no JSON, 422 where it says something else.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let value = parse_any(bytes)?;
+    let refused = |message| Error::Unprocessable(vec![Fault::body("body", message)]);
+    if !value.is_object() {
+        return Err(refused(format!("must be an object, got {}", kind(&value))));
+    }
+    T::deserialize(value).map_err(|error| refused(in_json_words(&error.to_string())))
+}
+
+/// The same for JSON of any shape.
+pub fn parse_any(bytes: &[u8]) -> Result<Value, Error> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         Error::Invalid(vec![Fault::body("body", format!("must be JSON: {error}"))])
     })?;
     let mut faults = Vec::new();
     refuse_nul(&value, &mut String::new(), &mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Unprocessable(faults));
+    match faults.is_empty() {
+        true => Ok(value),
+        false => Err(Error::Unprocessable(faults)),
     }
-    T::deserialize(value)
-        .map_err(|error| Error::Unprocessable(vec![Fault::body("body", error.to_string())]))
+}
+
+/// What JSON calls a value.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A complaint of the parser, which has words of its own for what JSON calls arrays and objects.
+fn in_json_words(complaint: &str) -> String {
+    complaint
+        .replace("type: sequence", "type: array")
+        .replace("type: map", "type: object")
+        .replace("expected a sequence", "expected an array")
+        .replace("expected a map", "expected an object")
 }
 
 /// No text of ours holds NUL, and Postgres takes none.
@@ -107,8 +137,15 @@ fn refuse_nul(value: &Value, place: &mut String, faults: &mut Vec<Fault>) {
 mod tests {
     use super::*;
 
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Body {
+        names: Vec<String>,
+        more: Option<std::collections::BTreeMap<String, String>>,
+    }
+
     fn complaint(json: &str) -> String {
-        match parse::<Vec<String>>(json.as_bytes()) {
+        match parse::<Body>(json.as_bytes()) {
             Ok(_) => "none".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -126,13 +163,30 @@ mod tests {
 
     #[test]
     fn json_of_another_shape_is_invalid_content() {
-        assert_eq!(
-            complaint("[1]"),
-            "invalid content: body: invalid type: integer `1`, expected a string"
-        );
-        assert_eq!(
-            complaint(r#"["a", "b\u0000"]"#),
-            "invalid content: /1: must not contain NUL"
-        );
+        for (json, expected) in [
+            ("[]", "body: must be an object, got an array"),
+            (r#"[["a"], null]"#, "body: must be an object, got an array"),
+            ("null", "body: must be an object, got null"),
+            ("1", "body: must be an object, got a number"),
+            (
+                r#"{"names": [1]}"#,
+                "body: invalid type: integer `1`, expected a string",
+            ),
+            (
+                r#"{"names": {}}"#,
+                "body: invalid type: object, expected an array",
+            ),
+            (
+                r#"{"names": [], "more": []}"#,
+                "body: invalid type: array, expected an object",
+            ),
+            (r#"["a", "b\u0000"]"#, "/1: must not contain NUL"),
+        ] {
+            assert_eq!(
+                complaint(json),
+                format!("invalid content: {expected}"),
+                "{json}"
+            );
+        }
     }
 }

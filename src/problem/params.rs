@@ -292,10 +292,14 @@ fn shown(value: &str) -> String {
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> String {
-    let nearest = known.iter().copied().max_by(|a, b| {
-        strsim::normalized_damerau_levenshtein(a, name)
-            .total_cmp(&strsim::normalized_damerau_levenshtein(b, name))
-    });
+    // Names differ in case between dialects.
+    let name = name.to_lowercase();
+    let likeness =
+        |known: &str| strsim::normalized_damerau_levenshtein(&known.to_lowercase(), &name);
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest {
         Some(nearest) => format!("is no parameter here; the nearest is `{nearest}`"),
         None => "is no parameter here; there are none".to_owned(),
@@ -342,6 +346,23 @@ mod tests {
                 "periode is no parameter here; the nearest is `period`",
             ]
         );
+    }
+
+    #[test]
+    fn the_nearest_parameter_is_told_whatever_the_case() {
+        for (sent, nearest) in [
+            ("STATUS", "status"),
+            ("Limit", "limit"),
+            ("issue_type", "issueType"),
+            ("STARTEDAFTER", "startedAfter"),
+        ] {
+            let mut params = params(&format!("{sent}=1"));
+            for known in ["issueType", "status", "limit", "offset", "startedAfter"] {
+                params.text(known);
+            }
+            let expected = format!("{sent} is no parameter here; the nearest is `{nearest}`");
+            assert_eq!(faults(params), [expected]);
+        }
     }
 
     #[test]

@@ -22,6 +22,13 @@ use crate::domain::Error;
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit(pub usize);
 
+/// Says that a request came with a larger body than its path takes. Whoever wants the body refuses it: who asks, and
+/// for what, comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Oversized {
+    pub limit: usize,
+}
+
 /// A whole body, decompressed.
 pub struct Payload(pub Bytes);
 
@@ -48,6 +55,10 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if let Some(Oversized { limit }) = request.extensions().get() {
+            let detail = format!("the body is larger than {limit} bytes");
+            return Err(Problem::new(&Kind::TOO_LARGE, detail));
+        }
         let limit = request.extensions().get::<BodyLimit>();
         let limit = limit.map_or(0, |limit| limit.0);
         let coding = coding(request.headers())?;

@@ -19,3 +19,4 @@ pub mod silence;
 pub mod targets;
 pub mod traces;
 pub mod webhooks;
+pub mod words;

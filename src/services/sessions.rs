@@ -172,7 +172,7 @@ pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
 /// Refuses a search that names no word which must be there.
 pub async fn check_words(scope: &Scope, filter: &Filter) -> Result<()> {
     match &filter.words {
-        Some(words) if !sessions::is_searchable(scope, words).await? => {
+        Some(question) if !sessions::is_searchable(scope, question).await? => {
             let message = "must have a word that is to be found";
             Err(Error::Invalid(vec![Fault::query("q", message)]))
         }

@@ -28,6 +28,7 @@ pub mod targets;
 pub mod tenants;
 pub mod traces;
 pub mod webhooks;
+pub mod words;
 
 pub use health::Server;
 pub use migrate::{Schema, parse_url};

@@ -179,6 +179,11 @@ async fn json_is_refused_where_it_is_wrong() {
             .await
             .problem(422, "invalid-content");
     }
+    let array = probe
+        .post_bytes("/probe/json", r#"["a", 1]"#)
+        .await
+        .problem(422, "invalid-content");
+    assert_eq!(array.faults(), ["body must be an object, got an array"]);
     probe
         .post_bytes("/probe/json", vec![0xff, 0xfe])
         .await

@@ -92,7 +92,7 @@ async fn a_conversation_has_all_its_fields() {
             &detail["interruptions"][0]["stop_ms"],
             &detail["interruptions"][0]["is_false"]
         ),
-        (&json!(200), &json!(false))
+        (&json!(200.0), &json!(false))
     );
     assert_eq!(
         (
@@ -257,6 +257,73 @@ async fn filters_find_their_calls() {
             "{query}: {faults:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_named_range_ends_now() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let call =
+        |id: &str, at: &str| json!({"session": {"sessionId": id, "agentId": id, "startedAt": at}});
+    let calls = [
+        call("in-past", "2025-06-11T11:59:59Z"),
+        call("in-future", "2025-06-11T13:00:00Z"),
+    ];
+    acme.ingestor()
+        .await
+        .post("/v1/ingest/calls", &json!({ "calls": calls }))
+        .await
+        .status(200);
+    let reader = acme.reader().await;
+    let page = async |path: &str| reader.get(path).await.status(200).text();
+    for range in [
+        "last_24_hours",
+        "last_7_days",
+        "last_30_days",
+        "today",
+        "this_month",
+    ] {
+        assert_eq!(
+            ids(&reader, &format!("range={range}")).await,
+            ["in-past"],
+            "{range}"
+        );
+        let console = page(&format!("/console?range={range}")).await;
+        assert!(
+            console.contains("in-past") && !console.contains("in-future"),
+            "{range}"
+        );
+    }
+    assert_eq!(ids(&reader, "").await, ["in-future", "in-past"]);
+}
+
+#[tokio::test]
+async fn interruptions_are_told_to_a_tenth_of_a_millisecond() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let call = json!({
+        "session": {"sessionId": "s", "startedAt": "2025-06-11T10:00:00Z"},
+        "turns": [{"speaker": "agent", "text": "Hello", "startMs": 0, "endMs": 2000, "interrupted": true}],
+        "interruptions": [{"id": "i", "turn": 0, "atMs": 1000, "detectionMs": 100.26, "stopMs": 210.96}]
+    });
+    acme.ingestor()
+        .await
+        .post("/v1/ingest/calls", &call)
+        .await
+        .status(200);
+    let reader = acme.reader().await;
+    let detail = reader.get(&format!("{PATH}/s")).await.status(200).json();
+    let told = &detail["interruptions"][0];
+    assert_eq!(
+        (&told["detection_ms"], &told["stop_ms"]),
+        (&json!(100.3), &json!(211.0))
+    );
+    let whole = reader
+        .get("/v1/observability/sessions/s")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(whole["interruptions"][0]["detectionMs"], 100);
 }
 
 #[tokio::test]

@@ -381,6 +381,11 @@ async fn a_wrong_question_is_refused_with_all_its_faults() {
         ],
         "{faults:?}"
     );
+    let array = reader
+        .post("/v1/gates/evaluate", &json!([]))
+        .await
+        .problem(422, "invalid-content");
+    assert_eq!(array.faults(), ["body must be an object, got an array"]);
     acme.ingestor()
         .await
         .post("/v1/gates/evaluate", &json!({}))

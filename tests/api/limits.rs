@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reqwest::Body;
 
-use super::support::TestServer;
+use super::support::{Client, TestServer};
 
 const LIMIT: usize = 100_000;
 
@@ -43,6 +43,24 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read() {
         .post_bytes("/probe/payload", vec![b'x'; 30 << 20])
         .await
         .problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn who_asks_and_for_what_comes_before_the_size_of_the_body() {
+    let server = limited().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
+    let large = || vec![b'x'; 12 << 20];
+    let (ingest, nowhere) = ("/v1/ingest/events", "/v1/nowhere");
+    let json = |client: &Client| client.header("content-type", "application/json");
+    let send = async |client: &Client, path: &str| json(client).post_bytes(path, large()).await;
+    let anonymous = server.anonymous();
+    send(&anonymous, ingest)
+        .await
+        .problem(401, "unauthenticated");
+    send(&reader, ingest).await.problem(403, "missing-scope");
+    send(&ingestor, ingest).await.problem(413, "too-large");
+    send(&ingestor, nowhere).await.problem(404, "not-found");
 }
 
 #[tokio::test]

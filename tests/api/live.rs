@@ -496,6 +496,13 @@ async fn a_client_says_what_it_wants() {
     let told = socket.until("call.ended").await;
     assert_eq!(types(&told), ["call.ended"]);
 
+    socket.send(json!([])).await;
+    let told = socket.until("error").await;
+    let message = told[0]["data"]["message"].as_str().expect("a complaint");
+    assert!(
+        message.contains("a message is an object") && !message.contains("struct"),
+        "{message}"
+    );
     for nonsense in [
         json!("hello"),
         json!({ "type": "dance" }),
@@ -561,6 +568,12 @@ async fn a_gap_is_told() {
     assert_eq!(ahead.message().await["seq"], 2);
     let gap = ahead.message().await;
     assert_eq!(gap["data"]["code"], "gap");
+    let says = |gap: &Value, part: &str| {
+        gap["data"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains(part))
+    };
+    assert!(says(&gap, "there has been no event `after`"), "{gap}");
 
     server.clock.advance(TimeDelta::minutes(11));
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -578,6 +591,7 @@ async fn a_gap_is_told() {
         (&gap["data"]["after"], &gap["data"]["oldest"]),
         (&json!(1), &json!(3))
     );
+    assert!(says(&gap, "are kept no more"), "{gap}");
     write(&ingestor, call("new", "completed", &[])).await;
     let live = ahead.until("call.ended").await;
     assert_eq!((&live[0]["seq"], &live[1]["seq"]), (&json!(3), &json!(4)));

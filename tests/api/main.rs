@@ -43,6 +43,7 @@ mod retention;
 mod reviews;
 mod root_cause;
 mod search;
+mod search_words;
 mod settings;
 mod store_away;
 mod support;

@@ -29,7 +29,7 @@ fn call(id: &str) -> Value {
             "providers": {"llm": "openai"}
         },
         "turns": [
-            {"speaker": "user", "text": secret("I want"), "startMs": 0, "endMs": 1000, "words": [{"text": SECRET, "startMs": 0, "endMs": 500}]},
+            {"speaker": "user", "text": secret("I want —"), "startMs": 0, "endMs": 1000, "words": [{"text": SECRET, "startMs": 0, "endMs": 500}]},
             {"speaker": "agent", "text": secret("Here is"), "startMs": 1500, "endMs": 2500, "llmMs": 400, "ttsMs": 90, "sttMs": 80,
              "metadata": {"jam": SECRET}}
         ],

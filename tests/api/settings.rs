@@ -67,6 +67,21 @@ async fn one_agents_targets_lie_over_those_of_all() {
         (&json!(3), &json!({}))
     );
     assert_eq!(cleared["targets"]["stages"]["tts_ms"], 400);
+    // A name is told back as it was sent.
+    let wrong = json!({"targets": {
+        "Stages": {}, "stages": {"ttsMs": 1, "tts_m": 1, "llm__ms": 1, "sttMS": 1}, "turn": {"target_ms": -1}
+    }});
+    let refused = admin.put(&path, &wrong).await;
+    assert_eq!(
+        refused.problem(422, "invalid-content").faults(),
+        [
+            "Stages is no target here; the nearest is `stages`",
+            "stages.llm__ms is no target here",
+            "stages.sttMS is no target here; the nearest is `stt_ms`",
+            "stages.ttsMs is no target here; the nearest is `tts_ms`",
+            "stages.tts_m is no target here; the nearest is `tts_ms`",
+        ]
+    );
     let log = admin
         .get("/api/v1/audit-log?action=targets.update")
         .await

@@ -82,6 +82,25 @@ async fn list(client: &Client, query: &str) -> Value {
 }
 
 #[tokio::test]
+async fn costs_have_six_decimals() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let at = "2025-03-25T17:00:00Z";
+    let costs = r#"{"input": 0.0000002, "total": 0.0001602, "setup": 2}"#;
+    let span = with(
+        span("priced", "s", at, at),
+        json!({"attributes": {"langfuse.observation.type": "generation", "langfuse.observation.cost_details": costs}}),
+    );
+    send(&acme.ingestor().await, &[span]).await;
+    let path = format!("/v1/traces/session/{SESSION}/priced");
+    let trace = acme.reader().await.get(&path).await.status(200).json();
+    assert_eq!(
+        trace["trace"]["observations"][0]["costDetails"],
+        json!({"input": 0.0, "total": 0.00016, "setup": 2.0})
+    );
+}
+
+#[tokio::test]
 async fn a_session_of_many_traces_is_paged() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

@@ -22,6 +22,7 @@ use crate::services::analytics;
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 200;
+const TOO_FAR: &str = "narrow the filters, or ask for a shorter range";
 
 pub async fn handle(
     State(app): State<App>,
@@ -37,7 +38,8 @@ pub async fn handle(
         service: params.one_of("service", SERVICES),
         level: params.one_of("level", LEVELS),
     };
-    let (_, limit, offset) = page::offset::read::<()>(&mut params, LIMIT_DEFAULT, LIMIT_MAX);
+    let (_, limit, offset) =
+        page::offset::read::<()>(&mut params, LIMIT_DEFAULT, LIMIT_MAX, TOO_FAR);
     let (range, window) = Range::read(&mut params, now);
     params.finish()?;
     // Whoever may not see what was said must not be given the answer to one who may.

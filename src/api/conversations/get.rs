@@ -71,8 +71,8 @@ struct InterruptionBody {
     id: String,
     turn: Option<i32>,
     at_ms: Option<i32>,
-    detection_ms: Option<i64>,
-    stop_ms: Option<i64>,
+    detection_ms: Option<f64>,
+    stop_ms: Option<f64>,
     bleed_through_words: Option<i32>,
     is_false: Option<bool>,
 }
@@ -158,8 +158,8 @@ impl From<Interruption> for InterruptionBody {
             id: interruption.id,
             turn: interruption.turn,
             at_ms: interruption.at_ms,
-            detection_ms: interruption.detection_ms.map(format::whole_ms),
-            stop_ms: interruption.stop_ms.map(format::whole_ms),
+            detection_ms: interruption.detection_ms.map(format::tenth),
+            stop_ms: interruption.stop_ms.map(format::tenth),
             bleed_through_words: interruption.bleed_through_words,
             is_false: interruption.is_false,
         }

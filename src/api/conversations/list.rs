@@ -16,6 +16,7 @@ use crate::domain::fields::{CHANNELS, STATUSES};
 use crate::domain::ids::SessionId;
 use crate::domain::record::Filter;
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
@@ -48,6 +49,7 @@ pub async fn handle(
     }
     if let Some(range) = range {
         filter.started_after = range.start(now);
+        filter.started_before = Some(now);
     }
     let content = reader.content.as_ref();
     let slice = sessions::page(&reader.scope, content, &filter, &start, limit).await?;
@@ -81,7 +83,7 @@ fn filter(params: &mut Params) -> Filter {
         campaign: params.text("campaign"),
         workflow: params.text("workflow"),
         tag: params.text("tag"),
-        words: params.text("q"),
+        words: params.text("q").as_deref().map(Question::asked),
         min_latency_ms: params.int_opt("min_latency_ms", page::MIN_LATENCY_MS),
         has_issues: params.flag("has_issues"),
         issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),

@@ -1,6 +1,7 @@
 //! What a client may say: what it wants to hear of, and that it is there.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::domain::ids::{
     Claim, ClaimKind, EXTERNAL_ID_MAX_CHARS, SessionId, TenantId, is_session_id,
@@ -30,9 +31,17 @@ struct Wire {
 
 /// Reads a message; the error says to the client what is wrong with it.
 pub fn parse(tenant: TenantId, text: &str) -> Result<Command, String> {
-    let wire: Wire = serde_json::from_str(text).map_err(|error| {
-        format!("is no message: {error}; send `{{\"type\": \"subscribe\", \"call_ids\": […], \"types\": […]}}`")
-    })?;
+    let no_message = |cause: &str| {
+        format!(
+            "is no message: {cause}; send `{{\"type\": \"subscribe\", \"call_ids\": […], \"types\": […]}}`"
+        )
+    };
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| no_message(&error.to_string()))?;
+    if !value.is_object() {
+        return Err(no_message("a message is an object"));
+    }
+    let wire = Wire::deserialize(value).map_err(|error| no_message(&error.to_string()))?;
     match wire.r#type.as_str() {
         "subscribe" => named(tenant, &wire.call_ids, &wire.types).map(Command::Subscribe),
         "unsubscribe" => named(tenant, &wire.call_ids, &wire.types).map(Command::Unsubscribe),
@@ -108,7 +117,8 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, expected) in [
             ("", "is no message"),
-            ("[]", "is no message"),
+            ("[]", "is no message: a message is an object; send"),
+            (r#"["ping", [], []]"#, "a message is an object"),
             (r#"{"type": "subscribe", "call": "x"}"#, "unknown field"),
             (
                 r#"{"type": "subscribe", "types": ["call"]}"#,

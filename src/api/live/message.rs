@@ -117,8 +117,17 @@ impl Message {
             Item::Gap { after, oldest } => {
                 let data = Data::Gap {
                     code: "gap",
-                    message: "events after `after` and before `oldest` are kept no more: read the calls again, \
-                              as from /api/v1/voice-sessions",
+                    // Whoever names an event that is still to come has heard of it from another store.
+                    message: match after < oldest {
+                        true => {
+                            "events after `after` and before `oldest` are kept no more: read the calls again, \
+                             as from /api/v1/voice-sessions"
+                        }
+                        false => {
+                            "there has been no event `after` here; the next is `oldest`: read the calls again, \
+                             as from /api/v1/voice-sessions"
+                        }
+                    },
                     after: *after,
                     oldest: *oldest,
                 };

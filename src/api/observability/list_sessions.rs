@@ -13,6 +13,7 @@ use crate::domain::analysis::IssueType;
 use crate::domain::fields::CHANNELS;
 use crate::domain::record::{Filter, Headline};
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
@@ -57,7 +58,7 @@ fn filter(params: &mut Params) -> Filter {
         channel: params.one_of("channel", CHANNELS).map(str::to_owned),
         campaign: params.text("campaign"),
         tag: params.text("tag"),
-        words: params.text("q"),
+        words: params.text("q").as_deref().map(Question::asked),
         min_latency_ms: params.int_opt("minLatencyMs", page::MIN_LATENCY_MS),
         has_issues: params.flag("hasIssues"),
         issue_type: params.choice("issueType", IssueType::ALL, IssueType::as_str),

@@ -103,19 +103,24 @@ impl Body {
     }
 }
 
-/// As the domain names them. A name in camelCase is none here.
+/// Before a name that is none in snake_case: so the domain does not know it, and it is told back as it was sent. No
+/// body has this character.
+const AS_SENT: char = '\0';
+
+/// As the domain names them.
 fn camel(targets: Map<String, Value>) -> Map<String, Value> {
     let name = |name: &str| {
-        if name.chars().any(char::is_uppercase) {
-            return name.to_lowercase();
-        }
         let mut parts = name.split('_');
         let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |name, part| {
+        let camel = parts.fold(first, |name, part| {
             let mut letters = part.chars();
             let initial = letters.next().map(|c| c.to_ascii_uppercase());
             name + &initial.into_iter().chain(letters).collect::<String>()
-        })
+        });
+        match snake(&camel) == name {
+            true => camel,
+            false => format!("{AS_SENT}{name}"),
+        }
     };
     renamed(targets, &name)
 }
@@ -152,13 +157,21 @@ fn in_snake_case(error: Error) -> Error {
     match error {
         Error::Unprocessable(faults) => {
             let told = faults.into_iter().map(|fault| Fault {
-                name: snake(&fault.name),
+                name: told(&fault.name),
                 message: snake_words(&fault.message),
                 ..fault
             });
             Error::Unprocessable(told.collect())
         }
         other => other,
+    }
+}
+
+/// A name within a group, or a group's.
+fn told(name: &str) -> String {
+    match name.split_once(AS_SENT) {
+        Some((before, sent)) => format!("{}{sent}", snake(before)),
+        None => snake(name),
     }
 }
 

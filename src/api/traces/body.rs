@@ -82,6 +82,16 @@ pub fn usd(nanos: i64) -> f64 {
     format::usd((nanos as f64 / 1e3).round() as i64)
 }
 
+/// Costs as a source or a price list states them, as exact as all others.
+fn rounded(mut costs: Map<String, Value>) -> Map<String, Value> {
+    for cost in costs.values_mut() {
+        if let Some(stated) = cost.as_f64().filter(|_| cost.is_f64()) {
+            *cost = Value::from(format::millionth(stated));
+        }
+    }
+    costs
+}
+
 impl From<trace::Trace> for Headline {
     fn from(trace: trace::Trace) -> Self {
         let latency_ms = trace
@@ -154,7 +164,7 @@ impl Observation {
             // What remains of it says only that the trace was made here, and of what.
             metadata: Some(span.metadata).filter(|left| !withheld || !left.is_empty()),
             usage_details: span.usage,
-            cost_details: span.costs,
+            cost_details: rounded(span.costs),
             cost_estimated: span.cost_estimated,
             environment: span.environment,
         }

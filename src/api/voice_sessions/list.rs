@@ -16,6 +16,7 @@ use crate::domain::analysis::IssueType;
 use crate::domain::fields::STATUSES;
 use crate::domain::record::{Filter, Record};
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::problem::Json;
 use crate::problem::Params;
 use crate::problem::Problem;
@@ -25,6 +26,8 @@ use crate::services::sessions;
 
 const LIMIT_DEFAULT: i64 = 25;
 const LIMIT_MAX: i64 = 200;
+const TOO_FAR: &str =
+    "narrow the filters, or take everything by `GET /api/v1/voice-sessions/export`";
 /// Not a state of the call, but what this dialect calls a call that somebody has evaluated.
 const REVIEWED: &str = "reviewed";
 
@@ -36,7 +39,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let mut params = query.params();
     let filter = filter(&mut params);
-    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX);
+    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX, TOO_FAR);
     params.finish()?;
     if filter.words.is_some() {
         reader.transcripts()?;
@@ -116,7 +119,7 @@ pub(super) fn filter(params: &mut Params) -> Filter {
         tag: params.text("tag"),
         call_sid: params.text("call_sid"),
         stream_id: params.text("stream_id"),
-        words: params.text("q"),
+        words: params.text("q").as_deref().map(Question::asked),
         has_issues: params.flag("has_issues"),
         issue_type: params.choice("issue_type", IssueType::ALL, IssueType::as_str),
         ..Filter::default()

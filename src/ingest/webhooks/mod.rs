@@ -37,7 +37,7 @@ use crate::problem::Path;
 use crate::problem::Problem;
 use crate::problem::Upload;
 use crate::problem::is_json;
-use crate::problem::parse;
+use crate::problem::parse_any;
 use crate::services::webhooks;
 use crate::services::webhooks::{Done, Door};
 
@@ -396,7 +396,7 @@ fn twilio_params(
             bytes: body,
         };
         check(signed).map_err(refused)?;
-        let document = parse(body).map_err(|_| broken("JSON"))?;
+        let document = parse_any(body).map_err(|_| broken("JSON"))?;
         twilio::of_json(&document).ok_or_else(|| broken("an object"))?
     } else {
         let detail =

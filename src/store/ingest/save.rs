@@ -13,6 +13,7 @@ use crate::domain::ids::ClaimKind;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
 use crate::domain::session::{Activity, Session};
 use crate::domain::turn::{LatencySource, Turn};
+use crate::domain::words;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 
@@ -316,12 +317,12 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
         "insert into turns
               (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
                tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
-               extra, tokens, measures, prompt_tokens)
+               extra, tokens, measures, prompt_tokens, words)
          select *
            from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
                 $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
                 $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
-                $22::bigint[], $23::bytea[], $24::bigint[])
+                $22::bigint[], $23::bytea[], $24::bigint[], $25::text[])
              on conflict (tenant_id, session_id, index)
              do update set speaker = excluded.speaker, text = excluded.text, start_ms = excluded.start_ms,
                 end_ms = excluded.end_ms, stt_ms = excluded.stt_ms, endpointing_ms = excluded.endpointing_ms,
@@ -330,7 +331,7 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
                 latency_source = excluded.latency_source, answers_user = excluded.answers_user,
                 confidence = excluded.confidence, interrupted = excluded.interrupted, failed = excluded.failed,
                 cancelled = excluded.cancelled, extra = excluded.extra, tokens = excluded.tokens,
-                measures = excluded.measures, prompt_tokens = excluded.prompt_tokens",
+                measures = excluded.measures, prompt_tokens = excluded.prompt_tokens, words = excluded.words",
         &column(rows, |(key, _)| key.0),
         &column(rows, |(key, _)| key.1),
         &column(rows, |(_, t)| t.index),
@@ -355,6 +356,7 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
         &column(rows, |(_, t)| t.tokens),
         &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
         &column(rows, |(_, t)| t.prompt_tokens),
+        &column(rows, |(_, t)| t.text.as_deref().and_then(words::beside)) as _,
     )
     .execute(connection)
     .await?;

@@ -115,7 +115,7 @@ async fn strip_parts(
     let turns = parts(records, |record| &record.turns);
     sqlx::query!(
         "update turns t
-            set text = null, extra = g.extra
+            set text = null, words = null, extra = g.extra
            from unnest($2::uuid[], $3::integer[], $4::text[]) as g (session_id, index, extra)
           where t.tenant_id = $1 and t.session_id = g.session_id and t.index = g.index",
         scope.tenant.0,

@@ -9,6 +9,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Slice, Start};
 use crate::domain::record::{EARLIEST, Filter, Headline, Key, LATEST};
 use crate::domain::session::{Status, Workflow};
+use crate::domain::words::Question;
 use crate::store::columns::unreadable;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
@@ -310,7 +311,7 @@ async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
                   and ($13::text is null
                        or s.id in (select t.session_id from turns t
                                     where t.tenant_id = $1 and t.text is not null
-                                      and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $13)))
+                                      and to_tsvector('simple', coalesce(t.words, t.text)) @@ websearch_to_tsquery('simple', $13)))
                   and ($14::float8 is null
                        or s.id in (select t.session_id from turns t
                                     where t.tenant_id = $1 and t.answers_user and not t.cancelled
@@ -330,7 +331,7 @@ async fn count_all(scope: &Scope, filter: &Filter) -> Result<i64> {
             filter.stream_id.as_deref(),
             filter.tag.as_deref(),
             filter.workflow.as_deref(),
-            filter.words.as_deref(),
+            filter.words.as_ref().map(Question::as_str),
             search::min_latency_ms(filter),
             filter.has_issues,
             filter.issue_type.map(IssueType::as_str),

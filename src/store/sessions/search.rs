@@ -12,6 +12,7 @@ use crate::domain::Result;
 use crate::domain::analysis::IssueType;
 use crate::domain::record::{Filter, Key};
 use crate::domain::session::Status;
+use crate::domain::words::Question;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
 
@@ -39,11 +40,11 @@ enum Way {
 
 /// Whether the index on words can answer: it finds nothing for words that must not be there alone, nor for
 /// a text without any word.
-pub async fn is_searchable(scope: &Scope, words: &str) -> Result<bool> {
+pub async fn is_searchable(scope: &Scope, question: &Question) -> Result<bool> {
     read(&scope.pool, || {
         sqlx::query_scalar!(
             r#"select querytree(websearch_to_tsquery('simple', $1)) not in ('', 'T') as "is_searchable!""#,
-            words,
+            question.as_str(),
         )
         .fetch_one(&scope.pool)
     })
@@ -82,7 +83,7 @@ pub(super) async fn rows_of(
         Some(_) if way == Way::Long && place.skip == 0 => {
             return walked_far(scope, filter, place).await;
         }
-        Some(words) => by_words(scope, words, filter, place).await?,
+        Some(question) => by_words(scope, question, filter, place).await?,
         None => by_latency(scope, filter, place).await?,
     };
     Ok((rows, None))
@@ -121,7 +122,7 @@ pub(super) async fn counted(scope: &Scope, filter: &Filter) -> Result<Option<Opt
 }
 
 async fn way(scope: &Scope, filter: &Filter, place: Place) -> Result<Way> {
-    let Some(words) = &filter.words else {
+    let Some(question) = &filter.words else {
         return Ok(Way::Index);
     };
     let found = read(&scope.analytics, || {
@@ -131,10 +132,10 @@ async fn way(scope: &Scope, filter: &Filter, place: Place) -> Result<Way> {
                          from turns t
                         where t.tenant_id = $1
                           and t.text is not null
-                          and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $2)
+                          and to_tsvector('simple', coalesce(t.words, t.text)) @@ websearch_to_tsquery('simple', $2)
                         limit $3) f"#,
             scope.tenant.0,
-            words,
+            question.as_str(),
             FOUND_MAX + 1,
         )
         .fetch_one(&scope.analytics)
@@ -195,7 +196,7 @@ async fn walked(
          and ($21::text is null
               or exists (select from turns t
                           where t.tenant_id = $1 and t.session_id = s.id
-                            and to_tsvector('simple', t.text || '') @@ websearch_to_tsquery('simple', $21)
+                            and to_tsvector('simple', coalesce(t.words, t.text) || '') @@ websearch_to_tsquery('simple', $21)
                          offset 0))
          and ($22::float8 is null
               or exists (select from turns t
@@ -206,7 +207,7 @@ async fn walked(
         filter.tag.as_deref(),
         end_at as Option<DateTime<Utc>>,
         end_id as Option<Uuid>,
-        filter.words.as_deref(),
+        filter.words.as_ref().map(Question::as_str),
         min_latency_ms(filter)
     )
     .await
@@ -214,7 +215,12 @@ async fn walked(
 
 /// All sessions that the index on words names, put in order. Each is fetched by its key, `offset 0`: it
 /// costs what it finds, and never a look at all of a tenant's sessions.
-async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> Result<Vec<Row>> {
+async fn by_words(
+    scope: &Scope,
+    question: &Question,
+    filter: &Filter,
+    place: Place,
+) -> Result<Vec<Row>> {
     rows!(
         scope,
         filter,
@@ -223,7 +229,7 @@ async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> 
             from turns t
            where t.tenant_id = $1
              and t.text is not null
-             and to_tsvector('simple', t.text) @@ websearch_to_tsquery('simple', $18)) f
+             and to_tsvector('simple', coalesce(t.words, t.text)) @@ websearch_to_tsquery('simple', $18)) f
          cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
         "and ($19::text is null
               or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $19))
@@ -233,7 +239,7 @@ async fn by_words(scope: &Scope, words: &str, filter: &Filter, place: Place) -> 
                             and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $20
                          offset 0))
          order by s.started_at desc, s.id desc limit $14 offset $15",
-        words,
+        question.as_str(),
         filter.tag.as_deref(),
         min_latency_ms(filter)
     )

@@ -17,6 +17,7 @@ use crate::services::reviews;
 
 const LIMIT_DEFAULT: i64 = 25;
 const LIMIT_MAX: i64 = 200;
+const TOO_FAR: &str = "no session has so many";
 
 pub async fn handle(
     State(_): State<App>,
@@ -26,7 +27,7 @@ pub async fn handle(
     query: Query,
 ) -> Result<Response, Problem> {
     let mut params = query.params();
-    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX);
+    let (start, limit, offset) = page::offset::read(&mut params, LIMIT_DEFAULT, LIMIT_MAX, TOO_FAR);
     params.finish()?;
     let content = reader.content.as_ref();
     let (evaluations, total) =

@@ -33,6 +33,19 @@ enum Piece {
     End,
 }
 
+/// Why a body ends before everything was told.
+enum End {
+    /// The client hung up, or takes nothing any more.
+    Left,
+    Trouble(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Trouble(error)
+    }
+}
+
 /// A body that ends cleanly only if everything was told: any trouble in between breaks the connection off,
 /// so that nobody takes a part for the whole.
 ///
@@ -46,8 +59,10 @@ pub fn stream(
     let (sender, receiver) = mpsc::channel(1);
     let work = async move {
         let _guard = guard;
-        if let Err(error) = run(first, export, layout, &sender).await {
-            tracing::warn!(%error, "an export broke off");
+        match run(first, export, layout, &sender).await {
+            Ok(()) => {}
+            Err(End::Left) => tracing::debug!("nobody takes an export any more"),
+            Err(End::Trouble(error)) => tracing::warn!(%error, "an export broke off"),
         }
     };
     tokio::spawn(work.in_current_span());
@@ -66,7 +81,7 @@ async fn run(
     mut export: Export,
     mut layout: impl Layout,
     sender: &Sender<Piece>,
-) -> Result<()> {
+) -> Result<(), End> {
     send(sender, Piece::Bytes(layout.head()?.into())).await?;
     let mut next = first;
     while let Some(records) = next {
@@ -79,12 +94,12 @@ async fn run(
 }
 
 /// Waits for the client to have taken what was sent before.
-async fn send(sender: &Sender<Piece>, piece: Piece) -> Result<()> {
+async fn send(sender: &Sender<Piece>, piece: Piece) -> Result<(), End> {
     match piece {
         Piece::Bytes(bytes) if bytes.is_empty() => Ok(()),
         piece => sender
             .send_timeout(piece, STALL_MAX)
             .await
-            .map_err(|_| Error::Unavailable("the client has gone".to_owned())),
+            .map_err(|_| End::Left),
     }
 }

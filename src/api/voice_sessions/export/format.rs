@@ -119,7 +119,7 @@ fn cells(session: VoiceSession) -> [String; COLUMNS.len()] {
         session.evaluations.len().to_string(),
         number(session.cost_usd),
         harmless(session.summary.unwrap_or_default()),
-        harmless(session.tags.join(TAG_SEPARATOR)),
+        harmless(joined(&session.tags)),
         harmless(session.call_sid.unwrap_or_default()),
         harmless(session.stream_id.unwrap_or_default()),
         harmless(json(session.model.stt)),
@@ -129,6 +129,15 @@ fn cells(session: VoiceSession) -> [String; COLUMNS.len()] {
         harmless(json(session.metadata)),
         session.content_withheld.to_string(),
     ]
+}
+
+/// All tags in a cell. A semicolon in a tag has a backslash before it, and so has a backslash: what is split at
+/// semicolons without one is the tags again.
+fn joined(tags: &[String]) -> String {
+    let escaped = tags
+        .iter()
+        .map(|tag| tag.replace('\\', r"\\").replace(';', r"\;"));
+    escaped.collect::<Vec<_>>().join(TAG_SEPARATOR)
 }
 
 /// Spreadsheets take a text that begins so for a formula; an apostrophe makes it a text again.
@@ -150,6 +159,19 @@ mod tests {
             assert_eq!(harmless(text.to_owned()), format!("'{text}"));
         }
         assert_eq!(harmless("a=b".to_owned()), "a=b");
+    }
+
+    #[test]
+    fn tags_are_told_apart() {
+        for (tags, cell) in [
+            (vec![], ""),
+            (vec!["a", "b c"], "a; b c"),
+            (vec!["a; b", "c;d"], r"a\; b; c\;d"),
+            (vec![r"a\", r"\;b"], r"a\\; \\\;b"),
+        ] {
+            let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+            assert_eq!(joined(&tags), cell, "{tags:?}");
+        }
     }
 
     #[test]

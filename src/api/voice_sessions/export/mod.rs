@@ -4,9 +4,14 @@ pub(super) mod body;
 mod format;
 mod slots;
 
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 
 use super::list;
 use crate::app::{App, Now};
@@ -14,6 +19,7 @@ use crate::auth::Reader;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::export::Export;
+use crate::services::sessions;
 
 pub use body::Layout;
 pub use format::{COLUMNS, Format};
@@ -23,6 +29,7 @@ pub async fn handle(
     State(app): State<App>,
     reader: Reader,
     Now(now): Now,
+    method: Method,
     query: Query,
 ) -> Result<Response, Problem> {
     let mut params = query.params();
@@ -33,10 +40,6 @@ pub async fn handle(
         reader.transcripts()?;
     }
     let format = format.unwrap_or(Format::Jsonl);
-    let slot = app.exports.take(reader.scope.tenant())?;
-    let mut export = Export::new(&reader.scope, reader.content.as_ref(), filter).await?;
-    // Before anything is sent, so that a store that is away is told as a problem.
-    let first = export.next().await?;
     let name = format!(
         "voice-sessions-{}.{}",
         now.format("%Y%m%dT%H%M%SZ"),
@@ -49,6 +52,16 @@ pub async fn handle(
             format!("attachment; filename=\"{name}\""),
         ),
     ];
+    if method == Method::HEAD {
+        sessions::check_words(&reader.scope, &filter).await?;
+        // Of no known length, as the export would be.
+        let nothing = stream::empty::<Result<Bytes, Infallible>>();
+        return Ok((headers, Body::from_stream(nothing)).into_response());
+    }
+    let slot = app.exports.take(reader.scope.tenant())?;
+    let mut export = Export::new(&reader.scope, reader.content.as_ref(), filter).await?;
+    // Before anything is sent, so that a store that is away is told as a problem.
+    let first = export.next().await?;
     let body = body::stream(first, export, format, slot);
     Ok((headers, body).into_response())
 }
