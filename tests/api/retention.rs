@@ -366,7 +366,9 @@ async fn a_call_that_somebody_wants_gone_is_gone() {
     assert_eq!(fresh.get(summary).await.json()["total_calls"], 0);
     rollups_are_right(&server, &scope).await;
     assert_eq!(fresh.get(summary).await.json()["total_calls"], 0);
-    let left = tables_with(&server, id.as_str().expect("an id")).await;
+    // That it is gone is still to be told to those who watch.
+    let mut left = tables_with(&server, id.as_str().expect("an id")).await;
+    left.retain(|table| table != "live_outbox" && table != "live_events");
     assert_eq!(left, ["audit_log", "session_tombstones", "tombstone_names"]);
     let log = client
         .get("/api/v1/audit-log?action=session.delete")

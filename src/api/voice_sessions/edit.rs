@@ -1,8 +1,8 @@
 //! `PATCH /api/v1/voice-sessions/{id}`
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::body::VoiceSession;
@@ -13,6 +13,27 @@ use crate::problem::Path;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::reviews;
+
+/// What was written, of a session that the key may not see.
+#[derive(Serialize)]
+struct Edited {
+    id: String,
+    summary: Option<String>,
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    content_withheld: bool,
+}
+
+impl From<VoiceSession> for Edited {
+    fn from(session: VoiceSession) -> Self {
+        Self {
+            id: session.id,
+            summary: session.summary,
+            tags: session.tags,
+            content_withheld: session.content_withheld,
+        }
+    }
+}
 
 pub async fn handle(
     State(_): State<App>,
@@ -31,9 +52,10 @@ pub async fn handle(
         now,
     };
     let record = reviewer.edit(&id, body).await?;
+    let session = VoiceSession::from(record);
     // To write a note is no right to see the call.
     Ok(match may_read {
-        true => Json(VoiceSession::from(record)).into_response(),
-        false => StatusCode::NO_CONTENT.into_response(),
+        true => Json(session).into_response(),
+        false => Json(Edited::from(session)).into_response(),
     })
 }
