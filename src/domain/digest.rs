@@ -481,6 +481,12 @@ mod tests {
         let mut hour = Digest::default();
         hour.merge_session(&session, |_| Some("openai".to_owned()));
         hour.merge_session(&session, |_| None);
+        let mut from_bytes = Digest::default();
+        for provider in [Some("openai"), None] {
+            let merged = from_bytes.merge_session_bytes(&session.to_bytes(), |_| provider);
+            assert_eq!(merged, Some(()));
+        }
+        assert_eq!(from_bytes, hour);
         let found: Vec<_> = hour
             .entries()
             .iter()

@@ -137,14 +137,14 @@ impl Row {
         };
         sums.merge(&row);
         if self.is_call {
-            let digest = Digest::from_bytes(&self.digest).ok_or_else(wrong)?;
             let providers = Providers {
                 stt: self.stt_provider,
                 llm: self.llm_provider,
                 tts: self.tts_provider,
             };
-            sums.digest
-                .merge_session(&digest, |stage| providers.of(stage).cloned());
+            let provider = |stage| providers.of(stage).map(String::as_str);
+            let merged = sums.digest.merge_session_bytes(&self.digest, provider);
+            merged.ok_or_else(wrong)?;
         } else {
             sums.digest.merge_bytes(&self.digest).ok_or_else(wrong)?;
         }
