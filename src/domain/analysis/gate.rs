@@ -217,7 +217,8 @@ pub struct InterruptionGate {
     pub checks: Vec<TargetCheck>,
 }
 
-/// Holds what sessions amount to against the targets. What no source measured plays no part.
+/// Holds what sessions amount to against the targets. What no source measured plays no part, but for how long the
+/// agent took to stop: every source that knows when somebody speaks knows it, and it is what the caller feels.
 pub fn of_interruptions(
     counts: &InterruptionCounts,
     targets: &InterruptionTargets,
@@ -257,15 +258,13 @@ pub fn of_interruptions(
             measurements,
         };
     let checks: Vec<TargetCheck> = found.map(check).into();
-    let judged: Vec<bool> = checks.iter().filter_map(|check| check.pass).collect();
     let is_enough = counts.interruptions >= u64::from(targets.min_interruptions);
-    let verdict = match (
-        is_enough && !judged.is_empty(),
-        judged.iter().all(|pass| *pass),
-    ) {
+    let fails = checks.iter().any(|check| check.pass == Some(false));
+    let verdict = match (is_enough, fails) {
         (false, _) => Verdict::InsufficientData,
-        (true, true) => Verdict::Pass,
-        (true, false) => Verdict::Fail,
+        (true, true) => Verdict::Fail,
+        (true, false) if counts.stop_ms.count() == 0 => Verdict::InsufficientData,
+        (true, false) => Verdict::Pass,
     };
     InterruptionGate { verdict, checks }
 }

@@ -95,6 +95,19 @@ fn interruptions_are_held_against_the_targets() {
     assert_eq!(passes, [None, Some(true), None, Some(true)]);
     counts.false_interruptions = 4;
     assert_eq!(of_interruptions(&counts, &targets).verdict, Verdict::Fail);
+    // Where nobody knows when the agent stopped, the other numbers may fail it, and cannot pass it.
+    let blind = |false_interruptions| {
+        let counts = InterruptionCounts {
+            stop_ms: Distribution::default(),
+            false_interruptions,
+            ..counts.clone()
+        };
+        of_interruptions(&counts, &targets).verdict
+    };
+    assert_eq!(
+        (blind(3), blind(4)),
+        (Verdict::InsufficientData, Verdict::Fail)
+    );
     counts.interruptions = 29;
     assert_eq!(
         of_interruptions(&counts, &targets).verdict,
