@@ -425,7 +425,7 @@ fn tools_ms(
     let inside = turn
         .generations_ms()
         .map(|(start, end)| (start.round() as i32, end.round() as i32));
-    covered_ms(known.chain(touched).chain(inside)) - covered_ms(inside.into_iter())
+    covered_ms(known.chain(touched).chain(inside)) - covered_ms(inside)
 }
 
 /// The state that a whole session's facts amount to.

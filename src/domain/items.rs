@@ -192,19 +192,17 @@ impl Evaluation {
     }
 }
 
-/// Time that tools ran, overlaps counted once.
-pub fn covered_ms(intervals: impl Iterator<Item = (i32, i32)>) -> f64 {
-    let mut intervals: Vec<_> = intervals.collect();
-    intervals.sort_unstable();
-    let (mut covered, mut until) = (0i64, i64::MIN);
-    for (start, end) in intervals {
-        let (start, end) = (i64::from(start).max(until), i64::from(end));
-        if end > start {
-            covered += end - start;
-            until = end;
-        }
+/// How long any of some intervals lasted: overlaps are counted once.
+pub fn covered_ms<T: Into<f64>>(intervals: impl IntoIterator<Item = (T, T)>) -> f64 {
+    let each = intervals.into_iter();
+    let mut intervals: Vec<(f64, f64)> = each.map(|(from, to)| (from.into(), to.into())).collect();
+    intervals.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut covered, mut until) = (0.0, f64::NEG_INFINITY);
+    for (from, to) in intervals {
+        covered += (to - from.max(until)).max(0.0);
+        until = to.max(until);
     }
-    covered as f64
+    covered
 }
 
 /// Longest text that may be a code.
@@ -255,9 +253,10 @@ mod tests {
     #[test]
     fn parallel_tools_count_once() {
         assert_eq!(
-            covered_ms([(0, 100), (50, 150), (300, 400), (310, 320)].into_iter()),
+            covered_ms([(0, 100), (50, 150), (300, 400), (310, 320)]),
             250.0
         );
-        assert_eq!(covered_ms(std::iter::empty()), 0.0);
+        assert_eq!(covered_ms([(0.5, 1.0), (0.75, 0.5), (2.0, 2.25)]), 0.75);
+        assert_eq!(covered_ms::<i32>([]), 0.0);
     }
 }

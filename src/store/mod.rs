@@ -9,6 +9,7 @@ pub mod audit;
 mod columns;
 pub mod console;
 pub mod embedded;
+mod facts;
 mod failure;
 pub mod gates;
 mod health;

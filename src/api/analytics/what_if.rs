@@ -24,9 +24,6 @@ use crate::services::analysis::WouldBe;
 
 const MS_DEFAULT: i64 = 500;
 const MS_MAX: i64 = 60_000;
-/// Stages that calls are measured by, and those of them that somebody provides.
-const MEASURED: [Stage; 4] = [Stage::Stt, Stage::Endpointing, Stage::Llm, Stage::Tts];
-const PROVIDED: [Stage; 3] = [Stage::Stt, Stage::Llm, Stage::Tts];
 
 pub async fn handle(
     State(app): State<App>,
@@ -72,23 +69,26 @@ fn instead(params: &mut Params, stage: Stage, dimensions: &Dimensions) -> Instea
     }
     match (usual, provider) {
         (Some(_), _) => {
-            must_be_of(params, "instead", stage, &MEASURED);
+            must_be(params, "instead", stage, |stage| {
+                stage.measured_as().is_some()
+            });
             Instead::Usual
         }
         (None, Some(provider)) => {
-            must_be_of(params, "provider", stage, &PROVIDED);
+            must_be(params, "provider", stage, Stage::is_service);
             Instead::Provider(provider, model)
         }
         (None, None) => Instead::Ms(ms.unwrap_or(MS_DEFAULT)),
     }
 }
 
-fn must_be_of(params: &mut Params, beside: &str, stage: Stage, known: &[Stage]) {
-    if known.contains(&stage) {
+fn must_be(params: &mut Params, beside: &str, stage: Stage, is_known: fn(Stage) -> bool) {
+    if is_known(stage) {
         return;
     }
-    let names: Vec<String> = known
-        .iter()
+    let names: Vec<String> = Stage::ALL
+        .into_iter()
+        .filter(|stage| is_known(*stage))
         .map(|stage| format!("`{}`", stage.as_str()))
         .collect();
     params.fault(

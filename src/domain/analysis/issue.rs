@@ -59,6 +59,11 @@ impl Stage {
         }
     }
 
+    /// Whether a service does it, which somebody provides.
+    pub fn is_service(self) -> bool {
+        matches!(self, Self::Stt | Self::Llm | Self::Tts)
+    }
+
     /// As a person calls it, at the start of a sentence.
     pub fn title(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::Stage;
-use super::path::{Times, Wait, number};
+use super::path::{Gap, Times, number};
 use crate::domain::items::ToolCall;
 use crate::domain::session::Session;
 use crate::domain::turn::{LatencySource, Speaker, Turn};
@@ -218,8 +218,8 @@ pub fn of_turn(
         .latency_ms
         .filter(|ms| turn.answers_user && ms.is_finite() && *ms >= 0.0);
     let heard_ms = number(turn, "firstAudioMs").or(turn.start_ms.map(f64::from));
-    let wait = wait(turn, gap_ms, user_end_ms, heard_ms);
-    let segments: Vec<Segment> = Times::of(turn, session, tools).laid_onto(wait);
+    let gap = gap(turn, gap_ms, user_end_ms, heard_ms);
+    let segments: Vec<Segment> = Times::of(turn, session, tools).laid_onto(gap);
     let explained: f64 = segments.iter().map(|segment| segment.ms).sum();
     Some(TurnLatency {
         turn: turn.index,
@@ -242,26 +242,26 @@ pub fn of_turn(
     })
 }
 
-fn wait(turn: &Turn, gap_ms: Option<f64>, user_end_ms: Option<f64>, heard_ms: Option<f64>) -> Wait {
+fn gap(turn: &Turn, ms: Option<f64>, user_end_ms: Option<f64>, heard_ms: Option<f64>) -> Gap {
     // A sum has no place: its parts lie one behind the other, whatever their times say.
-    let is_sum = gap_ms.is_some() && turn.latency_source == Some(LatencySource::Summed);
+    let is_sum = ms.is_some() && turn.latency_source == Some(LatencySource::Summed);
     if is_sum {
-        return Wait {
-            gap_ms,
-            ..Wait::default()
+        return Gap {
+            ms,
+            ..Gap::default()
         };
     }
     let user_end_ms = user_end_ms.filter(|_| turn.answers_user);
-    let window = match (user_end_ms, heard_ms, gap_ms) {
+    let window = match (user_end_ms, heard_ms, ms) {
         (Some(from), Some(to), _) if from <= to => Some((from, to)),
         (Some(from), None, Some(gap)) => Some((from, from + gap)),
         (None, Some(to), Some(gap)) => Some((to - gap, to)),
         _ => None,
     };
-    let by_gap_ms = heard_ms.zip(gap_ms).map(|(heard, gap)| heard - gap);
+    let by_gap_ms = heard_ms.zip(ms).map(|(heard, gap)| heard - gap);
     let silent_from_ms = [user_end_ms, by_gap_ms].into_iter().flatten();
-    Wait {
-        gap_ms,
+    Gap {
+        ms,
         window,
         silent_from_ms: silent_from_ms.reduce(f64::min),
     }

@@ -5,17 +5,17 @@ use serde_json::Value;
 
 use super::latency::{Part, Segment};
 use super::provided::Provided;
-use crate::domain::items::ToolCall;
+use crate::domain::items::{ToolCall, covered_ms};
 use crate::domain::session::Session;
 use crate::domain::turn::Turn;
 
 /// A stage time below this was not measured: no network is that fast.
 const NETWORK_MIN_MS: f64 = 1.0;
 
-/// The wait that the parts are laid onto.
+/// The gap that the parts are laid onto.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wait {
-    pub gap_ms: Option<f64>,
+pub struct Gap {
+    pub ms: Option<f64>,
     /// Where it lies on the session's clock.
     pub window: Option<(f64, f64)>,
     /// Where the caller fell silent, by the earliest of the clocks that tell.
@@ -63,19 +63,19 @@ impl Times {
         Self(lanes)
     }
 
-    /// What each part takes of the wait. What has a place has it; of what has none, what happened last was
+    /// What each part takes of the gap. What has a place has it; of what has none, what happened last was
     /// waited for in full, and what ran in parallel to it before takes what is left. Without a gap every part
     /// takes all that it was measured at.
-    pub fn laid_onto(self, wait: Wait) -> Vec<Segment> {
-        let decided_ms = self.decided_ms(wait);
-        let mut placed_ms = self.sweep(wait.window, decided_ms);
+    pub fn laid_onto(self, gap: Gap) -> Vec<Segment> {
+        let decided_ms = self.decided_ms(gap);
+        let mut placed_ms = self.sweep(gap.window, decided_ms);
         let mut lasting_ms: Vec<f64> = self.0.iter().map(|lane| lane.lasts_ms).collect();
         for (place, lane) in self.0.iter().enumerate() {
             if decided_ms.is_some() && lane.part.is_before_decision() {
                 placed_ms[place] = std::mem::take(&mut lasting_ms[place]);
             }
         }
-        let mut room = wait.gap_ms.unwrap_or(f64::INFINITY);
+        let mut room = gap.ms.unwrap_or(f64::INFINITY);
         let mut taken_ms = vec![0.0; self.0.len()];
         for known in [placed_ms, lasting_ms] {
             for (place, ms) in known.into_iter().enumerate().rev() {
@@ -91,12 +91,12 @@ impl Times {
     /// When the user's turn was decided to be over. Until then that is what an answer waits for, whatever of
     /// it is being made ahead. None where nobody measured it, or where it would lie behind the answer: then the
     /// gap is by a clock that begins elsewhere.
-    fn decided_ms(&self, wait: Wait) -> Option<f64> {
+    fn decided_ms(&self, gap: Gap) -> Option<f64> {
         let of = |part: Part| self.0.iter().find(|lane| lane.part == part);
         let endpointing_ms = of(Part::Endpointing)?.lasts_ms;
         let taken_ms = endpointing_ms + of(Part::Stt).map_or(0.0, |lane| lane.lasts_ms);
-        let decided_ms = wait.silent_from_ms? + taken_ms;
-        (taken_ms <= wait.gap_ms?).then_some(decided_ms)
+        let decided_ms = gap.silent_from_ms? + taken_ms;
+        (taken_ms <= gap.ms?).then_some(decided_ms)
     }
 
     /// Gives each moment of the window to one part: sweeps over the intervals' ends.
@@ -146,17 +146,6 @@ impl Lane {
             model: self.by.model,
         }
     }
-}
-
-/// How long any of some intervals lasted.
-fn covered_ms(mut runs: Vec<(f64, f64)>) -> f64 {
-    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut covered_ms, mut until) = (0.0, f64::NEG_INFINITY);
-    for (from, to) in runs {
-        covered_ms += (to - from.max(until)).max(0.0);
-        until = to.max(until);
-    }
-    covered_ms
 }
 
 /// A turn whose times are being read.

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::Result;
 use crate::domain::assemble::{Counters, KnownTurn, Neighbour};
-use crate::domain::body::Body;
 use crate::domain::digest::Digest;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::{Entity, Fact, Identity};
@@ -21,6 +20,7 @@ use crate::domain::vocabulary::Gist;
 use crate::store::columns::column;
 use crate::store::columns::object;
 use crate::store::columns::unreadable;
+use crate::store::facts::Stored;
 use crate::store::prices;
 
 /// (tenant, session): what rows and locks are sorted by.
@@ -297,16 +297,15 @@ struct FactRow {
 
 impl FactRow {
     fn into_fact(self) -> Result<(Key, Fact)> {
-        let fact = Fact {
-            source: Source::from_stored(self.source)
-                .ok_or_else(|| unreadable("facts.source", &self.id))?,
-            kind: Kind::from_stored(self.kind).ok_or_else(|| unreadable("facts.kind", &self.id))?,
-            fields: Body::kept(object("facts.body", &self.body)?, self.body),
+        let stored = Stored {
+            source: self.source,
+            kind: self.kind,
             id: self.id,
             at: self.at,
             hash: self.hash,
+            body: self.body,
         };
-        Ok(((self.tenant_id, self.session_id), fact))
+        Ok(((self.tenant_id, self.session_id), stored.into_fact()?))
     }
 }
 

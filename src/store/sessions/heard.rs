@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::analysis::{NetworkSample, Speech};
-use crate::domain::event::{Kind, Source};
+use crate::domain::event::Kind;
 use crate::domain::fact::Fact;
 use crate::domain::ids::SessionId;
 use crate::domain::offsets;
 use crate::domain::session;
-use crate::store::columns::{object, unreadable};
+use crate::store::facts::Stored;
 use crate::store::failure::read;
 use crate::store::scope::Scope;
 
@@ -44,17 +44,16 @@ pub async fn heard(scope: &Scope, ids: &[SessionId]) -> Result<BTreeMap<SessionI
     .await?;
     let mut facts: BTreeMap<SessionId, Vec<Fact>> = BTreeMap::new();
     for row in rows {
-        let fact = Fact {
-            source: Source::from_stored(row.source)
-                .ok_or_else(|| unreadable("facts.source", row.source))?,
-            kind: Kind::from_stored(row.kind).ok_or_else(|| unreadable("facts.kind", row.kind))?,
+        let of_session = facts.entry(SessionId(row.session_id)).or_default();
+        let stored = Stored {
+            source: row.source,
+            kind: row.kind,
             id: row.id,
             at: row.at,
             hash: row.hash,
-            fields: object("facts.body", &row.body)?.into(),
+            body: row.body,
         };
-        let of_session = facts.entry(SessionId(row.session_id)).or_default();
-        of_session.push(fact);
+        of_session.push(stored.into_fact()?);
     }
     let heard = facts.into_iter().map(|(id, facts)| (id, Heard::of(&facts)));
     Ok(heard.collect())

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use crate::domain::Result;
-use crate::domain::body::Body;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::Fact;
 use crate::domain::span;
 use crate::domain::span::{Span, TRACE_ITSELF};
 use crate::domain::trace::Trace;
-use crate::store::columns::{object, unreadable};
+use crate::store::columns::object;
+use crate::store::facts::Stored;
 use crate::store::failure::read;
 use crate::store::scope::{ContentScope, Scope};
 use crate::store::sessions::show_parameters;
@@ -107,20 +107,15 @@ fn span(rows: &[Row]) -> Result<Span> {
 
 impl Row {
     fn fact(&self) -> Option<Result<Fact>> {
-        let (source, at, hash) = (self.source?, self.at?, self.hash?);
-        let text = self.body.as_ref()?;
-        let fields = object("facts.body", text);
-        Some(fields.and_then(|fields| {
-            Ok(Fact {
-                source: Source::from_stored(source)
-                    .ok_or_else(|| unreadable("facts.source", source))?,
-                kind: Kind::Span,
-                id: span::identity(&self.trace_id, &self.span_id),
-                at,
-                hash,
-                fields: Body::kept(fields, text.clone()),
-            })
-        }))
+        let stored = Stored {
+            source: self.source?,
+            kind: Kind::Span as i16,
+            id: span::identity(&self.trace_id, &self.span_id),
+            at: self.at?,
+            hash: self.hash?,
+            body: self.body.clone()?,
+        };
+        Some(stored.into_fact())
     }
 
     fn shown(&self) -> Result<Span> {
