@@ -45,6 +45,24 @@ impl Row {
     }
 }
 
+/// Traces of the scope's tenant, by a literal that goes on with the condition. Further parameters count from `$2`.
+macro_rules! traces {
+    ($scope:expr, $rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
+                      cost_nano_usd,
+                      exists (select from traces o
+                               where o.tenant_id = $1 and o.trace_id = t.trace_id
+                                 and o.session_id <> t.session_id) as "is_shared!"
+                 from traces t
+                where tenant_id = $1 "# + $rest,
+            $scope.tenant.0,
+            $($argument),+
+        )
+    };
+}
+
 /// How many traces a session has, if there is one; its spans are bounded, and so is this.
 pub async fn count(scope: &Scope, session: SessionId) -> Result<Option<i64>> {
     read(&scope.pool, || {
@@ -66,20 +84,12 @@ pub async fn count(scope: &Scope, session: SessionId) -> Result<Option<i64>> {
 /// A session's traces, newest first.
 pub async fn list(scope: &Scope, session: SessionId, skip: i64, limit: i64) -> Result<Vec<Trace>> {
     let rows = read(&scope.pool, || {
-        sqlx::query_as!(
-            Row,
-            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd,
-                    exists (select from traces o
-                             where o.tenant_id = $1 and o.trace_id = t.trace_id
-                               and o.session_id <> t.session_id) as "is_shared!"
-               from traces t
-              where tenant_id = $1
-                and session_id = $2
+        traces!(
+            scope,
+            "and session_id = $2
               order by started_at desc, trace_id desc
              offset $3
-              limit $4"#,
-            scope.tenant.0,
+              limit $4",
             session.0,
             skip,
             limit,
@@ -93,18 +103,10 @@ pub async fn list(scope: &Scope, session: SessionId, skip: i64, limit: i64) -> R
 /// A trace of a session.
 pub async fn find(scope: &Scope, session: SessionId, trace: &str) -> Result<Option<Trace>> {
     let row = read(&scope.pool, || {
-        sqlx::query_as!(
-            Row,
-            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd,
-                    exists (select from traces o
-                             where o.tenant_id = $1 and o.trace_id = t.trace_id
-                               and o.session_id <> t.session_id) as "is_shared!"
-               from traces t
-              where tenant_id = $1
-                and session_id = $2
-                and trace_id = $3"#,
-            scope.tenant.0,
+        traces!(
+            scope,
+            "and session_id = $2
+                and trace_id = $3",
             session.0,
             trace,
         )
@@ -117,19 +119,11 @@ pub async fn find(scope: &Scope, session: SessionId, trace: &str) -> Result<Opti
 /// The newest trace of this id, in whichever session.
 pub async fn find_anywhere(scope: &Scope, trace: &str) -> Result<Option<Trace>> {
     let row = read(&scope.pool, || {
-        sqlx::query_as!(
-            Row,
-            r#"select session_id, trace_id, name, started_at, ended_at, observation_count, priced_count, unpriced_count,
-                    cost_nano_usd,
-                    exists (select from traces o
-                             where o.tenant_id = $1 and o.trace_id = t.trace_id
-                               and o.session_id <> t.session_id) as "is_shared!"
-               from traces t
-              where tenant_id = $1
-                and trace_id = $2
+        traces!(
+            scope,
+            "and trace_id = $2
               order by started_at desc, session_id desc
-              limit 1"#,
-            scope.tenant.0,
+              limit 1",
             trace,
         )
         .fetch_optional(&scope.pool)

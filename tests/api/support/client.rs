@@ -156,6 +156,15 @@ impl Answer {
         answer
     }
 
+    /// The names of what a problem finds fault with.
+    #[track_caller]
+    pub fn fault_names(&self) -> Vec<String> {
+        let json = self.json();
+        let faults = json["errors"].as_array().cloned().unwrap_or_default();
+        let name = |fault: &Value| fault["name"].as_str().unwrap_or_default().to_owned();
+        faults.iter().map(name).collect()
+    }
+
     /// The faults of a problem as `name message`.
     #[track_caller]
     pub fn faults(&self) -> Vec<String> {
