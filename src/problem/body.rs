@@ -68,7 +68,28 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if !value.is_object() {
         return Err(refused(format!("must be an object, got {}", kind(&value))));
     }
-    T::deserialize(value).map_err(|error| refused(in_json_words(&error.to_string())))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (place, complaint) = (error.path().to_string(), error.inner().to_string());
+        match missing(&complaint) {
+            Some(name) => {
+                Error::Unprocessable(vec![Fault::body(within(&place, name), "is required")])
+            }
+            None => refused(in_json_words(&complaint)),
+        }
+    })
+}
+
+/// The field that is not there, if that is the complaint.
+fn missing(complaint: &str) -> Option<&str> {
+    complaint.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// A field's name behind the place of the object that it belongs to; the body itself is `.`.
+fn within(place: &str, name: &str) -> String {
+    match place {
+        "." => name.to_owned(),
+        place => format!("{place}.{name}"),
+    }
 }
 
 /// The same for JSON of any shape.
@@ -142,6 +163,13 @@ mod tests {
     struct Body {
         names: Vec<String>,
         more: Option<std::collections::BTreeMap<String, String>>,
+        parts: Option<Vec<Part>>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Part {
+        size: u8,
     }
 
     fn complaint(json: &str) -> String {
@@ -181,6 +209,11 @@ mod tests {
                 "body: invalid type: array, expected an object",
             ),
             (r#"["a", "b\u0000"]"#, "/1: must not contain NUL"),
+            ("{}", "names: is required"),
+            (
+                r#"{"names": [], "parts": [{"size": 1}, {}]}"#,
+                "parts[1].size: is required",
+            ),
         ] {
             assert_eq!(
                 complaint(json),
