@@ -19,15 +19,21 @@ pub struct Alternative {
 }
 
 impl Alternative {
-    /// The quickest, if any is quicker by enough.
-    pub fn to(digest: &Digest, stage: Stage, own: &str) -> Option<Self> {
+    /// The quickest of those that may be named, if it is quicker by enough.
+    pub fn to(
+        digest: &Digest,
+        stage: Stage,
+        own: &str,
+        may_be_named: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
         let known = |entry: &&Entry| {
             entry.stage == stage && entry.count >= MEASUREMENTS_MIN && !entry.provider.is_empty()
         };
         let p95 = |entry: &Entry| entry.percentile_ms(RANK);
         let entries = || digest.entries().iter().filter(known);
         let own_p95_ms = p95(entries().find(|entry| entry.provider == own)?)?;
-        let others = entries().filter(|entry| entry.provider != own);
+        let others =
+            entries().filter(|entry| entry.provider != own && may_be_named(&entry.provider));
         let quickest = others.filter_map(|entry| Some((p95(entry)?, entry)));
         let (p95_ms, entry) = quickest.min_by(|a, b| a.0.total_cmp(&b.0))?;
         (p95_ms <= own_p95_ms * BETTER_AT).then(|| Self {
@@ -69,10 +75,14 @@ mod tests {
 
     #[test]
     fn only_what_own_calls_show_is_recommended() {
-        let to = |of: &[(&str, f64, usize)]| Alternative::to(&digest(of), Stage::Tts, "slow");
+        let may_be_named = |provider: &str| provider != "failing";
+        let to = |of: &[(&str, f64, usize)]| {
+            Alternative::to(&digest(of), Stage::Tts, "slow", may_be_named)
+        };
         let slow = ("slow", 900.0, 30);
         let found = to(&[slow, ("quick", 300.0, 30), ("quicker", 100.0, 29)]);
         assert_eq!(found.map(|one| one.provider).as_deref(), Some("quick"));
+        assert_eq!(to(&[slow, ("failing", 100.0, 30)]), None);
         assert_eq!(to(&[slow, ("as-slow", 850.0, 100)]), None);
         assert_eq!(to(&[("quick", 300.0, 30)]), None);
         assert_eq!(to(&[("slow", 900.0, 29), ("quick", 300.0, 30)]), None);

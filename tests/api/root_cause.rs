@@ -123,6 +123,15 @@ async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
         })
         .collect();
     calls.push(slow("slow", "desk", "2025-06-11T11:00:00Z", 2300));
+    // One that fell back from the quicker provider, whose name is no advice there.
+    let mut fallen = slow("fallen", "desk", "2025-06-11T11:10:00Z", 2300);
+    fallen["session"]["providers"]["tts"] = json!("cartesia");
+    for turn in fallen["turns"].as_array_mut().expect("turns") {
+        if turn["speaker"] == "agent" {
+            turn["providers"] = json!({"tts": "elevenlabs"});
+        }
+    }
+    calls.push(fallen);
     // Another agent's voice comes from somebody quicker.
     calls.extend((0..20).map(|n| {
         let started_at = format!("2025-06-10T11:{n:02}:00Z");
@@ -151,6 +160,21 @@ async fn a_good_call_has_no_issues_and_what_is_usual_is_told_beside() {
             && recommendation.contains("40 measurements"),
         "{recommendation}"
     );
+    let fallen = reader
+        .get("/v1/observability/sessions/fallen/root-cause")
+        .await
+        .status(200)
+        .json();
+    let mut issues = fallen["issues"].as_array().expect("issues").iter();
+    let late = issues
+        .find(|issue| issue["type"] == "high_latency")
+        .expect("a late answer");
+    assert_eq!(
+        (&late["stage"], &late["provider"]),
+        (&json!("tts"), &json!("elevenlabs"))
+    );
+    let advice = late["recommendation"].as_str().expect("a recommendation");
+    assert!(!advice.contains("Consider"), "{advice}");
     let evidence = &slow["issues"][0]["evidence"];
     assert_eq!(evidence["usualMeasurements"], 40, "{slow}");
     let usual = evidence["usualMs"].as_f64().unwrap();

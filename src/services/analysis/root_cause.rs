@@ -1,5 +1,7 @@
 //! One call, analysed from its record as it is now.
 
+use std::collections::BTreeSet;
+
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::alternatives::Alternative;
@@ -64,18 +66,29 @@ async fn recommend(scope: &Scope, record: &Record, issues: &mut [Issue]) -> Resu
         return Ok(());
     };
     let sums = analytics::sums(scope, window, &Dimensions::default()).await?;
+    let tried = tried(record, issues);
     for issue in issues.iter_mut().filter(|issue| is_slow(issue)) {
-        let Some(stage) = stage_of(issue) else {
+        let Some((stage, own)) = stage_of(issue).zip(issue.provider.clone()) else {
             continue;
         };
-        let Some(own) = issue.provider.clone() else {
-            continue;
-        };
-        if let Some(better) = Alternative::to(&sums.digest, stage, &own) {
+        let is_new = |provider: &str| !tried.contains(&(stage, provider.to_owned()));
+        if let Some(better) = Alternative::to(&sums.digest, stage, &own, is_new) {
             issue.recommendation = format!("{} {}", issue.recommendation, better.told(&own));
         }
     }
     Ok(())
+}
+
+/// Whom the call uses anyway, or had trouble with: to name them is no advice.
+fn tried(record: &Record, issues: &[Issue]) -> BTreeSet<(digest::Stage, String)> {
+    let services = [digest::Stage::Stt, digest::Stage::Llm, digest::Stage::Tts].into_iter();
+    let own =
+        services.filter_map(|stage| Some((stage, record.session.providers.of(stage)?.clone())));
+    let troubled = issues
+        .iter()
+        .filter(|issue| issue.kind == IssueType::ProviderError)
+        .filter_map(|issue| stage_of(issue).zip(issue.provider.clone()));
+    own.chain(troubled).collect()
 }
 
 /// The stage that an issue blames, if somebody provides it.
