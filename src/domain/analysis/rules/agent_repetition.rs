@@ -83,4 +83,22 @@ mod tests {
         assert!(saying(&[1, 9], text).is_empty());
         assert!(saying(&[1, 3, 5], "Thank you very").is_empty());
     }
+
+    #[test]
+    fn nearly_the_same_is_the_same_from_the_threshold_on() {
+        let text = "Could you tell me your date of birth";
+        // 0.865 and 0.838 of the trigrams are shared.
+        for (again, is_told) in [
+            ("Could you tell me the date of birth", true),
+            ("Could you tell us your date of birth", false),
+        ] {
+            let mut call: Value = clean(8);
+            for (turn, text) in [(1, text), (3, again), (5, text)] {
+                call["turns"][turn]["text"] = json!(text);
+            }
+            // The third is the first again, so that only the second is in question.
+            let told = found(&call, IssueType::AgentRepetition);
+            assert_eq!(!told.is_empty(), is_told, "{again}");
+        }
+    }
 }
