@@ -300,7 +300,7 @@ async fn pgbench(postgres: &Postgres, statements: &str, length: Duration) -> f64
 async fn export(server: &Server, store: &Store) {
     let list = || {
         let request = support::get("/v1/observability/sessions?limit=20", &store.key, FRESH);
-        Times::of(server, std::iter::repeat_n(request, 300))
+        Times::of(server, std::iter::repeat_n(request, 5_000))
     };
     let alone = list().await;
     let before_mib = server.resident_mib();

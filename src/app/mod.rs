@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::objects::{Fetcher, Objects};
 use crate::services::fetches::Kit;
 use crate::services::live::Live;
+use crate::services::pace::Traffic;
 use crate::store::Store;
 use crate::store::ingest::Writer;
 
@@ -43,6 +44,7 @@ pub struct Parts {
     pub polled: Polled,
     pub live: Live,
     pub exports: Slots,
+    pub traffic: Traffic,
     pub objects: Objects,
     pub fetcher: Fetcher,
     pub clock: Clock,
@@ -68,6 +70,7 @@ impl App {
             writer,
             polled,
             exports: Slots::default(),
+            traffic: Traffic::default(),
             objects,
             fetcher,
             clock,

@@ -33,7 +33,10 @@ pub async fn serve(
         hang_up_on_the_vanished(stream);
     });
     let (signal, live) = (stopping.clone(), app.live.clone());
-    let service = ServiceExt::<Request>::into_make_service(Shared::new(router(app.clone())));
+    let service = ServiceExt::<Request>::into_make_service(Shared::new(
+        router(app.clone()),
+        app.traffic.clone(),
+    ));
     let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         stop.await;
         // Answers that never end by themselves would be waited for.

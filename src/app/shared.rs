@@ -27,6 +27,7 @@ use self::rounds::{Part, Rounds};
 use super::edge::{X_REQUEST_ID, request_id};
 use crate::api::polled::Fresh;
 use crate::problem::Whole;
+use crate::services::pace::Traffic;
 use crate::telemetry;
 
 /// Larger answers are not kept for others.
@@ -38,21 +39,25 @@ const OVERHEAD_BYTES: usize = 1024;
 /// A key that is revoked opens nothing after this and the time that `auth::Keyring` remembers it.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
-/// The router behind what is shared. Cheap to clone.
+/// The router behind what is shared. Cheap to clone, as it is for every request.
 #[derive(Clone)]
-pub struct Shared {
+pub struct Shared(Arc<Parts>);
+
+struct Parts {
     router: Router,
     memory: Memory,
+    traffic: Traffic,
 }
 
 type BoxedAnswer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl Shared {
-    pub fn new(router: Router) -> Self {
-        Self {
+    pub fn new(router: Router, traffic: Traffic) -> Self {
+        Self(Arc::new(Parts {
             router,
+            traffic,
             memory: Memory::new(),
-        }
+        }))
     }
 }
 
@@ -66,17 +71,20 @@ impl Service<Request> for Shared {
     }
 
     fn call(&mut self, request: Request) -> BoxedAnswer {
+        if request.method() == Method::GET {
+            self.0.traffic.note();
+        }
         let Some(question) = question(&request) else {
-            return Box::pin(self.router.call(request));
+            return Box::pin(self.0.router.clone().call(request));
         };
         let started = Instant::now();
-        if let Some(answer) = self.memory.fresh(&question, started) {
+        if let Some(answer) = self.0.memory.fresh(&question, started) {
             let response = answer.again(request.headers(), started);
             return Box::pin(std::future::ready(Ok(response)));
         }
         Box::pin(share(
-            self.router.clone(),
-            self.memory.clone(),
+            self.0.router.clone(),
+            self.0.memory.clone(),
             question,
             request,
         ))

@@ -2,12 +2,13 @@
 //! is in memory, and no connection is held between two.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::domain::Result;
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Limit, Start};
 use crate::domain::record::{Filter, Headline, Key, Record};
+use crate::services::pace::{Pace, Traffic};
 use crate::services::sessions::check_words;
 use crate::store::ContentScope;
 use crate::store::Scope;
@@ -34,36 +35,13 @@ pub struct Export {
     pace: Pace,
 }
 
-/// How a long export leaves room for short questions.
-enum Pace {
-    /// As fast as it goes.
-    Full,
-    /// Rests after each batch, the longer the longer that took.
-    Eased { took: Duration },
-}
-
-/// Of the time that a batch took.
-const REST: f64 = 0.5;
-
-impl Pace {
-    async fn rest(&self) {
-        if let Self::Eased { took } = self {
-            tokio::time::sleep(took.mul_f64(REST)).await;
-        }
-    }
-
-    fn note(&mut self, batch: Duration) {
-        if let Self::Eased { took } = self {
-            *took = batch;
-        }
-    }
-}
-
 impl Export {
+    /// Makes room for whoever else is asking, as the traffic tells.
     pub async fn new(
         scope: &Scope,
         content: Option<&ContentScope>,
         filter: Filter,
+        traffic: &Traffic,
     ) -> Result<Self> {
         check_words(scope, &filter).await?;
         Ok(Self {
@@ -73,9 +51,7 @@ impl Export {
             start: Some(Start::Beginning),
             waiting: VecDeque::new(),
             batch: (BATCH_SESSIONS, BATCH_TURNS),
-            pace: Pace::Eased {
-                took: Duration::ZERO,
-            },
+            pace: Pace::eased(traffic),
         })
     }
 

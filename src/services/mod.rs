@@ -9,6 +9,7 @@ pub mod fetches;
 pub mod ingest;
 pub mod live;
 pub mod livekit_keys;
+pub mod pace;
 pub mod prices;
 pub mod recordings;
 pub mod retention;

@@ -243,7 +243,7 @@ async fn thousands_of_sessions_come_in_batches_of_bounded_size() {
         ingestor.post(CALLS, &long).await.status(200);
     }
     let scope = Scope::for_operator(&server.app.store, acme.id);
-    let mut export = Export::new(&scope, None, Filter::default())
+    let mut export = Export::new(&scope, None, Filter::default(), &server.app.traffic)
         .await
         .expect("an export");
     let (mut ids, mut batches) = (BTreeSet::new(), 0);

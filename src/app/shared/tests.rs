@@ -53,7 +53,10 @@ async fn handle(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 fn shared(desk: &Arc<Desk>) -> Shared {
-    Shared::new(Router::new().fallback(handle).with_state(desk.clone()))
+    Shared::new(
+        Router::new().fallback(handle).with_state(desk.clone()),
+        Traffic::default(),
+    )
 }
 
 fn asking(key: &str) -> Request {
@@ -97,7 +100,7 @@ async fn who_asks_meanwhile_shares_the_next_answer() {
         assert_eq!(text(answer).await, "1");
     }
     assert_eq!(desk.asked(), 2);
-    assert!(shared.memory.rounds.asked().is_empty());
+    assert!(shared.0.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]
@@ -127,7 +130,7 @@ async fn who_goes_away_holds_up_nobody() {
     assert_eq!(text(follower).await, "1");
     drop(running);
     assert_eq!(text(shared.clone().call(asking("a"))).await, "2");
-    assert!(shared.memory.rounds.asked().is_empty());
+    assert!(shared.0.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]
@@ -146,7 +149,7 @@ async fn nobody_waits_long_for_his_turn() {
     desk.open.add_permits(2);
     assert_eq!(text(stuck).await, "0");
     assert_eq!(next.await.unwrap().unwrap().status(), StatusCode::OK);
-    assert!(shared.memory.rounds.asked().is_empty());
+    assert!(shared.0.memory.rounds.asked().is_empty());
 }
 
 #[tokio::test]

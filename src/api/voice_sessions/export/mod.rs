@@ -59,7 +59,8 @@ pub async fn handle(
         return Ok((headers, Body::from_stream(nothing)).into_response());
     }
     let slot = app.exports.take(reader.scope.tenant())?;
-    let mut export = Export::new(&reader.scope, reader.content.as_ref(), filter).await?;
+    let content = reader.content.as_ref();
+    let mut export = Export::new(&reader.scope, content, filter, &app.traffic).await?;
     // Before anything is sent, so that a store that is away is told as a problem.
     let first = export.next().await?;
     let body = body::stream(first, export, format, slot);
