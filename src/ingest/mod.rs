@@ -9,6 +9,7 @@ pub mod recordings;
 pub mod webhooks;
 
 use axum::body::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::domain::Error;
@@ -31,6 +32,10 @@ pub async fn receive(
 /// Bodies up to this size are taken apart at once: handing them over would cost more.
 const AT_ONCE_BYTES: usize = 128 * 1024;
 
+/// So many large bodies are taken apart at once, as many as there are writers: each thread more keeps memory of its own
+/// for what it made, and what is made would only wait.
+static BESIDE: Semaphore = Semaphore::const_new(2);
+
 /// Takes a body apart, a large one beside the threads that answer requests.
 pub async fn beside<T: Send + 'static>(
     bytes: Bytes,
@@ -39,6 +44,9 @@ pub async fn beside<T: Send + 'static>(
     if bytes.len() <= AT_ONCE_BYTES {
         return work(&bytes);
     }
+    // Never closed.
+    let turn = BESIDE.acquire().await;
     let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
+    drop(turn);
     done.map_err(|error| Error::Internal(error.to_string()))?
 }

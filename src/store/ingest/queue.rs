@@ -16,7 +16,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of requests that are taken apart at once. As values in memory they are some twenty times as much, so the
 /// others wait as they came; more than a few commits' worth gains nothing.
-const UNPACKED_MAX_BYTES: u32 = 3 << 19;
+const UNPACKED_MAX_BYTES: u32 = 3 << 18;
 
 #[derive(Clone)]
 pub struct Queue {
