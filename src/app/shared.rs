@@ -71,9 +71,6 @@ impl Service<Request> for Shared {
     }
 
     fn call(&mut self, request: Request) -> BoxedAnswer {
-        if request.method() == Method::GET {
-            self.0.traffic.note();
-        }
         let Some(question) = question(&request) else {
             return Box::pin(self.0.router.clone().call(request));
         };
@@ -82,6 +79,7 @@ impl Service<Request> for Shared {
             let response = answer.again(request.headers(), started);
             return Box::pin(std::future::ready(Ok(response)));
         }
+        self.0.traffic.note();
         Box::pin(share(
             self.0.router.clone(),
             self.0.memory.clone(),

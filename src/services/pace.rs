@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many requests have come so far. Cheap to clone.
+/// How many questions have come so far that took work to answer. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Traffic(Arc<AtomicU64>);
 
@@ -30,7 +30,7 @@ pub enum Pace {
 /// meet the work so seldom that 19 of 20 do not notice it.
 const REST_MIN: f64 = 0.5;
 const REST_MAX: f64 = 8.0;
-/// So many requests a second are many.
+/// So many questions a second are many, as an average that forgets in a second.
 const MANY_PER_SECOND: f64 = 50.0;
 /// No piece is followed by a longer rest, so that an export always gets on.
 const REST_LONGEST: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ pub struct Eased {
     took: Duration,
     since: Instant,
     seen: u64,
+    per_second: f64,
 }
 
 impl Pace {
@@ -50,6 +51,7 @@ impl Pace {
             took: Duration::ZERO,
             since: Instant::now(),
             seen: traffic.count(),
+            per_second: 0.0,
         })
     }
 
@@ -72,16 +74,20 @@ impl Pace {
 impl Eased {
     fn rest(&mut self) -> Duration {
         let (seen, since) = (self.traffic.count(), Instant::now());
-        let requests = seen.saturating_sub(self.seen);
-        let rest = rest(self.took, requests, since - self.since);
+        let come = seen.saturating_sub(self.seen);
+        self.per_second = average(self.per_second, come, since - self.since);
         (self.seen, self.since) = (seen, since);
-        rest
+        rest(self.took, self.per_second)
     }
 }
 
-/// After a piece that took so long, if so many others have asked in a time.
-fn rest(took: Duration, requests: u64, within: Duration) -> Duration {
-    let per_second = requests as f64 / within.as_secs_f64().max(0.001);
+/// What an average becomes when so many more have come in a time.
+fn average(per_second: f64, come: u64, within: Duration) -> f64 {
+    per_second * (-within.as_secs_f64()).exp() + come as f64
+}
+
+/// After a piece that took so long, if others ask so often.
+fn rest(took: Duration, per_second: f64) -> Duration {
     let share = (per_second / MANY_PER_SECOND).min(1.0);
     took.mul_f64(REST_MIN + share * (REST_MAX - REST_MIN))
         .min(REST_LONGEST)
@@ -91,23 +97,28 @@ fn rest(took: Duration, requests: u64, within: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
     #[test]
     fn the_more_ask_the_longer_it_rests() {
-        assert_eq!(rest(ms(20), 0, SECOND), ms(10));
-        assert_eq!(rest(ms(20), 25, SECOND), ms(85));
-        assert_eq!(rest(ms(20), 50, SECOND), ms(160));
-        assert_eq!(rest(ms(20), 5_000, SECOND), ms(160), "and no longer");
+        assert_eq!(rest(ms(20), 0.0), ms(10));
+        assert_eq!(rest(ms(20), 25.0), ms(85));
+        assert_eq!(rest(ms(20), 50.0), ms(160));
+        assert_eq!(rest(ms(20), 5_000.0), ms(160), "and no longer");
+    }
+
+    #[test]
+    fn one_question_is_not_many_and_a_steady_stream_is_counted_by_the_second() {
+        assert_eq!(average(0.0, 1, ms(20)), 1.0);
+        let steady = (0..1_000).fold(0.0, |average_so_far, _| average(average_so_far, 1, ms(20)));
+        assert!((49.0..52.0).contains(&steady), "{steady}");
     }
 
     #[test]
     fn no_rest_is_without_bound_and_none_is_taken_before_the_first_piece() {
-        assert_eq!(rest(ms(5_000), 5_000, SECOND), REST_LONGEST);
-        assert_eq!(rest(Duration::ZERO, 5_000, Duration::ZERO), Duration::ZERO);
+        assert_eq!(rest(ms(5_000), 5_000.0), REST_LONGEST);
+        assert_eq!(rest(Duration::ZERO, 5_000.0), Duration::ZERO);
     }
 }
