@@ -44,9 +44,12 @@ pub async fn beside<T: Send + 'static>(
     if bytes.len() <= AT_ONCE_BYTES {
         return work(&bytes);
     }
-    // Never closed.
     let turn = BESIDE.acquire().await;
-    let done = tokio::task::spawn_blocking(move || work(&bytes)).await;
-    drop(turn);
+    // The turn ends with the work, also where nobody waits for it any more.
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work(&bytes)
+    })
+    .await;
     done.map_err(|error| Error::Internal(error.to_string()))?
 }
