@@ -33,8 +33,10 @@ const TIMEOUT_ID: &str = "timeout";
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    entities: BTreeMap<Entity, BTreeMap<Identity, Fact>>,
+    entities: BTreeMap<Entity, Spoken>,
     whereabouts: BTreeMap<Identity, Entity>,
+    /// What the store has under its identity already.
+    stored: BTreeSet<Identity>,
     /// What was known of an entity before it was first touched.
     before: BTreeMap<Entity, Vec<Fact>>,
     changed: BTreeSet<Identity>,
@@ -44,6 +46,39 @@ pub struct Ledger {
     room: Room,
     /// Turns are those of this family of sources only; none where there is one family at most.
     family: Option<u8>,
+}
+
+/// The facts that speak of one entity, in the order of their identities. Most often there is one.
+#[derive(Debug, Default)]
+struct Spoken(Vec<Fact>);
+
+impl Spoken {
+    fn place(&self, of: &Identity) -> Result<usize, usize> {
+        let of = (of.source, of.kind, of.id.as_str());
+        self.0
+            .binary_search_by(|fact| (fact.source, fact.kind, fact.id.as_str()).cmp(&of))
+    }
+
+    fn get(&self, identity: &Identity) -> Option<&Fact> {
+        self.0.get(self.place(identity).ok()?)
+    }
+
+    fn insert(&mut self, identity: &Identity, fact: Fact) {
+        match self.place(identity) {
+            Ok(place) => self.0[place] = fact,
+            Err(place) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(place, fact);
+            }
+        }
+    }
+
+    fn remove(&mut self, identity: &Identity) -> Option<Fact> {
+        let place = self.place(identity).ok()?;
+        Some(self.0.remove(place))
+    }
 }
 
 /// How much a session holds.
@@ -116,6 +151,7 @@ impl Ledger {
             ..Self::default()
         };
         for fact in known {
+            ledger.stored.insert(fact.identity());
             ledger.insert(fact);
         }
         ledger.more = Held::default();
@@ -123,7 +159,7 @@ impl Ledger {
     }
 
     /// A session that is put together again from all its facts, which may come from several sessions that
-    /// have become one.
+    /// have become one. The store keeps none of them meanwhile.
     pub fn rebuilt(facts: Vec<Fact>, activity: Option<Activity>) -> Self {
         let mut ledger = Self {
             activity,
@@ -244,7 +280,7 @@ impl Ledger {
             .entities
             .get(entity)
             .into_iter()
-            .flat_map(BTreeMap::values);
+            .flat_map(|spoken| &spoken.0);
         match self.family.filter(|_| precedence::is_of_turns(entity.kind)) {
             Some(family) => facts
                 .filter(|fact| precedence::turn_family(fact.source) == family)
@@ -291,6 +327,11 @@ impl Ledger {
             let entity = self.whereabouts.get(identity)?;
             Some((self.entities.get(entity)?.get(identity)?, entity))
         })
+    }
+
+    /// Whether the store has a fact under this identity that is to be written over.
+    pub fn is_stored(&self, identity: &Identity) -> bool {
+        self.stored.contains(identity)
     }
 
     pub fn removed(&self) -> impl Iterator<Item = &Identity> {
@@ -349,9 +390,10 @@ impl Ledger {
 
     fn put(&mut self, fact: Fact) {
         self.more.count(fact.kind, 0, fact.bytes());
-        self.touch(&fact.entity());
-        self.changed.insert(fact.identity());
-        self.insert(fact);
+        let (identity, entity) = (fact.identity(), fact.entity());
+        self.touch(&entity);
+        self.changed.insert(identity.clone());
+        self.insert_as(identity, entity, fact);
     }
 
     /// Whatever was said was said at some time, also if it has been said better since.
@@ -533,13 +575,16 @@ impl Ledger {
     }
 
     fn insert(&mut self, fact: Fact) {
-        let (identity, entity) = (fact.identity(), fact.entity());
+        self.insert_as(fact.identity(), fact.entity(), fact);
+    }
+
+    fn insert_as(&mut self, identity: Identity, entity: Entity, fact: Fact) {
         let is_turn = entity.kind == Kind::Turn;
         let known = self.whereabouts.insert(identity.clone(), entity.clone());
         let facts = self.entities.entry(entity).or_default();
         self.more.facts += i32::from(known.is_none());
-        self.more.turns += i32::from(is_turn && facts.is_empty());
-        facts.insert(identity, fact);
+        self.more.turns += i32::from(is_turn && facts.0.is_empty());
+        facts.insert(&identity, fact);
     }
 
     fn remove(&mut self, identity: &Identity) {
@@ -553,16 +598,13 @@ impl Ledger {
             if let Some(fact) = facts.remove(identity) {
                 self.more.count(fact.kind, -1, -fact.bytes());
             }
-            self.more.turns -= i32::from(entity.kind == Kind::Turn && facts.is_empty());
+            self.more.turns -= i32::from(entity.kind == Kind::Turn && facts.0.is_empty());
         }
     }
 
     fn touch(&mut self, entity: &Entity) {
         if !self.before.contains_key(entity) {
-            let known = self
-                .entities
-                .get(entity)
-                .map(|facts| facts.values().cloned().collect());
+            let known = self.entities.get(entity).map(|spoken| spoken.0.clone());
             self.before
                 .insert(entity.clone(), known.unwrap_or_default());
         }

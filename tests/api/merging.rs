@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use crate::support::{Client, Tenant, TestServer};
 
@@ -199,6 +200,24 @@ async fn whatever_comes_first_one_call_is_one_session() {
         let first = first.get_or_insert_with(|| body.clone());
         assert_eq!(&body, first, "{paths:?}");
     }
+    assert_eq!(rows_without_a_session(&server).await, 0);
+}
+
+/// Rows of the tables that have no foreign key to their session.
+async fn rows_without_a_session(server: &TestServer) -> i64 {
+    let mut connection = PgConnection::connect(&server.database_url())
+        .await
+        .expect("a database");
+    let question = "
+        select count(*)
+          from (select tenant_id, session_id from facts
+                 union all
+                select tenant_id, session_id from turns
+                 union all
+                select tenant_id, session_id from spans) r
+         where not exists (select from sessions s where s.tenant_id = r.tenant_id and s.id = r.session_id)";
+    let count = sqlx::query_scalar(question).fetch_one(&mut connection);
+    count.await.expect("a number")
 }
 
 #[tokio::test]

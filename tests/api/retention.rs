@@ -385,6 +385,30 @@ async fn a_call_that_somebody_wants_gone_is_gone() {
 }
 
 #[tokio::test]
+async fn a_call_removed_by_hand_comes_back_as_if_it_had_never_been() {
+    let server = TestServer::without_work().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    send(&client, "c1").await;
+    let detail = "/v1/observability/sessions/c1";
+    let before = client.get(detail).await.status(200).json();
+    let mut connection = PgConnection::connect(&server.database_url())
+        .await
+        .expect("a database");
+    sqlx::query("delete from sessions")
+        .execute(&mut connection)
+        .await
+        .expect("removed");
+    client.get(detail).await.problem(404, "not-found");
+    let mut shorter = call("c1");
+    shorter["turns"] = json!([call("c1")["turns"][0]]);
+    let answer = client.post("/v1/ingest/calls", &shorter).await.status(200);
+    assert_eq!(answer.json()["accepted"], 1);
+    let after = client.get(detail).await.status(200).json();
+    assert_eq!(after["turns"].as_array().map(Vec::len), Some(1), "{after}");
+    assert_eq!(after["turns"][0], before["turns"][0]);
+}
+
+#[tokio::test]
 async fn a_tenant_sets_how_long_its_calls_are_kept() {
     let server = TestServer::without_work().await;
     let acme = server.tenant("acme").await;

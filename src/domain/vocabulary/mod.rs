@@ -144,8 +144,8 @@ pub fn interpret(gists: &[Gist]) -> Vec<Event> {
     let mut gists: Vec<&Gist> = gists.iter().collect();
     gists.sort_by(|a, b| {
         let rank = |gist: &Gist| (gist.started_at, gist.ended_at);
-        let name = |gist: &'_ Gist| (gist.trace_id.clone(), gist.span_id.clone());
-        rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
+        let names = || (&a.trace_id, &a.span_id).cmp(&(&b.trace_id, &b.span_id));
+        rank(a).cmp(&rank(b)).then_with(names)
     });
     gists.dedup_by(|a, b| (&a.trace_id, &a.span_id) == (&b.trace_id, &b.span_id));
     drop_other_times(&mut gists);

@@ -638,9 +638,17 @@ async fn save_facts(
         .flat_map(|(key, ledger)| ledger.removed().map(|i| (*key, i)))
         .collect();
     save::delete_facts(connection, &removed).await?;
-    let written: Vec<_> = ledgers
-        .iter()
-        .flat_map(|(key, l)| l.written().map(|(f, e)| (*key, f, e)))
-        .collect();
-    save::upsert_facts(connection, &written, gists).await
+    let (mut new, mut known) = (Vec::new(), Vec::new());
+    for (key, ledger) in ledgers {
+        for (fact, entity) in ledger.written() {
+            let into = if ledger.is_stored(&fact.identity()) {
+                &mut known
+            } else {
+                &mut new
+            };
+            into.push((*key, fact, entity));
+        }
+    }
+    save::insert_facts(connection, &new, gists).await?;
+    save::replace_facts(connection, &known, gists).await
 }

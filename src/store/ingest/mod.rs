@@ -50,8 +50,8 @@ pub use queue::Admission;
 
 /// One more than this only makes writers wait for each other on two cores.
 const WRITERS: usize = 2;
-/// A commit takes up to this many submissions; larger gains nothing.
-const BATCH_MAX: usize = 2000;
+/// A commit takes further requests until it has this many submissions; more gains nothing and takes memory.
+const BATCH_MAX: usize = 1000;
 const RACE_RETRIES: usize = 5;
 const IDLE_POLL: Duration = Duration::from_millis(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
