@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 use voxray::domain::analysis::InterruptionCounts;
 use voxray::domain::analytics::{Dimensions, Window};
@@ -309,9 +309,7 @@ async fn sums_of_what_was_found_say_what_its_calls_say() {
     let other = server.tenant("other").await.ingestor().await;
     let ingestor = acme.ingestor().await;
     let scope = Scope::for_worker(&server.app.store, acme.id);
-    let mut connection = PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     let mut random = StdRng::seed_from_u64(20_250_612);
     let mut found = 0;
     for round in 0..ROUNDS {

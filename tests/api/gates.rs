@@ -1,7 +1,6 @@
 //! Release gates: what they compare, what they say, and that they are kept.
 
 use serde_json::{Value, json};
-use sqlx::Connection;
 use tokio::process::Command;
 
 use crate::support::{Client, TestServer};
@@ -193,9 +192,7 @@ async fn clocks_are_told_and_never_mixed() {
     assert_eq!(turned["checks"][0]["clock"], "timestamps");
     assert_eq!(turned["verdict"], "pass", "{turned}");
     // A gate that was kept before clocks were told knows of none.
-    let mut connection = sqlx::PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     let older = "update gates set report = ((report::jsonb #- '{candidate,clocks}') #- '{checks,0,clock}')::text";
     sqlx::query(older)
         .execute(&mut connection)

@@ -2,7 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 
 use crate::support::{Client, Tenant, TestServer};
 
@@ -205,9 +204,7 @@ async fn whatever_comes_first_one_call_is_one_session() {
 
 /// Rows of the tables that have no foreign key to their session.
 async fn rows_without_a_session(server: &TestServer) -> i64 {
-    let mut connection = PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     let question = "
         select count(*)
           from (select tenant_id, session_id from facts

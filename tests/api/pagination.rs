@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 
 use crate::support::{Answer, Client, TestServer};
 
@@ -217,9 +216,7 @@ async fn a_cursor_keeps_its_place_while_rows_come_and_go() {
         let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
         seed(&ingestor).await;
         let before = ids(list, &page(list, &reader, "limit=100").await.status(200));
-        let mut database = PgConnection::connect(&server.database_url())
-            .await
-            .expect("a connection");
+        let mut database = server.connect().await;
         let mut deleted: Vec<String> = Vec::new();
         let pages = walk(list, &reader, 5, async |number| {
             // One newer than all, one with a start that ties lie on, one older than all.

@@ -3,7 +3,6 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 use voxray::services::retention;
 use voxray::services::retention::Gone;
 use voxray::services::silence;
@@ -78,9 +77,7 @@ async fn all_of(client: &Client, id: &str) -> String {
     reason = "every table is asked, by its name"
 )]
 async fn tables_with(server: &TestServer, text: &str) -> Vec<String> {
-    let mut connection = PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "select table_name::text from information_schema.tables where table_schema = 'public' order by 1",
     )
@@ -391,9 +388,7 @@ async fn a_call_removed_by_hand_comes_back_as_if_it_had_never_been() {
     send(&client, "c1").await;
     let detail = "/v1/observability/sessions/c1";
     let before = client.get(detail).await.status(200).json();
-    let mut connection = PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     sqlx::query("delete from sessions")
         .execute(&mut connection)
         .await

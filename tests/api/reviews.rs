@@ -1,7 +1,6 @@
 //! What people write about calls, and the log of it.
 
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 
 use crate::support::{Client, TestServer};
 
@@ -467,12 +466,6 @@ async fn another_tenants_ids_are_not_there() {
     assert_eq!(log["data"], json!([]));
 }
 
-async fn database(server: &TestServer) -> PgConnection {
-    PgConnection::connect(&server.database_url())
-        .await
-        .expect("a connection")
-}
-
 async fn verdict(client: &Client) -> (bool, Value, Value) {
     let verdict = client
         .get("/api/v1/audit-log/verify")
@@ -594,7 +587,7 @@ async fn whoever_tampers_with_the_log_is_found_out() {
             .status(200);
     }
     assert_eq!(verdict(&client).await, (true, Value::Null, json!(8)));
-    let mut database = database(&server).await;
+    let mut database = server.connect().await;
     for (tampering, broken) in [
         (
             "update audit_log set actor = 'somebody else' where seq = 5 and tenant_id = $1",

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 use voxray::domain::words::{self, Question};
 use voxray::services::words::round;
 
@@ -96,12 +96,6 @@ async fn agents(client: &Client, path: &str, question: &str) -> Vec<String> {
         key.and_then(Value::as_str).expect("an agent").to_owned()
     };
     items.iter().map(agent).collect()
-}
-
-async fn connect(server: &TestServer) -> PgConnection {
-    PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database")
 }
 
 #[tokio::test]
@@ -279,7 +273,7 @@ async fn earlier_turns_are_found_once_they_have_been_read() {
     let turns = (1..230).map(|n| json!({"speaker": "user", "text": format!("“{n}th”"), "startMs": n * 1000, "endMs": n * 1000 + 1}));
     long["turns"].as_array_mut().expect("turns").extend(turns);
     write(&acme.ingestor().await, &[long]).await;
-    let mut connection = connect(&server).await;
+    let mut connection = server.connect().await;
     let kept = "select session_id, index, words from turns order by 1, 2";
     let kept = async |connection: &mut PgConnection| {
         let rows = sqlx::query(kept)
@@ -297,7 +291,7 @@ async fn earlier_turns_are_found_once_they_have_been_read() {
     assert!(agents(&reader, LISTS[0], "229th").await.is_empty());
 
     // What is being written to is left for later, and nobody waits for it.
-    let mut other = connect(&server).await;
+    let mut other = server.connect().await;
     let mut writing = other.begin().await.expect("a transaction");
     sqlx::query("select from sessions where agent_key = 'long' for no key update")
         .execute(&mut *writing)
@@ -325,7 +319,7 @@ async fn the_server_reads_earlier_turns_by_itself() {
     let server = TestServer::without_work().await;
     let acme = server.tenant("acme").await;
     write_all(&acme).await;
-    let mut connection = connect(&server).await;
+    let mut connection = server.connect().await;
     as_of_before(&mut connection).await;
     let _other = server.beside().await;
     while waiting(&mut connection).await > 0 {
@@ -350,7 +344,7 @@ fn texts(pieces: &[&str], count: usize, seed: u64) -> Vec<String> {
 #[tokio::test]
 async fn postgres_reads_plain_texts_as_we_do() {
     let server = TestServer::without_work().await;
-    let mut connection = connect(&server).await;
+    let mut connection = server.connect().await;
     let pieces = [
         "a", "B", "the", "don", "t", "e", "E", "x", "http", "www", "com", "amp", "0", "1", "12",
         "007", " ", " ", " ", "\n", "\t", "\r\n", ",", "?", "!", ";", "'", "\"", "(", ")", ".",
@@ -379,7 +373,7 @@ async fn postgres_reads_plain_texts_as_we_do() {
 #[tokio::test]
 async fn postgres_finds_words_by_their_question() {
     let server = TestServer::without_work().await;
-    let mut connection = connect(&server).await;
+    let mut connection = server.connect().await;
     let pieces = [
         "a",
         "B",
@@ -504,7 +498,7 @@ async fn the_index_on_words_is_used() {
     let turns = (1..1_500).map(|n| json!({"speaker": "user", "text": format!("“{n}th” of them")}));
     long["turns"].as_array_mut().expect("turns").extend(turns);
     write(&acme.ingestor().await, &[long]).await;
-    let mut connection = connect(&server).await;
+    let mut connection = server.connect().await;
     for statement in [
         "analyze turns",
         "set plan_cache_mode = force_generic_plan",

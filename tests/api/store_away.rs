@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, PgConnection};
-
 use super::support::TestServer;
 
 #[tokio::test]
@@ -40,9 +38,7 @@ async fn connections_that_died_idle_cost_nobody_an_answer() {
     // Several connections, so that the retry might meet another dead one.
     futures_util::future::join_all((0..20).map(|_| anybody.get("/readyz"))).await;
 
-    let mut admin = PgConnection::connect(&server.database_url())
-        .await
-        .expect("the database");
+    let mut admin = server.connect().await;
     let killed = sqlx::query(
         "select pg_terminate_backend(pid) from pg_stat_activity \
          where datname = current_database() and pid <> pg_backend_pid()",

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 use voxray::store::{Scope, rollups};
 
 use super::recount::{self, Question, State};
@@ -39,9 +38,7 @@ fn question(from: &str, to: &str, campaign: Option<&str>, agent_key: Option<&str
 
 /// The most combinations that an hour has, and a day.
 async fn most_sets(server: &TestServer) -> (i64, i64) {
-    let mut connection = PgConnection::connect(&server.database_url())
-        .await
-        .expect("a database");
+    let mut connection = server.connect().await;
     let most = "select (select max(n) from (select count(*) as n from rollup_hour group by tenant_id, hour) h),
                        (select max(n) from (select count(*) as n from rollup_day group by tenant_id, day) d)";
     sqlx::query_as(most)

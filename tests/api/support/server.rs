@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -150,6 +151,12 @@ impl TestServer {
 
     pub fn database_url(&self) -> String {
         self.database.url()
+    }
+
+    /// Straight into the database, past the server.
+    pub async fn connect(&self) -> PgConnection {
+        let connection = PgConnection::connect(&self.database_url());
+        connection.await.expect("a database")
     }
 
     /// Somebody without a key.
