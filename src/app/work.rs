@@ -1,7 +1,7 @@
 //! What the server does beside answering: rounds of work, each for as long as the server runs.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,9 +37,6 @@ const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 const ANALYSE_EVERY: Duration = Duration::from_millis(500);
 /// Between two rounds: requests come first.
 const BREATH: Duration = Duration::from_millis(5);
-/// After a round of analyses while requests wait to be written, of the time that it took: a call has its issues later
-/// then, and is taken sooner.
-const REST: f64 = 3.0;
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
@@ -141,7 +138,7 @@ fn start_rounds(app: &App, tasks: &Tasks) {
     let one = app.clone();
     tasks.rounds("calls could not be analysed", ANALYSE_EVERY, move || {
         let app = one.clone();
-        async move { analyse_beside(&app).await }
+        async move { analyse(&app.store, app.clock.now()).await }
     });
     let one = app.clone();
     let what = "calls whose time is over could not be looked for";
@@ -234,16 +231,6 @@ async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
             return;
         }
     }
-}
-
-/// Analyses in the shade of those who wait for what they sent to be written: while there are any, it rests.
-async fn analyse_beside(app: &App) -> Result<bool> {
-    let started = Instant::now();
-    let more = analyse(&app.store, app.clock.now()).await?;
-    if more && app.writer.queued_bytes() > 0 {
-        tokio::time::sleep(started.elapsed().mul_f64(REST)).await;
-    }
-    Ok(more)
 }
 
 /// Analyses calls as they change, and those whose analysis is not of today. Answers whether there is more to do
