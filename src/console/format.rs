@@ -43,7 +43,8 @@ pub fn title(name: &str) -> String {
         }
         word => word.to_owned(),
     });
-    words.collect::<Vec<_>>().join(" ")
+    let title = words.collect::<Vec<_>>().join(" ");
+    title.replace("barge in", "barge-in")
 }
 
 /// Milliseconds that were lost, in seconds.
