@@ -26,8 +26,8 @@ pub enum Pace {
     Eased(Eased),
 }
 
-/// Of the time that a piece took: while nobody else asks, and while many do. With the longer one short questions
-/// meet the work so seldom that 19 of 20 do not notice it.
+/// Of the time that a piece took: while nobody else asks, and while many do. Beside an export with the longer one the 95th
+/// percentile of a list was 1.1 times what it is alone (`cargo bench --bench reads`), five times with the shorter.
 const REST_MIN: f64 = 0.5;
 const REST_MAX: f64 = 8.0;
 /// So many questions a second are many, as an average that forgets in a second.
