@@ -191,9 +191,11 @@ mod tests {
         );
         assert_eq!(ms(1_249.6), "1,250 ms");
         assert_eq!(
-            ["high_latency", "low_stt_confidence", "tts_stall"].map(title),
-            ["High latency", "Low STT confidence", "TTS stall"]
+            ["high_latency", "low_stt_confidence", "slow_barge_in_stop"].map(title),
+            ["High latency", "Low STT confidence", "Slow barge-in stop"]
         );
+        assert_eq!(title("tts_stall"), "TTS stall");
+        assert_eq!(title("missed_barge_in"), "Missed barge-in");
         assert_eq!(
             [0, 940, 1_234_560].map(seconds),
             ["0.0 s", "0.9 s", "1,234.6 s"]
