@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row};
 use voxray::domain::words::{self, Question};
 use voxray::services::words::round;
 
