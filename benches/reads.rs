@@ -18,10 +18,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use fill::Store;
+use fill::{Read, Store};
 use support::{Postgres, Server, exchange, free_address};
 
-const CLIENTS: usize = 8;
+const CLIENTS: [usize; 2] = [8, 64];
 const POLLERS: usize = 64;
 /// Set in the process that is nothing but an empty handler.
 const EMPTY: &str = "VOXRAY_BENCH_EMPTY";
@@ -160,28 +160,33 @@ async fn ragged_times(
     Times::of(server, requests).await
 }
 
-/// Reads that no cache answers, against their statements through pgbench on as many connections.
+/// Reads against their statements through pgbench on as many connections: as dashboards ask, who are given an answer
+/// for a second where the contract lets them, and as those who want none that was kept.
 async fn reads(postgres: &Postgres, server: &Server, store: &Store, length: Duration) {
-    println!(
-        "\n{:<52} {:>10} {:>12} {:>6}",
-        format!("{CLIENTS} clients"),
-        "answers/s",
-        "pgbench/s",
-        "ratio"
-    );
-    for read in store.reads() {
-        let plain = pgbench(postgres, &read.statements, length).await;
-        let requests: Vec<_> = read
-            .paths
-            .iter()
-            .map(|path| support::get(path, &store.key, FRESH))
-            .collect();
-        let ours = rate(&server.address, &requests, CLIENTS, length, 200).await;
+    for clients in CLIENTS {
         println!(
-            "{:<52} {ours:>10.0} {plain:>12.0} {:>6.2}",
-            read.name,
-            ours / plain
+            "\n{:<44} {:>10} {:>10} {:>7} {:>10} {:>7}",
+            format!("{clients} clients"),
+            "pgbench/s",
+            "answers/s",
+            "ratio",
+            "no-cache/s",
+            "ratio"
         );
+        for read in store.reads() {
+            let plain = pgbench(postgres, &read, clients, length).await;
+            let ask = async |headers| {
+                let request = support::get(&read.path, &store.key, headers);
+                rate(&server.address, &request, clients, length, 200).await
+            };
+            let (ours, fresh) = (ask("").await, ask(FRESH).await);
+            println!(
+                "{:<44} {plain:>10.0} {ours:>10.0} {:>7.2} {fresh:>10.0} {:>7.2}",
+                read.name,
+                ours / plain,
+                fresh / plain
+            );
+        }
     }
 }
 
@@ -204,7 +209,7 @@ async fn polls(server: &Server, store: &Store, length: Duration) {
         "ratio"
     );
     let path = "/api/v1/analytics/summary?period=30d";
-    let nothing = [support::get(path, &store.key, "")];
+    let nothing = support::get(path, &store.key, "");
     let plain = rate(&address, &nothing, POLLERS, length, 200).await;
     let ours = rate(&server.address, &nothing, POLLERS, length, 200).await;
     println!(
@@ -213,11 +218,7 @@ async fn polls(server: &Server, store: &Store, length: Duration) {
         ours / plain
     );
     let etag = store.etag(server, path).await;
-    let known = [support::get(
-        path,
-        &store.key,
-        &format!("if-none-match: {etag}\r\n"),
-    )];
+    let known = support::get(path, &store.key, &format!("if-none-match: {etag}\r\n"));
     let ours = rate(&server.address, &known, POLLERS, length, 304).await;
     println!(
         "{:<52} {ours:>10.0} {plain:>12.0} {:>6.2}",
@@ -230,21 +231,20 @@ async fn polls(server: &Server, store: &Store, length: Duration) {
 /// Answers per second over kept connections.
 async fn rate(
     address: &str,
-    requests: &[Vec<u8>],
+    request: &[u8],
     clients: usize,
     length: Duration,
     expected: u16,
 ) -> f64 {
     let started = Instant::now();
     let clients: Vec<_> = (0..clients)
-        .map(|client| {
-            let (address, requests) = (address.to_owned(), requests.to_vec());
+        .map(|_| {
+            let (address, request) = (address.to_owned(), request.to_vec());
             tokio::spawn(async move {
                 let mut connection = TcpStream::connect(&address).await.expect("a connection");
                 let mut count = 0;
                 while started.elapsed() < length {
-                    let request = &requests[(client * 31 + count) % requests.len()];
-                    let (status, answer) = exchange(&mut connection, request).await;
+                    let (status, answer) = exchange(&mut connection, &request).await;
                     // An answer that changed meanwhile is told whole.
                     assert!(
                         status == expected || status == 200,
@@ -265,9 +265,10 @@ async fn rate(
 }
 
 /// How often per second pgbench gets through a script of prepared statements.
-async fn pgbench(postgres: &Postgres, statements: &str, length: Duration) -> f64 {
+async fn pgbench(postgres: &Postgres, read: &Read, clients: usize, length: Duration) -> f64 {
     let script = postgres.folder.join("bench.sql");
-    std::fs::write(&script, statements).expect("a script");
+    std::fs::write(&script, &read.statements).expect("a script");
+    let values = read.values.iter().enumerate();
     let options = postgres.embedded.connect_options();
     let socket = options
         .get_socket()
@@ -276,7 +277,8 @@ async fn pgbench(postgres: &Postgres, statements: &str, length: Duration) -> f64
         .to_string();
     let output = Command::new(fill::program("pgbench"))
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
-        .arg(format!("--client={CLIENTS}"))
+        .arg(format!("--client={clients}"))
+        .args(values.flat_map(|(n, value)| ["--define".to_owned(), format!("v{}={value}", n + 1)]))
         .arg(format!("--time={}", length.as_secs()))
         .arg(format!("--file={}", script.display()))
         .args(["--host", &socket, "--port", &options.get_port().to_string()])

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 use voxray::app::Clock;
 use voxray::domain::analytics::{Cover, Window};
+use voxray::domain::record::{EARLIEST, LATEST};
 use voxray::samples::generate::{self, Detail, Plan};
 
 use crate::support::{self, Postgres, Server, exchange};
@@ -48,8 +49,10 @@ pub struct Store {
 /// An endpoint and what it asks the database.
 pub struct Read {
     pub name: &'static str,
-    pub paths: Vec<String>,
+    pub path: String,
     pub statements: String,
+    /// What the statements have for `:v1` and so on.
+    pub values: Vec<String>,
 }
 
 impl Store {
@@ -206,61 +209,94 @@ impl Store {
     }
 
     pub fn reads(&self) -> Vec<Read> {
-        let tenant = self.tenants[1];
-        let list = "select id, agent_key, status, started_at, ended_at, turn_count from sessions";
         let middle = (self.now - TimeDelta::days(40)).to_rfc3339_opts(SecondsFormat::Secs, true);
+        let (newest, of_newest) = self.newest(&LATEST.to_rfc3339(), None);
+        let (failed, of_failed) = self.newest(&middle, Some("failed"));
+        let (active, of_active) = self.active();
+        let month = |text, cover: fn(Window) -> Cover| self.of_30_days(text, cover) + ";";
+        let read = |name, path: &str, statements, values| Read {
+            name,
+            path: path.to_owned(),
+            statements,
+            values,
+        };
         vec![
-            Read {
-                name: "observability sessions, first page of 20",
-                paths: vec!["/v1/observability/sessions?limit=20".to_owned()],
-                statements: format!(
-                    "{list} where tenant_id = '{tenant}' order by started_at desc, id desc limit 21;"
+            read(
+                "observability sessions, first page of 20",
+                "/v1/observability/sessions?limit=20",
+                newest,
+                of_newest,
+            ),
+            read(
+                "observability sessions, status and range",
+                &format!(
+                    "/v1/observability/sessions?status=failed&startedBefore={middle}&limit=20"
                 ),
-            },
-            Read {
-                name: "observability sessions, status and range",
-                paths: vec![format!(
-                    "/v1/observability/sessions?status=failed&startedBefore={middle}"
-                )],
-                statements: format!(
-                    "{list} where tenant_id = '{tenant}' and status = 'failed' and started_at < '{middle}' order by started_at desc, id desc limit 21;"
-                ),
-            },
-            Read {
-                name: "summary of 30 days, not cached",
-                paths: vec!["/api/v1/analytics/summary?period=30d".to_owned()],
-                statements: format!(
-                    "{};\n{}",
-                    self.of_30_days(
-                        r#"priced as "priced!", cost_micro_usd"#,
-                        Window::cover_nearest
-                    ),
-                    active(tenant)
-                ),
-            },
-            Read {
-                name: "root causes of 30 days, not cached",
-                paths: vec!["/api/v1/analytics/root-causes?period=30d".to_owned()],
-                statements: self.of_30_days(
+                failed,
+                of_failed,
+            ),
+            read(
+                "summary of 30 days",
+                "/api/v1/analytics/summary?period=30d",
+                month(
+                    r#"priced as "priced!", cost_micro_usd"#,
+                    Window::cover_nearest,
+                ) + &active,
+                of_active.clone(),
+            ),
+            read(
+                "root causes of 30 days",
+                "/api/v1/analytics/root-causes?period=30d",
+                month(
                     r#"calls as "calls!", causes, issues"#,
                     Window::cover_nearest,
-                ) + ";",
-            },
-            Read {
-                name: "interruption quality of 30 days, not cached",
-                paths: vec![
-                    "/v1/observability/sessions/interruption-quality?period=30d".to_owned(),
-                ],
-                statements: self
-                    .of_30_days(r#"calls as "calls!", conduct, agent_turns"#, Window::cover)
-                    + ";",
-            },
-            Read {
-                name: "active calls, not cached",
-                paths: vec!["/api/v1/analytics/active-calls".to_owned()],
-                statements: active(tenant),
-            },
+                ),
+                vec![],
+            ),
+            read(
+                "interruption quality of 30 days",
+                "/v1/observability/sessions/interruption-quality?period=30d",
+                month(r#"calls as "calls!", conduct, agent_turns"#, Window::cover),
+                vec![],
+            ),
+            read(
+                "active calls",
+                "/api/v1/analytics/active-calls",
+                active,
+                of_active,
+            ),
         ]
+    }
+
+    /// The statement of a page of 20 before a moment, and one more, of any state or of one. Its parameters stay
+    /// parameters: it is planned for all values, as the server's is.
+    fn newest(&self, before: &str, status: Option<&str>) -> (String, Vec<String>) {
+        let place = "(s.started_at, s.id) < ($3, $4)";
+        let statement = match status {
+            Some(_) => statement_with(&[place, "and s.status = $7 order by"], &[]),
+            None => statement_with(&[place], &["$7"]),
+        };
+        let mut values = vec![
+            self.tenants[1].to_string(),
+            EARLIEST.to_rfc3339(),
+            before.to_owned(),
+            Uuid::nil().to_string(),
+            "21".to_owned(),
+            "0".to_owned(),
+        ];
+        values.extend(status.map(str::to_owned));
+        (with_variables(&statement, values.len()), values)
+    }
+
+    /// The statement that counts calls in progress.
+    fn active(&self) -> (String, Vec<String>) {
+        let statement = statement_with(&["count(*)", "and status = 'active'"], &["s.status"]);
+        // pgbench has neither null nor empty values.
+        let statement = [2, 3, 4, 5].iter().fold(statement, |statement, n| {
+            statement.replace(&format!("${n}"), "nullif($2, '-')")
+        });
+        let values = vec![self.tenants[1].to_string(), "-".to_owned()];
+        (with_variables(&statement, values.len()), values)
     }
 
     /// The statement that has this text in it, asked for the last 30 days as they are covered.
@@ -275,7 +311,7 @@ impl Store {
             cover.hours_to,
             to,
         ];
-        let mut statement = statement_with(text);
+        let mut statement = statement_with(&[text], &[]);
         for n in (8..=13).rev() {
             let value = match n {
                 8 => "true",
@@ -306,12 +342,6 @@ async fn none_left(pool: &PgPool, count: &'static str) {
     }
 }
 
-fn active(tenant: Uuid) -> String {
-    format!(
-        "select count(*) from sessions where tenant_id = '{tenant}' and status = 'active' and status in ('queued', 'ringing', 'active');"
-    )
-}
-
 fn share_of(copy: u64) -> usize {
     let mut left = copy % SHARES.iter().sum::<u64>();
     for (tenant, share) in SHARES.iter().enumerate() {
@@ -323,8 +353,17 @@ fn share_of(copy: u64) -> usize {
     0
 }
 
-/// The statement of the server that has this text in it, without its comments.
-fn statement_with(text: &str) -> String {
+/// A script that asks a statement with the variables `v1` and so on for its parameters.
+fn with_variables(statement: &str, count: usize) -> String {
+    let mut statement = statement.trim_end().to_owned();
+    for n in (1..=count).rev() {
+        statement = statement.replace(&format!("${n}"), &format!(":v{n}"));
+    }
+    statement + ";"
+}
+
+/// The statement of the server that has all these texts in it and none of those, without its comments.
+fn statement_with(texts: &[&str], not: &[&str]) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
     let files = std::fs::read_dir(folder).expect("the statements").flatten();
     let mut statements = files.map(|file| {
@@ -332,8 +371,11 @@ fn statement_with(text: &str) -> String {
         let file: Value = serde_json::from_slice(&file).expect("JSON");
         file["query"].as_str().unwrap_or_default().to_owned()
     });
-    let statement = statements.find(|statement| statement.contains(text));
-    let statement = statement.expect("a statement with this text");
+    let statement = statements.find(|statement| {
+        texts.iter().all(|text| statement.contains(text))
+            && !not.iter().any(|text| statement.contains(text))
+    });
+    let statement = statement.expect("a statement with these texts");
     let lines = statement
         .lines()
         .filter(|line| !line.trim_start().starts_with("--"));

@@ -27,7 +27,8 @@ impl Postgres {
             data_dir: folder.clone(),
             hold: Hold::Server,
             durable: true,
-            extra: vec![],
+            // Clients of pgbench beside the server's own.
+            extra: vec![("max_connections".to_owned(), "200".to_owned())],
         })
         .await
         .expect("Postgres");
