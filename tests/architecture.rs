@@ -28,6 +28,7 @@ const WITHOUT_TENANT: &[&str] = &[
     "analysis/sweep.rs",
     "webhooks/open.rs",
     "words.rs",
+    "statistics.rs",
 ];
 /// Every way to a scope, or to a content scope, besides a checked key.
 const SCOPE_CONSTRUCTORS: &[&str] = &["for_analysis", "for_operator", "for_operator", "for_worker"];

@@ -21,6 +21,7 @@ use crate::services::silence;
 use crate::services::words;
 use crate::store::Store;
 use crate::store::rollups::Keeper;
+use crate::store::statistics;
 use crate::telemetry;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ const FETCHERS: usize = 3;
 const FETCH_EVERY: Duration = Duration::from_secs(2);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 const ANALYSE_EVERY: Duration = Duration::from_millis(500);
+const STATISTICS_EVERY: Duration = Duration::from_secs(2);
 /// Between two rounds: requests come first.
 const BREATH: Duration = Duration::from_millis(5);
 /// How soon another process takes over from one that died.
@@ -160,6 +162,12 @@ fn start_rounds(app: &App, tasks: &Tasks) {
     tasks.rounds(what, WORDS_EVERY, move || {
         let app = one.clone();
         async move { words::round(&app.store).await }
+    });
+    let one = app.clone();
+    let what = "Postgres could not be made to look at its tables";
+    tasks.rounds(what, STATISTICS_EVERY, move || {
+        let app = one.clone();
+        async move { statistics::refresh(&app.store).await.map(|_| false) }
     });
     for _ in 0..FETCHERS {
         let one = app.clone();

@@ -25,6 +25,7 @@ pub mod reviews;
 pub mod rollups;
 pub mod scope;
 pub mod sessions;
+pub mod statistics;
 pub mod targets;
 pub mod tenants;
 pub mod traces;

@@ -208,11 +208,20 @@ impl Known {
             r#"with given as (
                 select * from unnest($1::uuid[], $2::smallint[], $3::text[]) as g (tenant_id, kind, value)
              )
+             -- Name by name: a plan that was made while the tables were empty would else read all sessions for one.
              select g.tenant_id as "tenant_id!", g.kind as "kind!", g.value as "value!",
                     a.session_id as "session_id!", true as "is_alias!", s.divisions as "divisions!"
                from given g
-               join session_aliases a on a.tenant_id = g.tenant_id and a.kind = g.kind and a.value = g.value
-               join sessions s on s.tenant_id = a.tenant_id and s.id = a.session_id
+              cross join lateral (
+                    select session_id from session_aliases
+                     where tenant_id = g.tenant_id and kind = g.kind and value = g.value
+                     limit 1
+                    ) a
+              cross join lateral (
+                    select divisions from sessions
+                     where tenant_id = g.tenant_id and id = a.session_id
+                     limit 1
+                    ) s
              union all
              select g.tenant_id, g.kind, g.value, s.id, false, s.divisions
                from given g
