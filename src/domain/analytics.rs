@@ -1,7 +1,7 @@
 //! Ranges of time and what adds up in them. Everything is counted under its call's start, so that
 //! endpoints agree and sums of parts are sums of the whole.
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::digest::Digest;
 use crate::domain::session::{Providers, Status};
@@ -148,8 +148,10 @@ pub fn day_of(time: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 pub(super) fn floor(time: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
-    // Only times at the ends of the calendar cannot be rounded, and the doors refuse those.
-    time.duration_trunc(step).unwrap_or(time)
+    // Not `duration_trunc`, which goes by nanoseconds and so ends with the year 2262.
+    let seconds = time.timestamp();
+    let floor = DateTime::from_timestamp(seconds - seconds.rem_euclid(step.num_seconds()), 0);
+    floor.unwrap_or(time)
 }
 
 fn ceil(time: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {

@@ -375,10 +375,12 @@ impl End {
                 let is_carrier = precedence::is_carrier(*source);
                 (*s == Status::Failed && !is_carrier, is_carrier, *at)
             });
-        if let Some((status, said_at, _)) = last_final {
+        if let Some((status, said_at, source)) = last_final {
+            // What tells a whole call afterwards is dated by what it tells, which need not be the end.
+            let said_at = (source != Source::Call).then_some(said_at);
             return Self {
                 status,
-                at: ended_at.or(Some(said_at)),
+                at: ended_at.or(said_at),
                 timed_out: false,
             };
         }

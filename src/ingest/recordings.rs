@@ -6,13 +6,15 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::app::Now;
 use crate::auth::Ingestor;
 use crate::domain::Error;
 use crate::domain::Fault;
+use crate::domain::fields::ID_MAX_CHARS;
 use crate::domain::recording::Placement;
 use crate::problem::Json;
 use crate::problem::Path;
@@ -26,14 +28,15 @@ use crate::services::recordings::Shown;
 /// No call is longer, and no clock so far off.
 const OFFSET_MAX_MS: i64 = 7 * 24 * 3_600_000;
 
-/// Where to fetch audio from.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// Where to fetch audio from, and where it begins.
 struct Source {
     url: String,
-    started_at: Option<String>,
-    start_offset_ms: Option<i64>,
+    placement: Placement,
 }
+
+const URL: &str = "url";
+const STARTED_AT: &str = "startedAt";
+const START_OFFSET: &str = "startOffsetMs";
 
 /// What was kept. The audio and its waveform are for those who may listen.
 #[derive(Serialize)]
@@ -77,10 +80,10 @@ pub async fn put(
     .await?;
     let limit_bytes = app.settings.recordings_limit_bytes as u64;
     let (spooled, placement) = if is_json(request.headers()) {
-        let Json(source) = request.extract::<Json<Source>, _>().await?;
-        let placement = source.placement(given)?;
+        let Json(body) = request.extract::<Json<Map<String, Value>>, _>().await?;
+        let source = Source::read(&body, given)?;
         let fetched = recordings::fetch(&app.objects, &app.fetcher, limit_bytes, &source.url);
-        (fetched.await?, placement)
+        (fetched.await?, source.placement)
     } else {
         let upload = request.extract::<Upload, _>().await?;
         let received = recordings::receive(&app.objects, limit_bytes, upload.into_stream());
@@ -103,30 +106,55 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 impl Source {
-    /// As the body says, else as the query does.
-    fn placement(&self, otherwise: Placement) -> Result<Placement, Error> {
-        let mut faults = Vec::new();
-        let started_at = self.started_at.as_deref().and_then(|text| {
-            let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
-            if !time.is_ok_and(|time: DateTime<Utc>| time.timestamp() >= 0) {
-                let message = "must be an RFC 3339 time since 1970";
-                faults.push(Fault::body("startedAt", message));
-            }
-            time.ok()
-        });
-        let is_off = |ms: i64| !(-OFFSET_MAX_MS..=OFFSET_MAX_MS).contains(&ms);
-        if self.start_offset_ms.is_some_and(is_off) {
-            let message = format!("must be between {} and {OFFSET_MAX_MS}", -OFFSET_MAX_MS);
-            faults.push(Fault::body("startOffsetMs", message));
+    /// What a body says; where audio begins, else as the query says.
+    fn read(body: &Map<String, Value>, otherwise: Placement) -> Result<Self, Error> {
+        let known = [URL, STARTED_AT, START_OFFSET];
+        let unknown = body.keys().filter(|name| !known.contains(&name.as_str()));
+        let mut faults: Vec<Fault> = unknown.map(|name| no_field(name)).collect();
+        let given = |name: &str| body.get(name).filter(|value| !value.is_null());
+        let mut refuse = |name: &str, message: String| faults.push(Fault::body(name, message));
+        let url = given(URL).and_then(Value::as_str);
+        if url.is_none() {
+            refuse(URL, "is required, as text".to_owned());
         }
-        if !faults.is_empty() {
-            return Err(Error::Unprocessable(faults));
+        let started_at = given(STARTED_AT).map(time);
+        if started_at == Some(None) {
+            refuse(STARTED_AT, "must be an RFC 3339 time since 1970".to_owned());
         }
-        Ok(Placement {
-            started_at: started_at.or(otherwise.started_at),
-            start_offset_ms: self.start_offset_ms.or(otherwise.start_offset_ms),
-        })
+        let start_offset_ms = given(START_OFFSET).map(offset_ms);
+        if start_offset_ms == Some(None) {
+            let least = -OFFSET_MAX_MS;
+            let message = format!("must be a whole number between {least} and {OFFSET_MAX_MS}");
+            refuse(START_OFFSET, message);
+        }
+        match url.filter(|_| faults.is_empty()) {
+            Some(url) => Ok(Self {
+                url: url.to_owned(),
+                placement: Placement {
+                    started_at: started_at.flatten().or(otherwise.started_at),
+                    start_offset_ms: start_offset_ms.flatten().or(otherwise.start_offset_ms),
+                },
+            }),
+            None => Err(Error::Unprocessable(faults)),
+        }
     }
+}
+
+fn no_field(name: &str) -> Fault {
+    let name: String = name.chars().take(ID_MAX_CHARS).collect();
+    let message =
+        format!("is no field here; there are `{URL}`, `{STARTED_AT}` and `{START_OFFSET}`");
+    Fault::body(name, message)
+}
+
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.to_utc();
+    (time.timestamp() >= 0).then_some(time)
+}
+
+fn offset_ms(value: &Value) -> Option<i64> {
+    let ms = value.as_i64()?;
+    (-OFFSET_MAX_MS..=OFFSET_MAX_MS).contains(&ms).then_some(ms)
 }
 
 impl From<Shown> for Kept {

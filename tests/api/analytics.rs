@@ -220,6 +220,19 @@ async fn call_volume_has_every_bucket() {
     let monday = json!({"timestamp": "2025-05-26T00:00:00Z", "total": 1, "completed": 1, "failed": 0, "declined": 0, "missed": 0});
     assert_eq!(week["data"], json!([monday, bucket("02T00", [1, 0, 0, 1])]));
 
+    let far = "interval=day&started_after=2599-12-31T10:30:00Z&started_before=2600-01-01T10:30:00Z";
+    let starts = |buckets: &Value| {
+        let buckets = buckets.as_array().cloned().unwrap_or_default();
+        buckets
+            .into_iter()
+            .map(|it| it["timestamp"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        starts(&volume(far).await["data"]),
+        ["2599-12-31T00:00:00Z", "2600-01-01T00:00:00Z"]
+    );
+
     // 400 days of hours are told, 500 days of days too, 500 days of hours not.
     let from = "started_after=2024-01-01T00:00:00Z";
     let many = volume(&format!("{from}&started_before=2025-02-04T00:00:00Z")).await;
@@ -242,6 +255,35 @@ async fn call_volume_has_every_bucket() {
             "{faults:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_call_whose_end_nobody_told_is_in_no_average() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut unknown = call("b", "2025-06-02T00:00:00Z", "missed", 0);
+    unknown["session"]["endedAt"] = Value::Null;
+    unknown["turns"] = json!([]);
+    let body = json!({ "calls": [call("a", "2025-06-02T00:00:00Z", "completed", 100), unknown] });
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &body).await.status(200);
+    let reader = acme.reader().await;
+    let shown = async |id: &str| {
+        let path = format!("/api/v1/voice-sessions/{id}");
+        reader.get(&path).await.status(200).json()
+    };
+    let (known, shown) = (shown("a").await, shown("b").await);
+    let told = ["status", "ended_at", "duration_seconds"].map(|name| shown[name].clone());
+    assert_eq!(told, [json!("missed"), Value::Null, Value::Null]);
+    let range = "started_after=2025-06-01T00:00:00Z&started_before=2025-06-03T00:00:00Z";
+    let summary = reader
+        .get(&format!("/api/v1/analytics/summary?{range}"))
+        .await
+        .status(200)
+        .json();
+    assert_eq!(summary["total_calls"], 2);
+    assert!(known["duration_seconds"].as_f64() > Some(0.0));
+    assert_eq!(summary["avg_duration_seconds"], known["duration_seconds"]);
 }
 
 #[tokio::test]

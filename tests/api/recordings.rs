@@ -761,6 +761,15 @@ async fn audio_is_fetched_from_an_allowed_host_only() {
         .await
         .problem(415, "unsupported-media-type");
     fetch(&acme, "no URL").await.problem(422, "invalid-content");
+    let body = json!({ "url": 5, "startedAt": "then", "startOffsetMs": 1.5, "start": 1 });
+    let path = format!("/v1/recordings/{SID}");
+    let wrong = acme.send(Method::PUT, &path, |request| request.json(&body));
+    let faults = wrong.await.problem(422, "invalid-content").faults();
+    let places: Vec<_> = faults
+        .iter()
+        .filter_map(|it| it.split(' ').next())
+        .collect();
+    assert_eq!(places, ["start", "url", "startedAt", "startOffsetMs"]);
     assert_eq!(studio.objects(), Vec::<String>::new());
 
     for path in ["audio", "moved"] {

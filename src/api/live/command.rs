@@ -63,6 +63,9 @@ pub fn named(tenant: TenantId, calls: &[String], types: &[String]) -> Result<Nam
                 "a call's id has 1 to {EXTERNAL_ID_MAX_CHARS} characters"
             ));
         }
+        if id.contains(['\0', '\u{fffd}']) {
+            return Err("a call's id is valid UTF-8 without NUL".to_owned());
+        }
         named.calls.push(SessionId::from_reference(tenant, id));
         if !is_session_id(id) {
             let kinds = ClaimKind::ALL.into_iter();
@@ -123,6 +126,10 @@ mod tests {
             (
                 r#"{"type": "subscribe", "types": ["call"]}"#,
                 "a type is one of",
+            ),
+            (
+                r#"{"type": "subscribe", "call_ids": ["a\u0000b"]}"#,
+                "without NUL",
             ),
             (
                 r#"{"type": "subscribe", "call_ids": [""]}"#,

@@ -299,8 +299,11 @@ fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &m
     let last_ms = events
         .iter()
         .filter_map(|event| event.fields.get("endMs")?.as_f64())
-        .fold(0.0, f64::max);
-    if is_over && session.get("endedAt").is_none_or(Value::is_null) {
+        .reduce(f64::max);
+    if let Some(last_ms) = last_ms
+        && is_over
+        && session.get("endedAt").is_none_or(Value::is_null)
+    {
         let end = start + TimeDelta::milliseconds(last_ms as i64);
         session.insert("endedAt".to_owned(), Value::from(end.to_rfc3339()));
     }

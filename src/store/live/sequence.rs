@@ -161,7 +161,7 @@ impl Sequencer {
     /// disagree, an old event behind a young one stays, so that what is kept has no holes.
     pub async fn forget(&mut self, now: DateTime<Utc>) -> Result<()> {
         sqlx::query!(
-            "with old as (
+            "with old as materialized (
                 select h.tenant_id, o.seq
                   from live_heads h
                  cross join lateral (
