@@ -173,6 +173,11 @@ pub struct Said {
     pub metadata: Map<String, Value>,
 }
 
+/// The attributes that fill something.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
 /// Reads attributes. What does not make sense where it belongs stays metadata as it came.
 pub fn read(mut attributes: Map<String, Value>, started_at: DateTime<Utc>) -> Said {
     let mut said = Said::default();

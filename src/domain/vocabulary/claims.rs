@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::ids::{Claim, ClaimKind, is_call_sid};
 
 use super::Said;
+use super::span::SERVICE_NAME;
 
 /// Attributes that tell a conversation from all others, the most trusted first.
 const CONVERSATIONS: [&str; 4] = [
@@ -143,7 +144,7 @@ pub fn session_fields(span: &Said<'_>) -> Map<String, Value> {
             .map(Value::from),
     );
     let service = span
-        .resource("service.name")
+        .resource(SERVICE_NAME)
         .filter(|name| !name.starts_with("unknown_service"));
     set(SERVICE, service.map(Value::from));
     let transport = TRANSPORTS.iter().find_map(|name| plain(name));

@@ -12,7 +12,7 @@ use crate::domain::span::TRACE_ITSELF;
 
 use super::calls::{ms_between, put, text, tool_value};
 use super::parts;
-use super::span::parsed;
+use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
 use super::{Gist, Part, Said, Understood, Vocabulary, exchange};
 
 const OBSERVATION: &str = "langfuse.observation.";
@@ -272,16 +272,16 @@ fn session(span: &Said<'_>) -> Map<String, Value> {
     let tags = span.json("langfuse.trace.tags");
     put(&mut session, "tags", tags.filter(Value::is_array));
     let release = span
-        .text("langfuse.release")
-        .or(span.resource("langfuse.release"));
+        .text(LANGFUSE_RELEASE)
+        .or(span.resource(LANGFUSE_RELEASE));
     put(&mut session, "agentVersion", release);
     let mut metadata = Map::new();
     put(&mut metadata, "userId", span.text("user.id"));
-    let environment = span.text("langfuse.environment");
+    let environment = span.text(LANGFUSE_ENVIRONMENT);
     put(
         &mut metadata,
         "environment",
-        environment.or(span.resource("langfuse.environment")),
+        environment.or(span.resource(LANGFUSE_ENVIRONMENT)),
     );
     put(&mut metadata, "release", release);
     for (name, value) in span.attributes() {

@@ -15,6 +15,8 @@ mod pipecat;
 mod span;
 mod understood;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,7 +25,7 @@ use crate::domain::event::Event;
 
 pub use claims::{claims, named_claims};
 pub use livekit::python_value;
-pub use span::Said;
+pub use span::{OF_PROCESS, Said};
 pub use understood::{Beside, End, Turn, Understood, moment};
 
 /// Two clocks that are further apart do not tell of one conversation.
@@ -89,17 +91,32 @@ pub enum Part {
 
 /// The gist of a span fact's fields; none where it says nothing about a conversation.
 pub fn gist(fields: &Map<String, Value>) -> Option<Gist> {
-    let span = Said::read(fields)?;
-    let mut gist = match vocabulary(&span) {
-        Vocabulary::Livekit => livekit::gist(&span),
-        Vocabulary::Pipecat => pipecat::gist(&span),
-        Vocabulary::Openinference => openinference::gist(&span),
-        Vocabulary::Genai => genai::gist(&span),
-        Vocabulary::Langfuse => langfuse::gist(&span),
-        Vocabulary::Generic => generic::gist(&span),
+    gist_of(&Said::read(fields)?)
+}
+
+/// The attributes of a span that tell what it says of its conversation: without any other it says the same.
+pub fn attributes_read(fields: &Map<String, Value>) -> BTreeSet<&str> {
+    let Some(span) = Said::noting(fields) else {
+        return BTreeSet::new();
+    };
+    // What has no gist may still name its session.
+    if gist_of(&span).is_none() {
+        claims::session_fields(&span);
+    }
+    span.noted()
+}
+
+fn gist_of(span: &Said<'_>) -> Option<Gist> {
+    let mut gist = match vocabulary(span) {
+        Vocabulary::Livekit => livekit::gist(span),
+        Vocabulary::Pipecat => pipecat::gist(span),
+        Vocabulary::Openinference => openinference::gist(span),
+        Vocabulary::Genai => genai::gist(span),
+        Vocabulary::Langfuse => langfuse::gist(span),
+        Vocabulary::Generic => generic::gist(span),
     }?;
     // What any vocabulary may say of the session; a vocabulary's own word stays.
-    for (name, value) in claims::session_fields(&span) {
+    for (name, value) in claims::session_fields(span) {
         gist.session.entry(name).or_insert(value);
     }
     Some(gist)

@@ -1,6 +1,8 @@
 //! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
 //! GenAI, of OpenInference, and what applications write by themselves.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::domain::tokens::Cache;
@@ -261,11 +263,9 @@ fn generated(span: &Said<'_>) -> Option<String> {
 /// What the user said last, of what a generation was given.
 fn asked(span: &Said<'_>) -> Option<String> {
     let flat = |prefix: &str, role: &str, content: &str| {
-        let numbers = (0..).take_while(|n| span.has(&format!("{prefix}.{n}.{role}")));
-        let mut numbers: Vec<usize> = numbers.take(FLAT_MAX).collect();
-        numbers.reverse();
+        // From the last one backwards: of a long history the beginning is not looked at.
         let is_user = |n: &usize| span.text(&format!("{prefix}.{n}.{role}")) == Some("user");
-        let last = numbers.into_iter().find(is_user)?;
+        let last = numbers(span, prefix).into_iter().rev().find(is_user)?;
         span.text(&format!("{prefix}.{last}.{content}"))
             .map(str::to_owned)
     };
@@ -283,7 +283,16 @@ fn asked(span: &Said<'_>) -> Option<String> {
         .or_else(|| last_of(span, "input", "user"))
 }
 
-const FLAT_MAX: usize = 10_000;
+/// The numbers of messages whose attributes begin so.
+fn numbers(span: &Said<'_>, prefix: &str) -> BTreeSet<usize> {
+    let number = |name: &str| {
+        let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+        rest.split('.').next()?.parse().ok()
+    };
+    span.attributes()
+        .filter_map(|(name, _)| number(name))
+        .collect()
+}
 
 /// The last message of a role in a list.
 fn last_of(span: &Said<'_>, name: &str, role: &str) -> Option<String> {

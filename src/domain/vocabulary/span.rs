@@ -1,6 +1,9 @@
 //! A span fact's fields, as vocabularies read them: attributes whose types drift, JSON within texts,
 //! durations in seconds.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
@@ -12,6 +15,11 @@ use super::{Gist, Part, Vocabulary};
 /// What frameworks write where they have no value, in any field, and where a name should be.
 const NO_VALUE: &str = "NOT_GIVEN";
 const NO_TERMS: [&str; 4] = ["None", "null", "unknown", "NotGiven"];
+/// What is read of the process that made a span.
+pub const SERVICE_NAME: &str = "service.name";
+pub const LANGFUSE_RELEASE: &str = "langfuse.release";
+pub const LANGFUSE_ENVIRONMENT: &str = "langfuse.environment";
+pub const OF_PROCESS: [&str; 3] = [SERVICE_NAME, LANGFUSE_RELEASE, LANGFUSE_ENVIRONMENT];
 /// OTLP's number and both names of an error.
 const STATUS_ERROR: i64 = 2;
 
@@ -25,6 +33,8 @@ pub struct Said<'a> {
     pub ended_at: Option<DateTime<Utc>>,
     fields: &'a Map<String, Value>,
     attributes: Option<&'a Map<String, Value>>,
+    /// The attributes that were read so far, where somebody wants to know.
+    noted: Option<RefCell<BTreeSet<&'a str>>>,
 }
 
 impl<'a> Said<'a> {
@@ -41,7 +51,25 @@ impl<'a> Said<'a> {
             ended_at: fact::time(fields, "endedAt").map(|end| end.max(started_at)),
             attributes: fields.get("attributes").and_then(Value::as_object),
             fields,
+            noted: None,
         })
+    }
+
+    /// The same, noting which of its attributes are read.
+    pub fn noting(fields: &'a Map<String, Value>) -> Option<Self> {
+        let noted = Some(RefCell::default());
+        Self::read(fields).map(|said| Self { noted, ..said })
+    }
+
+    /// The attributes that were read.
+    pub fn noted(self) -> BTreeSet<&'a str> {
+        self.noted.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    fn note(&self, name: &'a str) {
+        if let Some(noted) = &self.noted {
+            noted.borrow_mut().insert(name);
+        }
     }
 
     /// A gist that says nothing yet but where it stands.
@@ -71,7 +99,8 @@ impl<'a> Said<'a> {
     }
 
     pub fn value(&self, name: &str) -> Option<&'a Value> {
-        let value = self.attributes?.get(name)?;
+        let (name, value) = self.attributes?.get_key_value(name)?;
+        self.note(name);
         (!value.is_null()).then_some(value)
     }
 
@@ -80,7 +109,8 @@ impl<'a> Said<'a> {
     }
 
     pub fn has_prefix(&self, prefix: &str) -> bool {
-        self.attributes().any(|(name, _)| name.starts_with(prefix))
+        let found = self.attributes().find(|(name, _)| name.starts_with(prefix));
+        found.inspect(|(name, _)| self.note(name)).is_some()
     }
 
     /// A text that is there.

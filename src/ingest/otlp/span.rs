@@ -1,5 +1,6 @@
 //! One span of OTLP as a fact.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -10,9 +11,11 @@ use opentelemetry_proto::tonic::trace::v1::span::Event as SpanEvent;
 use serde_json::{Map, Value, json};
 
 use crate::domain::Fault;
+use crate::domain::attributes;
 use crate::domain::event::{Event, Kind, normalised};
 use crate::domain::fields;
 use crate::domain::span::identity_of;
+use crate::domain::vocabulary;
 
 use super::value;
 use super::value::Notes;
@@ -34,7 +37,9 @@ impl Origin {
     pub fn new(resource: Resource, scope: InstrumentationScope) -> Arc<Self> {
         // What a process says of itself too much of is no span's concern.
         let notes = &mut Notes::default();
-        let attributes = value::attributes(resource.attributes, value::RESOURCE_BYTES, notes);
+        let read = |_: &Map<String, Value>| vocabulary::OF_PROCESS.map(str::to_owned).into();
+        let attributes =
+            value::attributes_with(resource.attributes, value::RESOURCE_BYTES, read, notes);
         Arc::new(Self {
             resource: json!({ "attributes": attributes }),
             scope: json!({
@@ -104,15 +109,17 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
         let message = short(status.message, MESSAGE_MAX_CHARS);
         set("status", json!({"code": status.code, "message": message}));
     }
-    let attributes = value::attributes(span.attributes, value::ATTRIBUTES_BYTES, &mut notes);
-    set("attributes", Value::Object(attributes));
     if !span.events.is_empty() {
         set("events", events(span.events, now, &mut notes));
     }
     set("scope", origin.scope.clone());
     set("resource", origin.resource.clone());
+    let read = |all: &Map<String, Value>| read_of(&fields, all);
+    let attributes =
+        value::attributes_with(span.attributes, value::ATTRIBUTES_BYTES, read, &mut notes);
+    fields.insert("attributes".to_owned(), Value::Object(attributes));
     if let Some(notes) = notes.into_value() {
-        set("notes", notes);
+        fields.insert("notes".to_owned(), notes);
     }
     let Value::Object(fields) = normalised(Value::Object(fields)) else {
         return Err(Vec::new());
@@ -127,6 +134,15 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
         at: end.unwrap_or(start),
         fields: fields.into(),
     })
+}
+
+/// Which of its attributes a span's conversation and its observation are read from.
+fn read_of(fields: &Map<String, Value>, attributes: &Map<String, Value>) -> BTreeSet<String> {
+    let mut whole = fields.clone();
+    whole.insert("attributes".to_owned(), attributes.clone().into());
+    let read = vocabulary::attributes_read(&whole).into_iter();
+    let read = read.map(str::to_owned);
+    read.chain(attributes::names().map(str::to_owned)).collect()
 }
 
 fn events(events: Vec<SpanEvent>, now: DateTime<Utc>, notes: &mut Notes) -> Value {

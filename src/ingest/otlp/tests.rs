@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use prost::Message;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::domain::event::{Event, Kind, SessionRef, Submission};
@@ -15,6 +18,7 @@ use crate::domain::vocabulary::Gist;
 use crate::problem::Encoding;
 
 use super::span_items;
+use super::value::ATTRIBUTES_MAX;
 
 const TENANT: TenantId = TenantId(Uuid::nil());
 
@@ -26,8 +30,8 @@ fn now() -> DateTime<Utc> {
     "2026-11-22T00:00:00Z".parse().expect("a time")
 }
 
-/// Spans of a capture, in the order in which they were sent.
-fn spans(capture: &str, encoding: Encoding) -> Vec<(SessionRef, Event)> {
+/// The requests of a capture, in the order in which they were sent.
+fn files(capture: &str, encoding: Encoding) -> Vec<PathBuf> {
     let endings: &[&str] = match encoding {
         Encoding::Protobuf => &["-traces.pb", "-traces.pb.gz"],
         Encoding::Json => &["-traces.json"],
@@ -40,10 +44,16 @@ fn spans(capture: &str, encoding: Encoding) -> Vec<(SessionRef, Event)> {
     });
     files.sort();
     assert!(!files.is_empty(), "{capture} has no requests");
+    files
+}
+
+/// Spans of a capture, in the order in which they were sent.
+fn spans(capture: &str, encoding: Encoding) -> Vec<(SessionRef, Event)> {
+    let files = files(capture, encoding);
     files.iter().flat_map(|file| read(file, encoding)).collect()
 }
 
-fn read(file: &Path, encoding: Encoding) -> Vec<(SessionRef, Event)> {
+fn body(file: &Path) -> Bytes {
     let mut bytes = std::fs::read(file).expect("a body");
     if file.to_string_lossy().ends_with(".gz") {
         let mut plain = Vec::new();
@@ -51,7 +61,11 @@ fn read(file: &Path, encoding: Encoding) -> Vec<(SessionRef, Event)> {
         std::io::Read::read_to_end(&mut packed, &mut plain).expect("gzip");
         bytes = plain;
     }
-    let bytes = Bytes::from(bytes);
+    Bytes::from(bytes)
+}
+
+fn read(file: &Path, encoding: Encoding) -> Vec<(SessionRef, Event)> {
+    let bytes = body(file);
     let items = span_items(TENANT, &bytes, encoding, now()).expect("OTLP");
     let events = items.into_iter().map(|item| match item.content {
         Ok((session, Submission::Event(_, event))) => (session, event),
@@ -409,6 +423,100 @@ fn json_says_the_same_as_protobuf() {
         assert_eq!(bare(Encoding::Json), bare(Encoding::Protobuf), "{capture}");
     }
 }
+
+/// The gists of a capture, each span's attributes and its process's behind as many others that say little.
+fn crowded(capture: &str) -> Vec<Gist> {
+    let crowd = |attributes: &mut Vec<KeyValue>| {
+        let value = AnyValue {
+            value: Some(any_value::Value::IntValue(1)),
+        };
+        let one = |n| KeyValue {
+            key: format!("a{n}"),
+            value: Some(value.clone()),
+            ..KeyValue::default()
+        };
+        attributes.splice(0..0, (0..3_000).map(one));
+    };
+    let mut found = Vec::new();
+    for file in files(capture, Encoding::Protobuf) {
+        let mut request = ExportTraceServiceRequest::decode(body(&file)).expect("OTLP");
+        for group in &mut request.resource_spans {
+            crowd(&mut group.resource.get_or_insert_default().attributes);
+            let spans = group.scope_spans.iter_mut().flat_map(|s| &mut s.spans);
+            spans.for_each(|span| crowd(&mut span.attributes));
+        }
+        let body = Bytes::from(request.encode_to_vec());
+        let items = span_items(TENANT, &body, Encoding::Protobuf, now()).expect("OTLP");
+        found.extend(items.into_iter().filter_map(|item| match item.content {
+            Ok((_, Submission::Event(_, event))) => vocabulary::gist(&event.fields),
+            _ => None,
+        }));
+    }
+    found
+}
+
+#[test]
+fn what_is_read_outlives_any_crowd_beside_it() {
+    for capture in CAPTURES.into_iter().chain(MORE_CAPTURES) {
+        let told = |mut gists: Vec<Gist>| {
+            gists.sort_by(|a, b| (&a.trace_id, &a.span_id).cmp(&(&b.trace_id, &b.span_id)));
+            // What an application adds to a conversation is shown, whatever it is: the crowd too.
+            for gist in &mut gists {
+                gist.session.remove("metadata");
+            }
+            gists
+        };
+        let alone = told(gists(&spans(capture, Encoding::Protobuf)));
+        assert_eq!(told(crowded(capture)), alone, "{capture}");
+    }
+}
+
+#[test]
+fn a_crowd_of_one_family_takes_no_place_of_what_is_read() {
+    let said = |name: &str, value: Value| json!({"key": name, "value": value});
+    let text = |text: &str| json!({"stringValue": text});
+    let mut attributes = vec![
+        said("session.id", text("the-conversation-of-a-long-name")),
+        said("gen_ai.operation.name", text("chat")),
+        said("gen_ai.request.model", text("gpt-4o")),
+        said("gen_ai.usage.input_tokens", json!({"intValue": "11"})),
+        said("gen_ai.usage.output_tokens", json!({"intValue": "7"})),
+    ];
+    for n in 0..1_500 {
+        for family in ["gen_ai.x", "langfuse.trace.metadata.", "session.id"] {
+            attributes.push(said(&format!("{family}{n}"), text("v")));
+        }
+        attributes.push(said(
+            &format!("llm.input_messages.{n}.message.role"),
+            text("user"),
+        ));
+    }
+    let request = json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "own"}, "spans": [{
+        "traceId": format!("{:032x}", 1), "spanId": format!("{:016x}", 1), "name": "chat gpt-4o",
+        "startTimeUnixNano": "1749636000000000000", "endTimeUnixNano": "1749636001000000000",
+        "attributes": attributes,
+    }]}]}]});
+    let body = Bytes::from(request.to_string());
+    let mut items = span_items(TENANT, &body, Encoding::Json, now()).expect("OTLP");
+    let Ok((session, Submission::Event(_, event))) = items.remove(0).content else {
+        panic!("not a span");
+    };
+    assert_eq!(session.external_id, "the-conversation-of-a-long-name");
+    let kept = event.fields["attributes"].as_object().expect("attributes");
+    assert_eq!(kept.len(), ATTRIBUTES_MAX);
+    let gist = vocabulary::gist(&event.fields).expect("a generation");
+    let counts = ["promptTokens", "completionTokens"].map(|name| gist.fields[name].clone());
+    assert_eq!(gist.fields["model"], "gpt-4o");
+    assert_eq!(counts, [11, 7].map(Value::from));
+}
+
+const MORE_CAPTURES: [&str; 5] = [
+    "livekit-basic",
+    "livekit-errors",
+    "livekit-text",
+    "livekit13-basic",
+    "langfuse-v5-voice",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -1,6 +1,8 @@
 //! Attributes as JSON, within the bounds of a fact: what is too long is cut and what is too much is left
 //! out, and a note says so. A span is worth keeping without its longest text.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Of;
@@ -44,23 +46,41 @@ impl Notes {
 
 /// Attributes within so many bytes of JSON. Of two of one name the last counts.
 pub fn attributes(pairs: Vec<KeyValue>, max_bytes: usize, notes: &mut Notes) -> Map<String, Value> {
-    let mut sized = Vec::new();
+    attributes_with(pairs, max_bytes, |_| BTreeSet::new(), notes)
+}
+
+/// The same. Where there are too many, `read` is asked which of all of them somebody reads: these stay first.
+pub fn attributes_with(
+    pairs: Vec<KeyValue>,
+    max_bytes: usize,
+    read: impl FnOnce(&Map<String, Value>) -> BTreeSet<String>,
+    notes: &mut Notes,
+) -> Map<String, Value> {
+    let mut all = Map::new();
     for pair in pairs {
-        let Some(value) = pair.value.and_then(|value| json(value, 0)) else {
-            continue;
-        };
-        let name = named(pair.key);
-        let value = shortened(&name, value, notes);
-        let bytes = name.len() + value.to_string().len() + 4;
-        sized.push((is_history(&name), bytes, name, value));
+        if let Some(value) = pair.value.and_then(|value| json(value, 0)) {
+            let name = named(pair.key);
+            let value = shortened(&name, value, notes);
+            all.insert(name, value);
+        }
     }
-    // What is small and says something of its own stays; a stable order keeps it the same every time.
-    let total: usize = sized.iter().map(|(_, bytes, ..)| bytes).sum();
-    if sized.len() > ATTRIBUTES_MAX || total > max_bytes {
-        sized.sort_by_key(|(is_history, bytes, ..)| (*is_history, *bytes));
+    let size = |(name, value): (&String, &Value)| name.len() + value.to_string().len() + 4;
+    let total: usize = all.iter().map(size).sum();
+    if all.len() <= ATTRIBUTES_MAX && total <= max_bytes {
+        return all;
     }
+    let read = read(&all);
+    let mut ranked: Vec<_> = all
+        .into_iter()
+        .map(|(name, value)| {
+            let rank = (!read.contains(&name), is_history(&name));
+            (rank, size((&name, &value)), name, value)
+        })
+        .collect();
+    // Then what is small; a stable order keeps it the same every time.
+    ranked.sort_by_key(|(rank, size, ..)| (*rank, *size));
     let (mut kept, mut bytes, mut dropped) = (Map::new(), 0, 0);
-    for (_, size, name, value) in sized {
+    for (_, size, name, value) in ranked {
         if kept.len() >= ATTRIBUTES_MAX || bytes + size > max_bytes {
             dropped += 1;
             if dropped <= 3 {

@@ -249,6 +249,37 @@ async fn absurd_attributes_are_bounded_and_it_is_said() {
     assert_eq!(answer.json()["code"], 8);
 }
 
+/// However much a span says beside it: whose it is, what it was and what it used.
+#[tokio::test]
+async fn a_crowd_of_attributes_hides_no_conversation() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut said = json!({
+        "session.id": "a-conversation-with-a-long-name", "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": "1000", "gen_ai.usage.output_tokens": "100",
+    });
+    (0..2_500).for_each(|n| said[format!("k{n:05}")] = json!("v"));
+    let crowded = request(&[span(1, 1, &said)]);
+    acme.ingestor()
+        .await
+        .post(TRACES, &crowded)
+        .await
+        .status(200);
+    let reader = acme.transcripts().await;
+    let name = "a-conversation-with-a-long-name";
+    assert_eq!(sessions(&reader).await, [name]);
+    let path = format!("/v1/observability/sessions/{name}");
+    let detail = reader.get(&path).await.status(200).json();
+    assert_eq!(detail["models"]["llm"], "gpt-4o", "{detail}");
+    assert_eq!(detail["usage"]["promptTokens"], 1000);
+    assert_eq!(detail["cost"]["totalUsd"], 0.0035);
+    let path = format!("/v1/traces/session/{name}/{:032x}", 1);
+    let trace = reader.get(&path).await.status(200).json();
+    let observation = &trace["trace"]["observations"][0];
+    assert_eq!(observation["model"], "gpt-4o");
+    assert_eq!(observation["usageDetails"]["input"], 1000);
+}
+
 #[tokio::test]
 async fn every_form_of_a_key_opens_every_path() {
     let server = TestServer::start().await;
