@@ -2,6 +2,7 @@
 
 mod bad;
 mod conversations;
+mod exchanges;
 mod interruptions;
 
 use std::collections::BTreeMap;

@@ -85,34 +85,29 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
 }
 
 fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    put(
-        fields,
-        "userText",
-        text_of(
-            span,
-            &[
-                "input.value",
-                "user.text",
-                "user_text",
-                "input",
-                "transcript",
-            ],
-        ),
+    let taken = text_of(
+        span,
+        &[
+            "input.value",
+            "user.text",
+            "user_text",
+            "input",
+            "transcript",
+        ],
     );
-    put(
-        fields,
-        "text",
-        text_of(
-            span,
-            &[
-                "output.value",
-                "agent.text",
-                "agent_text",
-                "output",
-                "response",
-            ],
-        ),
+    // By the conventions of GenAI an agent's messages stand where a generation's do.
+    put(fields, "userText", taken.or_else(|| asked(span)));
+    let given = text_of(
+        span,
+        &[
+            "output.value",
+            "agent.text",
+            "agent_text",
+            "output",
+            "response",
+        ],
     );
+    put(fields, "text", given.or_else(|| generated(span)));
     let is_turn = span.has("turn.number") || by_name(span.name) == Some(Part::Exchange);
     put(fields, "isTurn", is_turn.then_some(true));
     let metadata = span.json("metadata");

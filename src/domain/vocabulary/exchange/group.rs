@@ -17,6 +17,8 @@ const DEPTH_MAX: usize = 64;
 pub struct Group<'a> {
     pub own: Option<&'a Gist>,
     pub members: Vec<&'a Gist>,
+    /// Exchanges below its own span: agents that a workflow, or a span around the turn, called.
+    pub within: Vec<&'a Gist>,
 }
 
 /// A session's spans, sorted out.
@@ -27,6 +29,8 @@ pub struct Found<'a> {
     exchanges: Vec<&'a Gist>,
     /// Which exchange the n-th of `counted` belongs to.
     owners: Vec<Option<usize>>,
+    /// Exchanges that count for nothing themselves, each with the one that it is below.
+    nested: Vec<(usize, &'a Gist)>,
 }
 
 impl<'a> Found<'a> {
@@ -38,8 +42,14 @@ impl<'a> Found<'a> {
             .map(|own| Group {
                 own: Some(own),
                 members: Vec::new(),
+                within: Vec::new(),
             })
             .collect();
+        for (owner, nested) in &self.nested {
+            if let Some(group) = groups.get_mut(*owner) {
+                group.within.push(nested);
+            }
+        }
         let mut loose = Vec::new();
         for (gist, owner) in counted.iter().zip(&self.owners) {
             match owner.and_then(|owner| groups.get_mut(owner)) {
@@ -67,16 +77,24 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
     for (place, exchange) in exchanges.iter().enumerate() {
         in_trace.entry(&exchange.trace_id).or_default().push(place);
     }
+    let above =
+        |gist: &Gist| ancestors(gist, &by_key).find_map(|above| places.get(&key(above)).copied());
     let owner = |gist: &Gist| {
-        let above = ancestors(gist, &by_key).find_map(|above| places.get(&key(above)).copied());
-        above.or_else(|| around(gist, &exchanges, in_trace.get(gist.trace_id.as_str())?))
+        above(gist).or_else(|| around(gist, &exchanges, in_trace.get(gist.trace_id.as_str())?))
     };
     let owners = counted.iter().map(owner).collect();
+    let inner = gists
+        .iter()
+        .filter(|gist| gist.part == Part::Exchange && !places.contains_key(&key(gist)));
+    let nested = inner
+        .filter_map(|gist| Some((above(gist)?, *gist)))
+        .collect();
     Found {
         counted,
         roots,
         exchanges,
         owners,
+        nested,
     }
 }
 
@@ -224,6 +242,7 @@ fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {
             None => groups.push(Group {
                 own: None,
                 members: vec![gist],
+                within: Vec::new(),
             }),
         }
     }

@@ -59,3 +59,6 @@ fn ended(root: &Gist, gists: &[&Gist]) -> End {
 fn said<'a>(gist: &'a Gist, name: &str) -> Option<&'a str> {
     gist.fields.get(name).and_then(Value::as_str)
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,13 @@ impl<'a> Group<'a> {
             .copied()
             .filter(move |gist| gist.part == part)
     }
+
+    /// Whether a later attempt at the same was a good one.
+    fn made_up_for(&self, failed: &Gist) -> bool {
+        self.of(failed.part).any(|later| {
+            later.started_at > failed.started_at && !later.fields.contains_key("error")
+        })
+    }
 }
 
 fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<String> {
@@ -103,7 +110,14 @@ fn user(group: &Group<'_>) -> Option<Turn> {
             .of(Part::Llm)
             .find_map(|llm| said(llm, "userText").map(str::to_owned))
     };
-    let said = own.or_else(|| joined(group.of(Part::Stt))).or_else(asked);
+    let within = || {
+        let mut texts = group.within.iter().filter_map(|own| said(own, "userText"));
+        texts.next().map(str::to_owned)
+    };
+    let said = own
+        .or_else(|| joined(group.of(Part::Stt)))
+        .or_else(asked)
+        .or_else(within);
     let (first, last) = (group.of(Part::Stt).next(), group.of(Part::Stt).next_back());
     let start = first.or(group.own).or(group.members.first().copied())?;
     if said.is_none() && first.is_none() {
@@ -161,7 +175,18 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
             .find_map(|gist| text(gist, "text"))
             .map(str::to_owned)
     };
-    let said = own.or_else(|| joined(tts.iter().copied())).or_else(written);
+    let within = || {
+        let mut texts = group
+            .within
+            .iter()
+            .rev()
+            .filter_map(|own| text(own, "text"));
+        texts.next().map(str::to_owned)
+    };
+    let said = own
+        .or_else(|| joined(tts.iter().copied()))
+        .or_else(written)
+        .or_else(within);
     let first = tts.first().or(llm.first()).copied().or(group.own)?;
     if said.is_none() && tts.is_empty() && llm.is_empty() && !group.own.is_some_and(has_failed) {
         return None;
@@ -179,8 +204,13 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
     let start = start.unwrap_or_else(|| end(first));
     let spoken = tts.iter().chain(&llm).map(|gist| end(gist)).max();
     let mut fields = Map::new();
-    let failed = said.is_none()
-        && (group.own.is_some_and(has_failed) || llm.iter().any(|gist| has_failed(gist)));
+    // Who does not tell what was said may still tell that something was spoken.
+    let is_answered = said.is_some() || tts.iter().any(|gist| !has_failed(gist));
+    let failed = !is_answered
+        && (group.own.is_some_and(has_failed)
+            || llm
+                .iter()
+                .any(|gist| has_failed(gist) && !group.made_up_for(gist)));
     put(&mut fields, "text", said);
     put(&mut fields, "failed", failed.then_some(true));
     put(&mut fields, "firstAudioMs", audio.map(moment));
@@ -280,10 +310,10 @@ fn errors(group: &Group<'_>, turn: Option<&String>, understood: &mut Understood)
             Part::Tool => continue,
             _ => "workflow",
         };
-        let repaired = group
-            .of(gist.part)
-            .any(|later| later.started_at > gist.started_at && !later.fields.contains_key("error"));
-        let level = if repaired { "warning" } else { "error" };
+        let level = match group.made_up_for(gist) {
+            true => "warning",
+            false => "error",
+        };
         understood
             .besides
             .extend(error(gist, service, level, turn.cloned()));

@@ -1,0 +1,121 @@
+//! Exchanges by the conventions of GenAI: where messages stand, and what a retry makes good.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::Kind;
+use crate::domain::vocabulary;
+
+/// A span of one trace: its number, that of the span above, and its seconds.
+fn span(id: u8, parent: u8, seconds: (u8, u8), attributes: &Value) -> Value {
+    let at = |second: u8| format!("2026-01-17T10:00:{second:02}Z");
+    json!({
+        "traceId": "t", "spanId": id.to_string(), "parentSpanId": parent.to_string(), "name": "own",
+        "startedAt": at(seconds.0), "endedAt": at(seconds.1), "attributes": attributes,
+    })
+}
+
+fn failed(mut span: Value) -> Value {
+    span["status"] = json!({"code": 2, "message": "overloaded"});
+    span
+}
+
+/// The events of a kind that spans amount to, which is the same in any order.
+#[track_caller]
+fn told(spans: &[Value], kind: Kind) -> Vec<Map<String, Value>> {
+    let gist = |span: &Value| vocabulary::gist(span.as_object().expect("a span"));
+    let mut gists: Vec<_> = spans.iter().filter_map(gist).collect();
+    let events = vocabulary::interpret(&gists);
+    gists.reverse();
+    assert_eq!(vocabulary::interpret(&gists), events);
+    let events = events.into_iter().filter(|event| event.kind == kind);
+    events.map(|event| event.fields.into_fields()).collect()
+}
+
+#[track_caller]
+fn assert_said(spans: &[Value], expected: Value) {
+    let turns = told(spans, Kind::Turn);
+    let said = turns
+        .iter()
+        .map(|turn| json!([turn["speaker"], turn.get("text")]));
+    assert_eq!(said.collect::<Value>(), expected);
+}
+
+fn message(role: &str, text: &str) -> Value {
+    let parts = json!([{"type": "text", "content": text}]);
+    Value::from(json!([{"role": role, "parts": parts}]).to_string())
+}
+
+fn agent(messages: bool) -> Value {
+    let mut said = json!({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "desk"});
+    if messages {
+        said["gen_ai.input.messages"] = message("user", "And B2?");
+        said["gen_ai.output.messages"] = message("assistant", "Lost.");
+    }
+    said
+}
+
+fn chat() -> Value {
+    json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.output_tokens": 20})
+}
+
+#[test]
+fn an_agent_s_messages_are_what_was_said() {
+    let both = json!([["user", "And B2?"], ["agent", "Lost."]]);
+    let own = span(1, 0, (0, 3), &agent(true));
+    assert_said(std::slice::from_ref(&own), both.clone());
+    assert_said(&[own.clone(), span(2, 1, (1, 2), &chat())], both.clone());
+    let mut spoken = chat();
+    spoken["gen_ai.input.messages"] = message("user", "And B2?");
+    spoken["gen_ai.output.messages"] = message("assistant", "Lost.");
+    let silent = span(1, 0, (0, 3), &agent(false));
+    assert_said(&[silent, span(2, 1, (1, 2), &spoken)], both.clone());
+    assert_said(&[own, span(2, 1, (1, 2), &spoken)], both.clone());
+    // One that stands below the span of the turn speaks for it.
+    let mut turn = span(1, 0, (0, 4), &json!({}));
+    turn["name"] = json!("turn");
+    let inner = span(2, 1, (0, 3), &agent(true));
+    assert_said(&[turn, inner, span(3, 2, (1, 2), &chat())], both);
+}
+
+#[test]
+fn messages_of_before_are_read_of_agents_too() {
+    let said = json!({
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "And B1?",
+        "gen_ai.prompt.1.role": "assistant", "gen_ai.prompt.1.content": "Shipped.",
+        "gen_ai.prompt.2.role": "user", "gen_ai.prompt.2.content": "And B2?",
+        "gen_ai.completion.0.content": "Lost.",
+    });
+    let own = span(1, 0, (0, 3), &said);
+    assert_said(&[own], json!([["user", "And B2?"], ["agent", "Lost."]]));
+}
+
+#[test]
+fn an_attempt_that_a_later_one_made_up_for_fails_no_turn() {
+    let own = span(1, 0, (0, 9), &agent(false));
+    let first = failed(span(2, 1, (1, 2), &chat()));
+    let second = span(3, 1, (3, 4), &chat());
+    let repaired = [own.clone(), first.clone(), second];
+    let turns = told(&repaired, Kind::Turn);
+    assert_eq!(turns.len(), 1, "{turns:?}");
+    assert_eq!(turns[0].get("failed"), None);
+    assert_eq!(told(&repaired, Kind::Error)[0]["level"], "warning");
+    // Nothing made up for it, or only what came before.
+    let early = span(3, 1, (0, 1), &chat());
+    for failed_ones in [
+        vec![own.clone(), first.clone()],
+        vec![own.clone(), first.clone(), early],
+    ] {
+        let turns = told(&failed_ones, Kind::Turn);
+        assert_eq!(turns[0]["failed"], true, "{turns:?}");
+        assert_eq!(told(&failed_ones, Kind::Error)[0]["level"], "error");
+    }
+    // An apology that was spoken is an answer, whether its words are told or not.
+    let speech =
+        json!({"gen_ai.operation.name": "speech", "gen_ai.response.time_to_first_chunk": 0.1});
+    let apology = span(4, 1, (4, 5), &speech);
+    let turns = told(&[own.clone(), first.clone(), apology.clone()], Kind::Turn);
+    assert_eq!(turns[0].get("failed"), None);
+    let turns = told(&[own, first, failed(apology)], Kind::Turn);
+    assert_eq!(turns[0]["failed"], true);
+}
