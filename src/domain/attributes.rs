@@ -4,6 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::tokens;
+
 /// What an attribute fills.
 #[derive(Clone, Copy)]
 enum To {
@@ -27,7 +29,8 @@ enum To {
     CostDetails,
 }
 
-/// Of several attributes that fill the same, the first in this table does; the others stay metadata.
+/// Of several attributes that fill the same, the first in this table does, of counts the first of theirs; the others
+/// stay metadata.
 const TABLE: &[(&str, To)] = &[
     ("langfuse.observation.type", To::Type),
     ("openinference.span.kind", To::Type),
@@ -61,58 +64,6 @@ const TABLE: &[(&str, To)] = &[
     ("langfuse.observation.model.parameters", To::Parameters),
     ("llm.invocation_parameters", To::Parameters),
     ("langfuse.observation.usage_details", To::UsageDetails),
-    ("gen_ai.usage.input_tokens", To::Usage("input")),
-    ("gen_ai.usage.prompt_tokens", To::Usage("input")),
-    ("llm.token_count.prompt", To::Usage("input")),
-    ("gen_ai.usage.output_tokens", To::Usage("output")),
-    ("gen_ai.usage.completion_tokens", To::Usage("output")),
-    ("llm.token_count.completion", To::Usage("output")),
-    ("gen_ai.usage.total_tokens", To::Usage("total")),
-    ("llm.token_count.total", To::Usage("total")),
-    (
-        "gen_ai.usage.cache_read.input_tokens",
-        To::Usage("input_cached_tokens"),
-    ),
-    (
-        "llm.token_count.prompt_details.cache_read",
-        To::Usage("input_cached_tokens"),
-    ),
-    (
-        "gen_ai.usage.cache_creation.input_tokens",
-        To::Usage("input_cache_creation"),
-    ),
-    (
-        "gen_ai.usage.cache_write.input_tokens",
-        To::Usage("input_cache_creation"),
-    ),
-    (
-        "llm.token_count.prompt_details.cache_write",
-        To::Usage("input_cache_creation"),
-    ),
-    (
-        "gen_ai.usage.audio.input_tokens",
-        To::Usage("input_audio_tokens"),
-    ),
-    (
-        "llm.token_count.prompt_details.audio",
-        To::Usage("input_audio_tokens"),
-    ),
-    (
-        "gen_ai.usage.audio.cache_read.input_tokens",
-        To::Usage("input_cached_audio_tokens"),
-    ),
-    (
-        "gen_ai.usage.audio.output_tokens",
-        To::Usage("output_audio_tokens"),
-    ),
-    (
-        "llm.token_count.completion_details.audio",
-        To::Usage("output_audio_tokens"),
-    ),
-    (
-        "gen_ai.usage.reasoning.output_tokens",
-        To::Usage("output_reasoning_tokens"),
-    ),
     ("langfuse.observation.cost_details", To::CostDetails),
     ("gen_ai.usage.cost", To::Cost("total")),
     ("llm.cost.total", To::Cost("total")),
@@ -175,18 +126,28 @@ pub struct Said {
 
 /// The attributes that fill something.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, _)| *name)
+    fillers().map(|(name, _)| name)
+}
+
+/// The attributes of the table, and then those that tell how many tokens were used.
+fn fillers() -> impl Iterator<Item = (&'static str, To)> {
+    let counts = tokens::COUNTS.iter().flat_map(|count| {
+        let place = count.observed.first().copied();
+        let attributes = count.attributes.iter();
+        attributes.filter_map(move |name| Some((*name, To::Usage(place?))))
+    });
+    TABLE.iter().copied().chain(counts)
 }
 
 /// Reads attributes. What does not make sense where it belongs stays metadata as it came.
 pub fn read(mut attributes: Map<String, Value>, started_at: DateTime<Utc>) -> Said {
     let mut said = Said::default();
     attributes.retain(|_, value| !value.is_null());
-    for (name, to) in TABLE {
-        if let Some(value) = attributes.get(*name)
-            && said.fill(*to, value, started_at)
+    for (name, to) in fillers() {
+        if let Some(value) = attributes.get(name)
+            && said.fill(to, value, started_at)
         {
-            attributes.remove(*name);
+            attributes.remove(name);
         }
     }
     if let Some(Value::Object(members)) = attributes.get(METADATA).map(unpacked) {

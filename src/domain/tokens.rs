@@ -1,10 +1,120 @@
-//! Which counts of tokens are among which. Most sources count what came from a cache or went into one among
-//! the tokens that were read; some count it beside them.
+//! Counts of tokens: what each is called, and which are among which. Most sources count what came from a cache or went
+//! into one among the tokens that were read; some count it beside them.
 
 use serde_json::{Map, Value};
 
 const PROMPT: &str = "promptTokens";
+const COMPLETION: &str = "completionTokens";
 const FROM_CACHE: [&str; 2] = ["cachedTokens", "cacheWriteTokens"];
+const AUDIO: &str = "audioTokens";
+const AUDIO_OUTPUT: &str = "audioOutputTokens";
+/// Only said to tell what is among what.
+const REASONING: &str = "reasoningTokens";
+const TOTAL: &str = "totalTokens";
+
+/// One sort of count.
+pub struct Count {
+    pub name: &'static str,
+    /// What Langfuse and OpenAI call it, of an observation; the first is its name there.
+    pub observed: &'static [&'static str],
+    /// Attributes of spans that tell it: OpenTelemetry's conventions of today and before, OpenInference's, and what
+    /// applications write.
+    pub attributes: &'static [&'static str],
+}
+
+/// Every session and every observation is read by this table, so that one generation has one usage.
+pub const COUNTS: [Count; 9] = [
+    Count {
+        name: PROMPT,
+        observed: &["input"],
+        attributes: &[
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "llm.token_count.prompt",
+            "tokens.prompt",
+        ],
+    },
+    Count {
+        name: COMPLETION,
+        observed: &["output"],
+        attributes: &[
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+            "llm.token_count.completion",
+            "tokens.completion",
+        ],
+    },
+    Count {
+        name: "cachedTokens",
+        observed: &[
+            "input_cached_tokens",
+            "input_cache_read",
+            "cache_read_input_tokens",
+        ],
+        attributes: &[
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.input_cached_tokens",
+            "llm.token_count.prompt_details.cache_read",
+        ],
+    },
+    Count {
+        name: "cacheWriteTokens",
+        observed: &["input_cache_creation", "cache_creation_input_tokens"],
+        attributes: &[
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+            "llm.token_count.prompt_details.cache_write",
+        ],
+    },
+    Count {
+        name: AUDIO,
+        observed: &["input_audio_tokens", "input_audio"],
+        attributes: &[
+            "gen_ai.usage.audio.input_tokens",
+            "gen_ai.usage.input_audio_tokens",
+            "llm.token_count.prompt_details.audio",
+        ],
+    },
+    Count {
+        name: CACHED_AUDIO,
+        observed: &["input_cached_audio_tokens"],
+        attributes: &["gen_ai.usage.audio.cache_read.input_tokens"],
+    },
+    Count {
+        name: AUDIO_OUTPUT,
+        observed: &["output_audio_tokens", "output_audio"],
+        attributes: &[
+            "gen_ai.usage.audio.output_tokens",
+            "gen_ai.usage.output_audio_tokens",
+            "llm.token_count.completion_details.audio",
+        ],
+    },
+    Count {
+        name: REASONING,
+        observed: &["output_reasoning_tokens", "output_reasoning"],
+        attributes: &[
+            "gen_ai.usage.reasoning.output_tokens",
+            "gen_ai.usage.reasoning_tokens",
+            "llm.token_count.completion_details.reasoning",
+        ],
+    },
+    Count {
+        name: TOTAL,
+        observed: &["total"],
+        attributes: &["gen_ai.usage.total_tokens", "llm.token_count.total"],
+    },
+];
+
+/// Of which a source also says that there were none.
+pub const CACHED_AUDIO: &str = "cachedAudioTokens";
+
+/// The names of what is used: of all counts but those that only tell how others are meant.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let names = COUNTS.iter().map(|count| count.name);
+    names.filter(|name| ![REASONING, TOTAL].contains(name))
+}
 
 /// How a source counts what came from a cache or went into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,23 +123,47 @@ pub enum Cache {
     Within,
     /// Beside them.
     Beside,
-    /// Nobody knows: more of a part than there is of the whole says by itself that the part is beside it.
+    /// Nobody knows, unless a total tells which parts are beside what they are parts of. More of a part than there is of
+    /// the whole says by itself that the part is beside it.
     Unknown,
 }
 
-/// Puts all tokens that were read in the place of those that a source counts as such.
+/// Puts all tokens that were read, and all that were written, in the place of those that a source counts as such. What
+/// only tells how others are meant is left out then.
 pub fn complete(counts: &mut Map<String, Value>, cache: Cache) {
+    let total = counts.remove(TOTAL).and_then(|total| total.as_f64());
+    let reasoning = counts.remove(REASONING).and_then(|count| count.as_f64());
     let said = |name: &str| counts.get(name).and_then(Value::as_f64);
-    let counted = said(PROMPT).unwrap_or_default();
+    let count = |name: &str| said(name).unwrap_or_default();
+    let counted = (count(PROMPT), count(COMPLETION));
     let from_cache: f64 = FROM_CACHE.into_iter().filter_map(said).sum();
+    let read_beside = counted.0 + from_cache + count(AUDIO);
+    let written_beside = counted.1 + count(AUDIO_OUTPUT) + reasoning.unwrap_or_default();
+    let (mut read, written) = match (cache, total) {
+        (Cache::Unknown, Some(total)) => {
+            let ways = [
+                counted,
+                (read_beside, written_beside),
+                (read_beside, counted.1),
+                (counted.0, written_beside),
+            ];
+            let is_meant = |(read, written): &(f64, f64)| total > 0.0 && read + written == total;
+            ways.into_iter().find(is_meant).unwrap_or(counted)
+        }
+        _ => counted,
+    };
     let is_beside = match cache {
         Cache::Within => false,
         Cache::Beside => true,
-        Cache::Unknown => from_cache > counted,
+        Cache::Unknown => from_cache > read,
     };
-    if is_beside && from_cache > 0.0 {
-        let all = (counted + from_cache).round() as u64;
-        counts.insert(PROMPT.to_owned(), Value::from(all));
+    if is_beside {
+        read += from_cache;
+    }
+    for (name, before, all) in [(PROMPT, counted.0, read), (COMPLETION, counted.1, written)] {
+        if all > before {
+            counts.insert(name.to_owned(), Value::from(all.round() as u64));
+        }
     }
 }
 
@@ -62,5 +196,27 @@ mod tests {
             prompt(json!({"completionTokens": 7}), Cache::Beside),
             Value::Null
         );
+    }
+
+    #[test]
+    fn a_total_tells_what_is_beside_what() {
+        let read = |mut counts: Value, cache: Cache| {
+            let counts = counts.as_object_mut().expect("counts");
+            complete(counts, cache);
+            assert!(!counts.contains_key(TOTAL) && !counts.contains_key(REASONING));
+            [PROMPT, COMPLETION].map(|name| counts.get(name).and_then(Value::as_u64))
+        };
+        let both = |read, written| [Some(read), Some(written)];
+        let cached = |total: u64| json!({"promptTokens": 1000, "completionTokens": 100, "cachedTokens": 500, "totalTokens": total});
+        assert_eq!(read(cached(1_600), Cache::Unknown), both(1_500, 100));
+        assert_eq!(read(cached(1_100), Cache::Unknown), both(1_000, 100));
+        // A total that nothing adds up to tells nothing, and none is asked for where the source is known.
+        assert_eq!(read(cached(7), Cache::Unknown), both(1_000, 100));
+        assert_eq!(read(cached(1_600), Cache::Within), both(1_000, 100));
+        let reasoned = json!({"promptTokens": 1000, "completionTokens": 100, "reasoningTokens": 400, "totalTokens": 1500});
+        assert_eq!(read(reasoned, Cache::Unknown), both(1_000, 500));
+        let all_cached = json!({"cachedTokens": 500, "completionTokens": 100, "totalTokens": 600});
+        assert_eq!(read(all_cached, Cache::Unknown), both(500, 100));
+        assert_eq!(read(json!({"totalTokens": 600}), Cache::Unknown), [None; 2]);
     }
 }

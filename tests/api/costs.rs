@@ -251,6 +251,56 @@ async fn a_cache_that_is_counted_beside_the_rest_is_paid_for() {
     assert_eq!(told["cost"]["unpriced"][0]["reason"], "no_price", "{told}");
 }
 
+/// The same generation in the words of two conventions and of those before them: one usage and one cost, of the session
+/// and of its trace.
+#[tokio::test]
+async fn a_total_tells_what_came_from_a_cache_beside_the_rest() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let genai = |total: u64, cache: &str| {
+        let mut said = json!({
+            "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4",
+            "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100, "gen_ai.usage.total_tokens": total
+        });
+        said[format!("gen_ai.usage.{cache}")] = json!(500);
+        said
+    };
+    let openinference = json!({
+        "openinference.span.kind": "LLM", "llm.system": "anthropic", "llm.model_name": "claude-sonnet-4",
+        "llm.token_count.prompt": 1000, "llm.token_count.completion": 100, "llm.token_count.total": 1600,
+        "llm.token_count.prompt_details.cache_read": 500
+    });
+    let beside = (1000.0 * 3.0 + 500.0 * 0.3 + 100.0 * 15.0) / 1e6;
+    let within = (500.0 * 3.0 + 500.0 * 0.3 + 100.0 * 15.0) / 1e6;
+    let reasoned = (1000.0 * 3.0 + 600.0 * 15.0) / 1e6;
+    let cases = [
+        (genai(1_600, "cache_read.input_tokens"), beside, 1_500, 100),
+        (genai(1_600, "cache_read_input_tokens"), beside, 1_500, 100),
+        (openinference, beside, 1_500, 100),
+        (genai(1_100, "cache_read.input_tokens"), within, 1_000, 100),
+        (genai(1_100, "input_cached_tokens"), within, 1_000, 100),
+        (
+            genai(1_600, "reasoning.output_tokens"),
+            reasoned,
+            1_000,
+            600,
+        ),
+        (genai(1_600, "reasoning_tokens"), reasoned, 1_000, 600),
+    ];
+    for (trace, (mut said, usd, read, written)) in (1..).zip(cases) {
+        let id = format!("total-{trace}");
+        said["session.id"] = json!(id);
+        send(&client, "x", &[span(trace, 1, "chat", 0..1_000, &said)]).await;
+        let told = seen(&client, &id).await;
+        assert_usd(&told["cost"]["totalUsd"], usd);
+        let usage = &told["usage"];
+        assert_eq!(usage["promptTokens"], read, "{id}: {usage}");
+        assert_eq!(usage["completionTokens"], written, "{id}: {usage}");
+        let traces = client.get(&format!("/v1/traces/session/{id}")).await;
+        assert_usd(&traces.status(200).json()["traces"][0]["totalCostUsd"], usd);
+    }
+}
+
 #[tokio::test]
 async fn speech_beside_priced_generations_is_priced_too() {
     let server = TestServer::start().await;

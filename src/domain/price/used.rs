@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Rates, Reason};
 use crate::domain::tokens;
-use crate::domain::tokens::Cache;
+use crate::domain::tokens::{CACHED_AUDIO, Cache, Count};
 
 /// Trillionths of a US dollar: a price a token is a whole number of them.
 pub(super) type Picos = i128;
@@ -12,7 +12,6 @@ const PICOS: f64 = 1e12;
 const PICOS_PER_NANO: Picos = 1_000;
 const MS_PER_MINUTE: Picos = 60_000;
 const COUNT_MAX: f64 = 1e12;
-const CACHED_AUDIO: &str = "input_cached_audio_tokens";
 
 /// How much of one model was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -143,51 +142,15 @@ impl Used {
 /// What Langfuse and OpenAI call otherwise, by the native names. Whether parts are within what they are parts of, or
 /// beside it, is as the total says.
 pub fn counts(usage: &Map<String, Value>) -> Map<String, Value> {
-    let count = |name: &str| said(usage, name);
-    let first = |names: &[&str]| {
-        let mut counts = names.iter().map(|name| count(name));
-        counts.find(|count| *count > 0).unwrap_or_default()
-    };
-    let cached = first(&[
-        "input_cached_tokens",
-        "input_cache_read",
-        "cache_read_input_tokens",
-    ]);
-    let cache_write = first(&["input_cache_creation", "cache_creation_input_tokens"]);
-    let audio = first(&["input_audio_tokens", "input_audio"]);
-    let audio_output = first(&["output_audio_tokens", "output_audio"]);
-    let reasoning = first(&["output_reasoning_tokens", "output_reasoning"]);
-    let (input, output, total) = (count("input"), count("output"), count("total"));
-    let (all_input, all_output) = (
-        input + cached + cache_write + audio,
-        output + audio_output + reasoning,
-    );
-    let ways = [
-        (input, output),
-        (all_input, all_output),
-        (all_input, output),
-        (input, all_output),
-    ];
-    let told = ways
-        .into_iter()
-        .find(|(read, written)| total > 0 && read + written == total);
-    let (prompt, completion) = told.unwrap_or((input, output));
-    let counts = [
-        ("promptTokens", prompt),
-        ("completionTokens", completion),
-        ("cachedTokens", cached),
-        ("cacheWriteTokens", cache_write),
-        ("audioTokens", audio),
-        ("audioOutputTokens", audio_output),
-    ];
-    let told = counts.into_iter().filter(|(_, count)| *count > 0);
-    let mut counts = told
-        .map(|(name, count)| (name.to_owned(), Value::from(count)))
-        .collect::<Map<String, Value>>();
-    // That none of it was audio is said too.
-    if usage.contains_key(CACHED_AUDIO) {
-        let cached_audio = Value::from(count(CACHED_AUDIO));
-        counts.insert("cachedAudioTokens".to_owned(), cached_audio);
+    let mut counts = Map::new();
+    for Count { name, observed, .. } in &tokens::COUNTS {
+        let mut told = observed.iter().map(|name| said(usage, name));
+        let told = told.find(|count| *count > 0).or_else(|| {
+            let is_said = observed.iter().any(|name| usage.contains_key(*name));
+            // That none of it was audio is said too.
+            (is_said && *name == CACHED_AUDIO).then_some(0)
+        });
+        counts.extend(told.map(|count| ((*name).to_owned(), Value::from(count))));
     }
     tokens::complete(&mut counts, Cache::Unknown);
     counts

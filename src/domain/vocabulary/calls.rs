@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
 use crate::domain::tokens;
-use crate::domain::tokens::Cache;
+use crate::domain::tokens::{Cache, Count};
 
 use super::span::{Said, parsed};
 use super::{Beside, Gist, moment};
@@ -75,80 +75,18 @@ pub fn read_provider(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, "model", span.term(&MODELS));
 }
 
-/// What a generation used: each count, and the names that conventions have for it.
-const USAGE: [(&str, &[&str]); 7] = [
-    (
-        "promptTokens",
-        &[
-            "gen_ai.usage.input_tokens",
-            "gen_ai.usage.prompt_tokens",
-            "llm.token_count.prompt",
-            "tokens.prompt",
-        ],
-    ),
-    (
-        "completionTokens",
-        &[
-            "gen_ai.usage.output_tokens",
-            "gen_ai.usage.completion_tokens",
-            "llm.token_count.completion",
-            "tokens.completion",
-        ],
-    ),
-    (
-        "cachedTokens",
-        &[
-            "gen_ai.usage.cache_read.input_tokens",
-            "gen_ai.usage.cache_read_input_tokens",
-            "gen_ai.usage.input_cached_tokens",
-            "llm.token_count.prompt_details.cache_read",
-        ],
-    ),
-    (
-        "cacheWriteTokens",
-        &[
-            "gen_ai.usage.cache_creation.input_tokens",
-            "gen_ai.usage.cache_creation_input_tokens",
-            "gen_ai.usage.cache_write.input_tokens",
-            "llm.token_count.prompt_details.cache_write",
-        ],
-    ),
-    (
-        "audioTokens",
-        &[
-            "gen_ai.usage.audio.input_tokens",
-            "gen_ai.usage.input_audio_tokens",
-            "llm.token_count.prompt_details.audio",
-        ],
-    ),
-    (
-        "cachedAudioTokens",
-        &["gen_ai.usage.audio.cache_read.input_tokens"],
-    ),
-    (
-        "audioOutputTokens",
-        &[
-            "gen_ai.usage.audio.output_tokens",
-            "gen_ai.usage.output_audio_tokens",
-            "llm.token_count.completion_details.audio",
-        ],
-    ),
-];
-
 /// Reads what a generation used, from a source that counts so what came from a cache. What hardly any model does is
 /// left out where it did not take place.
 pub fn read_usage(span: &Said<'_>, cache: Cache, fields: &mut Map<String, Value>) {
-    for (field, attributes) in USAGE {
+    for Count {
+        name, attributes, ..
+    } in &tokens::COUNTS
+    {
         let count = span.count(attributes);
-        let is_rare = ["cacheWriteTokens", "audioOutputTokens"].contains(&field);
-        put(fields, field, count.filter(|count| *count > 0 || !is_rare));
+        let is_rare = ["cacheWriteTokens", "audioOutputTokens"].contains(name);
+        put(fields, name, count.filter(|count| *count > 0 || !is_rare));
     }
     tokens::complete(fields, cache);
-}
-
-/// The names of what a generation used.
-pub fn usage_names() -> impl Iterator<Item = &'static str> {
-    USAGE.into_iter().map(|(name, _)| name)
 }
 
 /// What went wrong with a span, by its status.
@@ -197,7 +135,7 @@ pub fn llm_call(gist: &Gist) -> Value {
         first_at(gist, "llmMs").map(moment),
     );
     put(&mut call, "endMs", gist.ended_at.map(moment));
-    for name in LLM_MEMBERS.into_iter().chain(usage_names()) {
+    for name in LLM_MEMBERS.into_iter().chain(tokens::names()) {
         put(&mut call, name, gist.fields.get(name).cloned());
     }
     put(&mut call, "error", failure(gist));
@@ -302,7 +240,7 @@ const TOOL_MAX_CHARS: usize = 8_000;
 /// The sums of a session: what its generations, syntheses and transcriptions used.
 pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
     let mut usage: Map<String, Value> = Map::new();
-    let same = usage_names().map(|name| (name, name));
+    let same = tokens::names().map(|name| (name, name));
     for (field, member) in same.chain([("characters", "ttsCharacters")]) {
         let counts = gists.iter().filter_map(|gist| number(gist, field));
         put(&mut usage, member, counts.reduce(|a, b| a + b));

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
+use crate::domain::tokens;
 use crate::domain::turn::Speaker;
-use crate::domain::vocabulary::calls::usage_names;
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
 use super::failures;
@@ -187,7 +187,7 @@ fn result(request: &Gist, call: &mut Map<String, Value>) {
         put(call, name, request.fields.get(name).cloned());
     }
     if let Some(Value::Object(usage)) = request.fields.get("usage") {
-        for name in usage_names() {
+        for name in tokens::names() {
             put(call, name, usage.get(name).cloned());
         }
     }
@@ -285,7 +285,7 @@ fn stages(speech: &Speech<'_>, fields: &mut Map<String, Value>) {
 /// Tokens and characters, counted on the level of requests only.
 pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
     let mut usage = Map::new();
-    for name in usage_names() {
+    for name in tokens::names() {
         let requests = gists.iter().filter(|gist| gist.part == Part::Llm);
         let counts = requests.filter_map(|gist| gist.fields.get("usage")?.get(name)?.as_f64());
         put(&mut usage, name, counts.reduce(|sum, count| sum + count));
