@@ -10,7 +10,7 @@ use axum::http::Method;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -75,13 +75,13 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     let settings = &limits.app.settings;
     let bounds = Bounds::of(&request, settings);
     let request = without_oversized(request, bounds.body_bytes);
-    let (mut request, arrived) = watch_arrival(request);
+    let (mut request, awaited) = watch_arrival(request);
     request
         .extensions_mut()
         .insert(BodyLimit(bounds.kept_bytes));
     match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => too_late(arrived.load(Ordering::Relaxed)),
+        Err(_) => too_late(awaited.load(Ordering::Relaxed)),
     }
 }
 
@@ -145,27 +145,29 @@ fn declared_length(request: &Request) -> usize {
         .unwrap_or_default()
 }
 
-/// Whose fault a timeout is shows in whether the whole body had arrived.
+/// Whose fault a timeout is shows in what was last waited for: the next piece of the body, or, with what there is of
+/// it or before anybody asked for it, something of ours.
 fn watch_arrival(request: Request) -> (Request, Arc<AtomicBool>) {
-    let arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-    let flag = arrived.clone();
+    let awaited = Arc::new(AtomicBool::new(false));
+    let flag = awaited.clone();
     let request = request.map(|body| {
         if body.is_end_stream() {
             return body;
         }
-        let ended = futures_util::stream::once(async move {
-            flag.store(true, Ordering::Relaxed);
-            Ok(axum::body::Bytes::new())
-        });
-        Body::from_stream(body.into_data_stream().chain(ended))
+        let mut chunks = body.into_data_stream();
+        Body::from_stream(stream::poll_fn(move |context| {
+            let next = chunks.poll_next_unpin(context);
+            flag.store(next.is_pending(), Ordering::Relaxed);
+            next
+        }))
     });
-    (request, arrived)
+    (request, awaited)
 }
 
-fn too_late(arrived: bool) -> Response {
-    if arrived {
-        Problem::unavailable("the answer took too long, try again or ask for less").into_response()
-    } else {
+fn too_late(is_body_awaited: bool) -> Response {
+    if is_body_awaited {
         Problem::new(&Kind::REQUEST_TIMEOUT, "the body did not arrive in time").into_response()
+    } else {
+        Problem::unavailable("the answer took too long, try again or ask for less").into_response()
     }
 }

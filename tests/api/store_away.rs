@@ -2,6 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use reqwest::Body;
+use serde_json::json;
+use sqlx::Connection;
+
 use super::support::TestServer;
 
 #[tokio::test]
@@ -50,4 +55,43 @@ async fn connections_that_died_idle_cost_nobody_an_answer() {
     for _ in 0..10 {
         anybody.get("/readyz").await.status(200);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_before_the_body_is_read_is_no_fault_of_the_body() {
+    let server =
+        TestServer::with(|settings| settings.request_timeout = Duration::from_millis(500)).await;
+    let acme = server.tenant("acme").await;
+    let manager = acme.client("admin").await;
+    let wish =
+        json!({"vendor": "twilio", "name": "main", "secret": "x".repeat(32), "settings": {}});
+    let made = manager.post("/v1/admin/webhooks", &wish).await.status(201);
+    let webhook = made.json()["path"].as_str().expect("a path").to_owned();
+    // Nobody has asked with it yet, so that it is looked up.
+    let ingestor = acme.ingestor().await;
+
+    let mut admin = server.connect().await;
+    let mut hold = admin.begin().await.expect("a transaction");
+    sqlx::query("lock table api_keys, webhook_endpoints in access exclusive mode")
+        .execute(&mut *hold)
+        .await
+        .expect("locked");
+
+    let spans = json!({"resourceSpans": []});
+    let answer = ingestor.post("/v1/traces", &spans).await.status(503);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.json()["code"], 14, "{}", answer.text());
+    // Nor does it matter whether the body would have come.
+    let first = futures_util::stream::once(async { Ok::<_, std::io::Error>("CallSid=CA1") });
+    let endless = first.chain(futures_util::stream::pending());
+    let form = server
+        .anonymous()
+        .header("content-type", "application/x-www-form-urlencoded");
+    for body in [Body::from("CallSid=CA1"), Body::wrap_stream(endless)] {
+        let answer = form.post_bytes(&webhook, body).await;
+        let answer = answer.problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    hold.rollback().await.expect("unlocked");
 }
