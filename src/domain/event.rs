@@ -123,6 +123,11 @@ pub struct Report {
     pub events: Vec<Event>,
 }
 
+impl Report {
+    /// What a report's word on the session as a whole is known by. Single events have other ids.
+    pub const SESSION_ID: &str = "session";
+}
+
 /// What a door hands to the writer, item by item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submission {
@@ -200,6 +205,11 @@ impl Source {
     /// Of what others say so, one counts, whichever comes first.
     pub fn is_own(self) -> bool {
         matches!(self, Self::Event | Self::Call)
+    }
+
+    /// Whether it tells how a call stands while the call runs, and in a report what the whole of it was.
+    pub fn tells_events_and_reports(self) -> bool {
+        matches!(self, Self::Vapi | Self::Retell)
     }
 
     /// What answers call it.

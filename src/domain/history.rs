@@ -28,15 +28,26 @@ pub struct Step {
 /// session's own, whatever is left of its facts.
 pub fn steps(session: &Session, said: &[Said]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
+    let mut is_stated = false;
     for word in said.iter().filter(|word| word.source != Source::Timeout) {
         let Some(status) = word.status else { continue };
-        if steps.last().is_none_or(|last| follows(last.status, status)) {
-            steps.push(Step {
-                status,
-                at: word.since(status),
-                source: Some(word.source),
-            });
+        let step = Step {
+            status,
+            at: word.since(status).unwrap_or(word.at),
+            source: Some(word.source),
+        };
+        match steps.last_mut() {
+            // Who says since when knows it better than who only spoke while it was so.
+            Some(last) if last.status == status => {
+                if is_stated || word.since(status).is_none() {
+                    continue;
+                }
+                *last = step;
+            }
+            Some(last) if !follows(last.status, status) => continue,
+            _ => steps.push(step),
         }
+        is_stated = word.since(status).is_some();
     }
     if let Some(at) = session.answered_at
         && !steps.iter().any(|step| step.status == Status::Active)
@@ -59,10 +70,10 @@ pub fn steps(session: &Session, said: &[Said]) -> Vec<Step> {
     steps
 }
 
-/// Whether a state may come after another: nothing leaves a final state but for another final one, and a
+/// Whether a state may come after another one: nothing leaves a final state but for another final one, and a
 /// failure stays.
 fn follows(last: Status, next: Status) -> bool {
-    last != next && last != Status::Failed && (next.is_final() || !last.is_final())
+    last != Status::Failed && (next.is_final() || !last.is_final())
 }
 
 /// The session's own state where no fact gives it by name.
@@ -81,14 +92,13 @@ fn own(session: &Session) -> Step {
 }
 
 impl Said {
-    /// Since when, where the fact says so; else when it was said.
-    fn since(&self, status: Status) -> DateTime<Utc> {
-        let stated = match status {
+    /// Since when, where the fact says so.
+    fn since(&self, status: Status) -> Option<DateTime<Utc>> {
+        match status {
             Status::Active => self.answered_at,
             status if status.is_final() => self.ended_at,
             _ => None,
-        };
-        stated.unwrap_or(self.at)
+        }
     }
 }
 
@@ -177,6 +187,28 @@ mod tests {
                 ("completed", 8, by_event)
             ]
         );
+    }
+
+    #[test]
+    fn who_says_since_when_knows_it_better_than_who_spoke_first() {
+        let vapi = |at, fields| fact(at, Source::Vapi, fields);
+        let (session, steps) = history(&[
+            vapi(0, json!({"status": "queued"})),
+            vapi(2, json!({"status": "active"})),
+            vapi(41, json!({"status": "completed"})),
+            vapi(43, json!({"status": "completed", "endedAt": time(40)})),
+            vapi(45, json!({"status": "completed", "endedAt": time(40)})),
+        ]);
+        let by_vapi = Some(Source::Vapi);
+        assert_eq!(
+            shown(&steps),
+            [
+                ("queued", 0, by_vapi),
+                ("active", 2, by_vapi),
+                ("completed", 40, by_vapi)
+            ]
+        );
+        assert_eq!(session.ended_at, Some(time(40)));
     }
 
     #[test]

@@ -495,11 +495,11 @@ impl Ledger {
         });
     }
 
-    /// What came in the session's one report of this source. A tracer's is what its spans amount to.
+    /// What came in the session's one report of this source.
     fn report(&self, source: Source) -> Vec<Identity> {
         let all = self.whereabouts.keys();
         let own = all.filter(|i| i.source == source);
-        own.filter(|i| i.kind != Kind::Span || source != Source::Trace)
+        own.filter(|i| is_reported(source, i.kind, &i.id))
             .cloned()
             .collect()
     }
@@ -549,7 +549,8 @@ impl Ledger {
         }
         let others = |entity: &Entity| {
             let facts = self.facts_of(entity);
-            facts.iter().filter(|f| f.source != source).count()
+            let is_other = |f: &&&Fact| f.source != source || !is_reported(source, f.kind, &f.id);
+            facts.iter().filter(is_other).count()
         };
         if entities
             .iter()
@@ -688,6 +689,16 @@ fn into_facts(
         }
     }
     Some(facts)
+}
+
+/// Whether a statement came in its source's one report, and goes with it. A tracer's report is what its spans amount
+/// to, without them; and how a call stood while it ran was said beside the report of the whole.
+fn is_reported(source: Source, kind: Kind, id: &str) -> bool {
+    match kind {
+        Kind::Span => source != Source::Trace,
+        Kind::Session if source.tells_events_and_reports() => id == Report::SESSION_ID,
+        _ => true,
+    }
 }
 
 fn report_identity(source: Source) -> Identity {

@@ -303,9 +303,43 @@ fn submissions() -> impl Strategy<Value = Vec<Submission>> {
         let times = 0..;
         all.into_iter()
             .zip(times)
-            .map(|((items, id, sort), n)| submission(items, id, sort < 40, n))
+            .map(|((items, id, sort), n)| match sort {
+                0..40 => submission(items, id, true, n),
+                40..60 => platform(items, id, n),
+                _ => submission(items, id, false, n),
+            })
             .collect()
     })
+}
+
+/// What a voice platform says: how the call stands, or by an even id what the whole of it was.
+fn platform(items: Vec<(Kind, Value)>, id: u8, n: i64) -> Submission {
+    let event = |kind, id, fields_of: Value| Event {
+        kind,
+        id,
+        at: at(n),
+        fields: fields(fields_of).into(),
+    };
+    if !id.is_multiple_of(2) {
+        let status = json!({"status": "active"});
+        return Submission::Event(
+            Source::Vapi,
+            event(Kind::Session, format!("status/{id}"), status),
+        );
+    }
+    let said = items.into_iter().enumerate();
+    let said = said.filter(|(_, (kind, _))| !matches!(kind, Kind::Span | Kind::Session));
+    let said = said.map(|(position, (kind, value))| event(kind, position.to_string(), value));
+    let over = json!({"status": "completed", "endedAt": at(n)});
+    let over = event(Kind::Session, Report::SESSION_ID.to_owned(), over);
+    Submission::Report(
+        Source::Vapi,
+        Report {
+            at: Some(at(n)),
+            hash: n,
+            events: said.chain([over]).collect(),
+        },
+    )
 }
 
 fn submission(items: Vec<(Kind, Value)>, id: u8, whole: bool, n: i64) -> Submission {

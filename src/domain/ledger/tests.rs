@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -200,4 +201,66 @@ fn a_repetition_is_one_also_where_the_store_cut_its_time() {
     let mut later = Ledger::new(stored, ledger.activity(), Room::default());
     assert_eq!(later.submit(sent(first), now), Outcome::Duplicate);
     assert_eq!(later.submit(sent(other), now), Outcome::Conflict);
+}
+
+/// What a voice platform tells of one call: how it stands, and twice what the whole of it was.
+fn platform() -> Vec<Submission> {
+    let status = |id: &str, second: u32, status: &str| {
+        let at = format!("2026-01-01T00:00:{second:02}Z");
+        let fields = json!({"status": status});
+        let event = event(Kind::Session, &format!("status/{id}"), &at, fields);
+        Submission::Event(Source::Vapi, event)
+    };
+    let whole = |second: u32, cost_usd: f64, turns: Vec<Event>| {
+        let at = format!("2026-01-01T00:00:{second:02}Z");
+        let fields =
+            json!({"status": "completed", "endedAt": "2026-01-01T00:00:40Z", "costUsd": cost_usd});
+        let session = event(Kind::Session, Report::SESSION_ID, &at, fields);
+        let report = Report {
+            at: at.parse().ok(),
+            hash: i64::from(second),
+            events: turns.into_iter().chain([session]).collect(),
+        };
+        Submission::Report(Source::Vapi, report)
+    };
+    vec![
+        status("queued", 0, "queued"),
+        status("in-progress", 2, "active"),
+        status("ended", 41, "completed"),
+        whole(42, 0.1, turns(0..3)),
+        whole(43, 0.2, turns(0..2)),
+    ]
+}
+
+/// All that is known, and when it was heard.
+fn known(submissions: &[Submission]) -> (Vec<Fact>, Option<Activity>, i32) {
+    let mut ledger = Ledger::default();
+    for submission in submissions {
+        ledger.submit(submission.clone(), DateTime::UNIX_EPOCH);
+    }
+    let facts = ledger.entities.values().flat_map(|spoken| spoken.0.iter());
+    (
+        facts.cloned().collect(),
+        ledger.activity,
+        ledger.more().turns,
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_report_takes_nothing_back_but_the_report_before_it(
+        shuffled in Just(platform()).prop_shuffle(),
+        repeats in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let mut delivered = shuffled;
+        for repeat in repeats {
+            delivered.push(repeat.get(&platform()).clone());
+        }
+        let (facts, activity, turns) = known(&platform());
+        let of_session = facts.iter().filter(|fact| fact.kind == Kind::Session);
+        let ids: Vec<&str> = of_session.map(|fact| fact.id.as_str()).collect();
+        prop_assert_eq!(ids, ["session", "status/ended", "status/in-progress", "status/queued"]);
+        prop_assert_eq!(turns, 2);
+        prop_assert_eq!(known(&delivered), (facts, activity, turns));
+    }
 }

@@ -89,7 +89,7 @@ fn read(tenant: TenantId, mut call: Map<String, Value>, now: DateTime<Utc>) -> (
     };
     events.push(Event {
         kind: Kind::Session,
-        id: "session".to_owned(),
+        id: Report::SESSION_ID.to_owned(),
         at: now,
         fields: fields.into(),
     });

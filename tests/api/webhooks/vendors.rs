@@ -552,3 +552,76 @@ async fn an_end_before_the_start_is_no_end() {
         }
     }
 }
+
+/// How a call came to its end, once these have come in this order.
+async fn history(house: &House, vendor: &str, number: usize, order: &[Value]) -> [Value; 4] {
+    let acme = house.server.tenant(&format!("{vendor}-{number}")).await;
+    let manager = acme.client("sessions:read,transcripts:read,admin").await;
+    let path = endpoint(&manager, vendor, json!({})).await;
+    for told in order {
+        let answer = match vendor {
+            "vapi" => from_vapi(&house.vendor(), &path, told).await,
+            _ => from_retell(&house.vendor(), &path, &told.to_string(), NOW_MS).await,
+        };
+        answer.status(200);
+    }
+    let call = manager.get(&format!("/api/v1/conversations/{SID}")).await;
+    let call = call.status(200).json();
+    ["status_history", "started_at", "answered_at", "ended_at"].map(|name| call[name].clone())
+}
+
+#[tokio::test]
+async fn how_a_call_came_to_its_end_is_told_whatever_came_first_or_twice() {
+    let state = |status: &str, ms: i64| {
+        json!({"message": {"type": "status-update", "status": status, "timestamp": 1_749_636_000_000_i64 + ms,
+            "endedReason": (status == "ended").then_some("customer-ended-call"),
+            "call": {"id": VAPI_CALL, "type": "inboundPhoneCall", "phoneCallProviderId": SID}}})
+    };
+    let step = |status: &str, at: &str, source: &str| json!({"status": status, "at": at, "source": source});
+    let vapi = [
+        state("queued", -2_000),
+        state("in-progress", 0),
+        state("ended", 330_200),
+        vapi_report(),
+    ];
+    let of_vapi = json!([
+        step("queued", "2025-06-11T09:59:58Z", "vapi"),
+        step("active", "2025-06-11T10:00:00Z", "vapi"),
+        step("completed", "2025-06-11T10:05:30Z", "vapi"),
+    ]);
+    let [queued, active, ended, report] = vapi;
+    let vapi_orders = [
+        vec![&queued, &active, &ended, &report],
+        vec![&report, &ended, &active, &queued],
+        vec![&active, &report, &queued, &ended],
+        vec![&queued, &active, &ended, &report, &active, &report, &queued],
+    ];
+    let [started, ended, analyzed] = ["call_started", "call_ended", "call_analyzed"].map(retell);
+    let of_retell = json!([
+        step("active", "2025-06-11T10:00:00Z", "retell"),
+        step("completed", "2025-06-11T10:05:30Z", "retell"),
+    ]);
+    let retell_orders = [
+        vec![&started, &ended, &analyzed],
+        vec![&analyzed, &ended, &started],
+        vec![&ended, &started, &analyzed],
+        vec![&started, &ended, &started, &analyzed, &ended],
+    ];
+    let house = House::open().await;
+    for (vendor, orders, expected) in [
+        ("vapi", vapi_orders, of_vapi),
+        ("retell", retell_orders, of_retell),
+    ] {
+        let mut first: Option<[Value; 4]> = None;
+        for (number, order) in orders.into_iter().enumerate() {
+            let order: Vec<Value> = order.into_iter().cloned().collect();
+            let told = history(&house, vendor, number, &order).await;
+            assert_eq!(told[0], expected, "{vendor} {number}");
+            assert_eq!(
+                first.get_or_insert_with(|| told.clone()),
+                &told,
+                "{vendor} {number}"
+            );
+        }
+    }
+}
