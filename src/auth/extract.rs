@@ -74,6 +74,11 @@ pub struct SocketWatcher {
     pub by_ticket: bool,
 }
 
+/// Paths that the SDKs of Langfuse ask, which have a pair of keys and send it as HTTP Basic. Elsewhere nobody is asked
+/// for that: a browser would come up with a window of its own.
+const LANGFUSE: &str = "/api/public/";
+const BASIC: &str = "Basic realm=\"voxray\"";
+
 /// The parameter that carries a ticket.
 pub const TOKEN: &str = "token";
 
@@ -224,8 +229,20 @@ fn refuse_key_in_query(pairs: &[(String, String)]) -> Result<(), Problem> {
     Err(Error::Invalid(vec![Fault::query(name, message)]).into())
 }
 
-/// Any valid key or console session, or 401.
+/// Any valid key or console session, or 401 with the way that its client knows to present a key.
 async fn grant<S>(parts: &Parts, state: &S) -> Result<Grant, Problem>
+where
+    Keyring: FromRef<S>,
+    Clock: FromRef<S>,
+{
+    let found = found(parts, state).await;
+    found.map_err(|problem| match parts.uri.path().starts_with(LANGFUSE) {
+        true => problem.with_challenge(BASIC),
+        false => problem,
+    })
+}
+
+async fn found<S>(parts: &Parts, state: &S) -> Result<Grant, Problem>
 where
     Keyring: FromRef<S>,
     Clock: FromRef<S>,

@@ -111,6 +111,18 @@ impl Problem {
         Self::new(&Kind::UNAUTHENTICATED, detail).with_header(WWW_AUTHENTICATE, challenge)
     }
 
+    /// Names another way to present a key than usual, where it is no usable key that is wrong.
+    pub fn with_challenge(mut self, challenge: &'static str) -> Self {
+        let challenges = self
+            .headers
+            .iter_mut()
+            .filter(|(name, _)| name == WWW_AUTHENTICATE);
+        for (_, told) in challenges {
+            *told = HeaderValue::from_static(challenge);
+        }
+        self
+    }
+
     /// Too much at once, or not there: asks to come again after so many seconds.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(&Kind::UNAVAILABLE, detail)

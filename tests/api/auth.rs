@@ -258,3 +258,28 @@ async fn last_use_is_noted_without_a_write_per_request() {
     server.app.keyring.flush().await;
     assert_eq!(last_used().await, Some(now() + TimeDelta::seconds(5)));
 }
+
+#[tokio::test]
+async fn who_has_a_pair_of_keys_is_asked_for_them_and_no_browser_is() {
+    let server = TestServer::start().await;
+    let reader = server.tenant("acme").await.reader().await;
+    let anybody = server.anonymous();
+    let unknown = anybody.bearer(&key::generate().text);
+    let batch = serde_json::json!({"batch": []});
+    for client in [&anybody, &unknown] {
+        let projects = client.get("/api/public/projects").await;
+        let ingestion = client.post("/api/public/ingestion", &batch).await;
+        let spans = client.post("/api/public/otel/v1/traces", &batch).await;
+        for answer in [projects, ingestion, spans] {
+            let challenge = answer.status(401).header("www-authenticate");
+            assert_eq!(challenge, "Basic realm=\"voxray\"");
+        }
+        for path in ["/api/v1/conversations", "/v1/traces/session/one"] {
+            let answer = client.get(path).await.problem(401, "unauthenticated");
+            assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"voxray\"");
+        }
+    }
+    let answer = reader.get("/api/public/projects").await;
+    let answer = answer.problem(403, "missing-scope");
+    assert_eq!(answer.header("www-authenticate"), "");
+}
