@@ -289,12 +289,13 @@ fn unmeasured(session: &Session, digest: &Digest, used: &BTreeMap<Key, Used>) ->
 /// Calls over Twilio, whose own ids begin so.
 const TWILIO_CALL: &str = "CA";
 const TWILIO: &str = "twilio";
+/// How a carrier calls the end of a call that it did not connect, and asks nothing for.
+const UNCONNECTED: [&str; 4] = ["busy", "no-answer", "failed", "canceled"];
 
 /// The minutes of a call over a carrier that is known, every one begun counted whole.
 fn telephony(session: &Session) -> Option<(Key, Used)> {
     let sid = session.call_sid.as_deref()?;
-    let was_connected = matches!(session.status, Status::Completed | Status::Failed);
-    if !sid.starts_with(TWILIO_CALL) || !was_connected {
+    if !sid.starts_with(TWILIO_CALL) || !was_connected(session) {
         return None;
     }
     let direction = session
@@ -314,6 +315,14 @@ fn telephony(session: &Session) -> Option<(Key, Used)> {
     };
     let model = format!("{direction}{zone}");
     Some(((Service::Telephony, TWILIO.to_owned(), model), used))
+}
+
+/// A failure may come before the answer or behind it: which of both the carrier's own word tells, where there is one.
+fn was_connected(session: &Session) -> bool {
+    let carrier_status = session.extra.get("carrierStatus").and_then(Value::as_str);
+    let is_over = matches!(session.status, Status::Completed | Status::Failed);
+    let is_unconnected = carrier_status.is_some_and(|status| UNCONNECTED.contains(&status));
+    is_over && (session.answered_at.is_some() || !is_unconnected)
 }
 
 /// Costs that a source states carry their service in the provider's place, before its name.

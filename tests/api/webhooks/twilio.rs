@@ -399,3 +399,41 @@ async fn a_body_that_is_json_is_bound_to_its_address() {
         ["invalid", "refused", "refused", "accepted"]
     );
 }
+
+#[tokio::test]
+async fn a_call_that_nobody_answered_costs_nothing() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{path}");
+    for (n, (last, usd)) in [
+        ("busy", Value::Null),
+        ("no-answer", Value::Null),
+        ("failed", Value::Null),
+        ("canceled", Value::Null),
+        ("completed", json!(0.014)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sid = format!("CA0123456789abcdef0123456789abcde{n}");
+        let mut callbacks = call(&sid);
+        if last != "completed" {
+            callbacks.remove(2);
+            for (name, value) in callbacks[2].iter_mut() {
+                match *name {
+                    "CallStatus" => *value = last,
+                    "CallDuration" | "Duration" => *value = "0",
+                    _ => {}
+                }
+            }
+        }
+        for params in &callbacks {
+            callback(&house.vendor(), &path, &url, params)
+                .await
+                .status(204);
+        }
+        let call = shown(&manager, &sid).await;
+        assert_eq!(call["cost_usd"], usd, "{last}: {call}");
+    }
+}
