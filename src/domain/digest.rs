@@ -50,6 +50,10 @@ pub enum Stage {
     CacheWriteTokens,
     /// Tokens of which nobody says what kind they are of.
     UnsplitTokens,
+    /// How long a model was at work from start to end, where nobody measured its first token or byte: that it was
+    /// used at all.
+    LlmWhole,
+    TtsWhole,
 }
 
 impl Stage {

@@ -310,16 +310,23 @@ impl Turn {
             None,
             self.endpointing_ms,
         ));
-        let llm_calls = calls(&self.extra, "llmCalls", "firstTokenMs", Stage::Llm);
-        if llm_calls.is_empty() {
-            measures.extend(own(Stage::Llm, "llm", self.llm_ms));
-        }
-        measures.extend(llm_calls);
-        let tts_calls = calls(&self.extra, "ttsCalls", "firstByteMs", Stage::Tts);
-        if tts_calls.is_empty() {
-            measures.extend(own(Stage::Tts, "tts", self.tts_ms));
-        }
-        measures.extend(tts_calls);
+        // Of calls that failed, a turn's own word is the length of what brought nothing.
+        let whole = |stage: Stage, name: &str, list: &str, ms: Option<f64>| {
+            let is_good = !self.failed && !self.extra.contains_key(list);
+            own(stage, name, ms.filter(|_| is_good))
+        };
+        measures.extend(first_measured([
+            calls(&self.extra, "llmCalls", "firstTokenMs", Stage::Llm),
+            Vec::from_iter(own(Stage::Llm, "llm", self.llm_ms)),
+            calls(&self.extra, "llmCalls", "endMs", Stage::LlmWhole),
+            Vec::from_iter(whole(Stage::LlmWhole, "llm", "llmCalls", self.llm_total_ms)),
+        ]));
+        measures.extend(first_measured([
+            calls(&self.extra, "ttsCalls", "firstByteMs", Stage::Tts),
+            Vec::from_iter(own(Stage::Tts, "tts", self.tts_ms)),
+            calls(&self.extra, "ttsCalls", "endMs", Stage::TtsWhole),
+            Vec::from_iter(whole(Stage::TtsWhole, "tts", "ttsCalls", self.tts_total_ms)),
+        ]));
         if self.answers_user {
             measures.extend(Measure::of(Stage::Turn, None, None, self.latency_ms));
         }
@@ -363,6 +370,12 @@ fn adopt_member(fields: &mut Map<String, Value>, object: &str, name: &str, value
     if let Value::Object(members) = slot {
         members.entry(name).or_insert_with(|| Value::from(value));
     }
+}
+
+/// The best of several ways to measure the same: the first that measured anything.
+fn first_measured<const WAYS: usize>(ways: [Vec<Measure>; WAYS]) -> Vec<Measure> {
+    let mut measured = ways.into_iter().filter(|way| !way.is_empty());
+    measured.next().unwrap_or_default()
 }
 
 /// The calls of a stage that count: neither cancelled nor failed, with both times.

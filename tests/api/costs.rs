@@ -415,3 +415,51 @@ async fn what_is_heard_and_spoken_is_measured_and_counted() {
     send(&client, "x", &spans[4..]).await;
     assert_eq!(seen(&client, "heard").await["usage"]["sttSeconds"], 0.3);
 }
+
+#[tokio::test]
+async fn a_model_that_was_at_work_and_of_which_nobody_says_how_much_is_listed() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let exchange = |id: &str, trace: u32, chat: Value| {
+        let with = |own: Value| {
+            let mut said = own;
+            said["session.id"] = json!(id);
+            said
+        };
+        let turn = json!({"openinference.span.kind": "AGENT", "input.value": "Hi", "output.value": "Hello"});
+        let voice = json!({"gen_ai.operation.name": "speech", "gen_ai.provider.name": "cartesia",
+            "gen_ai.request.model": "sonic-2", "text": "x".repeat(1000), "gen_ai.response.time_to_first_chunk": 0.1});
+        [
+            span(trace, 1, "turn", 0..5_000, &with(turn)),
+            span(trace, 2, "chat", 1_000..2_000, &with(chat)),
+            span(trace, 3, "tts", 2_000..3_000, &with(voice)),
+        ]
+    };
+    let voice_usd = 0.0392;
+    let mut chat = json!({"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"});
+    // It took so long as a whole: nobody measured its first token.
+    send(&client, "x", &exchange("timed", 1, chat.clone())).await;
+    // What was written is known, and what was read for it is not.
+    chat["gen_ai.usage.output_tokens"] = json!(1000);
+    send(&client, "x", &exchange("written", 2, chat.clone())).await;
+    let listed =
+        json!([{"service": "llm", "provider": "openai", "model": "gpt-4o", "reason": "no_usage"}]);
+    for (id, usd) in [("timed", voice_usd), ("written", voice_usd + 0.01)] {
+        let cost = seen(&client, id).await["cost"].clone();
+        assert_usd(&cost["totalUsd"], usd);
+        assert_eq!(cost["costIncomplete"], true, "{id}: {cost}");
+        assert_eq!(cost["unpriced"], listed, "{id}: {cost}");
+    }
+    chat["gen_ai.usage.input_tokens"] = json!(1000);
+    send(&client, "x", &exchange("whole", 3, chat.clone())).await;
+    let cost = seen(&client, "whole").await["cost"].clone();
+    assert_usd(&cost["totalUsd"], voice_usd + 0.0125);
+    assert_eq!(cost.get("costIncomplete"), None, "{cost}");
+    // A request that failed before anything came is not paid for.
+    let chat = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"});
+    let mut failed = exchange("failed", 4, chat);
+    failed[1]["status"] = json!({"code": 2, "message": "overloaded"});
+    send(&client, "x", &failed).await;
+    let cost = seen(&client, "failed").await["cost"].clone();
+    assert_eq!(cost.get("costIncomplete"), None, "{cost}");
+}

@@ -102,6 +102,9 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
             Ok(cost) => {
                 (known, is_stated) = (true, false);
                 total += cost;
+                if amount.lacks_prompt() {
+                    unpriced.push(listed(*service, provider, model, Reason::NoUsage));
+                }
             }
             Err(reason) => unpriced.push(listed(*service, provider, model, reason)),
         }
@@ -268,16 +271,19 @@ fn named(session: &Session, service: Service, provider: &str, model: &str) -> (S
 /// Services that were measured at work, and of which nobody says how much.
 fn unmeasured(session: &Session, digest: &Digest, used: &BTreeMap<Key, Used>) -> Vec<Unpriced> {
     let services = [
-        (Stage::Stt, Service::Stt),
-        (Stage::Llm, Service::Llm),
-        (Stage::Tts, Service::Tts),
+        (&[Stage::Stt][..], Service::Stt),
+        (&[Stage::Llm, Stage::LlmWhole], Service::Llm),
+        (&[Stage::Tts, Stage::TtsWhole], Service::Tts),
     ];
     let mut unmeasured = Vec::new();
-    for (stage, service) in services {
+    for (stages, service) in services {
         if used.keys().any(|key| key.0 == service) {
             continue;
         }
-        let at_work = digest.entries().iter().filter(|entry| entry.stage == stage);
+        let at_work = digest
+            .entries()
+            .iter()
+            .filter(|entry| stages.contains(&entry.stage));
         for entry in at_work {
             let (provider, model) = named(session, service, &entry.provider, &entry.model);
             unmeasured.push(listed(service, &provider, &model, Reason::NoUsage));

@@ -120,6 +120,12 @@ impl Used {
         Ok(total)
     }
 
+    /// Whether tokens were written and nobody says what was read for them: 0 is how sources write that they did not
+    /// count.
+    pub(super) fn lacks_prompt(&self) -> bool {
+        self.completion_tokens > 0 && self.prompt_tokens == 0
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.prompt_tokens += other.prompt_tokens;
         self.cached_tokens += other.cached_tokens;
