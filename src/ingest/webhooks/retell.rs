@@ -364,7 +364,7 @@ mod tests {
         })
     }
 
-    fn report_of(told: &Told) -> &crate::domain::event::Report {
+    fn report_of(told: &Told) -> &Report {
         match &told.submissions[..] {
             [Submission::Report(Source::Retell, report)] => report,
             other => panic!("{other:?}"),
