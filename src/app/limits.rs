@@ -1,22 +1,20 @@
 //! Limits on a request: how many at once, how long, how large; and none before the store is ready.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::App;
+use super::{App, arrival};
 use crate::config::Settings;
-use crate::problem::{BodyLimit, Kind, Oversized, Problem, throw_away};
+use crate::problem::{BodyLimit, Kind, Oversized, Problem};
 
 /// Paths that must answer however busy the rest is.
 const VITAL: [&str; 2] = ["/healthz", "/readyz"];
@@ -58,6 +56,7 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     if path.is_some_and(|path| VITAL.contains(&path)) {
         return next.run(request).await;
     }
+    let (request, awaited) = arrival::watch(request);
     if !limits.app.store.is_migrated() {
         return Problem::unavailable("the store is not ready yet, try again shortly")
             .into_response();
@@ -74,14 +73,13 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     };
     let settings = &limits.app.settings;
     let bounds = Bounds::of(&request, settings);
-    let request = without_oversized(request, bounds.body_bytes);
-    let (mut request, awaited) = watch_arrival(request);
+    let mut request = without_oversized(request, bounds.body_bytes);
     request
         .extensions_mut()
         .insert(BodyLimit(bounds.kept_bytes));
     match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => too_late(awaited.load(Ordering::Relaxed)),
+        Err(_) => too_late(awaited.is_so()),
     }
 }
 
@@ -122,8 +120,7 @@ fn without_oversized(request: Request, limit: usize) -> Request {
     if declared_length(&request) <= limit {
         return request;
     }
-    let (mut parts, body) = request.into_parts();
-    tokio::spawn(throw_away(body.into_data_stream()));
+    let (mut parts, _) = request.into_parts();
     parts.extensions.insert(Oversized { limit });
     Request::from_parts(parts, Body::empty())
 }
@@ -147,23 +144,6 @@ fn declared_length(request: &Request) -> usize {
 
 /// Whose fault a timeout is shows in what was last waited for: the next piece of the body, or, with what there is of
 /// it or before anybody asked for it, something of ours.
-fn watch_arrival(request: Request) -> (Request, Arc<AtomicBool>) {
-    let awaited = Arc::new(AtomicBool::new(false));
-    let flag = awaited.clone();
-    let request = request.map(|body| {
-        if body.is_end_stream() {
-            return body;
-        }
-        let mut chunks = body.into_data_stream();
-        Body::from_stream(stream::poll_fn(move |context| {
-            let next = chunks.poll_next_unpin(context);
-            flag.store(next.is_pending(), Ordering::Relaxed);
-            next
-        }))
-    });
-    (request, awaited)
-}
-
 fn too_late(is_body_awaited: bool) -> Response {
     if is_body_awaited {
         Problem::new(&Kind::REQUEST_TIMEOUT, "the body did not arrive in time").into_response()

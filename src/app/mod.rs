@@ -1,5 +1,6 @@
 //! The wiring: what handlers share, the one table of routes, and the layers around them.
 
+mod arrival;
 mod clock;
 mod edge;
 mod layers;

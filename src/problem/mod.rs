@@ -22,7 +22,7 @@ pub use body::{Json, Whole, is_json, parse, parse_any, whole};
 pub use form::Form;
 pub use params::{Params, Query};
 pub use path::Path;
-pub use payload::{BodyLimit, Oversized, Payload, Upload, throw_away};
+pub use payload::{BodyLimit, Oversized, Payload, Upload};
 pub use status::Encoding;
 
 /// What went wrong with a request, as it is told to whoever sent it.

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
@@ -104,11 +103,7 @@ impl Upload {
         };
         let mut chunks = self.body.into_data_stream();
         if self.coding == Coding::Identity {
-            let read = held.fill(&mut chunks, self.declared, &mut count).await;
-            if let Err(refused) = read {
-                tokio::spawn(throw_away(chunks));
-                return Err(refused);
-            }
+            held.fill(&mut chunks, self.declared, &mut count).await?;
             return Ok(held.bytes.into());
         }
         let mut plain = decoder(self.coding, chunks);
@@ -176,26 +171,6 @@ impl Held {
         self.counted += more;
         Ok(())
     }
-}
-
-/// How much of a refused body is read and thrown away, and for how long, so that the answer reaches a
-/// client that is still sending.
-const LINGER_BYTES: usize = 64 << 20;
-const LINGER: Duration = Duration::from_secs(5);
-
-/// Reads the rest of a refused body, within reason.
-pub async fn throw_away(mut chunks: BodyDataStream) {
-    let all = async {
-        let mut bytes = 0;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            bytes += chunk.len();
-            if bytes > LINGER_BYTES {
-                return;
-            }
-        }
-    };
-    // Nobody waits for it.
-    let _ = tokio::time::timeout(LINGER, all).await;
 }
 
 /// What a body is packed in (RFC 9110: names in any case; `x-gzip` is `gzip`).

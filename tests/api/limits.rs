@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::Body;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::{Client, TestServer};
 
@@ -178,4 +180,38 @@ async fn more_requests_than_the_limit_are_shed_but_health_is_told() {
     probe.get("/healthz").await.status(200);
     probe.get("/readyz").await.status(200);
     slow.abort();
+}
+
+/// What a client reads that sends first and reads then, as it comes over the wire.
+async fn exchanged(server: &TestServer, head: &str, body: &[u8]) -> std::io::Result<String> {
+    let address = server.base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await?;
+    let length = 30 << 20;
+    let head = format!(
+        "{head}\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn who_is_refused_while_sending_reads_the_answer() {
+    let server = TestServer::start().await;
+    // More than any buffer between takes.
+    let body = vec![b'x'; 30 << 20];
+    for head in [
+        "POST /observability/recordings/v0 HTTP/1.1",
+        "PUT /v1/recordings/one HTTP/1.1",
+        "POST /v1/traces HTTP/1.1",
+    ] {
+        let answer = exchanged(&server, head, &body).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{head}: {answer}");
+    }
+    // Who asks first is told not to send.
+    let asking = "PUT /v1/recordings/one HTTP/1.1\r\nExpect: 100-continue";
+    let answer = exchanged(&server, asking, b"").await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
