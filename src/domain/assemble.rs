@@ -403,8 +403,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Time that a turn's tools ran outside of its generations: as the store knows them, but for those
-/// touched.
+/// Time that a turn's tools ran before it was heard, outside of its generations: as the store knows them, but for
+/// those touched.
 fn tools_ms(
     turn: &Turn,
     known: &[(String, i32, (i32, i32))],
@@ -425,7 +425,9 @@ fn tools_ms(
     let inside = turn
         .generations_ms()
         .map(|(start, end)| (start.round() as i32, end.round() as i32));
-    covered_ms(known.chain(touched).chain(inside)) - covered_ms(inside)
+    let tools = known.chain(touched);
+    let tools = tools.filter(|(start, _)| turn.waits_for(f64::from(*start)));
+    covered_ms(tools.chain(inside)) - covered_ms(inside)
 }
 
 /// The state that a whole session's facts amount to.

@@ -247,19 +247,24 @@ impl Turn {
 
     /// From the user's end to the first that is heard of the answer.
     fn gap_ms(&self, user: &Predecessor) -> Option<f64> {
-        let first_audio_ms = self.extra.get("firstAudioMs").and_then(Value::as_f64);
         // Of an answer that failed nothing was heard, unless it says when.
         let start_ms = self.start_ms.filter(|_| !self.failed && !self.is_unheard());
-        let first_audio_ms = first_audio_ms.or(start_ms.map(f64::from));
+        let first_audio_ms = first_audio_ms(&self.extra).or(start_ms.map(f64::from));
         Some(first_audio_ms? - f64::from(user.end_ms?))
     }
 
-    /// Where several generations made one answer: from the first one's start to the first token of the
-    /// last, which is the way through all of them and the tools in between.
+    /// Whether something that ran from then on was waited for: nothing is that began when the answer was heard
+    /// already.
+    pub fn waits_for(&self, start_ms: f64) -> bool {
+        begins_unheard(&self.extra, start_ms)
+    }
+
+    /// Where several generations made what was heard first: from the first one's start to the first token of
+    /// the last, which is the way through all of them and the tools in between.
     pub fn generations_ms(&self) -> Option<(f64, f64)> {
-        let calls = self.extra.get("llmCalls")?.as_array()?;
+        let calls: Vec<&Value> = waited_for(&self.extra).collect();
         let start = calls.first()?.get("startMs")?.as_f64()?;
-        let (last, _) = counted(&self.extra, "llmCalls", "firstTokenMs").last()?;
+        let (last, _) = counted(calls.iter().copied(), "firstTokenMs").last()?;
         let first_token = last.get("firstTokenMs")?.as_f64()?;
         (calls.len() >= 2 && start < first_token).then_some((start, first_token))
     }
@@ -378,18 +383,39 @@ fn first_measured<const WAYS: usize>(ways: [Vec<Measure>; WAYS]) -> Vec<Measure>
     measured.next().unwrap_or_default()
 }
 
-/// The calls of a stage that count: neither cancelled nor failed, with both times.
-fn counted<'a>(
+/// The calls of a stage.
+fn listed<'a>(
     fields: &'a Map<String, Value>,
     list: &str,
-    first: &'a str,
+) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let items = fields.get(list).and_then(Value::as_array);
+    items.map(Vec::as_slice).unwrap_or_default().iter()
+}
+
+fn first_audio_ms(fields: &Map<String, Value>) -> Option<f64> {
+    fields.get("firstAudioMs").and_then(Value::as_f64)
+}
+
+/// Whether nothing of an answer had been heard yet, as far as is known.
+fn begins_unheard(fields: &Map<String, Value>, start_ms: f64) -> bool {
+    first_audio_ms(fields).is_none_or(|heard_ms| start_ms < heard_ms)
+}
+
+/// The generations that an answer was waited for: one that began when it was heard already, behind a tool say,
+/// has kept nobody waiting for its first word.
+pub fn waited_for(fields: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    listed(fields, "llmCalls").filter(|call| {
+        let start_ms = call.get("startMs").and_then(Value::as_f64);
+        start_ms.is_none_or(|start_ms| begins_unheard(fields, start_ms))
+    })
+}
+
+/// The calls that count: neither cancelled nor failed, with both times.
+fn counted<'a>(
+    calls: impl Iterator<Item = &'a Value>,
+    first: &str,
 ) -> impl Iterator<Item = (&'a Value, f64)> {
-    let items = fields
-        .get(list)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    items.iter().filter_map(move |call| {
+    calls.filter_map(move |call| {
         let cancelled = call
             .get("cancelled")
             .and_then(Value::as_bool)
@@ -405,7 +431,7 @@ fn counted<'a>(
 fn calls(fields: &Map<String, Value>, list: &str, first: &str, stage: Stage) -> Vec<Measure> {
     let named =
         |call: &Value, name: &str| call.get(name).and_then(Value::as_str).map(str::to_owned);
-    counted(fields, list, first)
+    counted(listed(fields, list), first)
         .filter_map(|(call, ms)| {
             Measure::of(
                 stage,
@@ -417,16 +443,17 @@ fn calls(fields: &Map<String, Value>, list: &str, first: &str, stage: Stage) -> 
         .collect()
 }
 
-/// The generation that produced the speech is the last one; those before it called tools.
+/// The generation that produced what was heard first is the last that was waited for; those before it called
+/// tools.
 fn last_first_token_ms(fields: &Map<String, Value>) -> Option<f64> {
-    counted(fields, "llmCalls", "firstTokenMs")
+    counted(waited_for(fields), "firstTokenMs")
         .last()
         .map(|(_, ms)| ms)
 }
 
 /// What the caller hears first is the first synthesis.
 fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
-    counted(fields, "ttsCalls", "firstByteMs")
+    counted(listed(fields, "ttsCalls"), "firstByteMs")
         .next()
         .map(|(_, ms)| ms)
 }
@@ -498,6 +525,18 @@ mod tests {
             of(json!({"speaker": "agent", "llmMs": 300, "ttsMs": 50})),
             (Some(450.0), Some(LatencySource::Summed))
         );
+    }
+
+    #[test]
+    fn what_began_when_the_answer_was_heard_was_not_waited_for() {
+        let fields = json!({"speaker": "agent", "firstAudioMs": 2000, "llmMs": 4000, "llmCalls": [
+            {"startMs": 1200, "firstTokenMs": 1500},
+            {"startMs": 5000, "firstTokenMs": 9000},
+        ]});
+        let told = turn(fields);
+        assert_eq!(told.llm_ms, Some(300.0));
+        assert_eq!(told.generations_ms(), None, "one made what was heard");
+        assert!(told.waits_for(1500.0) && !told.waits_for(2000.0));
     }
 
     #[test]

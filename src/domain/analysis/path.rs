@@ -7,6 +7,7 @@ use super::latency::{Part, Segment};
 use super::provided::Provided;
 use crate::domain::items::{ToolCall, covered_ms};
 use crate::domain::session::Session;
+use crate::domain::turn;
 use crate::domain::turn::Turn;
 
 /// A stage time below this was not measured: no network is that fast.
@@ -190,10 +191,10 @@ impl Reading<'_> {
         &mut self.lanes[last]
     }
 
-    /// Generations that say when they ran: all up to the one that spoke, of that the time to its first
-    /// token. Those thrown away were waited for by nobody.
+    /// Generations that say when they ran: all up to the one that was heard first, of that the time to its first
+    /// token. Those thrown away were waited for by nobody, nor were those that began when it was heard.
     fn generates(&mut self) -> bool {
-        let calls = counted(self.turn, "llmCalls");
+        let calls = generations(self.turn);
         let answered = |call: &&Value| !has_error(call) && at(call, "firstTokenMs").is_some();
         let spoke = calls.iter().rposition(answered);
         self.waits_for(Part::Llm, calls, spoke, "firstTokenMs")
@@ -202,7 +203,7 @@ impl Reading<'_> {
     /// What is heard first is the first synthesis that came to something; those that failed before it were
     /// waited for too.
     fn synthesises(&mut self) -> bool {
-        let calls = counted(self.turn, "ttsCalls");
+        let calls = syntheses(self.turn);
         let spoke = calls.iter().position(|call| {
             let span = at(call, "startMs").zip(at(call, "firstByteMs"));
             let is_measured = span.is_some_and(|(from, to)| to - from >= NETWORK_MIN_MS);
@@ -233,21 +234,23 @@ impl Reading<'_> {
     }
 }
 
-fn counted<'a>(turn: &'a Turn, name: &str) -> Vec<&'a Value> {
-    let calls = list(turn, name);
+/// The generations that an answer was waited for.
+pub fn generations(turn: &Turn) -> Vec<&Value> {
+    let calls = turn::waited_for(&turn.extra);
     calls.filter(|call| !is_true(call, "cancelled")).collect()
 }
 
-/// The call that a stage's own time is about: the last generation, the first synthesis.
+fn syntheses(turn: &Turn) -> Vec<&Value> {
+    let calls = list(turn, "ttsCalls");
+    calls.filter(|call| !is_true(call, "cancelled")).collect()
+}
+
+/// The call that a stage's own time is about: the last generation that was waited for, the first synthesis.
 fn counting_call(turn: &Turn, part: Part) -> Option<&Value> {
-    let of = |name: &str| {
-        counted(turn, name)
-            .into_iter()
-            .filter(|call| !has_error(call))
-    };
+    let counts = |call: &&Value| !has_error(call);
     match part {
-        Part::Llm => of("llmCalls").next_back(),
-        Part::Tts => of("ttsCalls").next(),
+        Part::Llm => generations(turn).into_iter().rfind(counts),
+        Part::Tts => syntheses(turn).into_iter().find(counts),
         _ => None,
     }
 }

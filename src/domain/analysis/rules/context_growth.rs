@@ -1,9 +1,7 @@
 //! A prompt that grows with every turn, and a model that takes longer with it.
 
-use serde_json::Value;
-
 use super::super::issue::{Issue, IssueType, Severity, Stage};
-use super::super::path::{has_error, is_true, list};
+use super::super::path::{generations, has_error};
 use super::super::view::{Spoken, View};
 use super::tell::time;
 use crate::domain::turn;
@@ -63,9 +61,9 @@ fn of_session(view: &View) -> Option<Issue> {
 
 /// What the generation that spoke was given to read.
 fn prompt_tokens(spoken: &Spoken) -> Option<f64> {
-    let counts = |call: &&Value| !is_true(call, "cancelled") && !has_error(call);
-    let spoke = list(spoken.turn, "llmCalls").filter(counts).last();
-    spoke
+    let calls = generations(spoken.turn);
+    let made_it = calls.into_iter().rfind(|call| !has_error(call));
+    made_it
         .and_then(|call| call.get("promptTokens")?.as_f64())
         .or_else(|| turn::used(&spoken.turn.extra, "promptTokens"))
         .filter(|tokens| *tokens > 0.0)

@@ -11,7 +11,7 @@ use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 use super::failures;
 use super::failures::{Failures, has_failed};
 use super::read::{FAILURE, TOP, put};
-use super::tree::{PROGRAMMATIC, Speech, Tree, end, node};
+use super::tree::{PROGRAMMATIC, Speech, Tree, end, is_step, node};
 
 /// Texts of one speech's steps are said one behind the other.
 const BETWEEN_STEPS: &str = " ";
@@ -20,7 +20,7 @@ pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -
     let audio = speech.audio();
     let (started_at, ended_at) = audio.unwrap_or((speech.started_at(), speech.ended_at()));
     let mut fields = Map::new();
-    let text = text(speech);
+    let text = text(speech, tree);
     // A speech that is still going on has no span of its own yet.
     let is_over = !speech.turns.is_empty();
     let is_silent = audio.is_none() && text.is_none();
@@ -79,15 +79,48 @@ pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -
 }
 
 /// What was said; of a speech that is still going on, what was generated.
-fn text(speech: &Speech<'_>) -> Option<String> {
-    let said = |gist: &&Gist| gist.fields.get("text")?.as_str().map(str::to_owned);
-    let texts: Vec<String> = speech.turns.iter().filter_map(said).collect();
-    let texts = if texts.is_empty() && speech.turns.is_empty() {
-        speech.parts.iter().filter_map(said).collect()
-    } else {
-        texts
+fn text<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Option<String> {
+    let texts: Vec<&str> = match speech.turns.is_empty() {
+        true => speech.parts.iter().filter_map(|part| said(part)).collect(),
+        false => speech
+            .turns
+            .iter()
+            .flat_map(|turn| said_in(turn, speech, tree))
+            .collect(),
     };
     (!texts.is_empty()).then(|| texts.join(BETWEEN_STEPS))
+}
+
+/// What was said in one span of a speech. It tells what was said last; what was said before that, to bridge the time
+/// of a tool, is told by the steps that generated it.
+fn said_in<'a>(turn: &'a Gist, speech: &Speech<'a>, tree: &Tree<'a>) -> Vec<&'a str> {
+    let Some(last) = said(turn) else {
+        return Vec::new();
+    };
+    let below = tree.children(turn).iter().copied();
+    let steps: Vec<&Gist> = below
+        .filter(|gist| is_step(gist) && said(gist).is_some())
+        .collect();
+    let until = steps
+        .iter()
+        .skip(1)
+        .map(|step| step.started_at)
+        .chain([end(turn)]);
+    let heard = steps
+        .iter()
+        .zip(until)
+        .filter(|(step, until)| !speech.has_audio() || speech.is_heard(step.started_at, *until));
+    let mut texts: Vec<&str> = heard.filter_map(|(step, _)| said(step)).collect();
+    // What was cut off is the beginning of what was generated.
+    let place = texts.iter().rposition(|text| text.starts_with(last));
+    texts.truncate(place.unwrap_or(texts.len().saturating_sub(1)));
+    texts.push(last);
+    texts
+}
+
+fn said(gist: &Gist) -> Option<&str> {
+    let text = gist.fields.get("text")?.as_str()?.trim();
+    (!text.is_empty()).then_some(text)
 }
 
 /// Whether the application stopped it, not the user.
@@ -153,16 +186,21 @@ fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String
     let reason = calls.iter().rev().find_map(|call| call.get("finishReason"));
     put(fields, "finishReason", reason.cloned());
     put(fields, "llmCalls", (!calls.is_empty()).then_some(calls));
-    let first = |gist: &Gist| gist.fields.get("llmMs")?.as_f64();
-    let newest = || speech.parts.iter().rev();
-    let is_node = |gist: &&&Gist| gist.part == Part::Other && node(gist) == Some("llm");
-    let mut nodes = newest().filter(is_node);
-    let mut requests = newest().filter(|gist| gist.part == Part::Llm);
-    let first_token = nodes.find_map(|gist| first(gist));
-    let first_token = first_token.or_else(|| requests.find_map(|gist| first(gist)));
-    put(fields, "llmMs", first_token);
+    put(fields, "llmMs", first_token_ms(speech));
     let requests = speech.of(Part::Llm).map(duration_ms);
     put(fields, "llmTotalMs", requests.reduce(|sum, ms| sum + ms));
+}
+
+/// How long the first token took of the generation that made what was heard first: the last of those that had begun
+/// by then, or of all where nothing was heard.
+fn first_token_ms(speech: &Speech<'_>) -> Option<f64> {
+    let heard_at = speech.audio().map(|(start, _)| start);
+    let is_in_time = |gist: &&Gist| heard_at.is_none_or(|at| gist.started_at < at);
+    let first = |gist: &Gist| gist.fields.get("llmMs")?.as_f64();
+    let steps = speech.steps().filter(is_in_time);
+    let requests = speech.of(Part::Llm).filter(is_in_time);
+    let of_step = steps.filter_map(first).last();
+    of_step.or_else(|| requests.filter_map(first).last())
 }
 
 /// When a call ran, of which model, and how it failed if it did.

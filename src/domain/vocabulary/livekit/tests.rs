@@ -456,3 +456,112 @@ fn a_gist_survives_being_kept() {
         assert_eq!(serde_json::from_str::<Gist>(&kept).unwrap(), gist);
     }
 }
+
+/// A session of which only the seconds matter: an answer that is heard twice, around a tool that takes long.
+fn bridged(name: &str, from: f64, to: f64, attributes: Value) -> Gist {
+    let start = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+    let at = |seconds: f64| {
+        let at = start + chrono::TimeDelta::milliseconds((seconds * 1e3) as i64);
+        at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    };
+    let id = |name: &str| format!("{name}@{from}");
+    let parent = match name {
+        "agent_session" => None,
+        "user_turn" | "agent_turn" => Some("agent_session@0".to_owned()),
+        "llm_request" => Some(id("llm_node")),
+        "user_speaking" => Some("user_turn@0.5".to_owned()),
+        _ => Some("agent_turn@2.5".to_owned()),
+    };
+    let span = json!({
+        "traceId": "t", "spanId": id(name), "parentSpanId": parent, "name": name,
+        "startedAt": at(from), "endedAt": at(to), "attributes": attributes, "scope": {"name": "livekit-agents"},
+    });
+    vocabulary::gist(span.as_object().unwrap()).unwrap()
+}
+
+/// `second` is what the second step generated, `told` what the answer's own span says of it, `is_heard` whether the
+/// second step was heard.
+fn answer_around_a_tool(second: &str, told: &str, is_heard: bool) -> Map<String, Value> {
+    let text = |text: &str| json!({"lk.pii.response.text": text});
+    let generated =
+        |said: &str, ttft: f64| json!({"lk.pii.response.text": said, "lk.response.ttft": ttft});
+    let request = |ttft: f64| json!({"gen_ai.response.time_to_first_chunk": ttft});
+    let mut session = vec![
+        bridged("agent_session", 0.0, 20.0, json!({})),
+        bridged(
+            "user_turn",
+            0.5,
+            2.5,
+            json!({"lk.pii.user_transcript": "Where is C3?"}),
+        ),
+        bridged("user_speaking", 0.5, 2.0, json!({})),
+        bridged("agent_turn", 2.5, 12.0, text(told)),
+        bridged("llm_node", 2.5, 2.9, generated("One moment please. ", 0.2)),
+        bridged("llm_request", 2.5, 2.9, request(0.2)),
+        bridged("agent_speaking", 3.0, 3.8, json!({})),
+        bridged(
+            "function_tool",
+            2.9,
+            6.0,
+            json!({"lk.function_tool.name": "lookup"}),
+        ),
+        bridged("llm_node", 6.0, 10.2, generated(second, 4.0)),
+        bridged("llm_request", 6.0, 10.2, request(4.0)),
+    ];
+    if is_heard {
+        session.push(bridged("agent_speaking", 10.3, 11.2, json!({})));
+    }
+    let events = vocabulary::interpret(&session);
+    session.reverse();
+    assert_eq!(vocabulary::interpret(&session), events, "in any order");
+    of(&events, Kind::Turn)[1].clone()
+}
+
+#[test]
+fn all_steps_of_an_answer_that_were_heard_are_its_text() {
+    let whole = "One moment please. C3 has shipped.";
+    for (second, told, is_heard, text) in [
+        ("C3 has shipped.", "C3 has shipped.", true, whole),
+        // Cut off, and cut off before anything of the second step was heard.
+        (
+            "C3 has shipped. And B2 too.",
+            "C3 has shipped.",
+            true,
+            whole,
+        ),
+        (
+            "C3 has shipped.",
+            "One moment please.",
+            false,
+            "One moment please.",
+        ),
+        (
+            "One moment please.",
+            "One moment please.",
+            false,
+            "One moment please.",
+        ),
+        (
+            "One moment please.",
+            "One moment",
+            true,
+            "One moment please. One moment",
+        ),
+        // What was heard is not literally what was generated.
+        ("<b>C3</b> has shipped.", "C3 has shipped.", true, whole),
+    ] {
+        let turn = answer_around_a_tool(second, told, is_heard);
+        assert_eq!(turn["text"], text, "{second:?} was heard as {told:?}");
+    }
+}
+
+#[test]
+fn the_first_token_is_of_the_generation_that_was_waited_for() {
+    let turn = answer_around_a_tool("C3 has shipped.", "C3 has shipped.", true);
+    assert_eq!(turn["llmMs"], 200.0);
+    assert_eq!(
+        turn["llmCalls"].as_array().map(Vec::len),
+        Some(2),
+        "all are told"
+    );
+}

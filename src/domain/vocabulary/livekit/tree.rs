@@ -167,6 +167,11 @@ impl<'a> Speech<'a> {
             .filter(move |gist| gist.part == part)
     }
 
+    /// Its generations, as steps on the way to what is said.
+    pub fn steps(&self) -> impl Iterator<Item = &'a Gist> {
+        self.parts.iter().copied().filter(|part| is_step(part))
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &'a Gist> {
         let all = self.turns.iter().chain(&self.parts).chain(&self.discarded);
         all.copied()
@@ -193,6 +198,12 @@ impl<'a> Speech<'a> {
 
     pub fn has_audio(&self) -> bool {
         self.of(Part::AgentSpeech).next().is_some()
+    }
+
+    /// Whether something of it began to be heard between two moments.
+    pub fn is_heard(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        let mut audio = self.of(Part::AgentSpeech);
+        audio.any(|gist| (from..to).contains(&gist.started_at))
     }
 
     /// When it was heard, from the first audio to the last.
@@ -236,6 +247,11 @@ fn kept(speeches: Vec<Speech<'_>>) -> Vec<Speech<'_>> {
 fn speech_id(turn: &Gist) -> String {
     let stated = turn.fields.get("speech").and_then(|id| id.as_str());
     stated.unwrap_or(&turn.span_id).to_owned()
+}
+
+/// Whether it is a step of an answer: a generation right below the agent's turn.
+pub fn is_step(gist: &Gist) -> bool {
+    gist.part == Part::Other && node(gist) == Some("llm") && gist.fields.contains_key(TOP)
 }
 
 fn is_part(gist: &Gist) -> bool {
