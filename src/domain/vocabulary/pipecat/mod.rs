@@ -2,6 +2,9 @@
 //! in these one span a transcript, a generation and an utterance. No span is a tool call: those stand in
 //! the messages of the generation that follows.
 
+mod realtime;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod turns;
 
@@ -9,10 +12,13 @@ use serde_json::{Map, Value};
 
 use crate::domain::tokens::Cache;
 
-use super::calls::{put, read_failure, read_provider, read_usage};
+use super::calls::{ms_between, put, read_failure, read_provider, read_usage};
 use super::{Gist, Part, Said, Vocabulary};
 
 pub use turns::interpret;
+
+/// So long before the end of its span the clock of an interrupted synthesis is stopped, at most.
+const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;
 
 /// What one span says.
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
@@ -48,16 +54,19 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "text", span.first_text(&["output", "transcript"]));
             put(fields, "llmMs", span.seconds_as_ms("metrics.ttfb"));
             read_failure(span, fields);
-            let tools = span
-                .text("input")
-                .map(tools::in_messages)
-                .unwrap_or_default();
-            put(fields, "tools", (!tools.is_empty()).then_some(tools));
+            tools::read_messages(span, fields);
+            if span.name == "llm_response" {
+                realtime::read(span, fields);
+            }
         }
+        Part::LlmAttempt => tools::read_messages(span, fields),
         Part::Tts => {
             read_provider(span, fields);
             put(fields, "text", span.text("text"));
-            put(fields, "ttsMs", span.seconds_as_ms("metrics.ttfb"));
+            let first_byte_ms = first_byte_ms(span);
+            let is_unheard = first_byte_ms.is_none() && span.has("metrics.ttfb");
+            put(fields, "ttsMs", first_byte_ms);
+            put(fields, "unheard", is_unheard.then_some(true));
             put(
                 fields,
                 "characters",
@@ -80,6 +89,8 @@ fn part(span: &Said<'_>) -> Option<Part> {
         "turn" => Part::Exchange,
         "stt" => Part::Stt,
         "llm" | "llm_response" => Part::Llm,
+        // What a realtime model was asked; what came of it is told when it is over.
+        "llm_request" => Part::LlmAttempt,
         "tts" => Part::Tts,
         "llm_tool_call" | "llm_tool_result" => Part::Tool,
         _ => match span.text("gen_ai.operation.name") {
@@ -89,9 +100,25 @@ fn part(span: &Said<'_>) -> Option<Part> {
             _ => Part::Other,
         },
     };
-    // What a transcriber only supposes for now is said again.
-    let is_interim = by_name == Part::Stt && span.flag("is_final") == Some(false);
-    (!is_interim).then_some(by_name)
+    (by_name != Part::Stt || !is_interim(span)).then_some(by_name)
+}
+
+/// Whether it is what a transcriber only supposes for now, and says again: such spans have no length. One that has
+/// is all that was said in a while, though the transcriber never called it final.
+fn is_interim(span: &Said<'_>) -> bool {
+    let length = span.ended_at.map(|end| end - span.started_at);
+    span.flag("is_final") == Some(false) && length.is_none_or(|length| length < turns::INSTANT)
+}
+
+/// How long the first byte of a synthesis took. An interruption stops the clock of one that has not come: what it
+/// shows then is the length of the span.
+fn first_byte_ms(span: &Said<'_>) -> Option<f64> {
+    let first_ms = span.seconds_as_ms("metrics.ttfb")?;
+    let is_stopped = span.flag("tts.interrupted") == Some(true);
+    let length_ms = span.ended_at.map(|end| ms_between(span.started_at, end));
+    let never_came =
+        is_stopped && length_ms.is_some_and(|length| first_ms > length - CLOCK_STOPPED_WITHIN_MS);
+    (!never_came).then_some(first_ms)
 }
 
 /// Providers whose counts Pipecat hands on as they are, and which count beside the rest what came from a cache.

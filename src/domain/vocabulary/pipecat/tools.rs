@@ -8,6 +8,7 @@ use crate::domain::event::Kind;
 
 use super::super::calls::{error_in, put, tool_value};
 use super::super::{Beside, Gist, Said, calls, moment};
+use super::realtime;
 
 /// What stands for a result that is not there yet.
 const PENDING: [&str; 2] = ["IN_PROGRESS", "in_progress"];
@@ -16,8 +17,14 @@ const PENDING: [&str; 2] = ["IN_PROGRESS", "in_progress"];
 const ANSWERS_BACK: usize = 2;
 const CALLS_MAX: usize = 16;
 
+/// Reads the calls in the messages that a model was given.
+pub fn read_messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let tools = span.text("input").map(in_messages).unwrap_or_default();
+    put(fields, "tools", (!tools.is_empty()).then_some(tools));
+}
+
 /// The calls in the last messages of a list, the oldest first: `{id, name, arguments, result}`.
-pub fn in_messages(input: &str) -> Vec<Value> {
+fn in_messages(input: &str) -> Vec<Value> {
     let Ok(Value::Array(messages)) = serde_json::from_str::<Value>(input) else {
         return Vec::new();
     };
@@ -147,7 +154,7 @@ pub fn calls<'a>(
                 put(
                     &mut fields,
                     "startMs",
-                    before.map(|llm| moment(calls::end(llm))),
+                    before.map(|llm| moment(realtime::over_at(llm))),
                 );
                 put(
                     &mut fields,

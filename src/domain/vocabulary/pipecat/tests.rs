@@ -1,0 +1,322 @@
+//! Calls of which only the seconds matter: what no capture has, told as the framework's tracer tells it.
+
+use chrono::{DateTime, TimeDelta};
+use serde_json::{Map, Value, json};
+
+use crate::domain::event::{Event, Kind};
+use crate::domain::vocabulary;
+use crate::domain::vocabulary::Gist;
+
+/// `id` of which the first is the parent's: `t1/stt` stands below `t1`, an exchange below the conversation.
+fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
+    gist(id, name, during, attributes).expect("something of a conversation")
+}
+
+fn gist(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Option<Gist> {
+    let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    let at = |seconds: f64| {
+        let at = start + TimeDelta::microseconds((seconds * 1e6) as i64);
+        at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    };
+    let parent = match id.split_once('/') {
+        Some((parent, _)) => Some(parent),
+        None => (id != "call").then_some("call"),
+    };
+    let span = json!({
+        "traceId": "trace", "spanId": id, "parentSpanId": parent, "name": name,
+        "startedAt": at(from), "endedAt": at(to), "attributes": attributes, "scope": {"name": "pipecat"},
+    });
+    vocabulary::gist(span.as_object()?)
+}
+
+fn call(seconds: f64) -> Gist {
+    span(
+        "call",
+        "conversation",
+        (0.0, seconds),
+        json!({"conversation.id": "c"}),
+    )
+}
+
+fn exchange(id: &str, during: (f64, f64), latency: f64, interrupted: bool) -> Gist {
+    let attributes =
+        json!({"turn.user_bot_latency_seconds": latency, "turn.was_interrupted": interrupted});
+    span(id, "turn", during, attributes)
+}
+
+fn stt(id: &str, during: (f64, f64), transcript: &str) -> Gist {
+    let attributes = json!({"transcript": transcript, "metrics.ttfb": 0.3, "is_final": true});
+    span(id, "stt", during, attributes)
+}
+
+fn llm(id: &str, during: (f64, f64), ttfb: f64, output: &str) -> Gist {
+    let attributes = json!({"output": output, "metrics.ttfb": ttfb, "gen_ai.request.model": "m"});
+    span(id, "llm", during, attributes)
+}
+
+fn tts(id: &str, during: (f64, f64), ttfb: f64, said: &str) -> Gist {
+    span(
+        id,
+        "tts",
+        during,
+        json!({"text": said, "metrics.ttfb": ttfb}),
+    )
+}
+
+/// What is understood, in whichever order it comes.
+fn understood(mut gists: Vec<Gist>) -> Vec<Event> {
+    let events = vocabulary::interpret(&gists);
+    gists.reverse();
+    assert_eq!(vocabulary::interpret(&gists), events);
+    let half = gists.len() / 2;
+    gists.rotate_left(half);
+    assert_eq!(vocabulary::interpret(&gists), events);
+    events
+}
+
+fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
+    let events = events.iter().filter(|event| event.kind == kind);
+    events.map(|event| event.fields.fields()).collect()
+}
+
+fn said(events: &[Event]) -> Vec<&str> {
+    let turns = of(events, Kind::Turn);
+    turns
+        .iter()
+        .map(|turn| turn["text"].as_str().unwrap())
+        .collect()
+}
+
+/// The first answer is synthesised for so many seconds when the user speaks on, and its clock has come that far;
+/// other syntheses take `usual` to their first byte.
+fn talked_over(seconds: f64, ttfb: f64, usual: f64) -> Vec<Event> {
+    let until = 2.9 + seconds;
+    let cut = json!({"text": "Not this.", "metrics.ttfb": ttfb, "tts.interrupted": true});
+    understood(vec![
+        call(20.0),
+        exchange("t1", (0.0, 20.0), 1.1, false),
+        stt("t1/s1", (0.5, 2.3), "First"),
+        llm("t1/l1", (2.6, 2.9), 0.15, "Not this."),
+        span("t1/v1", "tts", (2.9, until), cut),
+        stt("t1/s2", (until - 0.2, until + 1.4), "Second"),
+        llm("t1/l2", (until + 1.7, until + 2.0), 0.2, "This."),
+        tts("t1/v2", (until + 2.0, until + 5.2), usual, "This."),
+    ])
+}
+
+#[test]
+fn a_synthesis_without_a_byte_that_the_user_talked_over_was_not_heard() {
+    let events = talked_over(2.5, 2.4995, 0.12);
+    assert_eq!(said(&events), ["First", "Not this.", "Second", "This."]);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[1]["failed"], true);
+    assert!(!turns[1].contains_key("ttsMs"), "{:?}", turns[1]);
+    assert_eq!(
+        (&turns[0]["sttMs"], &turns[2]["sttMs"]),
+        (&json!(300), &json!(300))
+    );
+    assert!(!turns[1].contains_key("latencyMs"), "nobody heard it");
+    assert_eq!(turns[3]["latencyMs"], 1100.0);
+    assert_eq!(turns[3]["ttsMs"], 120.0);
+    let errors = of(&events, Kind::Error);
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (&errors[0]["code"], &errors[0]["turn"]),
+        (&json!("no_audio_suspected"), &json!(1))
+    );
+}
+
+#[test]
+fn a_synthesis_that_was_only_on_its_way_has_not_failed() {
+    for (seconds, usual) in [(0.3, 0.12), (2.0, 2.4)] {
+        let events = talked_over(seconds, seconds - 0.001, usual);
+        let turns = of(&events, Kind::Turn);
+        assert_eq!(said(&events), ["First", "Not this.", "Second", "This."]);
+        assert_eq!(turns[1]["cancelled"], true, "{:?}", turns[1]);
+        assert!(!turns[1].contains_key("failed") && !turns[1].contains_key("ttsMs"));
+        assert_eq!(turns[3]["latencyMs"], 1100.0);
+        assert!(of(&events, Kind::Error).is_empty());
+    }
+}
+
+#[test]
+fn a_synthesis_that_was_heard_before_the_user_talked_over_it_has_a_first_byte() {
+    let turns = talked_over(2.5, 0.4, 0.12);
+    let turns = of(&turns, Kind::Turn);
+    assert_eq!(turns[1]["ttsMs"], 400.0);
+    assert_eq!(turns[1]["latencyMs"], 1100.0, "the first that was heard");
+    assert!(!turns[1].contains_key("failed") && !turns[1].contains_key("cancelled"));
+}
+
+#[test]
+fn the_first_token_is_of_the_generation_that_was_waited_for() {
+    let events = understood(vec![
+        call(20.0),
+        exchange("t1", (0.0, 20.0), 1.0, false),
+        stt("t1/s", (0.5, 2.3), "Where is C3?"),
+        llm("t1/l1", (2.5, 2.9), 0.2, "One moment please. "),
+        tts("t1/v1", (2.9, 3.2), 0.1, "One moment please."),
+        llm("t1/l2", (6.0, 10.2), 4.0, "C3 has shipped."),
+        tts("t1/v2", (10.2, 10.5), 0.1, "C3 has shipped."),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[1]["text"], "One moment please. C3 has shipped.");
+    assert_eq!(turns[1]["llmMs"], 200.0);
+    assert_eq!(turns[1]["latencyMs"], 1000.0);
+}
+
+#[test]
+fn a_transcript_that_was_never_called_final_was_said_if_its_span_has_a_length() {
+    let supposed = json!({"transcript": "Hello", "is_final": false});
+    let heard = |during| gist("t1/s", "stt", during, supposed.clone());
+    assert!(heard((0.5, 2.3)).is_some());
+    assert!(
+        heard((2.3, 2.301)).is_none(),
+        "what is supposed for now is said again"
+    );
+}
+
+const REALTIME: &str = "gpt-realtime";
+
+/// A transcript of the model that answers. What its tracer takes for the first byte of the transcript is that of
+/// the answer.
+fn own_stt(id: &str, during: (f64, f64), transcript: &str) -> Gist {
+    let attributes = json!({"transcript": transcript, "is_final": false, "metrics.ttfb": 0.5,
+        "gen_ai.request.model": REALTIME});
+    span(id, "stt", during, attributes)
+}
+
+/// A response of a realtime model, told when it was over.
+fn response(id: &str, over: f64, ttfb: f64, status: &str, output: Option<&str>) -> Gist {
+    let attributes = json!({"output": output, "metrics.ttfb": ttfb, "response.status": status,
+        "gen_ai.request.model": REALTIME, "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 60});
+    span(id, "llm_response", (over, over + 0.1), attributes)
+}
+
+/// A call with a tool, and a second exchange whose answer was measured or not.
+fn realtime(latency: Option<f64>) -> Vec<Event> {
+    let messages = json!([{"role": "user", "content": "Where is A1?"},
+        {"role": "assistant", "tool_calls": [{"id": "tc1", "type": "function",
+            "function": {"name": "lookup", "arguments": "{\"id\":\"A1\"}"}}]},
+        {"role": "tool", "tool_call_id": "tc1", "content": "{\"status\":\"shipped\"}"}]);
+    let second = json!({"turn.was_interrupted": true, "turn.user_bot_latency_seconds": latency});
+    understood(vec![
+        call(30.0),
+        exchange("t1", (0.0, 12.0), 0.9, false),
+        own_stt("t1/s1", (1.0, 3.3), "Where is A1?"),
+        response("t1/r1", 3.9, 0.5, "completed", None),
+        span(
+            "t1/q2",
+            "llm_request",
+            (4.6, 4.7),
+            json!({"input": messages.to_string()}),
+        ),
+        response("t1/r2", 6.5, 0.4, "completed", Some("It has shipped.")),
+        span("t2", "turn", (12.0, 30.0), second),
+        own_stt("t2/s2", (12.0, 14.0), "Thanks"),
+        response("t2/r3", 16.5, 0.45, "completed", Some("Bye.")),
+    ])
+}
+
+#[test]
+fn an_answer_of_a_realtime_model_took_as_long_as_was_measured() {
+    let events = realtime(Some(1.1));
+    assert_eq!(
+        said(&events),
+        ["Where is A1?", "It has shipped.", "Thanks", "Bye."]
+    );
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        (&turns[1]["latencyMs"], &turns[3]["latencyMs"]),
+        (&json!(900), &json!(1100))
+    );
+    // The model had been asked again behind the tool.
+    assert_eq!(turns[1]["firstAudioMs"], 5000.0);
+    assert_eq!(turns[1]["llmMs"], 400.0);
+    // The second answer was not asked for by a span: it came that long behind the user's last word.
+    assert_eq!(
+        (&turns[2]["endMs"], &turns[3]["startMs"]),
+        (&json!(14_000), &json!(15_100))
+    );
+    for turn in &turns {
+        for name in ["endpointingMs", "sttMs", "llmTotalMs"] {
+            assert!(!turn.contains_key(name), "nobody measured {name}: {turn:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wait_for_a_realtime_model_that_nobody_measured_is_not_made_up() {
+    let events = realtime(None);
+    let turns = of(&events, Kind::Turn);
+    assert!(!turns[2].contains_key("endMs"), "{:?}", turns[2]);
+    assert!(!turns[3].contains_key("latencyMs") && !turns[3].contains_key("firstAudioMs"));
+    assert!(turns[3]["startMs"].as_f64() >= turns[2]["startMs"].as_f64());
+}
+
+#[test]
+fn tools_of_a_realtime_model_are_those_it_was_told_the_results_of() {
+    let events = realtime(Some(1.1));
+    let tools = of(&events, Kind::ToolCall);
+    assert_eq!(tools.len(), 1);
+    let tool = tools[0];
+    assert_eq!(
+        (&tool["name"], &tool["turn"]),
+        (&json!("lookup"), &json!(1))
+    );
+    assert_eq!(tool["result"], json!({"status": "shipped"}));
+    assert_eq!(
+        (&tool["startMs"], &tool["endMs"]),
+        (&json!(3900), &json!(4600))
+    );
+}
+
+#[test]
+fn a_tool_is_the_answer_s_that_it_led_to() {
+    let (asked, told) = (
+        json!({"tool.function_name": "pay", "tool.call_id": "g1", "tool.arguments": "{\"x\": 1}"}),
+        json!({"tool.function_name": "pay", "tool.call_id": "g1", "tool.result": "{\"error\": \"declined\"}"}),
+    );
+    let events = understood(vec![
+        call(30.0),
+        exchange("t0", (0.0, 1.0), 0.2, false),
+        response("t0/r0", 0.5, 0.2, "completed", Some("Hello.")),
+        exchange("t1", (1.0, 12.0), 0.9, false),
+        own_stt("t1/s1", (1.0, 3.3), "Pay it"),
+        span("t1/tc", "llm_tool_call", (4.0, 4.1), asked),
+        span("t1/tr", "llm_tool_result", (5.0, 5.1), told),
+        response("t1/r1", 7.0, 0.6, "completed", Some("Card declined.")),
+    ]);
+    assert_eq!(said(&events), ["Hello.", "Pay it", "Card declined."]);
+    let tools = of(&events, Kind::ToolCall);
+    assert_eq!((tools.len(), &tools[0]["turn"]), (1, &json!(2)));
+    assert_eq!(tools[0]["error"], "declined");
+}
+
+#[test]
+fn a_response_that_the_user_stopped_is_of_the_exchange_that_it_answered() {
+    let events = understood(vec![
+        call(30.0),
+        exchange("t1", (0.0, 8.0), 0.9, true),
+        // Left open until the user had spoken again.
+        own_stt("t1/s1", (1.0, 9.2), "Tell me all"),
+        exchange("t2", (8.0, 30.0), 1.1, true),
+        response("t2/r1", 8.1, 0.5, "cancelled", Some("All of it is")),
+        own_stt("t2/s2", (9.3, 10.0), "Stop"),
+        response("t2/r2", 13.0, 0.4, "completed", Some("Yes.")),
+    ]);
+    assert_eq!(
+        said(&events),
+        ["Tell me all", "All of it is", "Stop", "Yes."]
+    );
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        (&turns[1]["latencyMs"], &turns[3]["latencyMs"]),
+        (&json!(900), &json!(1100))
+    );
+    assert_eq!(turns[1]["interrupted"], true);
+    assert!(
+        !turns[3].contains_key("interrupted"),
+        "the call's end is none"
+    );
+}
