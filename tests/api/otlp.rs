@@ -1,5 +1,6 @@
 //! OTLP over HTTP, seen through the readers: real captures, in any order and spelling, and what is not OTLP.
 
+mod answers;
 mod bad;
 mod conversations;
 mod exchanges;

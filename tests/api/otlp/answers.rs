@@ -1,0 +1,220 @@
+//! What an agent's answer was and what it was waited for, by what frameworks' spans tell: what nobody heard is no
+//! answer, and what came behind its first word was waited for by nobody.
+
+use serde_json::{Value, json};
+
+use crate::support::{Tenant, TestServer};
+
+use super::conversations::{request, span};
+use super::{TRACES, list};
+
+const PATH: &str = "/v1/observability/sessions/call-1";
+
+/// What a reader sees of the call, and the kinds of issues that were found in it.
+async fn seen(server: &TestServer, acme: &Tenant<'_>) -> (Value, Vec<String>) {
+    server.analysed().await;
+    let reader = acme.transcripts().await;
+    let detail = reader.get(PATH).await.status(200).json();
+    let path = format!("{PATH}/root-cause");
+    let found = reader.get(&path).await.status(200).json();
+    let kinds = list(&found["issues"]);
+    let kinds = kinds
+        .iter()
+        .map(|issue| issue["type"].as_str().unwrap_or_default().to_owned());
+    (detail, kinds.collect())
+}
+
+fn llm(output: &str, ttfb: f64) -> Value {
+    json!({"output": output, "metrics.ttfb": ttfb, "gen_ai.request.model": "m"})
+}
+
+/// Sends each span alone, the last first: children before parents.
+async fn send_each(acme: &Tenant<'_>, spans: &[Value], scope: &str) {
+    let ingestor = acme.ingestor().await;
+    for span in spans.iter().rev() {
+        let mut alone = request(std::slice::from_ref(span));
+        alone["resourceSpans"][0]["scopeSpans"][0]["scope"]["name"] = json!(scope);
+        ingestor.post(TRACES, &alone).await.status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_synthesis_that_was_talked_over_is_an_error_and_no_latency() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let name = json!({"conversation.id": "call-1"});
+    let turn = json!({"conversation.id": "call-1", "turn.user_bot_latency_seconds": 1.087,
+        "turn.was_interrupted": false});
+    let stt = |words: &str| json!({"transcript": words, "metrics.ttfb": 0.3, "is_final": true});
+    let unheard =
+        json!({"text": "You will not hear this.", "metrics.ttfb": 2.479, "tts.interrupted": true});
+    let heard = json!({"text": "Now you hear me.", "metrics.ttfb": 0.12});
+    let spans = [
+        span(1, 1, 0, "conversation", (0.0, 20.0), &name),
+        span(1, 2, 1, "turn", (0.0, 20.0), &turn),
+        span(1, 3, 2, "stt", (0.5, 2.3), &stt("First question")),
+        span(
+            1,
+            4,
+            2,
+            "llm",
+            (2.6, 2.9),
+            &llm("You will not hear this.", 0.15),
+        ),
+        span(1, 5, 2, "tts", (2.9, 5.38), &unheard),
+        span(1, 6, 2, "stt", (5.2, 6.8), &stt("Second question")),
+        span(1, 7, 2, "llm", (7.1, 7.4), &llm("Now you hear me.", 0.2)),
+        span(1, 8, 2, "tts", (7.4, 7.6), &heard),
+    ];
+    send_each(&acme, &spans, "pipecat").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    let turns = list(&detail["turns"]);
+    let said: Vec<&Value> = turns.iter().map(|turn| &turn["text"]).collect();
+    let want = [
+        "First question",
+        "You will not hear this.",
+        "Second question",
+        "Now you hear me.",
+    ];
+    assert_eq!(said, want);
+    assert_eq!(
+        (&turns[1]["failed"], &turns[1]["ttsMs"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(
+        (&turns[3]["latencyMs"], &turns[3]["sttMs"]),
+        (&json!(1087), &json!(300))
+    );
+    let errors = list(&detail["errors"]);
+    assert_eq!(errors.len(), 1, "{detail}");
+    assert_eq!(errors[0]["code"], "no_audio_suspected");
+    for kind in ["high_latency", "premature_response", "slow_endpointing"] {
+        assert!(!issues.iter().any(|issue| issue == kind), "{issues:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_tool_is_told_and_what_came_behind_it_was_not_waited_for() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let with = |more: Value| {
+        let mut all = json!({"gen_ai.conversation.id": "call-1"});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        all
+    };
+    let user = with(
+        json!({"lk.pii.user_transcript": "Where is C3?", "lk.transcription_delay": 0.3,
+        "lk.end_of_turn_delay": 0.5}),
+    );
+    let answer = with(json!({"lk.speech_id": "speech-1", "lk.e2e_latency": 1.0,
+        "lk.pii.response.text": "C3 has shipped.", "lk.pii.user_input": "Where is C3?"}));
+    let step = |said: &str, ttft: f64| {
+        with(json!({"lk.pii.response.text": said, "lk.response.ttft": ttft}))
+    };
+    let asked = |ttft: f64| with(json!({"gen_ai.response.time_to_first_chunk": ttft}));
+    let tool = with(json!({"lk.function_tool.name": "lookup", "lk.function_tool.id": "c1"}));
+    let nothing = with(json!({}));
+    let spans = [
+        span(1, 1, 0, "agent_session", (0.0, 20.0), &nothing),
+        span(1, 2, 1, "user_turn", (0.5, 2.5), &user),
+        span(1, 3, 2, "user_speaking", (0.5, 2.0), &nothing),
+        span(1, 4, 1, "agent_turn", (2.5, 12.0), &answer),
+        span(
+            1,
+            5,
+            4,
+            "llm_node",
+            (2.5, 2.9),
+            &step("One moment please. ", 0.2),
+        ),
+        span(1, 6, 5, "llm_request", (2.5, 2.9), &asked(0.2)),
+        span(1, 7, 4, "agent_speaking", (3.0, 3.8), &nothing),
+        span(1, 8, 4, "function_tool", (2.9, 6.0), &tool),
+        span(
+            1,
+            9,
+            4,
+            "llm_node",
+            (6.0, 10.2),
+            &step("C3 has shipped.", 4.0),
+        ),
+        span(1, 10, 9, "llm_request", (6.0, 10.2), &asked(4.0)),
+        span(1, 11, 4, "agent_speaking", (10.3, 11.2), &nothing),
+    ];
+    send_each(&acme, &spans, "livekit-agents").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    let turn = &detail["turns"][1];
+    assert_eq!(turn["text"], "One moment please. C3 has shipped.");
+    assert_eq!(
+        (&turn["llmMs"], &turn["latencyMs"]),
+        (&json!(200), &json!(1000))
+    );
+    assert!(
+        !issues.iter().any(|issue| issue == "high_latency"),
+        "{issues:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_realtime_model_took_as_long_as_was_measured() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let name = json!({"conversation.id": "call-1"});
+    let turn = |latency: f64| {
+        json!({"conversation.id": "call-1", "turn.user_bot_latency_seconds": latency,
+            "turn.was_interrupted": false})
+    };
+    let stt = |words: &str| json!({"transcript": words, "is_final": true, "gen_ai.request.model": "realtime"});
+    let response = |words: &str| {
+        json!({"output": words, "metrics.ttfb": 0.4, "gen_ai.request.model": "realtime",
+            "response.status": "completed"})
+    };
+    let called = json!({"metrics.ttfb": 0.5, "gen_ai.request.model": "realtime", "response.status": "completed"});
+    let messages = json!([{"role": "user", "content": "Where is A1?"},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function",
+            "function": {"name": "lookup", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "{\"status\":\"shipped\"}"}]);
+    let told = json!({"input": messages.to_string()});
+    let spans = [
+        span(1, 1, 0, "conversation", (0.0, 30.0), &name),
+        span(1, 2, 1, "turn", (0.0, 12.0), &turn(0.9)),
+        span(1, 3, 2, "stt", (1.0, 3.3), &stt("Where is A1?")),
+        span(1, 4, 2, "llm_response", (3.9, 4.0), &called),
+        span(1, 5, 2, "llm_request", (4.6, 4.7), &told),
+        span(
+            1,
+            6,
+            2,
+            "llm_response",
+            (6.5, 6.6),
+            &response("It has shipped."),
+        ),
+        span(1, 7, 1, "turn", (12.0, 30.0), &turn(1.1)),
+        span(1, 8, 7, "stt", (12.0, 14.0), &stt("Thanks")),
+        span(1, 9, 7, "llm_response", (16.5, 16.6), &response("Bye.")),
+    ];
+    send_each(&acme, &spans, "pipecat").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    for (turn, latency) in [(1, 900), (3, 1100)] {
+        let turn = &detail["turns"][turn];
+        assert_eq!(
+            (&turn["latencyMs"], &turn["latencySource"]),
+            (&json!(latency), &json!("measured"))
+        );
+        assert_eq!(
+            (&turn["endpointingMs"], &turn["llmMs"]),
+            (&Value::Null, &json!(400))
+        );
+    }
+    assert_eq!(detail["metrics"]["toolExecutions"], 1);
+    let tool = &detail["turns"][1]["toolCalls"][0];
+    assert_eq!(
+        (&tool["name"], &tool["startMs"]),
+        (&json!("lookup"), &json!(3900))
+    );
+    for kind in ["high_latency", "slow_endpointing"] {
+        assert!(!issues.iter().any(|issue| issue == kind), "{issues:?}");
+    }
+}
