@@ -189,7 +189,7 @@ fn made_by<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
     runs.iter().find(is_its)
 }
 
-/// What the agent did last until then, in the same exchange if it did anything there.
+/// What the agent did last until then.
 fn last_until<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
     let is_until = |run: &&Run<'_>| {
         let mut begun = run.gists.iter().map(|other| other.started_at);
