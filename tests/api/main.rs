@@ -45,6 +45,7 @@ mod root_cause;
 mod search;
 mod search_words;
 mod settings;
+mod statistics;
 mod store_away;
 mod support;
 mod traces;
