@@ -20,7 +20,7 @@ const PAGE: u32 = 200;
 pub const BATCH_SESSIONS: usize = 50;
 pub const BATCH_TURNS: i64 = 2_000;
 /// Of what sources said. As values in memory it is several times as much.
-pub const BATCH_BYTES: i64 = 4 << 20;
+const BATCH_BYTES: i64 = 4 << 20;
 
 /// An export on its way, newest first.
 pub struct Export {

@@ -12,7 +12,6 @@ use crate::domain::analysed::Analysed;
 use crate::domain::analysis::RULES_VERSION;
 use crate::domain::ids::{SessionId, TenantId};
 use crate::domain::settings::Effective;
-use crate::services::export::BATCH_BYTES;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::Store;
@@ -25,6 +24,9 @@ use crate::store::targets;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Calls that are read together.
 const PIECE_SESSIONS: usize = 50;
+/// Text of what sources said, of all but the last of the calls that are in memory at once: as values it takes some
+/// twenty times as much.
+const PIECE_BYTES: i64 = 512 << 10;
 
 /// Analyses some calls that are due. Answers whether there were any.
 pub async fn round(store: &Store, now: DateTime<Utc>) -> Result<bool> {
@@ -42,7 +44,7 @@ pub async fn round(store: &Store, now: DateTime<Utc>) -> Result<bool> {
         let pieces = by_tenant.entry(*tenant).or_default();
         bytes += fact_bytes;
         match pieces.last_mut() {
-            Some(piece) if bytes <= BATCH_BYTES && piece.len() < PIECE_SESSIONS => {
+            Some(piece) if bytes <= PIECE_BYTES && piece.len() < PIECE_SESSIONS => {
                 piece.push(*session);
             }
             _ => {
