@@ -101,7 +101,11 @@ impl TestServer {
         work: Work,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
-        let mut settings = Settings::default();
+        let mut settings = Settings {
+            // Nothing is left where this machine's own server keeps its recordings.
+            data_dir: TestDatabase::cluster_folder().join("data"),
+            ..Settings::default()
+        };
         change(&mut settings);
         let store = Store::connect(parse_url(url).expect("a URL"), 4);
         store.migrate().await.expect("migrations");
