@@ -32,6 +32,11 @@ pub fn is_set(gist: &Gist, name: &str) -> bool {
         .unwrap_or_default()
 }
 
+/// Whether it ended in an error.
+pub fn has_failed(gist: &Gist) -> bool {
+    gist.fields.contains_key("error")
+}
+
 /// What a gist is called wherever something needs a name of its own.
 pub fn name(gist: &Gist) -> String {
     format!("{}/{}", gist.trace_id, gist.span_id)
@@ -259,19 +264,23 @@ pub fn audio_seconds<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<f64> {
     ms.reduce(|a, b| a + b).map(|ms| ms / 1e3)
 }
 
-/// Which providers and models a session used first, by stage.
-pub fn stages(session: &mut Map<String, Value>, stages: [(&str, &[&Gist]); 3]) {
+/// Which providers and models were used first, by stage.
+pub fn stages<const COUNT: usize>(
+    fields: &mut Map<String, Value>,
+    stages: [(&str, &[&Gist]); COUNT],
+) {
     for (member, field) in [("models", "model"), ("providers", "provider")] {
         let mut found = Map::new();
         for (stage, gists) in stages {
-            put(
-                &mut found,
-                stage,
-                gists.iter().find_map(|gist| text(gist, field)),
-            );
+            let named = gists.iter().find_map(|gist| text(gist, field));
+            put(&mut found, stage, named);
         }
-        if !found.is_empty() {
-            session.insert(member.to_owned(), Value::Object(found));
-        }
+        put(fields, member, (!found.is_empty()).then_some(found));
     }
+}
+
+/// A list, where there is anything in it.
+pub fn listed(items: impl Iterator<Item = Value>) -> Option<Value> {
+    let items: Vec<Value> = items.collect();
+    (!items.is_empty()).then(|| items.into())
 }

@@ -6,7 +6,7 @@ mod turns;
 
 use serde_json::{Map, Value};
 
-use super::calls::{end, number, put, stages, text, usage};
+use super::calls::{end, has_failed, number, put, stages, text, usage};
 use super::{End, Gist, Part, Understood};
 
 /// What gists of such vocabularies, in the order of time, amount to.
@@ -46,11 +46,14 @@ fn other_cost_usd(gists: &[&Gist]) -> Option<f64> {
 }
 
 fn ended(root: &Gist, gists: &[&Gist]) -> End {
-    let has_failed = root.fields.contains_key("error");
     let last = gists.iter().map(|gist| end(gist)).max();
     End {
         at: last.unwrap_or_else(|| end(root)),
-        status: if has_failed { "failed" } else { "completed" },
+        status: if has_failed(root) {
+            "failed"
+        } else {
+            "completed"
+        },
         reason: text(root, "error").map(str::to_owned),
     }
 }

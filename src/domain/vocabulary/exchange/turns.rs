@@ -1,13 +1,13 @@
 //! The turns of one exchange: what the user said, and the answer.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 
 use super::super::calls::{
-    after, audio_seconds, duration_ms, end, error, error_in, first_at, is_set, llm_call, name,
-    number, put, text, tts_call,
+    after, audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
+    llm_call, name, number, put, stages, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::group::Group;
@@ -87,9 +87,8 @@ impl<'a> Group<'a> {
 
     /// Whether a later attempt at the same was a good one.
     fn made_up_for(&self, failed: &Gist) -> bool {
-        self.of(failed.part).any(|later| {
-            later.started_at > failed.started_at && !later.fields.contains_key("error")
-        })
+        self.of(failed.part)
+            .any(|later| later.started_at > failed.started_at && !has_failed(later))
     }
 }
 
@@ -132,10 +131,7 @@ fn user(group: &Group<'_>) -> Option<Turn> {
         "confidence",
         last.and_then(|stt| number(stt, "confidence")),
     );
-    for (member, field) in [("providers", "provider"), ("models", "model")] {
-        let stt = last.and_then(|last| text(last, field));
-        put(&mut fields, member, stt.map(|stt| json!({ "stt": stt })));
-    }
+    stages(&mut fields, [("stt", last.as_slice())]);
     put(&mut fields, "usage", transcribed(group));
     // Text that was handed in was said when it came; of a mere generation nobody knows when that was.
     let handed = group.own.map(|own| own.started_at);
@@ -164,7 +160,6 @@ fn transcribed(group: &Group<'_>) -> Option<Map<String, Value>> {
 fn agent(group: &Group<'_>) -> Option<Turn> {
     let tts: Vec<&Gist> = group.of(Part::Tts).collect();
     let llm: Vec<&Gist> = group.of(Part::Llm).collect();
-    let has_failed = |gist: &Gist| gist.fields.contains_key("error");
     let own = group
         .own
         .and_then(|own| text(own, "text"))
@@ -238,20 +233,7 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
         "ttsCalls",
         listed(tts.iter().map(|gist| tts_call(gist, None))),
     );
-    for (member, field) in [("providers", "provider"), ("models", "model")] {
-        let mut found = Map::new();
-        put(
-            &mut found,
-            "llm",
-            llm.iter().find_map(|gist| text(gist, field)),
-        );
-        put(
-            &mut found,
-            "tts",
-            tts.iter().find_map(|gist| text(gist, field)),
-        );
-        put(&mut fields, member, (!found.is_empty()).then_some(found));
-    }
+    stages(&mut fields, [("llm", &llm), ("tts", &tts)]);
     Some(Turn {
         id: format!("agent/{}", name(group.own.unwrap_or(first))),
         speaker: Speaker::Agent,
@@ -263,11 +245,6 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
 
 fn total(gists: &[&Gist]) -> Option<f64> {
     (!gists.is_empty()).then(|| gists.iter().map(|gist| duration_ms(gist)).sum())
-}
-
-fn listed(items: impl Iterator<Item = Value>) -> Option<Value> {
-    let items: Vec<Value> = items.collect();
-    (!items.is_empty()).then(|| items.into())
 }
 
 /// The call, and its error where it ended in one.
@@ -318,10 +295,7 @@ fn errors(group: &Group<'_>, turn: Option<&String>, understood: &mut Understood)
             .besides
             .extend(error(gist, service, level, turn.cloned()));
     }
-    let is_told = understood.besides.len() > before
-        || group
-            .of(Part::Tool)
-            .any(|tool| tool.fields.contains_key("error"));
+    let is_told = understood.besides.len() > before || group.of(Part::Tool).any(has_failed);
     if let Some(own) = group.own.filter(|_| !is_told) {
         understood
             .besides

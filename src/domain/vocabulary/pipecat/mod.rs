@@ -3,6 +3,7 @@
 //! the messages of the generation that follows.
 
 mod realtime;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -107,7 +108,7 @@ fn part(span: &Said<'_>) -> Option<Part> {
 /// is all that was said in a while, though the transcriber never called it final.
 fn is_interim(span: &Said<'_>) -> bool {
     let length = span.ended_at.map(|end| end - span.started_at);
-    span.flag("is_final") == Some(false) && length.is_none_or(|length| length < turns::INSTANT)
+    span.flag("is_final") == Some(false) && length.is_none_or(|length| length < runs::INSTANT)
 }
 
 /// How long the first byte of a synthesis took. An interruption stops the clock of one that has not come: what it

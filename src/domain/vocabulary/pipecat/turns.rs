@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 
 use super::super::calls::{
-    after, duration_ms, end, error, first_at, is_set, ms_between, name, number, put, stages, text,
-    tts_call, usage,
+    after, duration_ms, end, error, first_at, has_failed, is_set, listed, ms_between, name, number,
+    put, stages, text, tts_call, usage,
 };
-use super::super::{Beside, End, Gist, Part, Turn, Understood};
+use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
+use super::runs::{Run, onset, placed, runs};
 use super::{realtime, tools};
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
@@ -20,49 +21,8 @@ use super::{realtime, tools};
 const FOLLOWS_MS: f64 = 50.0;
 /// So long after the agent's last word a turn is over.
 const TURN_END_MS: f64 = 2_500.0;
-/// Where a transcript's span is shorter, it does not tell when the user spoke.
-pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
-
-/// What one side did without the other's doing anything.
-struct Run<'a> {
-    speaker: Speaker,
-    gists: Vec<&'a Gist>,
-    /// The exchange that it is part of.
-    exchange: Option<&'a str>,
-}
-
-impl<'a> Run<'a> {
-    fn of(&self, part: Part) -> impl Iterator<Item = &'a Gist> {
-        self.gists
-            .iter()
-            .copied()
-            .filter(move |gist| gist.part == part)
-    }
-
-    fn id(&self) -> String {
-        self.gists
-            .first()
-            .map(|gist| name(gist))
-            .unwrap_or_default()
-    }
-
-    /// Whether it is known that something of it was heard.
-    fn is_heard(&self) -> bool {
-        let has_byte = |gist: &Gist| gist.fields.contains_key("ttsMs");
-        self.of(Part::Tts).any(has_byte) || self.of(Part::Llm).any(realtime::speaks)
-    }
-
-    /// The response of a realtime model that was heard first; of an answer that was not heard, the first.
-    fn response(&self) -> Option<&'a Gist> {
-        let mut responses = self
-            .of(Part::Llm)
-            .filter(|gist| realtime::is_response(gist));
-        let spoken = self.of(Part::Llm).find(|gist| realtime::speaks(gist));
-        spoken.or_else(|| responses.next())
-    }
-}
 
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {
@@ -109,93 +69,6 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         .extend(tools::calls(gists, |gist| placed(&runs, gist)));
     understood.end = of(Part::Root).first().map(|root| ended(root, gists, &runs));
     understood
-}
-
-/// Who did what in which order. A transcript counts from when it was there: what the agent said until then
-/// was no answer to it.
-fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Run<'a>> {
-    let spoken = |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts);
-    let mut spoken: Vec<&Gist> = gists.iter().filter(spoken).copied().collect();
-    spoken.sort_by_key(|gist| match gist.part {
-        Part::Stt => there_at(gist, exchanges),
-        _ => gist.started_at,
-    });
-    let mut runs: Vec<Run<'a>> = Vec::new();
-    for gist in spoken {
-        let speaker = match gist.part {
-            Part::Stt => Speaker::User,
-            _ => Speaker::Agent,
-        };
-        match runs.last_mut() {
-            Some(run)
-                if run.speaker == speaker && (speaker == Speaker::User || continues(run, gist)) =>
-            {
-                run.gists.push(gist);
-                run.exchange = run.exchange.or(gist.parent.as_deref());
-            }
-            last => {
-                let before = last.and_then(|run| run.exchange);
-                let before = before.filter(|_| realtime::is_cut_short(gist));
-                runs.push(Run {
-                    speaker,
-                    gists: vec![gist],
-                    exchange: before.or(gist.parent.as_deref()),
-                });
-            }
-        }
-    }
-    runs
-}
-
-/// When a transcript was there. A span that outlasts its exchange was left open until the user spoke again.
-fn there_at(stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> DateTime<Utc> {
-    let parent = stt.parent.as_deref();
-    let exchange = parent.and_then(|id| exchanges.get(id));
-    match exchange.and_then(|exchange| exchange.ended_at) {
-        Some(over) if end(stt) > over => stt.started_at,
-        _ => end(stt),
-    }
-}
-
-/// Whether the agent is still saying the same: in another exchange, it says something new.
-fn continues(run: &Run<'_>, gist: &Gist) -> bool {
-    let last = run.gists.last().and_then(|last| last.parent.as_ref());
-    last == gist.parent.as_ref() || realtime::is_cut_short(gist)
-}
-
-/// The turn of a gist, and the generation before it there.
-fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a Gist>) {
-    let is_it = |other: &&Gist| other.span_id == gist.span_id && other.trace_id == gist.trace_id;
-    let own = runs.iter().find(|run| run.gists.iter().any(is_it));
-    let Some(run) = own
-        .or_else(|| made_by(runs, gist))
-        .or_else(|| last_until(runs, gist))
-    else {
-        return (None, None);
-    };
-    let earlier = run
-        .of(Part::Llm)
-        .filter(|llm| llm.started_at < gist.started_at);
-    (Some(run.id()), earlier.last())
-}
-
-/// The answer that something led to which stands outside of all: the response that was over next in its exchange.
-fn made_by<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
-    let is_its = |run: &&Run<'_>| {
-        let mut over = run.of(Part::Llm).filter(|llm| realtime::is_response(llm));
-        run.exchange == gist.parent.as_deref()
-            && over.any(|response| response.started_at >= gist.started_at)
-    };
-    runs.iter().find(is_its)
-}
-
-/// What the agent did last until then.
-fn last_until<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
-    let is_until = |run: &&Run<'_>| {
-        let mut begun = run.gists.iter().map(|other| other.started_at);
-        run.speaker == Speaker::Agent && begun.any(|at| at <= gist.started_at)
-    };
-    runs.iter().rfind(is_until)
 }
 
 /// What is known of a session beside a run of it.
@@ -256,7 +129,7 @@ impl<'a, 'b> Context<'a, 'b> {
         let run = self.run;
         let mut fields = Map::new();
         put(&mut fields, "text", Some(joined(run.of(Part::Stt))));
-        let last = run.gists.last();
+        let last = run.gists.last().copied();
         let answer = self.after();
         let llm = answer.as_ref().and_then(|run| run.run.of(Part::Llm).next());
         put(
@@ -270,10 +143,7 @@ impl<'a, 'b> Context<'a, 'b> {
             .zip(last)
             .map(|(llm, last)| ms_between(end(last), llm.started_at));
         put(&mut fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
-        for (member, field) in [("providers", "provider"), ("models", "model")] {
-            let stt = last.and_then(|last| text(last, field));
-            put(&mut fields, member, stt.map(|stt| json!({ "stt": stt })));
-        }
+        stages(&mut fields, [("stt", last.as_slice())]);
         let is_told = answer
             .is_none_or(|answer| answer.run.response().is_none() || answer.latency_ms().is_some());
         Turn {
@@ -299,80 +169,86 @@ impl<'a, 'b> Context<'a, 'b> {
     }
 
     fn agent(&self, understood: &mut Understood) {
-        let run = self.run;
-        let tts: Vec<&Gist> = run.of(Part::Tts).collect();
-        let llm: Vec<&Gist> = run.of(Part::Llm).collect();
+        let id = self.run.id();
         let interrupted = self.cut_off();
-        let audio = self.first_audio();
-        let silent = |gist: &Gist| self.is_silent(gist, interrupted.is_some());
-        let has_failed = |gist: &&Gist| gist.fields.contains_key("error");
-        let mut fields = Map::new();
-        let said = self.said();
-        let is_mute = |gist: &&Gist| silent(gist) || has_failed(gist);
-        let spoke = audio.is_some()
-            || tts
-                .iter()
-                .any(|gist| !is_mute(gist) && !is_set(gist, "unheard"));
-        let is_answer = !said.is_empty();
-        put(&mut fields, "text", Some(said));
-        put(&mut fields, "firstAudioMs", audio.map(super::super::moment));
-        put(&mut fields, "llmMs", self.first_token_ms(audio));
-        put(&mut fields, "llmTotalMs", total(llm.iter().copied()));
-        put(
-            &mut fields,
-            "ttsMs",
-            tts.iter().find_map(|gist| number(gist, "ttsMs")),
-        );
-        put(&mut fields, "ttsTotalMs", total(tts.iter().copied()));
-        put(&mut fields, "latencyMs", self.latency_ms());
-        put(&mut fields, "interrupted", interrupted.map(|_| true));
-        let is_unheard = !tts.is_empty() && !spoke;
-        let is_failed =
-            llm.iter().any(has_failed) && !is_answer || is_unheard && tts.iter().any(is_mute);
-        put(&mut fields, "failed", is_failed.then_some(true));
-        // The user spoke before there was anything to hear.
-        let is_cancelled = is_unheard && !is_failed;
-        put(&mut fields, "cancelled", is_cancelled.then_some(true));
-        put(
-            &mut fields,
-            "llmCalls",
-            listed(llm.iter().map(|gist| realtime::call(gist))),
-        );
-        let calls = tts
-            .iter()
-            .map(|gist| tts_call(gist, silent(gist).then(|| json!({"suspected": true}))));
-        put(&mut fields, "ttsCalls", listed(calls));
-        providers(&llm, &tts, &mut fields);
-        let id = run.id();
-        for gist in &llm {
-            let repaired = llm
-                .iter()
-                .any(|later| later.started_at > gist.started_at && !has_failed(later));
-            let level = if repaired { "warning" } else { "error" };
-            understood
-                .besides
-                .extend(error(gist, "llm", level, Some(id.clone())));
-        }
-        for gist in &tts {
-            understood
-                .besides
-                .extend(error(gist, "tts", "error", Some(id.clone())));
-            if silent(gist) {
-                understood.besides.push(suspected(gist, &id));
-            }
-        }
         let start = self.started();
+        self.errors(interrupted.is_some(), &id, understood);
         if let Some(at) = interrupted {
             let onset = self.broken_into(start, at);
-            understood.besides.push(interruption(at, onset, run, &id));
+            let told = interruption(at, onset, &id);
+            understood.besides.push(told);
         }
         understood.turns.push(Turn {
             id,
             speaker: Speaker::Agent,
             started_at: start,
             ended_at: Some(self.ended(interrupted).max(start)),
-            fields,
+            fields: self.answer(interrupted.is_some()),
         });
+    }
+
+    /// What an answer says and how long its parts took.
+    fn answer(&self, interrupted: bool) -> Map<String, Value> {
+        let tts: Vec<&Gist> = self.run.of(Part::Tts).collect();
+        let llm: Vec<&Gist> = self.run.of(Part::Llm).collect();
+        let audio = self.first_audio();
+        let first_byte_ms = tts.iter().find_map(|gist| number(gist, "ttsMs"));
+        let mut fields = Map::new();
+        put(&mut fields, "text", Some(self.said()));
+        put(&mut fields, "firstAudioMs", audio.map(moment));
+        put(&mut fields, "llmMs", self.first_token_ms(audio));
+        put(&mut fields, "llmTotalMs", total(llm.iter().copied()));
+        put(&mut fields, "ttsMs", first_byte_ms);
+        put(&mut fields, "ttsTotalMs", total(tts.iter().copied()));
+        put(&mut fields, "latencyMs", self.latency_ms());
+        put(&mut fields, "interrupted", interrupted.then_some(true));
+        if let Some(outcome) = self.never_heard(audio, interrupted) {
+            put(&mut fields, outcome, Some(true));
+        }
+        let generations = llm.iter().map(|gist| realtime::call(gist));
+        put(&mut fields, "llmCalls", listed(generations));
+        let syntheses = tts.iter().map(|gist| {
+            let is_silent = self.is_silent(gist, interrupted);
+            tts_call(gist, is_silent.then(|| json!({"suspected": true})))
+        });
+        put(&mut fields, "ttsCalls", listed(syntheses));
+        stages(&mut fields, [("llm", &llm), ("tts", &tts)]);
+        fields
+    }
+
+    /// What became of an answer of which nothing could be heard: it `failed`, or was `cancelled` because the user
+    /// spoke before.
+    fn never_heard(&self, audio: Option<DateTime<Utc>>, interrupted: bool) -> Option<&'static str> {
+        let is_mute = |gist: &Gist| self.is_silent(gist, interrupted) || has_failed(gist);
+        let mut syntheses = self.run.of(Part::Tts);
+        let has_syntheses = self.run.of(Part::Tts).next().is_some();
+        let spoke =
+            audio.is_some() || syntheses.any(|gist| !is_mute(gist) && !is_set(gist, "unheard"));
+        let is_unheard = has_syntheses && !spoke;
+        let is_empty = self.run.of(Part::Llm).any(has_failed) && self.said().is_empty();
+        if is_empty || is_unheard && self.run.of(Part::Tts).any(is_mute) {
+            return Some("failed");
+        }
+        is_unheard.then_some("cancelled")
+    }
+
+    /// What went wrong while an answer was made, and the syntheses of which that is only supposed.
+    fn errors(&self, interrupted: bool, id: &str, understood: &mut Understood) {
+        let besides = &mut understood.besides;
+        let turn = || Some(id.to_owned());
+        for gist in self.run.of(Part::Llm) {
+            let mut later = self.run.of(Part::Llm);
+            let is_repaired =
+                later.any(|later| later.started_at > gist.started_at && !has_failed(later));
+            let level = if is_repaired { "warning" } else { "error" };
+            besides.extend(error(gist, "llm", level, turn()));
+        }
+        for gist in self.run.of(Part::Tts) {
+            besides.extend(error(gist, "tts", "error", turn()));
+            if self.is_silent(gist, interrupted) {
+                besides.push(suspected(gist, id));
+            }
+        }
     }
 
     /// What was spoken, else what was generated last.
@@ -427,7 +303,6 @@ impl<'a, 'b> Context<'a, 'b> {
             return number(response, "llmMs");
         }
         let is_in_time = |gist: &&Gist| audio.is_none_or(|heard_at| gist.started_at < heard_at);
-        let has_failed = |gist: &Gist| gist.fields.contains_key("error");
         let generated = self.run.of(Part::Llm).filter(is_in_time);
         let generated = generated.filter(|gist| !has_failed(gist));
         generated.filter_map(|gist| number(gist, "llmMs")).last()
@@ -440,7 +315,7 @@ impl<'a, 'b> Context<'a, 'b> {
             exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
         });
         let is_odd = self.known.measures_speech || is_unheard;
-        let is_told = tts.fields.contains_key("ttsMs") || tts.fields.contains_key("error");
+        let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
         let was_due = match is_set(tts, "interrupted") {
             true => duration_ms(tts) > self.known.patience_ms,
             false => !interrupted,
@@ -545,38 +420,10 @@ impl<'a, 'b> Context<'a, 'b> {
     }
 }
 
-fn providers(llm: &[&Gist], tts: &[&Gist], fields: &mut Map<String, Value>) {
-    for (member, field) in [("providers", "provider"), ("models", "model")] {
-        let mut found = Map::new();
-        put(
-            &mut found,
-            "llm",
-            llm.iter().find_map(|gist| text(gist, field)),
-        );
-        put(
-            &mut found,
-            "tts",
-            tts.iter().find_map(|gist| text(gist, field)),
-        );
-        put(fields, member, (!found.is_empty()).then_some(found));
-    }
-}
-
-/// When a user began to speak, if a span says so: one without a length only says when the words were there.
-fn onset(user: &Run<'_>) -> Option<DateTime<Utc>> {
-    let first = user.gists.first()?;
-    (end(first) - first.started_at >= INSTANT).then_some(first.started_at)
-}
-
 /// How long all of them took together, whose spans tell.
 fn total<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<f64> {
     let told = gists.filter(|gist| !realtime::is_response(gist));
     told.map(duration_ms).reduce(|sum, ms| sum + ms)
-}
-
-fn listed(items: impl Iterator<Item = Value>) -> Option<Value> {
-    let items: Vec<Value> = items.collect();
-    (!items.is_empty()).then(|| items.into())
 }
 
 fn suspected(tts: &Gist, turn: &str) -> Beside {
@@ -604,18 +451,13 @@ fn suspected(tts: &Gist, turn: &str) -> Beside {
 }
 
 /// That the user cut an answer off. Its end is no word on when the user began to speak.
-fn interruption(
-    at: DateTime<Utc>,
-    onset: Option<DateTime<Utc>>,
-    run: &Run<'_>,
-    turn: &str,
-) -> Beside {
+fn interruption(at: DateTime<Utc>, onset: Option<DateTime<Utc>>, turn: &str) -> Beside {
     let mut fields = Map::new();
-    put(&mut fields, "atMs", onset.map(super::super::moment));
+    put(&mut fields, "atMs", onset.map(moment));
     put(&mut fields, "source", Some("user"));
     Beside {
         kind: Kind::Interruption,
-        id: format!("interruption/{}", run.id()),
+        id: format!("interruption/{turn}"),
         at,
         turn: Some(turn.to_owned()),
         fields,
@@ -625,7 +467,6 @@ fn interruption(
 /// How it ended: badly only where a user was left without an answer by an error that is certain.
 fn ended(root: &Gist, gists: &[&Gist], runs: &[Run<'_>]) -> End {
     let last = runs.last().filter(|run| run.speaker == Speaker::Agent);
-    let has_failed = |gist: &Gist| gist.fields.contains_key("error");
     let was_left = last.is_some_and(|run| {
         run.of(Part::Llm).last().is_some_and(has_failed) && run.of(Part::Tts).next().is_none()
     });

@@ -1,0 +1,146 @@
+//! What one side of a call did until the other did something, and in which order.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::turn::Speaker;
+
+use super::super::calls::{end, name};
+use super::super::{Gist, Part};
+use super::realtime;
+
+/// Where a transcript's span is shorter, it does not tell when the user spoke.
+pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
+
+/// What one side did without the other's doing anything.
+pub struct Run<'a> {
+    pub speaker: Speaker,
+    pub gists: Vec<&'a Gist>,
+    /// The exchange that it is part of.
+    pub exchange: Option<&'a str>,
+}
+
+impl<'a> Run<'a> {
+    pub fn of(&self, part: Part) -> impl Iterator<Item = &'a Gist> {
+        self.gists
+            .iter()
+            .copied()
+            .filter(move |gist| gist.part == part)
+    }
+
+    pub fn id(&self) -> String {
+        self.gists
+            .first()
+            .map(|gist| name(gist))
+            .unwrap_or_default()
+    }
+
+    /// Whether it is known that something of it was heard.
+    pub fn is_heard(&self) -> bool {
+        let has_byte = |gist: &Gist| gist.fields.contains_key("ttsMs");
+        self.of(Part::Tts).any(has_byte) || self.of(Part::Llm).any(realtime::speaks)
+    }
+
+    /// The response of a realtime model that was heard first; of an answer that was not heard, the first.
+    pub fn response(&self) -> Option<&'a Gist> {
+        let mut responses = self
+            .of(Part::Llm)
+            .filter(|gist| realtime::is_response(gist));
+        let spoken = self.of(Part::Llm).find(|gist| realtime::speaks(gist));
+        spoken.or_else(|| responses.next())
+    }
+}
+
+/// Who did what in which order. A transcript counts from when it was there: what the agent said until then
+/// was no answer to it.
+pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Run<'a>> {
+    let spoken = |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts);
+    let mut spoken: Vec<&Gist> = gists.iter().filter(spoken).copied().collect();
+    spoken.sort_by_key(|gist| match gist.part {
+        Part::Stt => there_at(gist, exchanges),
+        _ => gist.started_at,
+    });
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    for gist in spoken {
+        let speaker = match gist.part {
+            Part::Stt => Speaker::User,
+            _ => Speaker::Agent,
+        };
+        match runs.last_mut() {
+            Some(run)
+                if run.speaker == speaker && (speaker == Speaker::User || continues(run, gist)) =>
+            {
+                run.gists.push(gist);
+                run.exchange = run.exchange.or(gist.parent.as_deref());
+            }
+            last => {
+                let before = last.and_then(|run| run.exchange);
+                let before = before.filter(|_| realtime::is_cut_short(gist));
+                runs.push(Run {
+                    speaker,
+                    gists: vec![gist],
+                    exchange: before.or(gist.parent.as_deref()),
+                });
+            }
+        }
+    }
+    runs
+}
+
+/// When a transcript was there. A span that outlasts its exchange was left open until the user spoke again.
+fn there_at(stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> DateTime<Utc> {
+    let parent = stt.parent.as_deref();
+    let exchange = parent.and_then(|id| exchanges.get(id));
+    match exchange.and_then(|exchange| exchange.ended_at) {
+        Some(over) if end(stt) > over => stt.started_at,
+        _ => end(stt),
+    }
+}
+
+/// Whether the agent is still saying the same: in another exchange, it says something new.
+fn continues(run: &Run<'_>, gist: &Gist) -> bool {
+    let last = run.gists.last().and_then(|last| last.parent.as_ref());
+    last == gist.parent.as_ref() || realtime::is_cut_short(gist)
+}
+
+/// The turn of a gist, and the generation before it there.
+pub fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a Gist>) {
+    let is_it = |other: &&Gist| other.span_id == gist.span_id && other.trace_id == gist.trace_id;
+    let own = runs.iter().find(|run| run.gists.iter().any(is_it));
+    let Some(run) = own
+        .or_else(|| made_by(runs, gist))
+        .or_else(|| last_until(runs, gist))
+    else {
+        return (None, None);
+    };
+    let earlier = run
+        .of(Part::Llm)
+        .filter(|llm| llm.started_at < gist.started_at);
+    (Some(run.id()), earlier.last())
+}
+
+/// The answer that something led to which stands outside of all: the response that was over next in its exchange.
+fn made_by<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
+    let is_its = |run: &&Run<'_>| {
+        let mut over = run.of(Part::Llm).filter(|llm| realtime::is_response(llm));
+        run.exchange == gist.parent.as_deref()
+            && over.any(|response| response.started_at >= gist.started_at)
+    };
+    runs.iter().find(is_its)
+}
+
+/// What the agent did last until then.
+fn last_until<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
+    let is_until = |run: &&Run<'_>| {
+        let mut begun = run.gists.iter().map(|other| other.started_at);
+        run.speaker == Speaker::Agent && begun.any(|at| at <= gist.started_at)
+    };
+    runs.iter().rfind(is_until)
+}
+
+/// When a user began to speak, if a span says so: one without a length only says when the words were there.
+pub fn onset(user: &Run<'_>) -> Option<DateTime<Utc>> {
+    let first = user.gists.first()?;
+    (end(first) - first.started_at >= INSTANT).then_some(first.started_at)
+}
