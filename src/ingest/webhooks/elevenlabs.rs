@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::dialogue::{Dialogue, Failure, Names, parsed};
 use super::lens;
 use super::lens::{Form, at, id, list, measured, number, text, time};
-use crate::domain::event::{Event, Kind, Report, Source, Submission};
+use crate::domain::event::{Event, Kind, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::webhook::{Announced, Told};
 
@@ -90,13 +90,7 @@ fn transcription(
     spoken.usage.write(&mut form);
     spoken.dialogue.sort();
     let mut events = spoken.dialogue.events(said_at, now);
-    events.extend(lens::event(
-        Kind::Session,
-        Report::SESSION_ID,
-        said_at,
-        form,
-        now,
-    ));
+    events.extend(lens::session(said_at, form, now));
     events.extend(judgements(analysis, said_at, now));
     let error = at(meta, &["error"]).unwrap_or(&Value::Null);
     let code = id(error, &["code"]);
@@ -376,13 +370,7 @@ fn failure(data: &Value, names: &Names, said_at: DateTime<Utc>, now: DateTime<Ut
         .set("carrierStatus", text(body, &["CallStatus"]))
         .set("sipCode", lens::number(body, &["sip_status_code"]))
         .set("agentId", id(data, &["agent_id"]));
-    let mut events = Vec::from_iter(lens::event(
-        Kind::Session,
-        Report::SESSION_ID,
-        said_at,
-        form,
-        now,
-    ));
+    let mut events = Vec::from_iter(lens::session(said_at, form, now));
     if status == "failed" {
         let failure = Failure {
             id: "ended",

@@ -125,6 +125,11 @@ pub fn event(
     })
 }
 
+/// What a report says of its session itself.
+pub fn session(at: DateTime<Utc>, form: Form, now: DateTime<Utc>) -> Option<Event> {
+    event(Kind::Session, Report::SESSION_ID, at, form, now)
+}
+
 /// A whole document out of what it amounts to: what we do not understand makes no new version of it.
 pub fn report(at: Option<DateTime<Utc>>, events: Vec<Event>) -> Report {
     let said = events.iter().map(|event| {

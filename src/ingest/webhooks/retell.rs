@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::dialogue::{Dialogue, Failure, Names, parsed};
 use super::lens;
 use super::lens::{Form, at, id, list, measured, number, text, time};
-use crate::domain::event::{Event, Kind, Report, Source, Submission};
+use crate::domain::event::{Event, Kind, Source, Submission};
 use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::recording::Placement;
@@ -146,13 +146,7 @@ fn report(
     let mut dialogue = dialogue(call);
     latencies(call, &mut dialogue);
     let mut events = dialogue.events(ended_at, now);
-    events.extend(lens::event(
-        Kind::Session,
-        Report::SESSION_ID,
-        ended_at,
-        form,
-        now,
-    ));
+    events.extend(lens::session(ended_at, form, now));
     events.extend(judgement(analysis, ended_at, now));
     if status == "failed" && !reason.is_empty() {
         let failure = Failure {
@@ -332,6 +326,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::domain::event::Report;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp_millis(1_774_000_400_000).unwrap()

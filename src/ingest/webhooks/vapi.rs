@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::dialogue::{Dialogue, Failure, Names, parsed};
 use super::lens;
 use super::lens::{Form, at, id, list, measured, number, text, time};
-use crate::domain::event::{Event, Kind, Report, Source, Submission};
+use crate::domain::event::{Event, Kind, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::recording::Placement;
 use crate::domain::webhook::{Announced, Told};
@@ -185,13 +185,7 @@ fn report(
     let mut dialogue = dialogue(message, start_ms);
     latencies(message, &mut dialogue);
     let mut events = dialogue.events(said_at, now);
-    events.extend(lens::event(
-        Kind::Session,
-        Report::SESSION_ID,
-        said_at,
-        form,
-        now,
-    ));
+    events.extend(lens::session(said_at, form, now));
     events.extend(judgement(analysis, said_at, now));
     if status == "failed" {
         let failure = Failure {
