@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::fields::ID_MAX_CHARS;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -86,6 +88,14 @@ impl Fault {
             name: name.into(),
             message: message.into(),
         }
+    }
+
+    /// A member of a body that nothing is known by, and those that are.
+    pub fn no_field(name: &str, known: &[&str]) -> Self {
+        let name: String = name.chars().take(ID_MAX_CHARS).collect();
+        let known = known.iter().map(|known| format!("`{known}`"));
+        let known = known.collect::<Vec<_>>().join(", ");
+        Self::body(name, format!("is no field here; there are {known}"))
     }
 }
 

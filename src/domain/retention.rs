@@ -107,12 +107,7 @@ impl Retention {
         let unknown = body
             .keys()
             .filter(|name| ![CONTENT, METRICS].contains(&name.as_str()));
-        faults.extend(unknown.map(|name| {
-            Fault::body(
-                name,
-                format!("is no field here; there are `{CONTENT}` and `{METRICS}`"),
-            )
-        }));
+        faults.extend(unknown.map(|name| Fault::no_field(name, &[CONTENT, METRICS])));
         if let Some(content) = read.content
             && faults.is_empty()
             && content > read.metrics()

@@ -295,49 +295,64 @@ impl Turn {
         if self.speaker == Speaker::User || self.cancelled {
             return amounts;
         }
-        let own = |stage: Stage, name: &str, ms: Option<f64>| {
-            let provider = self
-                .extra
-                .get("providers")
-                .and_then(|p| p.get(name))
-                .and_then(Value::as_str);
-            let model = self
-                .extra
-                .get("models")
-                .and_then(|m| m.get(name))
-                .and_then(Value::as_str);
-            Measure::of(stage, provider, model, ms)
-        };
-        let mut measures: Vec<Measure> = own(Stage::Stt, "stt", self.stt_ms).into_iter().collect();
+        let mut measures = Vec::from_iter(self.measure(Stage::Stt, "stt", self.stt_ms));
         measures.extend(Measure::of(
             Stage::Endpointing,
             None,
             None,
             self.endpointing_ms,
         ));
-        // Of calls that failed, a turn's own word is the length of what brought nothing.
-        let whole = |stage: Stage, name: &str, list: &str, ms: Option<f64>| {
-            let is_good = !self.failed && !self.extra.contains_key(list);
-            own(stage, name, ms.filter(|_| is_good))
-        };
-        measures.extend(first_measured([
-            calls(&self.extra, "llmCalls", "firstTokenMs", Stage::Llm),
-            Vec::from_iter(own(Stage::Llm, "llm", self.llm_ms)),
-            calls(&self.extra, "llmCalls", "endMs", Stage::LlmWhole),
-            Vec::from_iter(whole(Stage::LlmWhole, "llm", "llmCalls", self.llm_total_ms)),
-        ]));
-        measures.extend(first_measured([
-            calls(&self.extra, "ttsCalls", "firstByteMs", Stage::Tts),
-            Vec::from_iter(own(Stage::Tts, "tts", self.tts_ms)),
-            calls(&self.extra, "ttsCalls", "endMs", Stage::TtsWhole),
-            Vec::from_iter(whole(Stage::TtsWhole, "tts", "ttsCalls", self.tts_total_ms)),
-        ]));
+        measures.extend(self.timed(&Timed {
+            name: "llm",
+            calls: "llmCalls",
+            first: (Stage::Llm, "firstTokenMs", self.llm_ms),
+            whole: (Stage::LlmWhole, "endMs", self.llm_total_ms),
+        }));
+        measures.extend(self.timed(&Timed {
+            name: "tts",
+            calls: "ttsCalls",
+            first: (Stage::Tts, "firstByteMs", self.tts_ms),
+            whole: (Stage::TtsWhole, "endMs", self.tts_total_ms),
+        }));
         if self.answers_user {
             measures.extend(Measure::of(Stage::Turn, None, None, self.latency_ms));
         }
         measures.extend(amounts);
         measures
     }
+
+    /// By the best that is told of a stage: to its first result, else as a whole; by its calls, else by the turn's own
+    /// word.
+    fn timed(&self, timed: &Timed<'_>) -> Vec<Measure> {
+        for (stage, until, ms) in [timed.first, timed.whole] {
+            let by_calls = calls(&self.extra, timed.calls, until, stage);
+            if !by_calls.is_empty() {
+                return by_calls;
+            }
+            // Of calls that failed, a turn's own word on the whole is the length of what brought nothing.
+            let is_of_failures = self.failed || self.extra.contains_key(timed.calls);
+            let is_good = stage == timed.first.0 || !is_of_failures;
+            if let Some(own) = self.measure(stage, timed.name, ms.filter(|_| is_good)) {
+                return vec![own];
+            }
+        }
+        Vec::new()
+    }
+
+    /// A stage's measure, of the provider and the model that the turn names for it.
+    fn measure(&self, stage: Stage, name: &str, ms: Option<f64>) -> Option<Measure> {
+        let named = |member: &str| self.extra.get(member)?.get(name)?.as_str();
+        Measure::of(stage, named("providers"), named("models"), ms)
+    }
+}
+
+/// Where a turn tells how long a stage took: its list of calls, and of the first result and of the whole the moment in
+/// a call and the turn's own word.
+struct Timed<'a> {
+    name: &'a str,
+    calls: &'a str,
+    first: (Stage, &'a str, Option<f64>),
+    whole: (Stage, &'a str, Option<f64>),
 }
 
 fn says_agent(fields: &Map<String, Value>) -> bool {
@@ -375,12 +390,6 @@ fn adopt_member(fields: &mut Map<String, Value>, object: &str, name: &str, value
     if let Value::Object(members) = slot {
         members.entry(name).or_insert_with(|| Value::from(value));
     }
-}
-
-/// The best of several ways to measure the same: the first that measured anything.
-fn first_measured<const WAYS: usize>(ways: [Vec<Measure>; WAYS]) -> Vec<Measure> {
-    let mut measured = ways.into_iter().filter(|way| !way.is_empty());
-    measured.next().unwrap_or_default()
 }
 
 /// The calls of a stage.
@@ -429,18 +438,11 @@ fn counted<'a>(
 }
 
 fn calls(fields: &Map<String, Value>, list: &str, first: &str, stage: Stage) -> Vec<Measure> {
-    let named =
-        |call: &Value, name: &str| call.get(name).and_then(Value::as_str).map(str::to_owned);
-    counted(listed(fields, list), first)
-        .filter_map(|(call, ms)| {
-            Measure::of(
-                stage,
-                named(call, "provider").as_deref(),
-                named(call, "model").as_deref(),
-                Some(ms),
-            )
-        })
-        .collect()
+    let measures = counted(listed(fields, list), first).filter_map(|(call, ms)| {
+        let named = |name: &str| call.get(name)?.as_str();
+        Measure::of(stage, named("provider"), named("model"), Some(ms))
+    });
+    measures.collect()
 }
 
 /// The generation that produced what was heard first is the last that was waited for; those before it called

@@ -14,7 +14,6 @@ use crate::app::Now;
 use crate::auth::Ingestor;
 use crate::domain::Error;
 use crate::domain::Fault;
-use crate::domain::fields::ID_MAX_CHARS;
 use crate::domain::recording::Placement;
 use crate::problem::Json;
 use crate::problem::Path;
@@ -110,7 +109,7 @@ impl Source {
     fn read(body: &Map<String, Value>, otherwise: Placement) -> Result<Self, Error> {
         let known = [URL, STARTED_AT, START_OFFSET];
         let unknown = body.keys().filter(|name| !known.contains(&name.as_str()));
-        let mut faults: Vec<Fault> = unknown.map(|name| no_field(name)).collect();
+        let mut faults: Vec<Fault> = unknown.map(|name| Fault::no_field(name, &known)).collect();
         let given = |name: &str| body.get(name).filter(|value| !value.is_null());
         let mut refuse = |name: &str, message: String| faults.push(Fault::body(name, message));
         let url = given(URL).and_then(Value::as_str);
@@ -138,13 +137,6 @@ impl Source {
             None => Err(Error::Unprocessable(faults)),
         }
     }
-}
-
-fn no_field(name: &str) -> Fault {
-    let name: String = name.chars().take(ID_MAX_CHARS).collect();
-    let message =
-        format!("is no field here; there are `{URL}`, `{STARTED_AT}` and `{START_OFFSET}`");
-    Fault::body(name, message)
 }
 
 fn time(value: &Value) -> Option<DateTime<Utc>> {

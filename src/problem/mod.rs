@@ -20,7 +20,7 @@ use crate::domain::{Error, Fault};
 
 pub use body::{Json, Whole, is_json, parse, parse_any, whole};
 pub use form::Form;
-pub use params::{Params, Query};
+pub use params::{Params, Query, check_text};
 pub use path::Path;
 pub use payload::{BodyLimit, Oversized, Payload, Upload};
 pub use status::Encoding;

@@ -245,7 +245,7 @@ impl Params {
 }
 
 /// What any text from outside must be, wherever it stands.
-pub(super) fn check_text(text: &str) -> std::result::Result<(), String> {
+pub fn check_text(text: &str) -> std::result::Result<(), String> {
     let chars = text.chars().count();
     if text.is_empty() {
         Err("must not be empty".to_owned())

@@ -148,7 +148,7 @@ async fn wrong_targets_are_refused_with_all_their_faults() {
         [
             "targets must be given, as an object",
             "version must be a whole number from 0 on",
-            "target is no field here; there are `targets` and `version`",
+            "target is no field here; there are `targets`, `version`",
         ]
     );
     // What is set for one agent must make sense over what all have, also when that changes later.

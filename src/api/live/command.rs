@@ -3,10 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::ids::{
-    Claim, ClaimKind, EXTERNAL_ID_MAX_CHARS, SessionId, TenantId, is_session_id,
-};
+use crate::domain::ids::{Claim, ClaimKind, SessionId, TenantId, is_session_id};
 use crate::domain::live::{Kind, Named, WANTED_MAX};
+use crate::problem::check_text;
 
 /// The type of messages with the number of active calls.
 pub const ACTIVE_COUNT: &str = "active_count";
@@ -58,14 +57,7 @@ pub fn named(tenant: TenantId, calls: &[String], types: &[String]) -> Result<Nam
     }
     let mut named = Named::default();
     for id in calls {
-        if id.is_empty() || id.chars().count() > EXTERNAL_ID_MAX_CHARS {
-            return Err(format!(
-                "a call's id has 1 to {EXTERNAL_ID_MAX_CHARS} characters"
-            ));
-        }
-        if id.contains(['\0', '\u{fffd}']) {
-            return Err("a call's id is valid UTF-8 without NUL".to_owned());
-        }
+        check_text(id).map_err(|message| format!("a call's id {message}"))?;
         named.calls.push(SessionId::from_reference(tenant, id));
         if !is_session_id(id) {
             let kinds = ClaimKind::ALL.into_iter();
@@ -129,11 +121,11 @@ mod tests {
             ),
             (
                 r#"{"type": "subscribe", "call_ids": ["a\u0000b"]}"#,
-                "without NUL",
+                "must not contain NUL",
             ),
             (
                 r#"{"type": "subscribe", "call_ids": [""]}"#,
-                "1 to 255 characters",
+                "must not be empty",
             ),
             (r#"{"type": "hello"}"#, "`type` must be"),
         ] {

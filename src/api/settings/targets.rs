@@ -65,7 +65,7 @@ fn read(mut body: Map<String, Value>) -> Result<(Map<String, Value>, Option<i64>
     };
     let unknown = body
         .keys()
-        .map(|name| Fault::body(name, "is no field here; there are `targets` and `version`"));
+        .map(|name| Fault::no_field(name, &["targets", "version"]));
     faults.extend(unknown);
     match faults.is_empty() {
         true => Ok((camel(given), over)),

@@ -24,8 +24,8 @@ use crate::store::targets;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Calls that are read together.
 const PIECE_SESSIONS: usize = 50;
-/// Text of what sources said, of all but the last of the calls that are in memory at once: as values it takes some
-/// twenty times as much.
+/// Text of what sources said of the calls that are in memory at once; one that has more is there alone. As values it
+/// takes some twenty times as much.
 const PIECE_BYTES: i64 = 512 << 10;
 
 /// Analyses some calls that are due. Answers whether there were any.
