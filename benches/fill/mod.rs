@@ -11,7 +11,7 @@ use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 use voxray::app::Clock;
-use voxray::domain::analytics::{Cover, Window};
+use voxray::domain::analytics::Window;
 use voxray::domain::record::{EARLIEST, LATEST};
 use voxray::samples::generate::{self, Detail, Plan};
 
@@ -213,7 +213,7 @@ impl Store {
         let (newest, of_newest) = self.newest(&LATEST.to_rfc3339(), None);
         let (failed, of_failed) = self.newest(&middle, Some("failed"));
         let (active, of_active) = self.active();
-        let month = |text, cover: fn(Window) -> Cover| self.of_30_days(text, cover) + ";";
+        let month = |text| self.of_30_days(text) + ";";
         let read = |name, path: &str, statements, values| Read {
             name,
             path: path.to_owned(),
@@ -238,25 +238,19 @@ impl Store {
             read(
                 "summary of 30 days",
                 "/api/v1/analytics/summary?period=30d",
-                month(
-                    r#"priced as "priced!", cost_micro_usd"#,
-                    Window::cover_nearest,
-                ) + &active,
+                month(r#"priced as "priced!", cost_micro_usd"#) + &active,
                 of_active.clone(),
             ),
             read(
                 "root causes of 30 days",
                 "/api/v1/analytics/root-causes?period=30d",
-                month(
-                    r#"calls as "calls!", causes, issues"#,
-                    Window::cover_nearest,
-                ),
+                month(r#"calls as "calls!", causes, issues"#),
                 vec![],
             ),
             read(
                 "interruption quality of 30 days",
                 "/v1/observability/sessions/interruption-quality?period=30d",
-                month(r#"calls as "calls!", conduct, agent_turns"#, Window::cover),
+                month(r#"calls as "calls!", conduct, agent_turns"#),
                 vec![],
             ),
             read(
@@ -300,9 +294,9 @@ impl Store {
     }
 
     /// The statement that has this text in it, asked for the last 30 days as they are covered.
-    fn of_30_days(&self, text: &str, cover: impl Fn(Window) -> Cover) -> String {
+    fn of_30_days(&self, text: &str) -> String {
         let (from, to) = (self.now - TimeDelta::days(30), self.now);
-        let cover = cover(Window { from, to });
+        let cover = Window { from, to }.cover_nearest();
         let times = [
             from,
             cover.hours_from,

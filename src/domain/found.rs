@@ -271,6 +271,14 @@ impl ConductSums {
         self.interruptions.merge(&other.interruptions);
     }
 
+    /// Takes away what is part of this.
+    pub fn take(&mut self, part: &Self) {
+        self.agent_turns = self.agent_turns.saturating_sub(part.agent_turns);
+        self.scored = self.scored.saturating_sub(part.scored);
+        self.score_billionths = self.score_billionths.saturating_sub(part.score_billionths);
+        self.interruptions.take(&part.interruptions);
+    }
+
     /// As it is told, of so many calls.
     pub fn told(self, calls: i64) -> Conduct {
         let mean = self.score_billionths as f64 / BILLION / self.scored.max(1) as f64;
@@ -387,9 +395,12 @@ mod tests {
         #[test]
         fn what_was_merged_can_be_taken_again(calls in prop::collection::vec(call(), 0..20), cut in 0usize..20) {
             let (rest, part) = calls.split_at(cut.min(calls.len()));
-            let mut causes = sum(&calls).causes;
-            causes.take(&sum(part).causes);
-            prop_assert_eq!(causes, sum(rest).causes);
+            let mut whole = sum(&calls);
+            let (rest, part) = (sum(rest), sum(part));
+            whole.causes.take(&part.causes);
+            whole.conduct.take(&part.conduct);
+            prop_assert_eq!(whole.causes, rest.causes);
+            prop_assert_eq!(whole.conduct, rest.conduct);
         }
 
         #[test]

@@ -46,6 +46,18 @@ impl Distribution {
         self.settle();
     }
 
+    /// Takes away what is part of this. What was rounded stays so, however little is left.
+    pub fn take(&mut self, part: &Self) {
+        self.sum_thousandths = self.sum_thousandths.saturating_sub(part.sum_thousandths);
+        for (value, count) in &part.counts {
+            if let Some(own) = self.counts.get_mut(&self.key(*value)) {
+                *own = own.saturating_sub(*count);
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
+        self.max_thousandths = self.counts.last_key_value().map(|(value, _)| *value);
+    }
+
     /// Each value as often as it was measured, ascending.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         self.counts.iter().flat_map(|(value, count)| {
@@ -84,12 +96,16 @@ impl Distribution {
     }
 
     fn count_in(&mut self, thousandths: i64, count: u64) {
-        let key = if self.is_rounded {
+        let key = self.key(thousandths);
+        *self.counts.entry(key).or_default() += count;
+    }
+
+    fn key(&self, thousandths: i64) -> i64 {
+        if self.is_rounded {
             digest::rounded_micros(thousandths)
         } else {
             thousandths
-        };
-        *self.counts.entry(key).or_default() += count;
+        }
     }
 
     fn settle(&mut self) {
@@ -157,6 +173,20 @@ mod tests {
             ba.merge(&a);
             prop_assert_eq!(&ab, &all);
             prop_assert_eq!(&ba, &all);
+        }
+
+        #[test]
+        fn what_was_merged_can_be_taken_again(
+            rest in prop::collection::vec(0.0f64..5000.0, 0..400),
+            part in prop::collection::vec(0.0f64..5000.0, 0..400),
+        ) {
+            let mut left: Distribution = rest.iter().chain(&part).copied().collect();
+            let (rest, part): (Distribution, Distribution) = (rest.into_iter().collect(), part.into_iter().collect());
+            left.take(&part);
+            prop_assert_eq!((left.count(), left.sum_thousandths), (rest.count(), rest.sum_thousandths));
+            let of = |all: &Distribution| all.percentile(0.95).unwrap_or_default();
+            prop_assert!((of(&left) - of(&rest)).abs() <= 0.0101 * of(&rest) + 0.001);
+            prop_assert!(left.is_rounded || left == rest);
         }
     }
 }

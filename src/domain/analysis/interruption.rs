@@ -46,7 +46,26 @@ fn share(part: u64, of: u64) -> Option<f64> {
 
 impl InterruptionCounts {
     pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in [
+        for (mine, theirs) in self.counts_with(other) {
+            *mine = mine.saturating_add(theirs);
+        }
+        for (mine, theirs) in self.measured_with(other) {
+            mine.merge(theirs);
+        }
+    }
+
+    /// Takes away what is part of this.
+    pub fn take(&mut self, part: &Self) {
+        for (mine, theirs) in self.counts_with(part) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        for (mine, theirs) in self.measured_with(part) {
+            mine.take(theirs);
+        }
+    }
+
+    fn counts_with(&mut self, other: &Self) -> [(&mut u64, u64); 14] {
+        [
             (&mut self.sessions, other.sessions),
             (&mut self.agent_turns, other.agent_turns),
             (&mut self.overlaps, other.overlaps),
@@ -64,15 +83,23 @@ impl InterruptionCounts {
                 &mut self.bleed_through_estimated,
                 other.bleed_through_estimated,
             ),
-        ] {
-            *mine += theirs;
-        }
-        self.detection_ms.merge(&other.detection_ms);
-        self.stop_ms.merge(&other.stop_ms);
-        self.stop_after_decision_ms
-            .merge(&other.stop_after_decision_ms);
-        self.post_interruption_ms.merge(&other.post_interruption_ms);
-        self.bleed_through_words.merge(&other.bleed_through_words);
+        ]
+    }
+
+    fn measured_with<'a>(
+        &'a mut self,
+        other: &'a Self,
+    ) -> [(&'a mut Distribution, &'a Distribution); 5] {
+        [
+            (&mut self.detection_ms, &other.detection_ms),
+            (&mut self.stop_ms, &other.stop_ms),
+            (
+                &mut self.stop_after_decision_ms,
+                &other.stop_after_decision_ms,
+            ),
+            (&mut self.post_interruption_ms, &other.post_interruption_ms),
+            (&mut self.bleed_through_words, &other.bleed_through_words),
+        ]
     }
 
     /// Of the stops by the user's sound, those that nobody wanted.

@@ -148,6 +148,7 @@ fn told(calls: i64, all: &CauseSums, agents: BTreeMap<Option<String>, CauseSum>)
 
 struct ConductRow {
     agent_key: Option<String>,
+    is_outside: bool,
     calls: i64,
     conduct: Option<Vec<u8>>,
     agent_turns: Option<i64>,
@@ -174,25 +175,38 @@ async fn sum_conduct(
     let mut rows = found_over_range!(
         ConductRow,
         scope,
-        (window, window.cover()),
+        (window, window.cover_nearest()),
         (true, dimensions, 0i16),
-        r#"agent_key, calls as "calls!", conduct, agent_turns, score, interruptions"#,
+        r#"agent_key, is_outside as "is_outside!", calls as "calls!", conduct, agent_turns, score, interruptions"#,
         "where calls > 0"
     )
     .fetch(&mut *connection);
     let mut agents: BTreeMap<Option<String>, (i64, ConductSums)> = BTreeMap::new();
+    let mut outside = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        let (calls, sums) = agents.entry(row.agent_key).or_default();
-        *calls = calls.saturating_add(row.calls);
-        sums.merge(&conduct_of(
+        let conduct = conduct_of(
             row.conduct.as_deref(),
             row.agent_turns,
             row.score,
             row.interruptions.as_deref(),
-        )?);
+        )?;
+        if row.is_outside {
+            outside.push((row.agent_key, row.calls, conduct));
+            continue;
+        }
+        let (calls, sums) = agents.entry(row.agent_key).or_default();
+        *calls = calls.saturating_add(row.calls);
+        sums.merge(&conduct);
     }
     drop(rows);
     connection.done();
+    for (agent_key, outside_calls, conduct) in outside {
+        if let Some((calls, sums)) = agents.get_mut(&agent_key) {
+            *calls = calls.saturating_sub(outside_calls);
+            sums.take(&conduct);
+        }
+    }
+    agents.retain(|_, (calls, _)| *calls > 0);
     let told = |(agent, (calls, sums)): (_, (i64, ConductSums))| (agent, sums.told(calls));
     Ok(agents.into_iter().map(told).collect())
 }
