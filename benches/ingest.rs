@@ -28,7 +28,7 @@ const CLIENTS: usize = 64;
 
 #[tokio::main]
 async fn main() {
-    let postgres = Postgres::start().await;
+    let postgres = Postgres::start("ingest").await;
     let server = Server::start(&postgres.url).await;
     let seconds = std::env::var("VOXRAY_BENCH_SECONDS")
         .ok()

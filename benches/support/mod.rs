@@ -20,8 +20,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    pub async fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("voxray-bench-{}", std::process::id()));
+    pub async fn start(name: &str) -> Self {
+        let folder = format!("voxray-bench-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
         std::fs::create_dir(&folder).expect("a folder");
         let embedded = open(Options {
             data_dir: folder.clone(),
