@@ -83,7 +83,7 @@ impl Service<Request> for Shared {
         Box::pin(share(
             self.0.router.clone(),
             self.0.memory.clone(),
-            question,
+            question.into(),
             request,
         ))
     }
@@ -93,7 +93,7 @@ impl Service<Request> for Shared {
 type Question = Arc<[u8]>;
 
 /// None where the answer is not for others: what is written, streamed, or a part.
-fn question(request: &Request) -> Option<Question> {
+fn question(request: &Request) -> Option<Vec<u8>> {
     let headers = request.headers();
     let is_own = [header::UPGRADE, header::RANGE, header::EXPECT]
         .iter()
@@ -111,7 +111,7 @@ fn question(request: &Request) -> Option<Question> {
         bytes.push(0);
         bytes.extend_from_slice(value.as_bytes());
     }
-    Some(bytes.into())
+    Some(bytes)
 }
 
 /// Headers that no answer depends on, but for the id that is written into each.
@@ -236,7 +236,7 @@ impl Memory {
         }
     }
 
-    fn fresh(&self, question: &Question, now: Instant) -> Option<Arc<Answer>> {
+    fn fresh(&self, question: &[u8], now: Instant) -> Option<Arc<Answer>> {
         let answer = self.fresh.get(question)?;
         let is_fresh = |fresh: &Fresh| fresh.is_fresh(now);
         answer

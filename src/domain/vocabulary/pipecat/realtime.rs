@@ -10,11 +10,17 @@ use super::super::{Gist, Part, Said, moment};
 const RESPONSE: &str = "isResponse";
 const CUT_SHORT: &str = "isCutShort";
 
-/// Marks a response, and one that its user stopped.
+/// Marks a response, one that its user stopped, and one that failed: that stands in no span's own status.
 pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, RESPONSE, Some(true));
-    let is_cut_short = span.text("response.status") == Some("cancelled");
-    put(fields, CUT_SHORT, is_cut_short.then_some(true));
+    match span.text("response.status") {
+        Some("cancelled") => put(fields, CUT_SHORT, Some(true)),
+        Some("failed") => {
+            let said_so = Value::from("the model's response failed");
+            fields.entry("error").or_insert(said_so);
+        }
+        _ => {}
+    }
 }
 
 pub fn is_response(gist: &Gist) -> bool {

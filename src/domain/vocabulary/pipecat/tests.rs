@@ -320,3 +320,29 @@ fn a_response_that_the_user_stopped_is_of_the_exchange_that_it_answered() {
         "the call's end is none"
     );
 }
+
+#[test]
+fn a_response_of_a_realtime_model_that_failed_is_an_error() {
+    let failed = |rest: Vec<Gist>| {
+        let gists = vec![
+            call(30.0),
+            exchange("t1", (0.0, 12.0), 0.9, false),
+            own_stt("t1/s1", (1.0, 3.0), "Hello?"),
+            response("t1/r1", 4.0, 0.5, "failed", None),
+        ];
+        understood(gists.into_iter().chain(rest).collect())
+    };
+    let events = failed(Vec::new());
+    let error = of(&events, Kind::Error)[0];
+    assert_eq!(
+        (&error["service"], &error["level"]),
+        (&json!("llm"), &json!("error"))
+    );
+    assert_eq!(of(&events, Kind::Turn)[1]["failed"], true);
+    assert_eq!(of(&events, Kind::Session)[0]["status"], "failed");
+    let again = response("t1/r2", 6.0, 0.5, "completed", Some("Hello."));
+    let events = failed(vec![again]);
+    assert_eq!(of(&events, Kind::Error)[0]["level"], "warning");
+    assert_eq!(said(&events), ["Hello?", "Hello."]);
+    assert_eq!(of(&events, Kind::Session)[0]["status"], "completed");
+}
