@@ -9,6 +9,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WireFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use voxray::store::api_keys;
@@ -721,6 +723,44 @@ fn close_code(ended: Ended) -> (u16, String) {
     match ended {
         Ended::Closed(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
         ended => panic!("no close frame: {ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_in_order_is_let_go_in_order() {
+    let server = TestServer::start().await;
+    let key = server.tenant("acme").await.key(BOTH).await;
+    let mut socket = connect(&server, "/ws/calls", &key).await;
+    socket.message().await;
+    let farewell = CloseFrame {
+        code: 1000.into(),
+        reason: "done".into(),
+    };
+    socket.0.close(Some(farewell)).await.expect("sent");
+    assert_eq!(close_code(socket.end().await).0, 1000);
+}
+
+#[tokio::test]
+async fn what_is_no_message_ends_a_socket_with_its_reason() {
+    let server = TestServer::start().await;
+    let key = server.tenant("acme").await.key(BOTH).await;
+    let broken = WireFrame::message(vec![b'"', 0xff, b'"'], OpCode::Data(Data::Text), true);
+    for (frame, code) in [
+        (Message::Text("x".repeat((64 << 10) + 1).into()), 1009),
+        (Message::Frame(broken), 1007),
+        (
+            Message::Frame(WireFrame::message(
+                vec![],
+                OpCode::Data(Data::Reserved(3)),
+                true,
+            )),
+            1002,
+        ),
+    ] {
+        let mut socket = connect(&server, "/ws/calls", &key).await;
+        socket.message().await;
+        socket.0.send(frame).await.expect("sent");
+        assert_eq!(close_code(socket.end().await).0, code);
     }
 }
 

@@ -49,6 +49,12 @@ enum Parting {
     Away,
     /// Nobody is there to be told.
     Gone,
+    /// It leaves by itself.
+    Left,
+    /// What it sent is longer than a message may be, is no UTF-8, or is no WebSocket at all.
+    TooLong,
+    NotUtf8,
+    Garbled,
 }
 
 impl Opening {
@@ -84,8 +90,9 @@ impl Opening {
 
 /// Adds the sessions that names mean by now, as a path does.
 async fn look_up(watcher: &Watcher, named: &mut Named) -> Result<(), Error> {
+    let content = watcher.grant.content();
     for name in &named.names {
-        let id = sessions::resolve(watcher.grant.scope(), name).await?;
+        let id = sessions::resolve(watcher.grant.scope(), content.as_ref(), name).await?;
         if !named.calls.contains(&id) {
             named.others.push(id);
         }
@@ -191,8 +198,12 @@ impl Parting {
     /// The close code of a WebSocket.
     fn close_code(self) -> u16 {
         match self {
+            Self::Left => 1000,
             Self::Stopping | Self::Gone => 1001,
+            Self::Garbled => 1002,
+            Self::NotUtf8 => 1007,
             Self::Revoked => 1008,
+            Self::TooLong => 1009,
             Self::Slow | Self::Away => 1013,
         }
     }
@@ -205,6 +216,9 @@ impl Parting {
             Self::Revoked => "key_ended",
             Self::Away => "unavailable",
             Self::Gone => "gone",
+            Self::Left => "left",
+            Self::TooLong => "message_too_long",
+            Self::NotUtf8 | Self::Garbled => "invalid_message",
         }
     }
 
@@ -216,6 +230,10 @@ impl Parting {
             Self::Revoked => "the API key was revoked, expired or lost a scope",
             Self::Away => "the store is unavailable; reconnect with `after`",
             Self::Gone => "no answer to pings",
+            Self::Left => "",
+            Self::TooLong => "a message has at most 64 KiB",
+            Self::NotUtf8 => "a message is UTF-8",
+            Self::Garbled => "this is no WebSocket frame of a client",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `GET /ws/calls`
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout};
+use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
 
 use super::command::{self, Command};
 use super::message::Message;
@@ -62,10 +64,7 @@ fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> Problem {
 
 async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
     let app = watching.app.clone();
-    let parting = match converse(&mut socket, &mut watching, &watcher).await {
-        Ok(()) => return,
-        Err(parting) => parting,
-    };
+    let parting = converse(&mut socket, &mut watching, &watcher).await;
     tracing::debug!(code = parting.code(), "closing a socket");
     if parting == Parting::Slow {
         app.live.note_slow();
@@ -74,9 +73,10 @@ async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
         code: parting.close_code(),
         reason: parting.reason().into(),
     }));
-    // The other side answers; to hang up before would lose what it has not read yet.
+    // The other side answers; to hang up before would lose what it has not read yet. Who leaves by himself has his
+    // answer from the library as soon as somebody reads on.
     let part = async {
-        if socket.send(close).await.is_ok() {
+        if parting == Parting::Left || socket.send(close).await.is_ok() {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
@@ -87,12 +87,17 @@ async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
     let _ = timeout(within, part).await;
 }
 
-/// Ends well when the client leaves.
-async fn converse(
+/// Talks until one of the two parts from the other.
+async fn converse(socket: &mut WebSocket, watching: &mut Watching, watcher: &Watcher) -> Parting {
+    let Err(parting) = talk(socket, watching, watcher).await;
+    parting
+}
+
+async fn talk(
     socket: &mut WebSocket,
     watching: &mut Watching,
     watcher: &Watcher,
-) -> Result<(), Parting> {
+) -> Result<Infallible, Parting> {
     let app = watching.app.clone();
     let mut away = pin!(sent_away(&app, watcher));
     let mut pings = pings();
@@ -120,10 +125,23 @@ async fn converse(
                         vec![text(&watching.complaint("invalid_message", "messages are text"))]
                     }
                     Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => Vec::new(),
-                    Some(Ok(Frame::Close(_)) | Err(_)) | None => return Ok(()),
+                    Some(Ok(Frame::Close(_))) | None => return Err(Parting::Left),
+                    Some(Err(error)) => return Err(misspoken(error)),
                 }
             }
         };
+    }
+}
+
+/// Why a client that says such a thing is not listened to any longer.
+fn misspoken(error: axum::Error) -> Parting {
+    match error.into_inner().downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(_)) => Parting::TooLong,
+        Some(tungstenite::Error::Utf8(_)) => Parting::NotUtf8,
+        Some(tungstenite::Error::Protocol(fault)) if *fault != ResetWithoutClosingHandshake => {
+            Parting::Garbled
+        }
+        _ => Parting::Gone,
     }
 }
 
