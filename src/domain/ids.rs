@@ -14,7 +14,12 @@ pub struct SessionId(pub Uuid);
 pub const EXTERNAL_ID_MAX_CHARS: usize = 255;
 
 /// Words that are paths of ours, so no session may be called so, by whichever door.
-pub const RESERVED_IDS: [&str; 3] = ["export", "interruption-quality", "root-cause"];
+pub const RESERVED_IDS: [&str; 5] = ["export", "interruption-quality", "root-cause", ".", ".."];
+
+/// Whether no path can name this: clients take such a part of a path for the way up.
+pub fn is_dots(id: &str) -> bool {
+    matches!(id, "." | "..")
+}
 
 impl SessionId {
     /// The session that a source's id names: a hyphenated UUID is the id itself, anything else is
@@ -140,6 +145,9 @@ pub enum LabelKind {
 }
 
 impl LabelKind {
+    /// By these people are told, not calls: only who may see what was said finds a call by them.
+    pub const PERSONAL: [Self; 3] = [Self::Participant, Self::Phone, Self::SipCall];
+
     pub const ALL: [Self; 5] = [
         Self::RoomName,
         Self::Participant,

@@ -16,7 +16,8 @@ pub struct ToolCall {
     pub arguments: Option<Value>,
     pub result: Option<Value>,
     pub error: Option<Value>,
-    /// There is an error, but it is not for this reader.
+    /// There is a result, an error, but it is not for this reader.
+    pub result_withheld: bool,
     pub error_withheld: bool,
     pub start_ms: Option<i32>,
     pub end_ms: Option<i32>,
@@ -101,11 +102,17 @@ impl ToolCall {
             arguments: fields.0.remove("arguments"),
             result: fields.0.remove("result"),
             error: fields.0.remove("error"),
+            result_withheld: false,
             error_withheld: false,
             start_ms: fields.whole("startMs"),
             end_ms: fields.whole("endMs"),
             extra: fields.0,
         }
+    }
+
+    /// Whether it is told to have come to an end; known also where its result is withheld.
+    pub fn is_over(&self) -> bool {
+        self.result.is_some() || self.result_withheld || self.end_ms.is_some() || self.failed()
     }
 
     /// Whether it ended in an error; known also where the error itself is withheld. That there is none

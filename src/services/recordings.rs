@@ -85,7 +85,7 @@ impl Place {
 /// Where audio goes that is sent for this call. A call that nobody knows yet is waited for if its id is a
 /// call SID or a UUID, which no other call will have.
 pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<Place> {
-    let call = known(scope, reference).await?;
+    let call = known(scope, None, reference).await?;
     refuse_over(scope, call.as_ref(), reference, now).await?;
     if call.is_none() && !is_call_sid(reference) && !is_session_id(reference) {
         return Err(Error::NotFound("call"));
@@ -112,7 +112,7 @@ pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result
 
 /// Refuses audio of a call that was deleted, or whose content was.
 pub async fn check_open(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<()> {
-    let call = known(scope, reference).await?;
+    let call = known(scope, None, reference).await?;
     refuse_over(scope, call.as_ref(), reference, now).await
 }
 
@@ -260,7 +260,7 @@ fn full(objects: &Objects) -> Error {
 
 /// The recording of a call that is over, or what is known of one that is still to be fetched.
 pub async fn state(scope: &Scope, content: &ContentScope, reference: &str) -> Result<State> {
-    let call = known(scope, reference).await?;
+    let call = known(scope, Some(content), reference).await?;
     if call.as_ref().is_some_and(|call| !call.status.is_final()) {
         return Err(Error::CallInProgress);
     }
@@ -306,7 +306,7 @@ pub async fn delete(
     key_id: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let call = known(scope, reference).await?;
+    let call = known(scope, None, reference).await?;
     let recording = existing(scope, None, call.as_ref(), reference).await?;
     if let Some(object) = recordings::mark_deleted(scope, recording.id, key_id, now).await? {
         remove(scope, objects, &object).await;
@@ -342,11 +342,15 @@ pub async fn remove_leftovers(store: &Store, objects: &Objects, now: DateTime<Ut
 }
 
 /// The call that is meant, by whatever name some source has for it.
-async fn known(scope: &Scope, reference: &str) -> Result<Option<Call>> {
+async fn known(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    reference: &str,
+) -> Result<Option<Call>> {
     if let Some(call) = recordings::call(scope, reference).await? {
         return Ok(Some(call));
     }
-    match sessions::named(scope, reference).await? {
+    match sessions::named(scope, content, reference).await? {
         Some(id) => recordings::call(scope, &id.to_string()).await,
         None => Ok(None),
     }

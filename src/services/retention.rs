@@ -48,7 +48,7 @@ pub async fn erase(
     key_id: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let session = sessions::resolve(scope, reference).await?;
+    let session = sessions::resolve(scope, None, reference).await?;
     for object in retention::erase(scope, session, key_id, now).await? {
         recordings::remove(scope, objects, &object).await;
     }

@@ -33,7 +33,7 @@ impl Reviewer<'_> {
     }
 
     async fn session(&self, reference: &str) -> Result<SessionId> {
-        sessions::resolve(self.scope, reference).await
+        sessions::resolve(self.scope, self.content, reference).await
     }
 
     /// Changes a session's summary and tags.
@@ -74,7 +74,7 @@ pub async fn evaluations(
     start: &Start<()>,
     limit: Limit,
 ) -> Result<(Vec<Evaluation>, i64)> {
-    let session = sessions::resolve(scope, reference).await?;
+    let session = sessions::resolve(scope, content, reference).await?;
     reviews::list(scope, content, session, start, limit).await
 }
 
@@ -85,6 +85,6 @@ pub async fn evaluation(
     reference: &str,
     id: &str,
 ) -> Result<Evaluation> {
-    let session = sessions::resolve(scope, reference).await?;
+    let session = sessions::resolve(scope, content, reference).await?;
     reviews::one(scope, content, session, id).await
 }

@@ -137,7 +137,7 @@ pub async fn by_reference(
             return Ok(record);
         }
     }
-    let id = resolve(scope, reference).await?;
+    let id = resolve(scope, content, reference).await?;
     sessions::records(scope, content, &[id])
         .await?
         .pop()
@@ -159,13 +159,17 @@ pub async fn with_history(
 /// Which session is meant: the only place that reads a reference. The carrier's id of a call means the
 /// newest session of that call; any other text is a name that some source has for it. What nobody is called
 /// is a spelling of the session's own id. Whether there is such a session shows when it is read.
-pub async fn resolve(scope: &Scope, reference: &str) -> Result<SessionId> {
+pub async fn resolve(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    reference: &str,
+) -> Result<SessionId> {
     if ids::is_call_sid(reference)
         && let Some(id) = sessions::newest_of_call(scope, reference).await?
     {
         return Ok(id);
     }
-    let named = sessions::named(scope, reference).await?;
+    let named = sessions::named(scope, content, reference).await?;
     Ok(named.unwrap_or_else(|| SessionId::from_reference(scope.tenant(), reference)))
 }
 

@@ -22,11 +22,12 @@ pub const OBSERVATIONS_MAX: i64 = 5_000;
 /// A page of a session's traces, newest first, and how many there are in all.
 pub async fn page(
     scope: &Scope,
+    content: Option<&ContentScope>,
     session: &str,
     skip: i64,
     limit: Limit,
 ) -> Result<(Vec<Trace>, i64)> {
-    let session = sessions::resolve(scope, session).await?;
+    let session = sessions::resolve(scope, content, session).await?;
     let limit = i64::from(limit.get());
     let count = traces::count(scope, session)
         .await?
@@ -53,7 +54,7 @@ pub async fn by_id(
     id: &str,
     limit: i64,
 ) -> Result<Detail> {
-    let session = sessions::resolve(scope, session).await?;
+    let session = sessions::resolve(scope, content, session).await?;
     match traces::find(scope, session, id).await? {
         Some(trace) => detail(scope, content, trace, limit).await,
         None => derived(scope, content, id, |own| own == session).await,

@@ -36,7 +36,7 @@ pub async fn handle_call(
 
 async fn answer(reader: Reader, reference: &str, query: Query) -> Result<Json<Body>, Problem> {
     query.params().finish()?;
-    let found = analysis::root_cause(&reader.scope, reference).await?;
+    let found = analysis::root_cause(&reader.scope, reader.content.as_ref(), reference).await?;
     Ok(Json(Body::of(found, reader.content.is_some())))
 }
 

@@ -25,7 +25,14 @@ pub async fn handle(
     let mut params = query.params();
     let asked = page::number::read(&mut params);
     params.finish()?;
-    let (traces, total) = traces::page(&reader.scope, &session, asked.skip(), asked.limit).await?;
+    let (traces, total) = traces::page(
+        &reader.scope,
+        reader.content.as_ref(),
+        &session,
+        asked.skip(),
+        asked.limit,
+    )
+    .await?;
     let link = page::link_to_next(&uri, "page", asked.next(total).as_deref());
     let body = Json(List {
         traces: traces.into_iter().map(Headline::from).collect(),

@@ -151,7 +151,7 @@ impl FunctionCall {
     pub fn of(tool: ToolCall, session_is_over: bool) -> Self {
         let status = if tool.failed() {
             "error"
-        } else if tool.result.is_some() || tool.end_ms.is_some() || session_is_over {
+        } else if tool.is_over() || session_is_over {
             "ok"
         } else {
             "pending"

@@ -98,7 +98,14 @@ struct Tool {
 /// The newest traces, and how many there are.
 pub async fn traces(viewer: &Viewer, record: &Record) -> Result<(Vec<TraceLink>, i64), Error> {
     let id = record.id.to_string();
-    let (found, total) = traces::page(&viewer.scope, &id, 0, Limit::checked(TRACES)).await?;
+    let (found, total) = traces::page(
+        &viewer.scope,
+        viewer.content.as_ref(),
+        &id,
+        0,
+        Limit::checked(TRACES),
+    )
+    .await?;
     let link = |trace: Trace| TraceLink {
         link: trace.page_path(),
         lasts: trace

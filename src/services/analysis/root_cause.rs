@@ -30,8 +30,12 @@ pub struct RootCause {
 
 /// The analysis of the session that a path names. It looks at what was said whoever asks, so that everybody
 /// is told the same issues; the face withholds what they quote.
-pub async fn root_cause(scope: &Scope, reference: &str) -> Result<RootCause> {
-    let id = resolve(scope, reference).await?;
+pub async fn root_cause(
+    scope: &Scope,
+    content: Option<&ContentScope>,
+    reference: &str,
+) -> Result<RootCause> {
+    let id = resolve(scope, content, reference).await?;
     root_cause_of(scope, id).await
 }
 

@@ -56,7 +56,6 @@ pub async fn close_due(scope: &Scope, before: DateTime<Utc>, now: DateTime<Utc>)
     recordings::retire(&mut transaction, scope, &ids, now).await?;
     // What was found of it is kept, and would be found no more; whose a span is does not matter any longer; and
     // nobody is found by who called.
-    let personal = [LabelKind::Participant, LabelKind::Phone, LabelKind::SipCall];
     sqlx::query!(
         "with marks as (
             delete from analysis_marks where tenant_id = $1 and session_id = any ($2)
@@ -68,7 +67,7 @@ pub async fn close_due(scope: &Scope, before: DateTime<Utc>, now: DateTime<Utc>)
          delete from facts where tenant_id = $1 and session_id = any ($2)",
         scope.tenant.0,
         &ids,
-        &personal.map(|kind| kind as i16),
+        &LabelKind::PERSONAL.map(|kind| kind as i16),
     )
     .execute(&mut *transaction)
     .await

@@ -280,6 +280,7 @@ async fn tool_calls(scope: &Scope, pool: &Pool, ids: &[Uuid], records: &mut Reco
             arguments: json("tool_calls.arguments", row.arguments)?,
             result: json("tool_calls.result", row.result)?,
             error: json("tool_calls.error", row.error)?,
+            result_withheld: false,
             error_withheld: false,
             start_ms: row.start_ms,
             end_ms: row.end_ms,

@@ -80,8 +80,9 @@ pub fn withhold(record: &mut Record) {
         show_only(&mut turn.extra, &TURN_SHOWN);
     }
     for tool in &mut record.tool_calls {
-        // That it failed is no content; how it said so is.
+        // That it is over or failed is no content; how it said so is.
         tool.error_withheld = tool.failed();
+        tool.result_withheld = tool.result.is_some();
         (tool.arguments, tool.result, tool.error) = (None, None, None);
         show_only(&mut tool.extra, &TOOL_SHOWN);
     }

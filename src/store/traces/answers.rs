@@ -164,6 +164,7 @@ async fn tools(scope: &Scope, session: SessionId, rows: &[Row]) -> Result<Vec<To
                 start_ms: row.start_ms,
                 end_ms: row.end_ms,
                 extra: serde_json::Map::new(),
+                result_withheld: false,
                 error_withheld: false,
             })
         })
