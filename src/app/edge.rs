@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY,
+};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
@@ -72,11 +74,30 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response.headers_mut().append(VARY, VARY_BY);
+    told_by_coding(&mut response);
     // Whatever says nothing else is one tenant's, and may change at once.
     if !response.headers().contains_key(CACHE_CONTROL) {
         response.headers_mut().insert(CACHE_CONTROL, PRIVATE);
     }
     response
+}
+
+/// An answer that comes compressed or not has one strong ETag only for the bytes as they are; and who has it already
+/// is told that it may come otherwise.
+fn told_by_coding(response: &mut Response) {
+    let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
+    let is_compressed = response.headers().contains_key(CONTENT_ENCODING);
+    let headers = response.headers_mut();
+    if is_unchanged {
+        headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    let strong = headers
+        .get(ETAG)
+        .filter(|etag| is_compressed && etag.as_bytes().starts_with(b"\""));
+    let weak = strong.map(|etag| [b"W/", etag.as_bytes()].concat());
+    if let Some(weak) = weak.and_then(|weak| HeaderValue::from_bytes(&weak).ok()) {
+        headers.insert(ETAG, weak);
+    }
 }
 
 /// Writes an error's body with the request's id. A library's bare status becomes a problem too.

@@ -100,6 +100,29 @@ async fn a_summary_adds_up() {
             .json(),
         json!({"count": 1})
     );
+    let inside_out = "?started_after=2030-01-01T00:00:00Z&started_before=2029-01-01T00:00:00Z";
+    reader
+        .get(&format!("/api/v1/analytics/active-calls{inside_out}"))
+        .await
+        .problem(400, "invalid-request");
+}
+
+#[tokio::test]
+async fn a_compressed_answer_has_a_weak_etag_and_is_known_by_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let path = "/api/v1/analytics/call-volume?interval=hour&started_after=2025-01-01T00:00:00Z&started_before=2025-02-01T00:00:00Z";
+    let reader = acme.reader().await;
+    let plain = reader.get(path).await.status(200).header("etag");
+    let reader = reader.header("accept-encoding", "gzip");
+    let packed = reader.get(path).await.status(200);
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert_eq!(packed.header("etag"), format!("W/{plain}"));
+    for known in [plain, packed.header("etag")] {
+        let again = acme.reader().await.header("if-none-match", &known);
+        let unchanged = again.get(path).await.status(304);
+        assert!(unchanged.header("vary").contains("accept-encoding"));
+    }
 }
 
 #[tokio::test]

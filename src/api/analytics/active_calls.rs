@@ -6,10 +6,10 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::dimensions;
+use super::range::Range;
 use crate::api::polled;
 use crate::app::App;
 use crate::auth::Reader;
-use crate::domain::analytics::Period;
 use crate::problem::Problem;
 use crate::problem::Query;
 use crate::services::analytics;
@@ -23,9 +23,7 @@ pub async fn handle(
     let mut params = query.params();
     let dimensions = dimensions(&mut params);
     // All endpoints of this dialect take a range; what is active now has none.
-    params.choice("period", &Period::ALL, Period::as_str);
-    params.time("started_after");
-    params.time("started_before");
+    Range::read(&mut params, app.clock.now());
     params.finish()?;
     let key = polled::key(reader.scope.tenant(), "active-calls", &dimensions);
     let load = || async move {
