@@ -29,10 +29,13 @@ const DURATION_BUCKETS: [f64; 12] = [
 ];
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// What libraries say of a client's data is no matter of the operator's, unless he asks for it.
+const QUIET: &str = "symphonia=off,sqlx::postgres::notice=warn";
+
 /// Starts logging to standard error. Only the first call in a process has an effect.
 pub fn log(format: LogFormat, level: &str) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+        .with_env_filter(EnvFilter::new(format!("{QUIET},{level}")))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let started = match format {

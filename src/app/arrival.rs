@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// How much of a body that nobody reads is read and thrown away, and for how long.
-const LINGER_BYTES: usize = 64 << 20;
+const LINGER_BYTES: usize = 128 << 20;
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Whether the next piece of a body is what a request waits for.

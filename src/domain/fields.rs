@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::error::Fault;
 use crate::domain::event::Kind;
 use crate::domain::fact;
+use crate::domain::ids;
 
 pub const TEXT_MAX_CHARS: usize = 100_000;
 pub const ID_MAX_CHARS: usize = 255;
@@ -408,6 +409,9 @@ fn check_value(
     let fault = match (rule, value) {
         (Text(max), Value::String(text)) => too_long(text, *max),
         (Id, Value::String(text)) if text.trim().is_empty() => Some("must not be empty".to_owned()),
+        (Id, Value::String(text)) if ids::is_dots(text) => {
+            Some("must not be `.` or `..`, which no path can name".to_owned())
+        }
         (Id, Value::String(text)) => too_long(text, ID_MAX_CHARS),
         (Number(min, max), Value::Number(number)) => outside(number.as_f64(), *min, *max),
         (Whole(min, max), Value::Number(number)) => {

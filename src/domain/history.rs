@@ -67,6 +67,12 @@ pub fn steps(session: &Session, said: &[Said]) -> Vec<Step> {
     {
         steps.push(own(session));
     }
+    // A state was there before the next one, however late it was told.
+    let mut next = None;
+    for step in steps.iter_mut().rev() {
+        step.at = next.map_or(step.at, |next| step.at.min(next));
+        next = Some(step.at);
+    }
     steps
 }
 
@@ -227,6 +233,13 @@ mod tests {
             ("completed", 3, Some(Source::Timeout)),
         ];
         assert_eq!(shown(&steps), expected);
+        // Told late: that it was active was known only when it was over.
+        let (_, steps) = history(&[
+            fact(0, Source::Event, json!({"endedAt": time(4)})),
+            fact(9, Source::Call, json!({"status": "active"})),
+            fact(9, Source::Event, json!({"status": "completed"})),
+        ]);
+        assert!(steps.is_sorted_by_key(|step| step.at), "{steps:?}");
     }
 
     proptest! {
@@ -256,6 +269,7 @@ mod tests {
             let (session, steps) = history(&facts);
             prop_assert_eq!(steps.last().map(|step| step.status), Some(session.status));
             prop_assert!(steps.windows(2).all(|pair| pair[0].status != pair[1].status));
+            prop_assert!(steps.is_sorted_by_key(|step| step.at));
         }
     }
 }

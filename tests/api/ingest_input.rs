@@ -42,6 +42,7 @@ async fn every_bad_event_is_told_and_its_neighbour_kept() {
             "at most 255 characters, got 10000",
         ),
         (with("sessionId", json!("export")), "sessionId", "reserved"),
+        (with("sessionId", json!("..")), "sessionId", "reserved"),
         (
             with("sessionId", json!("00000000-0000-0000-0000-000000000000")),
             "sessionId",

@@ -142,7 +142,7 @@ fn joined(tags: &[String]) -> String {
 
 /// Spreadsheets take a text that begins so for a formula; an apostrophe makes it a text again.
 fn harmless(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         format!("'{text}")
     } else {
         text
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_text_is_a_formula() {
-        for text in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
+        for text in ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx"] {
             assert_eq!(harmless(text.to_owned()), format!("'{text}"));
         }
         assert_eq!(harmless("a=b".to_owned()), "a=b");
