@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::format::{delta_ms as ms, dollars, precisely, shortened, span_of_time, written};
+use super::format::{delta_ms as ms, dollars, precisely, shortened, span_of_time, when, written};
 use super::page;
 use super::page::Frame;
 use crate::app::App;
@@ -59,6 +59,7 @@ struct Page {
     rows: Vec<Row>,
     truncated: bool,
     withheld: bool,
+    content_deleted_at: Option<String>,
 }
 
 /// A mark on the time axis.
@@ -116,6 +117,7 @@ impl Page {
             rows,
             truncated: detail.truncated,
             withheld: detail.content_withheld,
+            content_deleted_at: detail.content_deleted_at.map(when),
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Detail {
     pub scores: Vec<Score>,
     /// Whether what was said has been left out.
     pub content_withheld: bool,
+    /// When what was said was deleted, because its time was over.
+    pub content_deleted_at: Option<DateTime<Utc>>,
 }
 
 /// A judgement as its source gave it; as an evaluation it is its session's too.

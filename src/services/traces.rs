@@ -14,6 +14,7 @@ use crate::services::sessions;
 use crate::store::ContentScope;
 use crate::store::Scope;
 use crate::store::prices;
+use crate::store::sessions::content_deleted_at;
 use crate::store::traces;
 
 /// Observations that one answer shows.
@@ -117,7 +118,7 @@ async fn detail(
     }
     let [trace] = trace;
     let scores = traces::scores(scope, content, &trace).await?;
-    let told = told(trace, spans, content);
+    let told = told(scope, trace, spans, content).await?;
     Ok(Detail { scores, ..told })
 }
 
@@ -135,15 +136,21 @@ async fn derived(
         .await?
         .map(Answer::into_trace)
         .ok_or(Error::NotFound("trace"))?;
-    Ok(told(trace, spans, content))
+    told(scope, trace, spans, content).await
 }
 
-fn told(trace: Trace, spans: Vec<Span>, content: Option<&ContentScope>) -> Detail {
-    Detail {
+async fn told(
+    scope: &Scope,
+    trace: Trace,
+    spans: Vec<Span>,
+    content: Option<&ContentScope>,
+) -> Result<Detail> {
+    Ok(Detail {
         truncated: (spans.len() as i64) < trace.observations,
         observations: trace::tree(spans),
-        trace,
         scores: Vec::new(),
         content_withheld: content.is_none(),
-    }
+        content_deleted_at: content_deleted_at(scope, trace.session).await?,
+        trace,
+    })
 }

@@ -170,6 +170,22 @@ async fn what_was_said_goes_first_and_the_call_later() {
         let told = client.get(path).await.status(200).json();
         assert_eq!(told["content_deleted_at"], "2025-09-10T12:00:00Z", "{path}");
     }
+    let traces = client.get("/v1/traces/session/c1").await.status(200).json();
+    let trace = traces["traces"][0]["traceId"].as_str().expect("a trace");
+    let trace = client
+        .get(&format!("/v1/traces/session/c1/{trace}"))
+        .await
+        .status(200)
+        .json()["trace"]
+        .clone();
+    let causes = client
+        .get("/v1/observability/sessions/c1/root-cause")
+        .await
+        .status(200)
+        .json();
+    for told in [trace, causes] {
+        assert_eq!(told["contentDeletedAt"], "2025-09-10T12:00:00Z", "{told}");
+    }
     let range = "started_after=2025-06-01T00:00:00Z&started_before=2025-06-12T00:00:00Z";
     let later = client
         .get(&format!("/api/v1/analytics/summary?{range}"))

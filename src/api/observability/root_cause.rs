@@ -52,6 +52,8 @@ pub struct Body {
     targets_version: i64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_deleted_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +132,7 @@ impl Body {
             rules_version: analysis.rules_version,
             targets_version: found.targets_version,
             content_withheld: withheld,
+            content_deleted_at: found.content_deleted_at.map(format::time),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Trace {
     truncated: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     content_withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_deleted_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +126,7 @@ impl From<Detail> for Trace {
             scores: detail.scores.into_iter().map(Score::from).collect(),
             truncated: detail.truncated,
             content_withheld: withheld,
+            content_deleted_at: detail.content_deleted_at.map(format::time),
         }
     }
 }

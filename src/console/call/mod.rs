@@ -61,6 +61,7 @@ pub struct Head {
     pub channel: Option<&'static str>,
     pub duration: Option<String>,
     pub is_withheld: bool,
+    pub content_deleted_at: Option<String>,
     tabs: Vec<TabLink>,
 }
 
@@ -138,6 +139,7 @@ impl Head {
             channel: session.channel.as_deref().map(channel_label),
             duration: session.duration_ms().map(format::clock),
             is_withheld: record.content_withheld,
+            content_deleted_at: record.closed_at.map(format::when),
             tabs: Tab::ALL.map(link).into(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::alternatives::Alternative;
@@ -22,6 +24,8 @@ use crate::store::targets;
 
 pub struct RootCause {
     pub session: SessionId,
+    /// When what was said was deleted: what is found is found in what was measured alone.
+    pub content_deleted_at: Option<DateTime<Utc>>,
     pub targets_version: i64,
     pub analysis: Analysis,
     /// The analysis' issues, with what is usual beside what was measured.
@@ -54,6 +58,7 @@ pub async fn root_cause_of(scope: &Scope, id: SessionId) -> Result<RootCause> {
     recommend(scope, &record, &mut issues).await?;
     Ok(RootCause {
         session: record.id,
+        content_deleted_at: record.closed_at,
         targets_version: effective.version,
         issues,
         analysis,

@@ -15,7 +15,7 @@ pub use history::said;
 pub use list::{count, list};
 pub use open::{START, Silent, silent};
 pub use record::records;
-pub use reference::{named, newest_of_call};
+pub use reference::{content_deleted_at, named, newest_of_call};
 pub use rooms::{Due, done, occupants, take_due};
 pub use search::{FOUND_MAX, is_searchable};
 pub(in crate::store) use withhold::{show_parameters, withhold_error};

@@ -1,4 +1,6 @@
-//! Sessions by other ids than their own.
+//! Sessions by other ids than their own, and what is known of one beside its record.
+
+use chrono::{DateTime, Utc};
 
 use crate::domain::Result;
 use crate::domain::ids::{Claim, ClaimKind, LabelKind, SessionId};
@@ -22,6 +24,20 @@ pub async fn newest_of_call(scope: &Scope, call_sid: &str) -> Result<Option<Sess
     })
     .await?;
     Ok(id.map(SessionId))
+}
+
+/// When what was said in a session was deleted, because its time was over.
+pub async fn content_deleted_at(scope: &Scope, id: SessionId) -> Result<Option<DateTime<Utc>>> {
+    let found = read(&scope.pool, || {
+        sqlx::query_scalar!(
+            "select closed_at from sessions where tenant_id = $1 and id = $2",
+            scope.tenant.0,
+            id.0,
+        )
+        .fetch_optional(&scope.pool)
+    })
+    .await?;
+    Ok(found.flatten())
 }
 
 /// The session that any source calls so: by an id that leads to another session by now, by a name that its id
