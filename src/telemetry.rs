@@ -30,7 +30,7 @@ const DURATION_BUCKETS: [f64; 12] = [
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What libraries say of a client's data is no matter of the operator's, unless he asks for it.
-const QUIET: &str = "symphonia=off,sqlx::postgres::notice=warn";
+const QUIET: &str = "symphonia=off";
 
 /// Starts logging to standard error. Only the first call in a process has an effect.
 pub fn log(format: LogFormat, level: &str) {

@@ -61,6 +61,8 @@ fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> Pool {
     let options = options.clone().application_name("voxray").options([
         ("plan_cache_mode", plan_cache_mode),
         ("jit", "off"),
+        // That a word is too long to be indexed is no matter of the log.
+        ("client_min_messages", "warning"),
         ("statement_timeout", "30s"),
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "60s"),

@@ -230,6 +230,7 @@ fn pool(store: &Store) -> PgPool {
         .options([
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
+            ("client_min_messages", "warning"),
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
