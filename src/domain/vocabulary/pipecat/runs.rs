@@ -1,17 +1,19 @@
 //! What one side of a call did until the other did something, and in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::turn::Speaker;
 
-use super::super::calls::{end, name};
+use super::super::calls::{end, first_at, has_failed, ms_between, name, text};
 use super::super::{Gist, Part};
 use super::realtime;
 
 /// Where a transcript's span is shorter, it does not tell when the user spoke.
 pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
+/// So long after the agent's last word a turn is over.
+pub const TURN_END_MS: f64 = 2_500.0;
 
 /// What one side did without the other's doing anything.
 pub struct Run<'a> {
@@ -42,6 +44,15 @@ impl<'a> Run<'a> {
         self.of(Part::Tts).any(has_byte) || self.of(Part::Llm).any(realtime::speaks)
     }
 
+    /// The last moment at which something of it is known to have begun to be heard.
+    pub fn heard_last(&self) -> Option<DateTime<Utc>> {
+        let spoken = self
+            .of(Part::Tts)
+            .filter_map(|gist| first_at(gist, "ttsMs"));
+        let responses = self.of(Part::Llm).filter(|gist| realtime::speaks(gist));
+        spoken.chain(responses.map(realtime::over_at)).max()
+    }
+
     /// The response of a realtime model that was heard first; of an answer that was not heard, the first.
     pub fn response(&self) -> Option<&'a Gist> {
         let mut responses = self
@@ -55,7 +66,9 @@ impl<'a> Run<'a> {
 /// Who did what in which order. A transcript counts from when it was there: what the agent said until then
 /// was no answer to it.
 pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Run<'a>> {
-    let spoken = |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts);
+    let conversations = conversations(gists);
+    let spoken =
+        |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts) && !is_lost(gist);
     let mut spoken: Vec<&Gist> = gists.iter().filter(spoken).copied().collect();
     spoken.sort_by_key(|gist| match gist.part {
         Part::Stt => there_at(gist, exchanges),
@@ -69,7 +82,8 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
         };
         match runs.last_mut() {
             Some(run)
-                if run.speaker == speaker && (speaker == Speaker::User || continues(run, gist)) =>
+                if run.speaker == speaker
+                    && (speaker == Speaker::User || continues(run, gist, &conversations)) =>
             {
                 run.gists.push(gist);
                 run.exchange = run.exchange.or(gist.parent.as_deref());
@@ -88,6 +102,21 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
     runs
 }
 
+/// A transcription that failed before there was a word of it: nobody knows what was said, nor until when.
+fn is_lost(gist: &Gist) -> bool {
+    gist.part == Part::Stt && has_failed(gist) && text(gist, "text").is_none()
+}
+
+/// What exchanges are part of: what stands directly below it, stands between exchanges.
+fn conversations<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
+    let ids = gists.iter().filter_map(|gist| match gist.part {
+        Part::Root => Some(gist.span_id.as_str()),
+        Part::Exchange => gist.parent.as_deref(),
+        _ => None,
+    });
+    ids.collect()
+}
+
 /// When a transcript was there. A span that outlasts its exchange was left open until the user spoke again.
 fn there_at(stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> DateTime<Utc> {
     let parent = stt.parent.as_deref();
@@ -98,10 +127,17 @@ fn there_at(stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> DateTime<Utc> {
     }
 }
 
-/// Whether the agent is still saying the same: in another exchange, it says something new.
-fn continues(run: &Run<'_>, gist: &Gist) -> bool {
-    let last = run.gists.last().and_then(|last| last.parent.as_ref());
-    last == gist.parent.as_ref() || realtime::is_cut_short(gist)
+/// Whether the agent is still saying the same: in another exchange it says something new, and between exchanges
+/// after a silence that would have ended one.
+fn continues(run: &Run<'_>, gist: &Gist, conversations: &BTreeSet<&str>) -> bool {
+    let Some(last) = run.gists.last() else {
+        return false;
+    };
+    let parent = gist.parent.as_deref();
+    let is_between = parent.is_some_and(|id| conversations.contains(id));
+    let is_spoken = last.part == Part::Tts || realtime::speaks(last);
+    let is_later = is_spoken && ms_between(end(last), gist.started_at) > TURN_END_MS;
+    last.parent.as_deref() == parent && !(is_between && is_later) || realtime::is_cut_short(gist)
 }
 
 /// The turn of a gist, and the generation before it there.
@@ -118,6 +154,21 @@ pub fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a 
         .of(Part::Llm)
         .filter(|llm| llm.started_at < gist.started_at);
     (Some(run.id()), earlier.last())
+}
+
+/// The user's turn that a transcription is part of; of one that was lost, the next of its exchange.
+pub fn heard_in(runs: &[Run<'_>], stt: &Gist) -> Option<String> {
+    let is_it = |other: &&Gist| other.span_id == stt.span_id && other.trace_id == stt.trace_id;
+    let is_next = |run: &&Run<'_>| {
+        let mut later = run
+            .gists
+            .iter()
+            .filter(|other| other.started_at >= stt.started_at);
+        run.exchange == stt.parent.as_deref() && later.next().is_some()
+    };
+    let mut users = runs.iter().filter(|run| run.speaker == Speaker::User);
+    let own = users.clone().find(|run| run.gists.iter().any(is_it));
+    own.or_else(|| users.find(is_next)).map(Run::id)
 }
 
 /// The answer that something led to which stands outside of all: the response that was over next in its exchange.

@@ -346,3 +346,158 @@ fn a_response_of_a_realtime_model_that_failed_is_an_error() {
     assert_eq!(said(&events), ["Hello?", "Hello."]);
     assert_eq!(of(&events, Kind::Session)[0]["status"], "completed");
 }
+
+/// When the agent's turns began and ended.
+fn spoken(events: &[Event]) -> Vec<(f64, f64)> {
+    let turns = of(events, Kind::Turn);
+    let turns = turns.iter().filter(|turn| turn["speaker"] == "agent");
+    let ms = |turn: &Map<String, Value>, name: &str| turn[name].as_f64().expect("a time").round();
+    turns
+        .map(|turn| (ms(turn, "startMs"), ms(turn, "endMs")))
+        .collect()
+}
+
+/// A call whose first answer was made by then, and the second question came in an exchange of its own.
+fn waited(made: f64, first: Gist, next: f64) -> Vec<Event> {
+    understood(vec![
+        call(next + 8.0),
+        first,
+        stt("t1/s", (5.0, 6.0), "Hold on"),
+        llm("t1/l", (6.01, 6.3), 0.2, "Sure."),
+        tts("t1/v", (6.2, made), 0.2, "Sure."),
+        exchange("t2", (next, next + 7.0), 1.0, false),
+        stt("t2/s", (next - 0.2, next + 1.0), "Two"),
+        llm("t2/l", (next + 1.01, next + 1.3), 0.2, "Great."),
+        tts("t2/v", (next + 1.2, next + 1.5), 0.2, "Great."),
+    ])
+}
+
+#[test]
+fn an_answer_ends_with_the_silence_that_ended_its_exchange() {
+    // Some services are done only seconds after the last sound.
+    for made in [6.7, 9.6] {
+        for next in [22.0, 500.0] {
+            let events = waited(made, exchange("t1", (5.0, 9.5), 1.0, false), next);
+            assert_eq!(spoken(&events)[0], (6_400.0, 7_000.0), "{made} {next}");
+        }
+    }
+    // Where so long a silence cannot have been, the exchange is over sooner by its own settings.
+    let events = waited(6.7, exchange("t1", (5.0, 8.0), 1.0, false), 22.0);
+    assert_eq!(spoken(&events)[0], (6_400.0, 6_700.0));
+}
+
+#[test]
+fn an_answer_that_was_waited_for_ended_before_the_user_spoke() {
+    for made in [6.7, 9.6] {
+        let events = waited(made, exchange("t1", (5.0, 8.5), 1.0, false), 8.5);
+        assert_eq!(spoken(&events)[0], (6_400.0, 8_300.0), "{made}");
+        assert!(of(&events, Kind::Interruption).is_empty());
+    }
+}
+
+#[test]
+fn an_answer_with_which_a_call_ended_did_not_outlast_its_exchange() {
+    for (made, over, ended) in [
+        (6.7, 8.0, 6_700.0),
+        (6.7, 20.0, 17_500.0),
+        (9.6, 8.0, 8_000.0),
+    ] {
+        let events = understood(vec![
+            call(30.0),
+            exchange("t1", (5.0, over), 1.0, true),
+            stt("t1/s", (5.0, 6.0), "Hold on"),
+            tts("t1/v", (6.2, made), 0.2, "Bye."),
+            tts("call/v", (25.0, 25.4), 0.2, "Still there?"),
+        ]);
+        assert_eq!(spoken(&events)[0], (6_400.0, ended), "{made} {over}");
+    }
+}
+
+#[test]
+fn what_is_spoken_between_exchanges_ends_when_it_was_made() {
+    let events = understood(vec![
+        call(60.0),
+        exchange("t0", (0.0, 4.0), 0.0, false),
+        tts("t0/v", (0.1, 0.9), 0.2, "Hello."),
+        tts("call/v1", (20.0, 20.5), 0.2, "Are you"),
+        tts("call/v2", (20.5, 20.8), 0.2, "still there?"),
+        llm("call/l", (32.0, 32.3), 0.2, "Hello?"),
+        tts("call/v3", (32.3, 32.5), 0.1, "Hello?"),
+        exchange("t1", (40.0, 46.0), 1.2, false),
+        stt("t1/s", (39.8, 41.0), "Yes"),
+        tts("t1/v", (41.4, 41.9), 0.2, "Great."),
+    ]);
+    assert_eq!(
+        said(&events),
+        ["Hello.", "Are you still there?", "Hello?", "Yes", "Great."]
+    );
+    let prompts = [(20_200.0, 20_800.0), (32_400.0, 32_500.0)];
+    assert_eq!(spoken(&events)[1..3], prompts);
+    assert_eq!(spoken(&events)[0], (300.0, 1_500.0));
+}
+
+#[test]
+fn an_answer_within_one_exchange_is_one_however_long_its_tool_took() {
+    let events = understood(vec![
+        call(30.0),
+        exchange("t1", (0.0, 20.0), 1.0, false),
+        stt("t1/s", (0.5, 2.3), "Where is C3?"),
+        tts("t1/v1", (2.9, 3.2), 0.1, "One moment please."),
+        llm("t1/l2", (9.0, 10.2), 0.4, "C3 has shipped."),
+        tts("t1/v2", (10.2, 10.5), 0.1, "C3 has shipped."),
+    ]);
+    let told = ["Where is C3?", "One moment please. C3 has shipped."];
+    assert_eq!(said(&events), told);
+}
+
+fn failed_stt(id: &str, during: (f64, f64), transcript: Option<&str>) -> Gist {
+    let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    let at = |seconds: f64| start + TimeDelta::milliseconds((seconds * 1e3) as i64);
+    let parent = id.split_once('/').map(|(parent, _)| parent);
+    let span = json!({
+        "traceId": "trace", "spanId": id, "parentSpanId": parent, "name": "stt",
+        "startedAt": at(during.0).to_rfc3339(), "endedAt": at(during.1).to_rfc3339(),
+        "attributes": {"transcript": transcript, "is_final": true, "gen_ai.provider.name": "deepgram"},
+        "status": {"code": 2, "message": "closed: 1011"}, "scope": {"name": "pipecat"},
+    });
+    vocabulary::gist(span.as_object().expect("a span")).expect("a transcription")
+}
+
+#[test]
+fn a_transcription_that_failed_is_an_error_and_no_turn() {
+    let lost = failed_stt("t1/s", (5.0, 6.5), None);
+    let alone = vec![
+        call(30.0),
+        exchange("t1", (5.0, 12.0), 0.9, false),
+        lost.clone(),
+    ];
+    let events = understood(alone.clone());
+    assert!(of(&events, Kind::Turn).is_empty());
+    let error = of(&events, Kind::Error)[0];
+    assert_eq!(
+        (&error["service"], &error["level"], &error["provider"]),
+        (&json!("stt"), &json!("error"), &json!("deepgram"))
+    );
+    assert_eq!(error.get("turn"), None);
+    // What is said again is a turn of its own, and the error is of it if it is of the same exchange.
+    for (parent, turn) in [("t1", Some(&json!(0))), ("t2", None)] {
+        let mut gists = alone.clone();
+        gists.push(exchange("t2", (12.0, 18.0), 1.1, false));
+        gists.push(stt(&format!("{parent}/s2"), (12.0, 13.3), "Again"));
+        let events = understood(gists);
+        assert_eq!(said(&events), ["Again"]);
+        assert_eq!(of(&events, Kind::Turn)[0]["startMs"], 12_000);
+        assert_eq!(of(&events, Kind::Error)[0].get("turn"), turn);
+    }
+}
+
+#[test]
+fn a_transcription_that_failed_behind_its_words_is_an_error_of_their_turn() {
+    let events = understood(vec![
+        call(30.0),
+        exchange("t1", (5.0, 12.0), 0.9, false),
+        failed_stt("t1/s", (5.0, 6.5), Some("Where is")),
+    ]);
+    assert_eq!(said(&events), ["Where is"]);
+    assert_eq!(of(&events, Kind::Error)[0]["turn"], 0);
+}

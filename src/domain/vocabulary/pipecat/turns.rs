@@ -13,14 +13,12 @@ use super::super::calls::{
     put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
-use super::runs::{Run, onset, placed, runs};
+use super::runs::{Run, TURN_END_MS, heard_in, onset, placed, runs};
 use super::{realtime, tools};
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
 /// every last turn, too.
 const FOLLOWS_MS: f64 = 50.0;
-/// So long after the agent's last word a turn is over.
-const TURN_END_MS: f64 = 2_500.0;
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
@@ -64,6 +62,10 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             Speaker::Agent => context.agent(&mut understood),
         }
     }
+    let misheard = stt
+        .iter()
+        .filter_map(|gist| error(gist, "stt", "error", heard_in(&runs, gist)));
+    understood.besides.extend(misheard);
     understood
         .besides
         .extend(tools::calls(gists, |gist| placed(&runs, gist)));
@@ -374,32 +376,59 @@ impl<'a, 'b> Context<'a, 'b> {
         before.is_some_and(|before| before.run.speaker == Speaker::User)
     }
 
-    /// When the answer had been spoken, which no span tells: synthesis is faster than speech.
+    /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
+    /// says only seconds after the last sound that it is done.
     fn ended(&self, interrupted: Option<DateTime<Utc>>) -> DateTime<Utc> {
-        let made = self
-            .run
-            .gists
-            .iter()
-            .map(|gist| end(gist))
-            .max()
-            .unwrap_or_default();
         if let Some(at) = interrupted {
             return at;
         }
-        // An exchange that nobody ended is over so long after the last word.
-        let silence = self.exchange().and_then(|exchange| {
-            let at = exchange.ended_at?;
-            (!self.is_followed(exchange, at)).then(|| after(at, -TURN_END_MS))
-        });
-        let silence = silence.filter(|at| *at > made);
-        let next = self.after().map(|next| next.began());
-        let next = next.filter(|at| *at > made);
-        match (silence, next) {
-            _ if !self.run.is_heard() => made,
-            (Some(at), Some(next)) => at.min(next),
-            (Some(at), None) | (None, Some(at)) => at,
-            (None, None) => made,
+        let ends = self.run.gists.iter().map(|gist| end(gist));
+        let made = ends.max().unwrap_or_default();
+        let over = self.exchange().and_then(|exchange| exchange.ended_at);
+        // What nobody heard, or what was heard outside of all exchanges, has no other end.
+        match (self.exchange(), over, self.run.heard_last()) {
+            (Some(exchange), Some(over), Some(heard)) if heard <= over => {
+                self.fell_silent(exchange, over, heard, made)
+            }
+            _ => made,
         }
+    }
+
+    /// When the agent fell silent, in an exchange that was `over` then, having begun to say the last of this answer
+    /// at `heard`, which was `made` by then.
+    fn fell_silent(
+        &self,
+        exchange: &Gist,
+        over: DateTime<Utc>,
+        heard: DateTime<Utc>,
+        made: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        // Only a silence, a user who speaks or the end of the call ends an exchange: its last word came no sooner than
+        // this. Who ends a call is told like who cuts an answer off.
+        let silence = after(over, -TURN_END_MS);
+        let is_last = !self.is_spoken_on();
+        let was_waited_for = is_last && !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
+        let is_followed = self.is_followed(exchange, over);
+        if was_waited_for && !is_followed && silence >= heard {
+            return silence;
+        }
+        // Where the user waited, the agent had ended when they spoke, whenever its last was made.
+        let since = match was_waited_for && is_followed {
+            true => heard,
+            false => made,
+        };
+        let next = self.after().map(|next| next.began());
+        let least = if is_last { made.max(silence) } else { made };
+        let next = next.filter(|at| *at > since && (is_followed || *at <= over));
+        next.unwrap_or(least).min(over)
+    }
+
+    /// Whether the agent is heard again in the same exchange.
+    fn is_spoken_on(&self) -> bool {
+        let mut later = self.known.runs.iter().skip(self.place + 1);
+        later.any(|run| {
+            run.exchange == self.run.exchange && run.speaker == Speaker::Agent && run.is_heard()
+        })
     }
 
     /// When it began, as far as can be told: the agent's making an answer, or the user's speaking, not the
