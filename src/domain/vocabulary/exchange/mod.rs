@@ -27,7 +27,6 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     for group in found.groups(&counted) {
         turns::of(&group, &mut understood);
     }
-    turns::hear(&mut understood);
     turns::place_interruptions(&mut understood);
     let mut roots = found.roots.iter().filter(|root| root.ended_at.is_some());
     understood.end = roots.next().map(|root| ended(root, gists));

@@ -119,3 +119,73 @@ fn an_attempt_that_a_later_one_made_up_for_fails_no_turn() {
     let turns = told(&[own, first, failed(apology)], Kind::Turn);
     assert_eq!(turns[0]["failed"], true);
 }
+
+/// A turn with two attempts at a part; the first one failed. Its events.
+fn attempts(first: (u8, u8), then: (u8, u8), attributes: [&Value; 2]) -> Vec<Value> {
+    let mut turn = span(1, 0, (0, 20), &json!({}));
+    turn["name"] = json!("turn");
+    vec![
+        turn,
+        failed(span(2, 1, first, attributes[0])),
+        span(3, 1, then, attributes[1]),
+    ]
+}
+
+#[test]
+fn a_sentence_is_made_up_for_by_itself_only() {
+    let speech = |text: Option<&str>| json!({"gen_ai.operation.name": "speech", "text": text, "gen_ai.response.time_to_first_chunk": 0.1});
+    let missed = speech(Some("Shipped on Monday. "));
+    for (then, level, said) in [
+        (
+            Some("Anything else?"),
+            "error",
+            "Shipped on Monday. Anything else?",
+        ),
+        (Some("Shipped on Monday."), "warning", "Shipped on Monday."),
+        (
+            Some("Shipped on Monday. Bye."),
+            "warning",
+            "Shipped on Monday. Bye.",
+        ),
+        (None, "warning", ""),
+    ] {
+        let spans = attempts((1, 2), (3, 4), [&missed, &speech(then)]);
+        assert_eq!(told(&spans, Kind::Error)[0]["level"], level, "{then:?}");
+        let turns = told(&spans, Kind::Turn);
+        let text = turns[0].get("text").and_then(Value::as_str);
+        assert_eq!(text.unwrap_or_default(), said);
+    }
+}
+
+#[test]
+fn an_utterance_is_made_up_for_by_itself_only() {
+    let heard = |seconds: Option<f64>, text: Option<&str>| json!({"gen_ai.operation.name": "transcribe", "transcript": text, "audio_seconds": seconds});
+    let cases = [
+        (None, (2, 3), None, "warning"),
+        (None, (9, 10), None, "error"),
+        (Some(1.5), (9, 10), Some(1.5), "warning"),
+        (Some(1.5), (2, 3), Some(4.0), "error"),
+    ];
+    for (missed, then, audio, level) in cases {
+        let (missed, found) = (heard(missed, None), heard(audio, Some("Hello?")));
+        let spans = attempts((1, 2), then, [&missed, &found]);
+        assert_eq!(told(&spans, Kind::Error)[0]["level"], level, "{then:?}");
+    }
+}
+
+#[test]
+fn a_transcription_that_failed_took_no_time_to_understand_the_user() {
+    let heard =
+        |text: Option<&str>| json!({"gen_ai.operation.name": "transcribe", "transcript": text});
+    let spans = attempts((1, 3), (3, 4), [&heard(None), &heard(Some("Hello?"))]);
+    let user = told(&spans, Kind::Turn).remove(0);
+    assert_eq!(user["sttMs"], 1_000);
+    // Who spoke had to wait for it all the same.
+    assert_eq!(
+        (&user["startMs"], &user["endMs"]),
+        (&json!(1_000), &json!(1_000))
+    );
+    let user = told(&spans[..2], Kind::Turn).remove(0);
+    assert_eq!(user.get("sttMs"), None);
+    assert_eq!(user["endMs"], 1_000);
+}

@@ -1,5 +1,6 @@
 //! The turns of one exchange: what the user said, and the answer.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::event::Kind;
@@ -7,11 +8,14 @@ use crate::domain::turn::Speaker;
 
 use super::super::calls::{
     after, audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
-    llm_call, name, number, put, stages, text, tts_call,
+    llm_call, ms_between, name, number, put, stages, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::group::Group;
 use super::said;
+
+/// Who tries again to transcribe something does so at once: what is transcribed later was said later.
+const TRIED_AGAIN_WITHIN_MS: f64 = 1_000.0;
 
 /// Adds an exchange's turns, tools, interruptions and errors.
 pub fn of(group: &Group<'_>, understood: &mut Understood) {
@@ -42,17 +46,6 @@ pub fn of(group: &Group<'_>, understood: &mut Understood) {
     }
     understood.turns.extend(user);
     understood.turns.extend(agent);
-}
-
-/// A transcriber's span begins where the user has ended: the transcript is what comes of it.
-pub fn hear(understood: &mut Understood) {
-    let users = understood.turns.iter_mut();
-    for user in users.filter(|turn| turn.speaker == Speaker::User) {
-        let stt_ms = user.fields.get("sttMs").and_then(Value::as_f64);
-        if let (Some(stt_ms), Some(end)) = (stt_ms, user.ended_at) {
-            user.ended_at = Some(after(end, -stt_ms).max(user.started_at));
-        }
-    }
 }
 
 /// An agent was interrupted when the user began to speak, where that is known: nobody else says when.
@@ -87,8 +80,36 @@ impl<'a> Group<'a> {
 
     /// Whether a later attempt at the same was a good one.
     fn made_up_for(&self, failed: &Gist) -> bool {
-        self.of(failed.part)
-            .any(|later| later.started_at > failed.started_at && !has_failed(later))
+        self.of(failed.part).any(|later| {
+            later.started_at > failed.started_at
+                && !has_failed(later)
+                && is_same_attempted(failed, later)
+        })
+    }
+
+    /// Those of a part, each thing that was attempted once.
+    fn lasting(&self, part: Part) -> impl Iterator<Item = &'a Gist> + '_ {
+        self.of(part)
+            .filter(|gist| !has_failed(gist) || !self.made_up_for(gist))
+    }
+}
+
+/// Whether a later attempt was one at the same, as far as can be told.
+fn is_same_attempted(failed: &Gist, later: &Gist) -> bool {
+    match failed.part {
+        // Another sentence is not heard in place of this one.
+        Part::Tts => match (text(failed, "text"), text(later, "text")) {
+            (Some(missed), Some(spoken)) => spoken.contains(missed.trim()),
+            _ => true,
+        },
+        Part::Stt => {
+            let audio = |stt: &Gist| number(stt, "audioSeconds");
+            match (audio(failed), audio(later)) {
+                (Some(missed), Some(heard)) => missed == heard,
+                _ => ms_between(end(failed), later.started_at) <= TRIED_AGAIN_WITHIN_MS,
+            }
+        }
+        _ => true,
     }
 }
 
@@ -114,7 +135,7 @@ fn user(group: &Group<'_>) -> Option<Turn> {
         texts.next().map(str::to_owned)
     };
     let said = own
-        .or_else(|| joined(group.of(Part::Stt)))
+        .or_else(|| joined(group.lasting(Part::Stt)))
         .or_else(asked)
         .or_else(within);
     let (first, last) = (group.of(Part::Stt).next(), group.of(Part::Stt).next_back());
@@ -124,7 +145,8 @@ fn user(group: &Group<'_>) -> Option<Turn> {
     }
     let mut fields = Map::new();
     put(&mut fields, "text", said);
-    let heard = group.of(Part::Stt).map(duration_ms).filter(|ms| *ms > 0.0);
+    let heard = group.of(Part::Stt).filter(|stt| !has_failed(stt));
+    let heard = heard.map(duration_ms).filter(|ms| *ms > 0.0);
     put(&mut fields, "sttMs", heard.reduce(|a, b| a + b));
     put(
         &mut fields,
@@ -135,13 +157,22 @@ fn user(group: &Group<'_>) -> Option<Turn> {
     put(&mut fields, "usage", transcribed(group));
     // Text that was handed in was said when it came; of a mere generation nobody knows when that was.
     let handed = group.own.map(|own| own.started_at);
+    let spoken = spoken_until(group).map(|at| at.max(start.started_at));
     Some(Turn {
         id: format!("user/{}", name(start)),
         speaker: Speaker::User,
         started_at: start.started_at,
-        ended_at: last.map(end).or(handed),
+        ended_at: spoken.or(handed),
         fields,
     })
+}
+
+/// When the user had spoken. A transcriber's span begins there: the transcript is what comes of it, and an attempt
+/// that failed was waited for, too.
+fn spoken_until(group: &Group<'_>) -> Option<DateTime<Utc>> {
+    let last = group.of(Part::Stt).next_back()?;
+    let waited: f64 = group.of(Part::Stt).map(duration_ms).sum();
+    Some(after(end(last), -waited))
 }
 
 /// How much was transcribed, and what that cost where its source says so of all of it.
@@ -179,7 +210,7 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
         texts.next().map(str::to_owned)
     };
     let said = own
-        .or_else(|| joined(tts.iter().copied()))
+        .or_else(|| joined(group.lasting(Part::Tts)))
         .or_else(written)
         .or_else(within);
     let first = tts.first().or(llm.first()).copied().or(group.own)?;
