@@ -12,6 +12,7 @@ use crate::domain::span::TRACE_ITSELF;
 
 use super::calls::{ms_between, put, text, tool_value};
 use super::parts;
+use super::parts::Asked;
 use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
 use super::{Gist, Part, Said, Understood, Vocabulary, exchange};
 
@@ -145,11 +146,10 @@ fn read_exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    put(
-        fields,
-        "userText",
-        observed(span, "input").and_then(|value| asked(&value)),
-    );
+    let input = observed(span, "input");
+    if let Some(asked) = input.as_ref().and_then(Asked::in_list) {
+        asked.write(fields);
+    }
     put(
         fields,
         "text",
@@ -253,17 +253,6 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
             .iter()
             .find_map(|name| parts::content(value.get(*name)?))
     })
-}
-
-/// What the user said last, of what a generation was given.
-fn asked(value: &Value) -> Option<String> {
-    let list = value.get("messages").unwrap_or(value);
-    let messages = list.as_array()?;
-    let mut own = messages
-        .iter()
-        .rev()
-        .filter(|m| m["role"].as_str() == Some("user"));
-    own.find_map(parts::content)
 }
 
 /// What a span says of its session, beside what every vocabulary may say.

@@ -14,6 +14,8 @@ use super::{Part, Said};
 /// OpenInference marks the first token by an event.
 const FIRST_TOKEN: &str = "First Token Stream Event";
 const TEXT_MAX_CHARS: usize = 100_000;
+/// Roles of those who tell an agent what to do, and take no part in its conversation.
+const INSTRUCTORS: [&str; 2] = ["system", "developer"];
 /// Words in which applications name spans, in lower case. The first that fits counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (
@@ -96,7 +98,8 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
         ],
     );
     // By the conventions of GenAI an agent's messages stand where a generation's do.
-    put(fields, "userText", taken.or_else(|| asked(span)));
+    let asked = || asked(span).map(|asked| asked.text);
+    put(fields, "userText", taken.or_else(asked));
     let given = text_of(
         span,
         &[
@@ -126,7 +129,9 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     read_usage(span, Cache::Unknown, fields);
     put(fields, "llmMs", first_output_ms(span));
     put(fields, "text", generated(span));
-    put(fields, "userText", asked(span));
+    if let Some(asked) = asked(span) {
+        asked.write(fields);
+    }
     let reasons = span.value("gen_ai.response.finish_reasons");
     let reason = reasons.and_then(|reasons| reasons.get(0)?.as_str());
     put(
@@ -256,26 +261,87 @@ fn generated(span: &Said<'_>) -> Option<String> {
 }
 
 /// What the user said last, of what a generation was given.
-fn asked(span: &Said<'_>) -> Option<String> {
-    let flat = |prefix: &str, role: &str, content: &str| {
-        // From the last one backwards: of a long history the beginning is not looked at.
-        let is_user = |n: &usize| span.text(&format!("{prefix}.{n}.{role}")) == Some("user");
-        let last = numbers(span, prefix).into_iter().rev().find(is_user)?;
-        span.text(&format!("{prefix}.{last}.{content}"))
-            .map(str::to_owned)
+pub struct Asked {
+    pub text: String,
+    /// How many messages come before it.
+    before: usize,
+    /// Whether more of the conversation comes behind it: then an answer is gone on with.
+    is_continued: bool,
+}
+
+impl Asked {
+    /// In a list of messages, or in an object that holds one.
+    pub fn in_list(list: &Value) -> Option<Self> {
+        let messages = messages(list)?.iter();
+        Self::of(messages.map(|message| (message["role"].as_str().unwrap_or_default(), message)))
+    }
+
+    /// Of messages, each with its role.
+    fn of<'v>(
+        messages: impl DoubleEndedIterator<Item = (&'v str, &'v Value)> + ExactSizeIterator,
+    ) -> Option<Self> {
+        let mut is_continued = false;
+        for (before, (role, message)) in messages.enumerate().rev() {
+            let text = (role == "user").then(|| content(message)).flatten();
+            if let Some(text) = text {
+                return Some(Self {
+                    text,
+                    before,
+                    is_continued,
+                });
+            }
+            is_continued |= !INSTRUCTORS.contains(&role);
+        }
+        None
+    }
+
+    /// The same of messages whose numbers stand in the names of attributes: from the last one backwards, for of a
+    /// long history the beginning is not looked at.
+    fn numbered(span: &Said<'_>, prefix: &str, role: &str, content: &str) -> Option<Self> {
+        let mut is_continued = false;
+        for before in numbers(span, prefix).into_iter().rev() {
+            match span.text(&format!("{prefix}.{before}.{role}")) {
+                Some("user") => {
+                    return Some(Self {
+                        text: span
+                            .text(&format!("{prefix}.{before}.{content}"))?
+                            .to_owned(),
+                        before,
+                        is_continued,
+                    });
+                }
+                role => is_continued |= role.is_some_and(|role| !INSTRUCTORS.contains(&role)),
+            }
+        }
+        None
+    }
+
+    pub fn write(self, fields: &mut Map<String, Value>) {
+        put(fields, "userText", Some(self.text));
+        put(fields, "messagesBefore", Some(self.before));
+        put(fields, "isContinued", self.is_continued.then_some(true));
+    }
+}
+
+fn asked(span: &Said<'_>) -> Option<Asked> {
+    let listed = |name: &str| Asked::in_list(&list_of(span, name)?);
+    let told = || {
+        let told = span.events().filter_map(|(name, _, attributes)| {
+            let role = name.strip_prefix("gen_ai.")?.strip_suffix(".message")?;
+            Some((role, attributes))
+        });
+        Asked::of(told.collect::<Vec<_>>().into_iter())
     };
-    flat("llm.input_messages", "message.role", "message.content")
-        .or_else(|| flat("gen_ai.prompt", "role", "content"))
-        .or_else(|| last_of(span, "gen_ai.input.messages", "user"))
-        .or_else(|| {
-            let events = span
-                .events()
-                .filter(|(name, ..)| *name == "gen_ai.user.message");
-            events
-                .last()
-                .and_then(|(_, _, attributes)| content(attributes))
-        })
-        .or_else(|| last_of(span, "input", "user"))
+    Asked::numbered(
+        span,
+        "llm.input_messages",
+        "message.role",
+        "message.content",
+    )
+    .or_else(|| Asked::numbered(span, "gen_ai.prompt", "role", "content"))
+    .or_else(|| listed("gen_ai.input.messages"))
+    .or_else(told)
+    .or_else(|| listed("input"))
 }
 
 /// The numbers of messages whose attributes begin so.
@@ -291,17 +357,22 @@ fn numbers(span: &Said<'_>, prefix: &str) -> BTreeSet<usize> {
 
 /// The last message of a role in a list.
 fn last_of(span: &Said<'_>, name: &str, role: &str) -> Option<String> {
-    let list = span.json(name)?;
-    let list = match &list {
-        Value::String(text) => parsed(text),
-        other => other.clone(),
-    };
-    let messages = list
-        .as_array()
-        .or_else(|| list.get("messages")?.as_array())?;
-    let mut own = messages
+    let list = list_of(span, name)?;
+    let mut own = messages(&list)?
         .iter()
         .rev()
         .filter(|message| message["role"].as_str() == Some(role));
     own.find_map(content)
+}
+
+/// A value, or what a text holds that is quoted twice.
+fn list_of(span: &Said<'_>, name: &str) -> Option<Value> {
+    Some(match span.json(name)? {
+        Value::String(text) => parsed(&text),
+        other => other,
+    })
+}
+
+fn messages(list: &Value) -> Option<&Vec<Value>> {
+    list.as_array().or_else(|| list.get("messages")?.as_array())
 }

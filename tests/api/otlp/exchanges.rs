@@ -100,3 +100,43 @@ async fn a_retry_that_was_good_fails_no_turn() {
     assert_eq!(said(&detail), [json!(["agent", null, true])], "{detail}");
     assert_eq!(detail["errors"][0]["level"], "error");
 }
+
+#[tokio::test]
+async fn who_says_the_same_again_is_answered_again() {
+    let server = TestServer::start().await;
+    let words = [
+        "Book a table",
+        "For two?",
+        "Yes",
+        "At eight?",
+        "Yes",
+        "Booked.",
+    ];
+    let messages = |texts: &[&str]| {
+        let roles = ["user", "assistant"].into_iter().cycle();
+        let told = texts.iter().zip(roles).map(
+            |(text, role)| json!({"role": role, "parts": [{"type": "text", "content": text}]}),
+        );
+        told.collect::<Value>().to_string()
+    };
+    // A trace for each generation, or one for all.
+    for is_apart in [true, false] {
+        let generation = |n: u8| {
+            let asked = 2 * usize::from(n);
+            let trace = if is_apart { n + 1 } else { 1 };
+            let chat = json!({
+                "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.conversation.id": "desk-1",
+                "gen_ai.input.messages": messages(&words[..=asked]),
+                "gen_ai.output.messages": json!([{"role": "assistant", "content": words[asked + 1]}]).to_string(),
+            });
+            span(trace, 8 * n + 1, &chat)
+        };
+        let spans: Vec<Value> = (0..3).map(generation).collect();
+        let detail = seen(&server, &format!("again-{is_apart}"), &spans).await;
+        let sides = ["user", "agent"].into_iter().cycle();
+        let expected = sides
+            .zip(words)
+            .map(|(side, text)| json!([side, text, false]));
+        assert_eq!(said(&detail), expected.collect::<Vec<_>>(), "{detail}");
+    }
+}

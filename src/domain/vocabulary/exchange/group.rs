@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::calls::{end, number};
+use super::super::calls::{end, has_failed, is_set, number};
 use super::super::{Gist, Part};
 use super::said;
 
@@ -12,6 +12,8 @@ type Key<'a> = (&'a str, &'a str);
 
 /// No trace is deeper; one whose parents go in a circle is.
 const DEPTH_MAX: usize = 64;
+/// Sooner nobody has heard an answer and spoken again: what is generated then is more of the same exchange.
+const HEARD_AND_SPOKEN: TimeDelta = TimeDelta::seconds(1);
 
 /// One exchange: its own span, where it has one, and what belongs to it, in the order of time.
 pub struct Group<'a> {
@@ -254,13 +256,46 @@ fn begins(group: &Group<'_>, gist: &Gist) -> bool {
     match gist.part {
         Part::Stt => group.members.iter().any(|member| member.part != Part::Stt),
         Part::Llm if !is_heard => {
-            let mut asked = group
-                .members
-                .iter()
-                .filter_map(|member| said(member, "userText"));
-            let last = asked.next_back();
-            last.is_some() && said(gist, "userText").is_some() && last != said(gist, "userText")
+            let is_asked = |gist: &Gist| said(gist, "userText").is_some();
+            let mut asked = group.members.iter().filter(|member| is_asked(member));
+            match asked.next_back() {
+                Some(before) if is_asked(gist) => {
+                    said(before, "userText") != said(gist, "userText")
+                        || is_said_again(group, before, gist)
+                }
+                _ => false,
+            }
         }
         _ => false,
+    }
+}
+
+/// Whether a generation is asked the same as the one `before` because the user has said the same words again, and not
+/// for another attempt at an answer, or for the rest of one: the user was answered, could have spoken since, and
+/// these words are the last. Then it is of another trace, or was told more of the conversation before them.
+fn is_said_again(group: &Group<'_>, before: &Gist, gist: &Gist) -> bool {
+    let answers = group
+        .members
+        .iter()
+        .filter_map(|member| answered_at(member));
+    let is_later = answers
+        .max()
+        .is_some_and(|at| gist.started_at - at >= HEARD_AND_SPOKEN);
+    let messages = |gist: &Gist| number(gist, "messagesBefore");
+    let is_told_more = messages(before).is_some() && messages(gist) > messages(before);
+    let is_elsewhere = group
+        .members
+        .iter()
+        .all(|member| member.trace_id != gist.trace_id);
+    is_later && !is_set(gist, "isContinued") && (is_told_more || is_elsewhere)
+}
+
+/// When a part of an answer was there, if it is one that says something.
+fn answered_at(gist: &Gist) -> Option<DateTime<Utc>> {
+    match gist.part {
+        _ if has_failed(gist) => None,
+        Part::Llm => said(gist, "text").map(|_| end(gist)),
+        Part::Tts => Some(gist.started_at),
+        _ => None,
     }
 }

@@ -120,6 +120,121 @@ fn an_attempt_that_a_later_one_made_up_for_fails_no_turn() {
     assert_eq!(turns[0]["failed"], true);
 }
 
+/// Messages of a conversation, one side after the other; the user began.
+fn history(said: &[&str]) -> Value {
+    let roles = ["user", "assistant"].into_iter().cycle();
+    let messages = said.iter().zip(roles);
+    let messages = messages
+        .map(|(text, role)| json!({"role": role, "parts": [{"type": "text", "content": text}]}));
+    Value::from(messages.collect::<Value>().to_string())
+}
+
+fn generation(id: u8, seconds: (u8, u8), input: Value, output: Option<&str>) -> Value {
+    let mut said = chat();
+    said["gen_ai.input.messages"] = input;
+    if let Some(output) = output {
+        said["gen_ai.output.messages"] = message("assistant", output);
+    }
+    span(id, 0, seconds, &said)
+}
+
+/// The same, each in a trace of its own.
+fn apart(mut spans: Vec<Value>) -> Vec<Value> {
+    for span in &mut spans {
+        span["traceId"] = span["spanId"].clone();
+    }
+    spans
+}
+
+const YES: [&str; 8] = [
+    "Book a table",
+    "For two?",
+    "Yes",
+    "At eight?",
+    "Yes",
+    "Booked. Bye?",
+    "Yes",
+    "Bye",
+];
+
+/// A call in which the same is said three times in a row, each generation given so many of the latest messages.
+fn yes(given: usize) -> Vec<Value> {
+    let generation = |n: usize| {
+        let (told, at) = (2 * n + 1, 8 * n as u8);
+        let input = history(&YES[told.saturating_sub(given)..told]);
+        generation(n as u8 + 1, (at, at + 1), input, Some(YES[told]))
+    };
+    (0..4).map(generation).collect()
+}
+
+#[test]
+fn who_says_the_same_again_is_answered_again() {
+    let sides = ["user", "agent"].into_iter().cycle();
+    let expected: Value = sides
+        .zip(YES)
+        .map(|(side, text)| json!([side, text]))
+        .collect();
+    assert_said(&yes(9), expected.clone());
+    assert_said(&apart(yes(9)), expected.clone());
+    // Nobody tells what was said before.
+    assert_said(&apart(yes(1)), expected.clone());
+    // Messages with numbers in their names.
+    let mut numbered = yes(0);
+    for (n, span) in numbered.iter_mut().enumerate() {
+        let mut said = json!({"openinference.span.kind": "LLM", "llm.output_messages.0.message.content": YES[2 * n + 1]});
+        for (place, text) in YES[..=2 * n].iter().enumerate() {
+            let role = ["user", "assistant"][place % 2];
+            said[format!("llm.input_messages.{place}.message.role")] = json!(role);
+            said[format!("llm.input_messages.{place}.message.content")] = json!(text);
+        }
+        span["attributes"] = said;
+    }
+    assert_said(&numbered, expected.clone());
+    assert_said(&apart(numbered), expected);
+}
+
+#[test]
+fn an_answer_that_took_several_generations_is_one() {
+    let asked = || history(&["Hi", "Hello", "Where is it?"]);
+    let expected = json!([["user", "Where is it?"], ["agent", "On its way."]]);
+    let tool = json!([
+        {"role": "user", "parts": [{"type": "text", "content": "Where is it?"}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": "One moment."}, {"type": "tool_call", "id": "t"}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "t", "result": "shipped"}]},
+    ]);
+    let said = |seconds, output| generation(2, seconds, asked(), output);
+    let answer = said((6, 7), Some("On its way."));
+    let several = [
+        // A retry, one of another model, and the rest of an answer behind a tool.
+        vec![failed(generation(1, (0, 1), asked(), None)), answer.clone()],
+        vec![
+            failed(generation(1, (0, 1), asked(), Some("On its"))),
+            answer.clone(),
+        ],
+        vec![
+            generation(1, (0, 1), asked(), Some("One moment.")),
+            generation(
+                2,
+                (6, 7),
+                Value::from(tool.to_string()),
+                Some("On its way."),
+            ),
+        ],
+        // What was asked of another model first, which knows of nothing else that was said.
+        vec![
+            generation(1, (0, 1), history(&["Where is it?"]), Some("harmless")),
+            said((1, 2), Some("On its way.")),
+        ],
+    ];
+    for spans in several {
+        assert_said(&spans, expected.clone());
+        assert_said(&apart(spans), expected.clone());
+    }
+    // In one trace, what was told no more is asked for no second time.
+    let again = [generation(1, (0, 1), asked(), Some("Late.")), answer];
+    assert_said(&again, expected);
+}
+
 /// A turn with two attempts at a part; the first one failed. Its events.
 fn attempts(first: (u8, u8), then: (u8, u8), attributes: [&Value; 2]) -> Vec<Value> {
     let mut turn = span(1, 0, (0, 20), &json!({}));
