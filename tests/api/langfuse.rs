@@ -452,3 +452,67 @@ async fn words_of_scores_are_withheld() {
         }
     }
 }
+
+/// What was said in a call whose trace has an input and an output, with these spans beside its generation and speech:
+/// each turn's text, how long the answer took, and which turn was interrupted.
+async fn side_by_side(server: &TestServer, name: &str, spans: &[Value]) -> Value {
+    let client = server.tenant(name).await.client(ALL).await;
+    let at = |ms: u32| format!("2025-06-11T10:00:{:02}.{:03}Z", ms / 1000, ms % 1000);
+    let trace = json!({
+        "id": "trace-1", "sessionId": "call-42", "timestamp": at(0), "metadata": {"interrupted": true},
+        "input": "where is my order", "output": "It shipped yesterday"
+    });
+    let generation = json!({
+        "id": "llm-1", "traceId": "trace-1", "name": "llm", "startTime": at(500), "endTime": at(1500),
+        "completionStartTime": at(900), "model": "gpt-4o-mini", "output": "It shipped yesterday",
+        "input": [{"role": "user", "content": "where is my order"}]
+    });
+    let speech = json!({
+        "id": "tts-1", "traceId": "trace-1", "name": "tts", "startTime": at(1300), "endTime": at(2300),
+        "input": "It shipped yesterday", "metadata": {"ttfb_ms": 200}
+    });
+    let mut events = vec![
+        event("t", "trace-create", 0, trace),
+        event("g", "generation-create", 1, generation),
+        event("s", "span-create", 2, speech),
+    ];
+    for (place, span) in spans.iter().enumerate() {
+        let id = format!("x{place}");
+        let mut body =
+            json!({"id": id, "traceId": "trace-1", "startTime": at(100), "endTime": at(200)});
+        for (name, value) in span.as_object().expect("a body") {
+            body[name] = value.clone();
+        }
+        events.push(event(&id, "span-create", 3, body));
+    }
+    client.post(EVENTS, &batch(&events)).await.status(207);
+    let session = seen(&client).await["session"].take();
+    let turns = session["turns"].as_array().expect("turns");
+    let said: Value = turns.iter().map(|turn| turn["text"].clone()).collect();
+    let interrupted: Value = turns
+        .iter()
+        .map(|turn| turn["interrupted"].clone())
+        .collect();
+    json!({"said": said, "latencyMs": turns[1]["latencyMs"], "interrupted": interrupted})
+}
+
+#[tokio::test]
+async fn a_step_beside_a_generation_is_no_exchange() {
+    let server = TestServer::start().await;
+    let alone = side_by_side(&server, "alone", &[]).await;
+    let said = json!(["where is my order", "It shipped yesterday"]);
+    assert_eq!(
+        alone,
+        json!({"said": said, "latencyMs": 1500, "interrupted": [false, true]})
+    );
+    let vad = json!({"name": "vad"});
+    let query = json!({"name": "retrieve-orders", "input": {"query": "order status"}, "output": {"text": "one"}});
+    let guard = json!({"name": "guardrails", "input": "It shipped yesterday", "output": "ok"});
+    for (name, spans) in [
+        ("vad", vec![vad.clone()]),
+        ("query", vec![query.clone()]),
+        ("all", vec![vad, query, guard]),
+    ] {
+        assert_eq!(side_by_side(&server, name, &spans).await, alone, "{name}");
+    }
+}

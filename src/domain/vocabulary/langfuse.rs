@@ -4,13 +4,13 @@
 //! an exchange, a `generation` a language model, a `tool` a tool, and what transcribes or speaks is told
 //! by its name. Values are JSON within texts, some of them quoted twice.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use crate::domain::price;
 use crate::domain::span::TRACE_ITSELF;
 
-use super::calls::{ms_between, put, text, tool_value};
+use super::calls::{ms_between, put, tool_value};
 use super::parts;
 use super::parts::Asked;
 use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
@@ -33,7 +33,11 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     let fields = &mut gist.fields;
     parts::read(span, part, fields);
     match part {
-        Part::Root | Part::Exchange => read_exchange(span, fields),
+        Part::Root | Part::Exchange => {
+            read_exchange(span, fields);
+            let is_by_place = part == Part::Exchange && is_by_place(span, fields);
+            put(fields, traces::BY_PLACE, is_by_place.then_some(true));
+        }
         Part::Llm => read_generation(span, fields),
         Part::Tool => {
             put(
@@ -68,9 +72,8 @@ fn part(span: &Said<'_>) -> Part {
     }
     let named = parts::by_name(span.name);
     let speech = named.filter(|part| matches!(part, Part::Stt | Part::Tts));
-    let sort = span.text("langfuse.observation.type").unwrap_or("span");
-    let is_root = span.parent.is_none() || ROOTS.iter().any(|mark| span.flag(mark) == Some(true));
-    match sort.to_ascii_lowercase().as_str() {
+    let is_root = span.parent.is_none() || is_marked(span);
+    match sort(span).as_str() {
         "generation" => speech.unwrap_or(Part::Llm),
         "tool" => Part::Tool,
         "agent" | "chain" => Part::Exchange,
@@ -78,6 +81,21 @@ fn part(span: &Said<'_>) -> Part {
         "span" if is_root || named == Some(Part::Exchange) => Part::Exchange,
         _ => Part::Other,
     }
+}
+
+fn sort(span: &Said<'_>) -> String {
+    let sort = span.text("langfuse.observation.type").unwrap_or("span");
+    sort.to_ascii_lowercase()
+}
+
+fn is_marked(span: &Said<'_>) -> bool {
+    ROOTS.iter().any(|mark| span.flag(mark) == Some(true))
+}
+
+/// Whether nothing but its place makes an exchange of it: that there is nothing above it.
+fn is_by_place(span: &Said<'_>, fields: &Map<String, Value>) -> bool {
+    let is_named = parts::by_name(span.name) == Some(Part::Exchange);
+    sort(span) == "span" && !is_named && !is_marked(span) && !fields.contains_key("isTurn")
 }
 
 /// An attribute of the observation, JSON within its text taken out.
@@ -300,60 +318,11 @@ fn session(span: &Said<'_>) -> Map<String, Value> {
 /// What a session's gists amount to, those of Langfuse and of plainer vocabularies beside them, in the
 /// order of time.
 pub fn interpret(gists: &[&Gist]) -> Understood {
-    let gists = with_traces(gists);
+    let gists = traces::with_traces(gists);
     let gists: Vec<&Gist> = gists.iter().collect();
     exchange::interpret(&gists)
 }
 
-/// The gists, traces that were told of by themselves among them: a trace is an exchange, if what is in it is
-/// not one itself.
-fn with_traces(gists: &[&Gist]) -> Vec<Gist> {
-    let (traces, mut rest): (Vec<Gist>, Vec<Gist>) = gists
-        .iter()
-        .map(|gist| (*gist).clone())
-        .partition(|gist| gist.span_id == TRACE_ITSELF);
-    for mut trace in traces {
-        let ids: Vec<String> = rest.iter().map(|gist| gist.span_id.clone()).collect();
-        let is_top = |gist: &Gist| {
-            let parent = gist.parent.as_ref();
-            gist.trace_id == trace.trace_id && parent.is_none_or(|parent| !ids.contains(parent))
-        };
-        let tops: Vec<usize> = (0..rest.len()).filter(|at| is_top(&rest[*at])).collect();
-        let exchanges = tops.iter().filter(|at| rest[**at].part == Part::Exchange);
-        let exchanges: Vec<usize> = exchanges.copied().collect();
-        if let [only] = exchanges[..] {
-            // What the trace says stands in for what its root leaves out.
-            for (name, value) in std::mem::take(&mut trace.fields) {
-                rest[only].fields.entry(name).or_insert(value);
-            }
-        }
-        let speaks = text(&trace, "userText").or(text(&trace, "text")).is_some();
-        let parts = tops.iter().map(|at| rest[*at].part);
-        let has_parts = parts.into_iter().any(|part| part != Part::Other);
-        if !exchanges.is_empty() || !(speaks || has_parts) {
-            continue;
-        }
-        for top in &tops {
-            rest[*top].parent = Some(TRACE_ITSELF.to_owned());
-        }
-        let own = tops.iter().map(|at| &rest[*at]);
-        let start: Option<DateTime<Utc>> = own.clone().map(|gist| gist.started_at).min();
-        let last = own
-            .map(|gist| gist.ended_at.unwrap_or(gist.started_at))
-            .max();
-        trace.part = Part::Exchange;
-        trace.started_at = start.map_or(trace.started_at, |start| start.min(trace.started_at));
-        trace.ended_at = last.map(|last| last.max(trace.started_at));
-        rest.push(trace);
-    }
-    rest.retain(|gist| gist.span_id != TRACE_ITSELF || gist.part == Part::Exchange);
-    rest.sort_by(|a, b| {
-        let rank = |gist: &Gist| (gist.started_at, gist.ended_at);
-        let name = |gist: &Gist| (gist.trace_id.clone(), gist.span_id.clone());
-        rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
-    });
-    rest
-}
-
 #[cfg(test)]
 mod tests;
+mod traces;

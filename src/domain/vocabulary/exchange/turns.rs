@@ -109,7 +109,9 @@ fn is_same_attempted(failed: &Gist, later: &Gist) -> bool {
                 _ => ms_between(end(failed), later.started_at) <= TRIED_AGAIN_WITHIN_MS,
             }
         }
-        _ => true,
+        Part::Llm => true,
+        // Nobody knows what else is the same.
+        _ => false,
     }
 }
 

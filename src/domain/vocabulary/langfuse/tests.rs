@@ -383,3 +383,150 @@ fn an_interruption_says_when_the_agent_stopped_and_its_onset_where_that_is_known
         assert_eq!(told["audioStoppedMs"], 5_000);
     }
 }
+
+/// An observation of a trace that was told of by itself, with what it was given and what came of it.
+fn beside(id: &str, sort: &str, (from, to): (i64, i64), input: Value, output: Value) -> Gist {
+    let (parent, name) = match id.split_once('/') {
+        Some((parent, name)) => (Some(parent), name),
+        None => (None, id),
+    };
+    let said = json!({
+        "langfuse.observation.type": sort,
+        "langfuse.observation.input": input, "langfuse.observation.output": output,
+    });
+    let mut gist = span(id, parent, name, from, said);
+    gist.ended_at = Some(gist.started_at + chrono::TimeDelta::seconds(to - from));
+    gist
+}
+
+fn trace_itself(input: Option<&str>, output: Option<&str>) -> Gist {
+    let said = json!({
+        "langfuse.trace.input": input, "langfuse.trace.output": output,
+        "langfuse.trace.metadata.interrupted": true,
+    });
+    span(TRACE_ITSELF, None, "", 0, said)
+}
+
+/// What was said, the same in any order.
+#[track_caller]
+fn said_in(gists: &[Gist]) -> Vec<String> {
+    let events = understand(gists);
+    let mut reversed = gists.to_vec();
+    reversed.reverse();
+    assert_eq!(understand(&reversed), events);
+    let turns = of(&events, Kind::Turn).into_iter();
+    let said = turns.map(|turn| turn["text"].as_str().unwrap_or_default().to_owned());
+    said.collect()
+}
+
+#[test]
+fn a_span_among_observations_side_by_side_is_no_exchange() {
+    let question = json!([{"role": "user", "content": "Where is it?"}]);
+    let (input, output) = (Some("Where is it?"), Some("It shipped."));
+    let told = [
+        beside("llm", "generation", (1, 2), question, json!("It shipped.")),
+        beside("tts", "span", (2, 4), json!("It shipped."), json!(null)),
+    ];
+    let query = json!({"query": "order status"});
+    let spans = [
+        beside("vad", "span", (0, 1), json!(null), json!(null)),
+        beside(
+            "retrieve-orders",
+            "span",
+            (0, 1),
+            query,
+            json!({"text": "one"}),
+        ),
+        beside(
+            "guardrails",
+            "span",
+            (1, 3),
+            json!("It shipped."),
+            json!("ok"),
+        ),
+        beside(
+            "guardrails/llm",
+            "generation",
+            (1, 2),
+            json!("It shipped."),
+            json!("ok"),
+        ),
+    ];
+    for (input, output) in [(input, output), (input, None), (None, None)] {
+        for among in [
+            &spans[..0],
+            &spans[..1],
+            &spans[1..2],
+            &spans[..2],
+            &spans[..],
+        ] {
+            let mut gists = told.to_vec();
+            gists.push(trace_itself(input, output));
+            gists.extend_from_slice(among);
+            assert_eq!(
+                said_in(&gists),
+                ["Where is it?", "It shipped."],
+                "{among:?}"
+            );
+            let events = understand(&gists);
+            assert_eq!(of(&events, Kind::Interruption)[0]["turn"], 1);
+            assert_eq!(of(&events, Kind::Turn)[1]["startMs"], 2_000);
+        }
+    }
+}
+
+#[test]
+fn a_span_is_the_exchange_of_what_it_holds_or_is_made_for() {
+    let (asked, answered) = (json!("Hi"), json!("Hello"));
+    let llm = beside("llm", "generation", (2, 3), json!(null), answered.clone());
+    let marked = |name: &str, value: Value| {
+        let said = json!({"langfuse.observation.input": "Hi", "langfuse.observation.output": "Hello", name: value});
+        span("run", None, "run", 1, said)
+    };
+    let run =
+        |id: &str, sort: &str, during| beside(id, sort, during, asked.clone(), answered.clone());
+    for own in [
+        run("run", "span", (1, 4)),
+        run("run", "agent", (1, 2)),
+        run("run", "chain", (1, 2)),
+        run("turn-1", "span", (1, 2)),
+        marked("langfuse.internal.is_app_root", json!(true)),
+        marked("langfuse.observation.metadata.turn_index", json!(3)),
+    ] {
+        let spare = beside("vad", "span", (1, 2), json!(null), json!(null));
+        let trace = trace_itself(Some("not this"), Some("nor this"));
+        assert_eq!(said_in(&[own, llm.clone(), spare, trace]), ["Hi", "Hello"]);
+    }
+}
+
+#[test]
+fn spans_that_hold_what_was_spoken_are_exchanges_each() {
+    let exchange = |n: i64| {
+        let (id, at) = (format!("run{n}"), 10 * n);
+        let (asked, answered) = (json!(format!("q{n}")), json!(format!("a{n}")));
+        let below = format!("{id}/llm");
+        [
+            beside(&id, "span", (at, at + 3), asked, answered.clone()),
+            beside(
+                &below,
+                "generation",
+                (at + 1, at + 2),
+                json!(null),
+                answered,
+            ),
+        ]
+    };
+    let whole: Vec<Gist> = [exchange(0), exchange(1)].concat();
+    let bare = [whole[0].clone(), whole[2].clone()];
+    let query = beside("retrieve", "span", (1, 2), json!("order"), json!("one"));
+    let both = ["q0", "a0", "q1", "a1"];
+    let speaking = trace_itself(Some("all"), Some("that"));
+    let with = |gists: &[Gist], more: &[&Gist]| {
+        let more = more.iter().map(|gist| (*gist).clone());
+        gists.iter().cloned().chain(more).collect::<Vec<_>>()
+    };
+    assert_eq!(said_in(&with(&whole, &[&trace_itself(None, None)])), both);
+    assert_eq!(said_in(&with(&whole, &[&speaking, &query])), both);
+    assert_eq!(said_in(&with(&bare, &[&trace_itself(None, None)])), both);
+    assert_eq!(said_in(&with(&bare, &[&speaking])), ["all", "that"]);
+}
