@@ -48,12 +48,15 @@ pub enum Stage {
     AudioOutputTokens,
     CachedAudioTokens,
     CacheWriteTokens,
-    /// Tokens of which nobody says what kind they are of.
+    /// Tokens of which nobody says what kind they are of, nor whether they were read or written.
     UnsplitTokens,
     /// How long a model was at work from start to end, where nobody measured its first token or byte: that it was
     /// used at all.
     LlmWhole,
     TtsWhole,
+    /// Tokens that were read, and that were written, of which nobody says what kind they are of.
+    UnsplitPromptTokens,
+    UnsplitCompletionTokens,
 }
 
 impl Stage {

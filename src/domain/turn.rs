@@ -325,7 +325,7 @@ impl Turn {
     /// word.
     fn timed(&self, timed: &Timed<'_>) -> Vec<Measure> {
         for (stage, until, ms) in [timed.first, timed.whole] {
-            let by_calls = calls(&self.extra, timed.calls, until, stage);
+            let by_calls = self.calls(timed, until, stage);
             if !by_calls.is_empty() {
                 return by_calls;
             }
@@ -341,8 +341,24 @@ impl Turn {
 
     /// A stage's measure, of the provider and the model that the turn names for it.
     fn measure(&self, stage: Stage, name: &str, ms: Option<f64>) -> Option<Measure> {
-        let named = |member: &str| self.extra.get(member)?.get(name)?.as_str();
-        Measure::of(stage, named("providers"), named("models"), ms)
+        let [provider, model] = self.names(name);
+        Measure::of(stage, provider, model, ms)
+    }
+
+    /// Each call's measure. What a call does not name is what the turn names.
+    fn calls(&self, timed: &Timed<'_>, until: &str, stage: Stage) -> Vec<Measure> {
+        let [provider, model] = self.names(timed.name);
+        let measures = counted(listed(&self.extra, timed.calls), until).filter_map(|(call, ms)| {
+            let own = |name: &str| call.get(name)?.as_str();
+            let (provider, model) = (own("provider").or(provider), own("model").or(model));
+            Measure::of(stage, provider, model, Some(ms))
+        });
+        measures.collect()
+    }
+
+    /// Provider and model of a service, as the turn names them.
+    fn names(&self, service: &str) -> [Option<&str>; 2] {
+        ["providers", "models"].map(|object| self.extra.get(object)?.get(service)?.as_str())
     }
 }
 
@@ -435,14 +451,6 @@ fn counted<'a>(
         let ms = call.get(first)?.as_f64()? - call.get("startMs")?.as_f64()?;
         (!cancelled && !failed && ms > 0.0).then_some((call, ms))
     })
-}
-
-fn calls(fields: &Map<String, Value>, list: &str, first: &str, stage: Stage) -> Vec<Measure> {
-    let measures = counted(listed(fields, list), first).filter_map(|(call, ms)| {
-        let named = |name: &str| call.get(name)?.as_str();
-        Measure::of(stage, named("provider"), named("model"), Some(ms))
-    });
-    measures.collect()
 }
 
 /// The generation that produced what was heard first is the last that was waited for; those before it called

@@ -171,9 +171,12 @@ async fn counts_that_leave_the_kinds_open_are_listed() {
     let mut open = split;
     open["cachedAudioTokens"] = Value::Null;
     let sum = json!({"promptTokens": 1000, "audioTokens": 1250, "completionTokens": 500});
-    for (id, counts) in [("open", open), ("sum", sum)] {
+    // What was written is certain all the same, unless its audio is in one count with what was heard.
+    let written = json!((50.0 * 16.0 + 450.0 * 64.0) / 1e6);
+    for (id, counts, usd) in [("open", open, written), ("sum", sum, Value::Null)] {
         let cost = native(&client, id, counts).await["cost"].clone();
-        assert_eq!(cost["totalUsd"], Value::Null);
+        assert_eq!(cost["totalUsd"], usd, "{id}");
+        assert_eq!(cost["costIncomplete"], true, "{id}");
         assert_eq!(
             cost["unpriced"],
             json!([{"service": "llm", "provider": "openai", "model": "gpt-realtime", "reason": "no_usage"}])
@@ -462,4 +465,93 @@ async fn a_model_that_was_at_work_and_of_which_nobody_says_how_much_is_listed() 
     send(&client, "x", &failed).await;
     let cost = seen(&client, "failed").await["cost"].clone();
     assert_eq!(cost.get("costIncomplete"), None, "{cost}");
+}
+
+/// A native call of an agent's turns, each as it says.
+async fn turns(client: &Client, id: &str, turns: Value) -> Value {
+    let mut turns = turns;
+    for (place, turn) in (0_u32..).zip(turns.as_array_mut().expect("turns")) {
+        for (name, value) in [
+            ("speaker", json!("agent")),
+            ("startMs", json!(place * 2000)),
+            ("endMs", json!(place * 2000 + 1000)),
+        ] {
+            turn[name] = value;
+        }
+    }
+    let body = json!({
+        "at": "2025-06-11T10:30:00Z",
+        "session": {"sessionId": id, "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:01:00Z"},
+        "turns": turns
+    });
+    client.post("/v1/ingest/calls", &body).await.status(200);
+    seen(client, id).await["cost"].clone()
+}
+
+#[tokio::test]
+async fn a_model_without_counts_is_listed_whatever_others_were_counted() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let mini = json!({"models": {"llm": "gpt-4o-mini"}, "usage": {"promptTokens": 1000, "completionTokens": 10}});
+    let claude = json!({"models": {"llm": "claude-sonnet-4"}, "llmMs": 200});
+    let listed = json!([{"service": "llm", "provider": null, "model": "claude-sonnet-4", "reason": "no_usage"}]);
+
+    let told = turns(&client, "both", json!([mini, claude])).await;
+    assert_eq!(told["totalUsd"], 0.000156, "{told}");
+    assert_eq!(
+        (&told["costIncomplete"], &told["unpriced"]),
+        (&json!(true), &listed)
+    );
+    // One that was timed here and counted there, under a longer name, is counted.
+    let timed = json!({"models": {"llm": "openai/gpt-4o-mini-2024-07-18"}, "llmMs": 200});
+    let told = turns(&client, "same", json!([mini, timed])).await;
+    assert_eq!(told["totalUsd"], 0.000156, "{told}");
+    assert_eq!(told.get("unpriced"), None, "{told}");
+    // A generation is its turn's model's, where it names none itself.
+    let unnamed = json!({"models": {"llm": "gpt-4o-mini"}, "llmCalls": [
+        {"startMs": 0, "firstTokenMs": 100, "promptTokens": 1000, "completionTokens": 10}]});
+    let told = turns(&client, "calls", json!([unnamed, claude])).await;
+    assert_eq!(told["totalUsd"], 0.000156, "{told}");
+    assert_eq!(told["unpriced"], listed, "{told}");
+    // Two of one model, of which the turn says how much they used.
+    let pair = json!({"usage": {"promptTokens": 1000, "completionTokens": 10}, "llmCalls": [
+        {"model": "gpt-4o-mini", "startMs": 0, "firstTokenMs": 100},
+        {"model": "gpt-4o-mini", "startMs": 200, "firstTokenMs": 300}]});
+    let told = turns(&client, "pair", json!([pair])).await;
+    assert_eq!(told["totalUsd"], 0.000156, "{told}");
+    assert_eq!(told.get("unpriced"), None, "{told}");
+    // What was used of no model that is named may be this one's: it is listed once.
+    let nobody_s = json!({"usage": {"promptTokens": 1000}});
+    let told = turns(&client, "once", json!([nobody_s, claude])).await;
+    assert_eq!(told["unpriced"].as_array().map(Vec::len), Some(1), "{told}");
+}
+
+#[tokio::test]
+async fn what_was_only_timed_is_listed_in_every_dialect() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let claude = json!({"models": {"llm": "claude-sonnet-4"}, "llmMs": 200});
+    let listed = json!([{"service": "llm", "provider": null, "model": "claude-sonnet-4", "reason": "no_usage"}]);
+    let told = turns(&client, "timed", json!([claude])).await;
+    assert_eq!(told["totalUsd"], Value::Null, "{told}");
+    assert_eq!(
+        (&told["costIncomplete"], &told["unpriced"]),
+        (&json!(true), &listed)
+    );
+    assert_eq!(told.get("estimated"), None, "{told}");
+    for path in [
+        "/api/v1/conversations/timed",
+        "/api/v1/voice-sessions/timed",
+    ] {
+        let told = client.get(path).await.status(200).json();
+        assert_eq!(told["cost_incomplete"], true, "{told}");
+        assert_eq!(told["unpriced"], listed, "{told}");
+        assert_eq!(told.get("cost_estimated"), None, "{told}");
+    }
+    let summary = client
+        .get("/api/v1/analytics/summary")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(summary["total_cost_usd"], Value::Null, "{summary}");
 }

@@ -281,6 +281,18 @@ async fn stored_calls_are_priced_again() {
         .post(CALLS, &call("unknown", llm("our-own"), tokens))
         .await
         .status(200);
+    // As calls were kept of which nobody had listed what was only timed.
+    let timed = json!({"llmMs": 300});
+    let body = call("timed", llm("gpt-4o"), timed);
+    client.post(CALLS, &body).await.status(200);
+    let mut admin = server.connect().await;
+    sqlx::query(
+        "update sessions set extra = (extra::jsonb - 'pricing')::text where external_id = 'timed'",
+    )
+    .execute(&mut admin)
+    .await
+    .expect("as it was");
+    assert_eq!(cost(&client, "timed").await, Value::Null);
     let mine = json!({"prices": [
         {"service": "llm", "provider": "openai", "model": "gpt-4o", "input": 2.0, "output": 8.0},
         {"service": "llm", "provider": "openai", "model": "our-own", "input": 1.0, "output": 1.0},
@@ -316,6 +328,8 @@ async fn stored_calls_are_priced_again() {
         );
     }
     assert_eq!(cost(&client, "stated").await["totalUsd"], 0.5);
+    let timed = cost(&client, "timed").await;
+    assert_eq!(timed["unpriced"][0]["reason"], "no_usage", "{timed}");
     let known = cost(&client, "unknown").await;
     assert_eq!(
         (&known["totalUsd"], known.get("unpriced")),

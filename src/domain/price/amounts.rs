@@ -41,9 +41,10 @@ pub fn of(turn: &Turn) -> Vec<Measure> {
         if counted.is_empty()
             && let Some(usage) = usage
         {
-            // One call that says nothing of itself is what the turn speaks of.
-            let [provider, model] = match &calls[..] {
-                [call] => [call.provider, call.model],
+            // Calls of one model that say nothing of themselves are what the turn speaks of.
+            let mut named = calls.iter().map(|call| [call.provider, call.model]);
+            let [provider, model] = match named.next() {
+                Some(first) if named.all(|other| other == first) => first,
                 _ => ["providers", "models"].map(|object| usual(turn, object, service)),
             };
             counted = Call {
@@ -126,6 +127,11 @@ impl Call<'_> {
             (Stage::CachedAudioTokens, used.cached_audio_tokens),
             (Stage::CompletionTokens, used.completion_tokens),
             (Stage::AudioOutputTokens, used.audio_output_tokens),
+            (Stage::UnsplitPromptTokens, used.unsplit_prompt_tokens),
+            (
+                Stage::UnsplitCompletionTokens,
+                used.unsplit_completion_tokens,
+            ),
             (Stage::UnsplitTokens, used.unsplit_tokens),
         ];
         let told = amounts.into_iter().filter(|(_, amount)| *amount > 0);

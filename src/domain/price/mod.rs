@@ -16,7 +16,7 @@ use crate::domain::digest::{Digest, Measure, Stage};
 use crate::domain::session::{Session, Status};
 use crate::domain::turn::Turn;
 
-use used::{nanos, picos};
+use used::{Cost, nanos, picos};
 
 pub use table::{OVERRIDES_MAX, Price, Prices, Rates, Service, VERSION, shipped};
 pub use used::{Used, counts};
@@ -59,8 +59,8 @@ const NANOS_PER_MICRO: i64 = 1_000;
 pub fn of_observation(usage: &Map<String, Value>, model: &str, prices: &Prices) -> Option<i64> {
     let used = Used::of_observation(usage);
     let rates = &prices.find(Service::Llm, "", model)?.rates;
-    let cost = used.cost(rates).ok()?;
-    (!used.is_nothing()).then(|| nanos(cost))
+    let cost = used.cost(rates);
+    cost.known.filter(|_| cost.unknown.is_empty()).map(nanos)
 }
 
 /// (service, provider, model): empty where the source names none.
@@ -72,44 +72,40 @@ pub fn apply(session: &mut Session, digest: &Digest, prices: &Prices) {
     if session.cost_micro_usd.is_some() {
         return;
     }
-    let mut used = used(session, digest);
+    let mut used = Usage::of(session, digest);
     if let Some((key, amount)) = telephony(session) {
-        used.insert(key, amount);
+        used.by_model.insert(key, amount);
     }
+    let mut unpriced = used.uncounted(session, digest);
     let beside = beside(session);
-    if used.is_empty() && beside.is_none() {
+    if used.by_model.is_empty() && beside.is_none() && unpriced.is_empty() {
         return;
     }
     let mut is_stated = true;
     let (mut known, mut total) = (beside.is_some(), beside.map_or(0, picos));
-    let mut unpriced = Vec::new();
-    for ((service, provider, model), amount) in &used {
-        let price = prices.find(*service, provider, model);
-        let cost = price
-            .ok_or(Reason::NoPrice)
-            .and_then(|price| amount.cost(&price.rates));
+    for ((service, provider, model), amount) in &used.by_model {
         if let Some(stated) = amount.stated_nano_usd {
             known = true;
             total += picos(stated);
         }
-        let is_only_stated = Used {
+        let amount = Used {
             stated_nano_usd: None,
             ..*amount
+        };
+        if amount.is_nothing() {
+            continue;
         }
-        .is_nothing();
-        match cost {
-            _ if is_only_stated => {}
-            Ok(cost) => {
-                (known, is_stated) = (true, false);
-                total += cost;
-                if amount.lacks_prompt() {
-                    unpriced.push(listed(*service, provider, model, Reason::NoUsage));
-                }
-            }
-            Err(reason) => unpriced.push(listed(*service, provider, model, reason)),
+        let price = prices.find(*service, provider, model);
+        let cost = price.map_or_else(Cost::without_price, |price| amount.cost(&price.rates));
+        if let Some(cost) = cost.known {
+            (known, is_stated) = (true, false);
+            total += cost;
         }
+        let lacks_prompt = price.is_some() && amount.lacks_prompt();
+        let reasons = cost.unknown.into_iter();
+        let reasons = reasons.chain(lacks_prompt.then_some(Reason::NoUsage));
+        unpriced.extend(reasons.map(|reason| listed(*service, provider, model, reason)));
     }
-    unpriced.extend(unmeasured(session, digest, &used));
     unpriced.sort();
     unpriced.dedup();
     session.cost_micro_usd = known.then(|| {
@@ -141,8 +137,87 @@ fn listed(service: Service, provider: &str, model: &str, reason: Reason) -> Unpr
     }
 }
 
-/// What the turns used, by model; what the session says of the whole in its place.
-fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
+/// What a session used.
+struct Usage {
+    /// What the turns used, by model; what the session says of the whole in its place.
+    by_model: BTreeMap<Key, Used>,
+    /// Services of which the session says the whole: whatever was at work is in it.
+    whole: Vec<Service>,
+}
+
+impl Usage {
+    fn of(session: &Session, digest: &Digest) -> Self {
+        let mut used = Self {
+            by_model: of_turns(session, digest),
+            whole: Vec::new(),
+        };
+        for service in [Service::Llm, Service::Stt, Service::Tts] {
+            if let Some(whole) = stated(session, service) {
+                used.take_whole(session, service, whole);
+            }
+        }
+        used
+    }
+
+    /// A cost that a source states counts more than amounts to be priced; and a session that only repeats the sum of its
+    /// turns does not know better which model it was.
+    fn take_whole(&mut self, session: &Session, service: Service, whole: Used) {
+        let own = self.by_model.keys().filter(|key| key.0 == service);
+        let own: Vec<Key> = own.cloned().collect();
+        let mut sum = Used::default();
+        own.iter().for_each(|key| sum.add(&self.by_model[key]));
+        if sum.stated_nano_usd.is_some() || repeats(session, service, &sum) {
+            return;
+        }
+        self.by_model.retain(|key, _| key.0 != service);
+        let key = match &own[..] {
+            [key] => key.clone(),
+            _ => {
+                let (provider, model) = named(session, service, "", "");
+                (service, provider, model)
+            }
+        };
+        self.by_model.insert(key, whole);
+        self.whole.push(service);
+    }
+
+    /// Models that were measured at work, and of which nobody says how much. What names no model, or no provider, may be
+    /// of any.
+    fn uncounted(&self, session: &Session, digest: &Digest) -> Vec<Unpriced> {
+        let mut uncounted = Vec::new();
+        for entry in digest.entries() {
+            let service = service_at_work(entry.stage);
+            let Some(service) = service.filter(|service| !self.whole.contains(service)) else {
+                continue;
+            };
+            let (provider, model) = named(session, service, &entry.provider, &entry.model);
+            let is_it = |(of, other_provider, other_model): &Key| {
+                let may_be = |one: &str, other: &str, same: fn(&str, &str) -> bool| {
+                    one.is_empty() || other.is_empty() || same(one, other)
+                };
+                *of == service
+                    && may_be(other_provider, &provider, str::eq_ignore_ascii_case)
+                    && may_be(other_model, &model, table::is_same_model)
+            };
+            if !self.by_model.keys().any(is_it) {
+                uncounted.push(listed(service, &provider, &model, Reason::NoUsage));
+            }
+        }
+        uncounted
+    }
+}
+
+/// Whose time a stage is.
+fn service_at_work(stage: Stage) -> Option<Service> {
+    match stage {
+        Stage::Stt => Some(Service::Stt),
+        Stage::Llm | Stage::LlmWhole => Some(Service::Llm),
+        Stage::Tts | Stage::TtsWhole => Some(Service::Tts),
+        _ => None,
+    }
+}
+
+fn of_turns(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
     let mut used: BTreeMap<Key, Used> = BTreeMap::new();
     for entry in digest.entries() {
         let Some(service) = service_of_amount(entry.stage, &entry.provider) else {
@@ -159,32 +234,12 @@ fn used(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
             Stage::AudioOutputTokens => used.audio_output_tokens += amount,
             Stage::CachedAudioTokens => used.cached_audio_tokens += amount,
             Stage::CacheWriteTokens => used.cache_write_tokens += amount,
+            Stage::UnsplitPromptTokens => used.unsplit_prompt_tokens += amount,
+            Stage::UnsplitCompletionTokens => used.unsplit_completion_tokens += amount,
             Stage::UnsplitTokens => used.unsplit_tokens += amount,
             Stage::SttAudioMs => used.audio_ms += amount,
             Stage::TtsCharacters => used.characters += amount,
             _ => used.stated_nano_usd = Some(used.stated_nano_usd.unwrap_or_default() + amount),
-        }
-    }
-    for service in [Service::Llm, Service::Stt, Service::Tts] {
-        if let Some(whole) = stated(session, service) {
-            let own = used.keys().filter(|key| key.0 == service);
-            let only: Vec<Key> = own.cloned().collect();
-            // A cost that a source states counts more than amounts to be priced; and a session that only
-            // repeats the sum of its turns does not know better which model it was.
-            let mut sum = Used::default();
-            only.iter().for_each(|key| sum.add(&used[key]));
-            if sum.stated_nano_usd.is_some() || repeats(session, service, &sum) {
-                continue;
-            }
-            used.retain(|key, _| key.0 != service);
-            let key = match &only[..] {
-                [key] => key.clone(),
-                _ => {
-                    let (provider, model) = named(session, service, "", "");
-                    (service, provider, model)
-                }
-            };
-            used.insert(key, whole);
         }
     }
     used
@@ -268,30 +323,6 @@ fn named(session: &Session, service: Service, provider: &str, model: &str) -> (S
     (or(provider, "providers"), or(model, "models"))
 }
 
-/// Services that were measured at work, and of which nobody says how much.
-fn unmeasured(session: &Session, digest: &Digest, used: &BTreeMap<Key, Used>) -> Vec<Unpriced> {
-    let services = [
-        (&[Stage::Stt][..], Service::Stt),
-        (&[Stage::Llm, Stage::LlmWhole], Service::Llm),
-        (&[Stage::Tts, Stage::TtsWhole], Service::Tts),
-    ];
-    let mut unmeasured = Vec::new();
-    for (stages, service) in services {
-        if used.keys().any(|key| key.0 == service) {
-            continue;
-        }
-        let at_work = digest
-            .entries()
-            .iter()
-            .filter(|entry| stages.contains(&entry.stage));
-        for entry in at_work {
-            let (provider, model) = named(session, service, &entry.provider, &entry.model);
-            unmeasured.push(listed(service, &provider, &model, Reason::NoUsage));
-        }
-    }
-    unmeasured
-}
-
 /// Calls over Twilio, whose own ids begin so.
 const TWILIO_CALL: &str = "CA";
 const TWILIO: &str = "twilio";
@@ -347,6 +378,8 @@ fn service_of_amount(stage: Stage, provider: &str) -> Option<Service> {
         | Stage::AudioOutputTokens
         | Stage::CachedAudioTokens
         | Stage::CacheWriteTokens
+        | Stage::UnsplitPromptTokens
+        | Stage::UnsplitCompletionTokens
         | Stage::UnsplitTokens => Some(Service::Llm),
         Stage::SttAudioMs => Some(Service::Stt),
         Stage::TtsCharacters => Some(Service::Tts),

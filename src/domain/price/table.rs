@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::domain::{Error, Fault, Result};
 
-/// The table's own version: changed with every price in `prices/`.
-pub const VERSION: &str = "2025-08-31.2";
+/// The table's own version: changed with every price in `prices/`, and with the way in which costs are computed.
+pub const VERSION: &str = "2025-08-31.3";
 
 const FILES: [&str; 2] = [
     include_str!("../../../prices/llm.json"),
@@ -380,6 +380,11 @@ fn find<'a>(
     }
     let mut rest = prices.iter().filter(is_provider);
     rest.find(|price| price.service == service && price.model == "*")
+}
+
+/// Whether two names are one model's, whatever others put around it.
+pub(super) fn is_same_model(one: &str, other: &str) -> bool {
+    spellings(one).last() == spellings(other).last()
 }
 
 /// A model's name as it is, then without what others put around it: the path or vendor before it, the date

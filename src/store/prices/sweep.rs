@@ -1,5 +1,6 @@
 //! Costs by other prices than today's: each tenant's calls are looked through, newest first, a page at a time,
-//! and those whose cost was computed by others are computed again. Any number of processes share it.
+//! and those whose cost was computed by others, or of whose cost nothing was known, are computed again. Any number of
+//! processes share it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -133,7 +134,7 @@ async fn own(connection: &mut PgConnection, scope: &Scope) -> Result<Prices> {
     )
 }
 
-/// The calls of the next page whose cost was computed by other prices.
+/// The calls of the next page whose cost was computed by other prices, or is not known.
 async fn page(
     connection: &mut PgConnection,
     scope: &Scope,
@@ -141,7 +142,7 @@ async fn page(
 ) -> Result<Vec<Uuid>> {
     let page = sqlx::query!(
         r#"select started_at, id,
-                  coalesce(extra::jsonb #>> '{pricing,pricesVersion}' <> $2, false) as "is_stale!"
+                  coalesce(extra::jsonb #>> '{pricing,pricesVersion}' <> $2, cost_micro_usd is null) as "is_stale!"
              from sessions
             where tenant_id = $1
               and ($3::timestamptz is null or (started_at, id) < ($3, $4::uuid))
@@ -220,12 +221,16 @@ async fn price_again(
             extra: object("sessions.extra", &row.extra)?,
         };
         // A source may have said meanwhile what it cost.
-        if price::pricing(&session).is_none() {
+        let was_priced = price::pricing(&session).is_some();
+        if !was_priced && row.cost_micro_usd.is_some() {
             continue;
         }
         let digest =
             Digest::from_bytes(&row.digest).ok_or_else(|| unreadable("sessions.digest", row.id))?;
         price::apply(&mut session, &digest, prices);
+        if !was_priced && price::pricing(&session).is_none() {
+            continue;
+        }
         let is_other = session.cost_micro_usd != row.cost_micro_usd;
         priced.push((row.id, session, is_other));
     }
