@@ -283,6 +283,24 @@ async fn what_is_quoted_is_withheld_and_the_issues_are_the_same() {
 }
 
 #[tokio::test]
+async fn a_tool_of_a_turn_that_is_not_there_is_of_none() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let mut call = slow("call-1", "desk", "2025-06-11T10:00:00Z", 300);
+    call["toolCalls"] = json!([{"callId": "t", "turn": 99, "name": "find", "error": "no"}]);
+    let ingestor = acme.ingestor().await;
+    ingestor.post("/v1/ingest/calls", &call).await.status(200);
+    let path = "/v1/observability/sessions/call-1/root-cause";
+    let found = acme.reader().await.get(path).await.status(200).json();
+    let issues = found["issues"].as_array().expect("issues").iter();
+    let turns: Vec<&Value> = issues
+        .filter(|issue| issue["type"] == "tool_error")
+        .map(|issue| &issue["turn"])
+        .collect();
+    assert_eq!(turns, [&Value::Null], "{found}");
+}
+
+#[tokio::test]
 async fn lists_go_by_what_was_found() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

@@ -33,7 +33,7 @@ pub use targets::Targets;
 pub use usual::{Usual, UsualKey, UsualValue};
 
 /// Rises whenever the same input may give another analysis.
-pub const RULES_VERSION: i32 = 4;
+pub const RULES_VERSION: i32 = 5;
 
 /// What a session's analysis amounts to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

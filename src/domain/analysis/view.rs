@@ -249,12 +249,17 @@ impl<'a> View<'a> {
             .unwrap_or_default()
     }
 
-    /// All tools in the order in which they ran, with the agent's turn that each belongs to.
+    /// All tools in the order in which they ran, with the turn that each belongs to: the agent's, else the one that is
+    /// told, where there is such a turn.
     pub fn tools(&self) -> impl Iterator<Item = (&'a ToolCall, Option<i32>)> + use<'a> {
         let placed = self.tools.iter();
+        let told = |tool: &ToolCall| {
+            let is_there = |index: &i32| self.input.turns.iter().any(|turn| turn.index == *index);
+            tool.turn.filter(is_there)
+        };
         let mut all: Vec<(&ToolCall, Option<i32>)> = placed
             .flat_map(|(turn, tools)| tools.iter().map(|tool| (*tool, Some(*turn))))
-            .chain(self.unplaced_tools.iter().map(|tool| (*tool, None)))
+            .chain(self.unplaced_tools.iter().map(|tool| (*tool, told(tool))))
             .collect();
         all.sort_by(|(a, _), (b, _)| (a.start_ms, a.turn, &a.id).cmp(&(b.start_ms, b.turn, &b.id)));
         all.into_iter()

@@ -10,7 +10,7 @@ pub fn find(view: &View) -> Vec<Issue> {
     failed
         .map(|(tool, turn)| {
             let mut issue = tell(view, tool).at(tool.start_ms.map(f64::from));
-            issue.turn = turn.or(tool.turn);
+            issue.turn = turn;
             issue
         })
         .collect()
@@ -83,6 +83,15 @@ mod tests {
         let mut call = clean(3);
         call["toolCalls"] = json!([{"turn": 3, "name": "find", "startMs": 7000, "endMs": 9500, "error": "no", "async": true}]);
         assert_eq!(issue(&call, KIND).impact_ms, None);
+    }
+
+    #[test]
+    fn a_turn_that_is_not_there_is_none() {
+        let mut call = clean(3);
+        call["toolCalls"] = json!([{"turn": 99, "name": "find", "error": "no"}]);
+        assert_eq!(issue(&call, KIND).turn, None);
+        call["toolCalls"][0]["turn"] = json!(3);
+        assert_eq!(issue(&call, KIND).turn, Some(3));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn find(view: &View) -> Vec<Issue> {
         calls.again += usize::from(calls.failed > 0);
         calls.count += 1;
         calls.failed += usize::from(tool.failed());
-        calls.last_turn = turn.or(tool.turn).or(calls.last_turn);
+        calls.last_turn = turn.or(calls.last_turn);
         calls.at_ms = tool.start_ms.map(f64::from).or(calls.at_ms);
         let is_beside = tool.extra.get("async").and_then(Value::as_bool) == Some(true);
         let waited_for = tool.interval().filter(|_| calls.count > 1 && !is_beside);
