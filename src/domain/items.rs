@@ -1,12 +1,14 @@
 //! What happens inside a session besides turns: tool calls, interruptions, errors, evaluations.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::digest::{Measure, Stage};
+use crate::domain::event::Kind;
 use crate::domain::fact;
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
+use crate::domain::precedence;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
@@ -82,6 +84,44 @@ impl Evaluation {
     }
 }
 
+/// What an error is called that is a tool's failure.
+pub const TOOL_ERROR: &str = "tool_error";
+const TOOL_SERVICE: &str = "tool";
+const MESSAGE_MAX_CHARS: usize = 10_000;
+
+/// What a tool's failure is as an error of its session, by the fields of its call; none where it did not fail.
+pub fn error_of_tool(call: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let message = match call.get("error").filter(|error| is_failure(error))? {
+        Value::String(text) => text.chars().take(MESSAGE_MAX_CHARS).collect(),
+        other => other.to_string().chars().take(MESSAGE_MAX_CHARS).collect(),
+    };
+    let mut fields = Map::from_iter([
+        ("service".to_owned(), Value::from(TOOL_SERVICE)),
+        ("level".to_owned(), Value::from("error")),
+        ("code".to_owned(), Value::from(TOOL_ERROR)),
+        ("message".to_owned(), Value::String(message)),
+    ]);
+    if let Some(name) = call.get("name") {
+        fields.insert("details".to_owned(), json!({ "tool": name }));
+    }
+    Some(fields)
+}
+
+/// Whether an error was made of a tool call. Native ingest states its errors itself.
+pub fn is_error_of_tool(fact: &Fact) -> bool {
+    let says =
+        |name: &str, value: &str| fact.fields.get(name).and_then(Value::as_str) == Some(value);
+    fact.kind == Kind::Error
+        && !precedence::is_first_hand(fact.source)
+        && says("service", TOOL_SERVICE)
+        && says("code", TOOL_ERROR)
+}
+
+/// That there is no error is said by `false` too.
+fn is_failure(error: &Value) -> bool {
+    !matches!(error, Value::Null | Value::Bool(false))
+}
+
 /// When something happened, where the document that tells of it was written later.
 pub const OCCURRED_AT: &str = "occurredAt";
 
@@ -115,11 +155,9 @@ impl ToolCall {
         self.result.is_some() || self.result_withheld || self.end_ms.is_some() || self.failed()
     }
 
-    /// Whether it ended in an error; known also where the error itself is withheld. That there is none
-    /// is said by `false` too.
+    /// Whether it ended in an error; known also where the error itself is withheld.
     pub fn failed(&self) -> bool {
-        let is_one = |error: &Value| !matches!(error, Value::Null | Value::Bool(false));
-        self.error_withheld || self.error.as_ref().is_some_and(is_one)
+        self.error_withheld || self.error.as_ref().is_some_and(is_failure)
     }
 
     /// When it ran, where both ends are known.
@@ -241,7 +279,7 @@ mod tests {
         let tool = |fields: Value| {
             let fact = Fact {
                 source: crate::domain::event::Source::Event,
-                kind: crate::domain::event::Kind::ToolCall,
+                kind: Kind::ToolCall,
                 id: "t".to_owned(),
                 at: DateTime::UNIX_EPOCH,
                 hash: 0,
@@ -255,6 +293,21 @@ mod tests {
         assert!(!tool(
             serde_json::json!({"failed": true, "error_withheld": true})
         ));
+    }
+
+    #[test]
+    fn a_failed_tool_is_an_error_of_its_session() {
+        let told = |call: Value| error_of_tool(call.as_object().unwrap());
+        let error = told(json!({"name": "find", "error": {"status": 500}})).unwrap();
+        assert_eq!(
+            Value::Object(error),
+            json!({"service": "tool", "level": "error", "code": "tool_error", "message": "{\"status\":500}",
+                   "details": {"tool": "find"}})
+        );
+        let long = told(json!({"error": "é".repeat(10_001)})).unwrap();
+        assert_eq!(long["message"], "é".repeat(10_000));
+        assert_eq!(told(json!({"error": false, "result": 1})), None);
+        assert_eq!(told(json!({"result": 1})), None);
     }
 
     #[test]

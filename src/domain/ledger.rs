@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
+use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
 use crate::domain::precedence;
@@ -46,6 +47,8 @@ pub struct Ledger {
     room: Room,
     /// Turns are those of this family of sources only; none where there is one family at most.
     family: Option<u8>,
+    /// And so are the errors that were made of tool calls.
+    tool_error_family: Option<u8>,
 }
 
 /// The facts that speak of one entity, in the order of their identities. Most often there is one.
@@ -235,6 +238,17 @@ impl Ledger {
         };
         let turns = told().filter(|identity| identity.kind == Kind::Turn);
         self.family = turns.map(of).max().or_else(|| told().map(of).max());
+        self.tool_error_family = self.choose_tool_error_family();
+    }
+
+    /// An error that was made of a tool call counts where the call does. Native ingest makes none: beside its turns count
+    /// those of the next best.
+    fn choose_tool_error_family(&self) -> Option<u8> {
+        let native = precedence::turn_family(Source::Event);
+        let all = self.entities.values().flat_map(|spoken| &spoken.0);
+        let told = all.filter(|fact| items::is_error_of_tool(fact));
+        let best = || told.map(|fact| precedence::turn_family(fact.source)).max();
+        self.family.filter(|family| *family != native).or_else(best)
     }
 
     /// How much more the session holds than before.
@@ -281,12 +295,19 @@ impl Ledger {
             .get(entity)
             .into_iter()
             .flat_map(|spoken| &spoken.0);
-        match self.family.filter(|_| precedence::is_of_turns(entity.kind)) {
-            Some(family) => facts
-                .filter(|fact| precedence::turn_family(fact.source) == family)
-                .collect(),
-            None => facts.collect(),
-        }
+        facts.filter(|fact| self.counts(fact)).collect()
+    }
+
+    /// Whether no better family of sources speaks in its place.
+    fn counts(&self, fact: &Fact) -> bool {
+        let family = match fact.kind {
+            kind if precedence::is_of_turns(kind) => self.family,
+            Kind::Error => self
+                .tool_error_family
+                .filter(|_| items::is_error_of_tool(fact)),
+            _ => None,
+        };
+        family.is_none_or(|family| precedence::turn_family(fact.source) == family)
     }
 
     pub fn facts_before(&self, entity: &Entity) -> Vec<&Fact> {

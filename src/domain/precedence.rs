@@ -14,7 +14,8 @@
 //! then it starts there, unless native ingest says when it does.
 //!
 //! A session's field is the best source's; the others fill what it leaves out and never take back what it
-//! says. Turns are of one source only, since two sources count them differently.
+//! says. Turns are of one source only, since two sources count them differently, and with its tool calls are the
+//! errors that were made of them.
 
 use crate::domain::event::{Kind, Source};
 

@@ -839,17 +839,11 @@ async fn a_barge_in_and_the_answer_s_latency_are_as_measured() {
     assert_eq!(turns, [&json!(1), &json!(3)], "{seen:#}");
 }
 
-#[tokio::test]
-async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
-    let (server, _folder) = server().await;
-    server.clock.advance(TimeDelta::days(529));
-    let acme = server.tenant("acme").await;
-    let client = with_key(&acme, SECRET).await;
-    let agent = agent(&server, SECRET);
-    // A chat history of the room that the spans are of.
-    let header = [&[0x0a, 0x0d][..], b"RM_driver0002"].concat();
-    let history = json!({"items": [{"type": "message", "id": "item_1", "role": "user",
-        "content": ["Something else."], "created_at": 1_795_236_920.0}]});
+/// Uploads the chat history of a room.
+async fn upload_chat(agent: &Client, room: &str, items: Value) -> Answer {
+    let length = u8::try_from(room.len()).expect("a short name");
+    let header = [&[0x0a, length][..], room.as_bytes()].concat();
+    let history = json!({ "items": items });
     let mut form = Vec::new();
     for (name, content) in [
         ("header", header),
@@ -862,7 +856,79 @@ async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
         form.extend(b"\r\n");
     }
     form.extend(b"--b--\r\n");
-    upload(&agent, &format!("{BOUNDARY}b"), form)
+    upload(agent, &format!("{BOUNDARY}b"), form).await
+}
+
+/// What is told of a session's errors: service, level, code and turn.
+fn errors_of(seen: &Value) -> Vec<Value> {
+    let errors = seen["errors"].as_array().expect("errors").iter();
+    let told = errors.map(|e| json!([e["service"], e["level"], e["code"], e["turn"]]));
+    told.collect()
+}
+
+#[tokio::test]
+async fn a_tool_that_failed_is_one_error_whoever_tells_of_it() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let at = |second: f64| 1_795_236_920.0 + second;
+    // As in the spans, and a tool that ran when all was said.
+    let items = json!([
+        {"type": "message", "id": "m1", "role": "user", "content": ["Order B two two."], "created_at": at(0.0)},
+        {"type": "function_call", "id": "f1", "call_id": "call_c5ba4de1f3e2", "name": "lookup_order",
+         "arguments": "{\"order_id\": \"B22\"}", "created_at": at(1.0)},
+        {"type": "function_call_output", "id": "f2", "call_id": "call_c5ba4de1f3e2", "name": "lookup_order",
+         "output": "order not found", "is_error": true, "created_at": at(2.0)},
+        {"type": "message", "id": "m2", "role": "assistant", "content": ["Goodbye."], "created_at": at(3.0)},
+        {"type": "function_call", "id": "f3", "call_id": "c2", "name": "end_call", "arguments": "{}", "created_at": at(4.0)},
+        {"type": "function_call_output", "id": "f4", "call_id": "c2", "name": "end_call", "output": "None",
+         "is_error": false, "created_at": at(4.0)},
+    ]);
+    upload_chat(&agent, "RM_driver0004", items)
+        .await
+        .status(200);
+    let seen = the_session(&client).await;
+    assert_eq!(
+        errors_of(&seen),
+        [json!(["tool", "error", "tool_error", 1])]
+    );
+    let tools = seen["turns"][1]["toolCalls"].as_array().expect("tools");
+    assert_eq!(tools.len(), 2, "both are of the last answer: {seen:#}");
+    let path = "/api/v1/analytics/errors?service=tool&started_after=2026-11-20T00:00:00Z";
+    let listed = client.get(path).await.status(200).json();
+    assert_eq!(listed["items"][0]["code"], "tool_error", "{listed}");
+    assert_eq!(listed["total"], 1, "{listed}");
+
+    // The spans tell it better, and it is still the same.
+    for body in capture("livekit-errors") {
+        export(&agent, "traces", body).await.status(200);
+    }
+    let seen = the_session(&client).await;
+    let told = errors_of(&seen);
+    let of_tools: Vec<&Value> = told.iter().filter(|error| error[0] == "tool").collect();
+    assert_eq!(
+        of_tools,
+        [
+            &json!(["tool", "error", "tool_error", 3]),
+            &json!(["tool", "error", "tool_error", 5])
+        ],
+        "{seen:#}"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    // A chat history of the room that the spans are of.
+    let items = json!([{"type": "message", "id": "item_1", "role": "user",
+        "content": ["Something else."], "created_at": 1_795_236_920.0}]);
+    upload_chat(&agent, "RM_driver0002", items)
         .await
         .status(200);
     let seen = told(&client).await;

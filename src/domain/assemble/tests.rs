@@ -292,6 +292,7 @@ fn item() -> impl Strategy<Value = (Kind, Value)> {
         2 => (statuses, 0..9i64).prop_map(|(s, n)| (Kind::Session, json!({"status": s, "startedAt": at(n), "tags": [s]}))),
         1 => (0..900u32).prop_map(|ms| (Kind::Interruption, json!({"detectionMs": ms}))),
         1 => Just((Kind::Error, json!({"message": "no answer"}))),
+        1 => Just((Kind::Error, json!({"message": "no", "service": "tool", "code": "tool_error"}))),
         1 => Just((Kind::Session, json!({"status": null, "answeredAt": at(3)}))),
     ]
 }

@@ -137,6 +137,47 @@ fn a_full_session_takes_corrections_and_its_end() {
 }
 
 #[test]
+fn an_error_made_of_a_tool_call_counts_where_the_call_does() {
+    let said = |source, kind, id: &str, fields: Value| {
+        into_fact(event(kind, id, "2026-01-01T00:00:00Z", fields), source)
+    };
+    let of_source = |source: Source| {
+        let failed = json!({"message": "no", "service": "tool", "code": "tool_error"});
+        [
+            said(source, Kind::Turn, "t", json!({"index": 0})),
+            said(source, Kind::Error, "tool", failed),
+            said(
+                source,
+                Kind::Error,
+                "llm",
+                json!({"message": "no", "service": "llm"}),
+            ),
+        ]
+    };
+    let counted = |sources: &[Source]| -> Vec<(Source, String)> {
+        let facts: Vec<Fact> = sources
+            .iter()
+            .flat_map(|source| of_source(*source))
+            .collect();
+        let ledger = Ledger::rebuilt(facts, None);
+        let errors = ledger.touched().filter(|entity| entity.kind == Kind::Error);
+        let facts = errors.flat_map(|entity| ledger.facts_of(entity));
+        let of_tools = facts.filter(|fact| fact.id == "tool");
+        of_tools
+            .map(|fact| (fact.source, fact.id.clone()))
+            .collect()
+    };
+    let tool = |source| (source, "tool".to_owned());
+    use Source::{Call, LivekitReport, Trace, Vapi};
+    assert_eq!(counted(&[LivekitReport]), [tool(LivekitReport)]);
+    assert_eq!(counted(&[LivekitReport, Trace]), [tool(Trace)]);
+    assert_eq!(counted(&[Vapi, LivekitReport, Trace]), [tool(Trace)]);
+    // What native ingest says itself is no such error, and it makes none of its tool calls.
+    let beside_native = counted(&[Call, Vapi, Trace]);
+    assert_eq!(beside_native, [tool(Call), tool(Trace)]);
+}
+
+#[test]
 fn an_undated_report_speaks_of_its_moments_and_reopens() {
     let undated = |hash| {
         let time = "2026-01-01T10:00:00Z";

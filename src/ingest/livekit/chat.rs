@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::event::{Event, Kind};
 use crate::domain::fields::OFFSET_MAX_MS;
+use crate::domain::items;
 use crate::domain::vocabulary::python_value;
 
 use super::{event, moment, number, put, text};
@@ -25,18 +26,19 @@ pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<
         now,
         events: Vec::new(),
         turns: 0,
+        last_answer: None,
     };
     for (place, item) in items.iter().enumerate() {
         match text(item, "type") {
             Some("message") => told.message(item, &items[place + 1..]),
             Some("function_call") => {
                 let call_id = text(item, "call_id");
-                let mut rest = items[place + 1..].iter();
-                let output = rest.find(|other| {
+                let later = &items[place + 1..];
+                let output = later.iter().find(|other| {
                     text(other, "type") == Some("function_call_output")
                         && text(other, "call_id") == call_id
                 });
-                told.tool(item, output.copied());
+                told.tool(item, output.copied(), later);
             }
             _ => {}
         }
@@ -54,6 +56,8 @@ struct Told {
     events: Vec<Event>,
     /// So many turns have been told.
     turns: usize,
+    /// Of these the agent's last one.
+    last_answer: Option<usize>,
 }
 
 impl Told {
@@ -67,11 +71,8 @@ impl Told {
     }
 
     fn message(&mut self, item: &Value, later: &[&Value]) {
-        let speaker = match text(item, "role") {
-            Some("user") => "user",
-            Some("assistant") => "agent",
-            // Instructions are nobody's words.
-            _ => return,
+        let Some(speaker) = speaker(item) else {
+            return;
         };
         let metrics = &item["metrics"];
         let ms = |name: &str| {
@@ -135,15 +136,22 @@ impl Told {
             put(&mut fields, "estimated", Some(true));
             self.add(Kind::Interruption, format!("interruption:{id}"), at, fields);
         }
+        if speaker == AGENT {
+            self.last_answer = Some(self.turns);
+        }
         self.turns += 1;
     }
 
-    /// A call belongs to the answer that follows it.
-    fn tool(&mut self, call: &Value, output: Option<&Value>) {
+    /// A call belongs to the answer that follows it, and where none does to the last one.
+    fn tool(&mut self, call: &Value, output: Option<&Value>, later: &[&Value]) {
         let (started, ended) = (created(call), output.map(created));
+        let mut spoken = later.iter().filter_map(|item| speaker(item));
+        let answer = spoken.position(|speaker| speaker == AGENT);
+        let turn = answer.map(|behind| self.turns + behind);
+        let turn = turn.or(self.last_answer);
         let mut fields = Map::new();
         put(&mut fields, "callId", text(call, "call_id"));
-        put(&mut fields, "turn", Some(self.turns));
+        put(&mut fields, "turn", turn);
         put(&mut fields, "name", text(call, "name"));
         let arguments = text(call, "arguments");
         let arguments =
@@ -165,9 +173,29 @@ impl Told {
             });
             put(&mut fields, name, value);
         }
-        let at = moment(ended.unwrap_or(started)).unwrap_or(self.start);
+        let over = ended.unwrap_or(started);
+        let at = moment(over).unwrap_or(self.start);
         let id = item_id(call, self.events.len());
+        if let Some(mut error) = items::error_of_tool(&fields) {
+            put(&mut error, "turn", turn);
+            put(&mut error, "atMs", self.offset_ms(over));
+            self.add(Kind::Error, format!("error:{id}"), at, error);
+        }
         self.add(Kind::ToolCall, id, at, fields);
+    }
+}
+
+const AGENT: &str = "agent";
+
+/// Whose words a message is. Instructions are nobody's.
+fn speaker(item: &Value) -> Option<&'static str> {
+    if text(item, "type") != Some("message") {
+        return None;
+    }
+    match text(item, "role")? {
+        "user" => Some("user"),
+        "assistant" => Some(AGENT),
+        _ => None,
     }
 }
 
@@ -213,6 +241,54 @@ mod tests {
         let told = events(&history, start, start + chrono::TimeDelta::seconds(60));
         let told = told.iter().find(|event| event.kind == Kind::Interruption);
         told.expect("an interruption").fields.fields().clone()
+    }
+
+    #[test]
+    fn a_tool_belongs_to_the_next_answer_and_the_last_one_to_the_last() {
+        let start = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1_000_000);
+        let message = |role: &str, second: u32| {
+            json!({"type": "message", "role": role, "id": format!("m{second}"), "created_at": 1_000_000 + second,
+                   "content": ["Well"]})
+        };
+        let call = |second: u32, output: Value| {
+            let id = format!("c{second}");
+            let at = 1_000_000 + second;
+            [
+                json!({"type": "function_call", "id": format!("f{second}"), "call_id": id, "name": "end_call",
+                       "arguments": "{}", "created_at": at}),
+                json!({"type": "function_call_output", "id": format!("o{second}"), "call_id": id, "created_at": at,
+                       "output": output, "is_error": output == "boom"}),
+            ]
+        };
+        let mut items = vec![message("user", 1)];
+        items.extend(call(2, json!("None")));
+        items.extend([message("user", 3), message("assistant", 4)]);
+        items.extend(call(5, json!("boom")));
+        let told = |items: Vec<Value>| {
+            let told = events(
+                &json!({ "items": items }),
+                start,
+                start + chrono::TimeDelta::seconds(60),
+            );
+            let of = |kind| -> Vec<Map<String, Value>> {
+                let of_kind = told.iter().filter(|event| event.kind == kind);
+                of_kind.map(|event| event.fields.fields().clone()).collect()
+            };
+            (of(Kind::ToolCall), of(Kind::Error))
+        };
+        let (tools, errors) = told(items);
+        let turns: Vec<&Value> = tools.iter().map(|tool| &tool["turn"]).collect();
+        assert_eq!(turns, [2, 2]);
+        let [error] = &errors[..] else {
+            panic!("{errors:?}")
+        };
+        assert_eq!(
+            Value::Object(error.clone()),
+            json!({"service": "tool", "level": "error", "code": "tool_error", "message": "boom", "turn": 2,
+                   "atMs": 5000.0, "details": {"tool": "end_call"}})
+        );
+        let (tools, _) = told(Vec::from(call(2, json!("None"))));
+        assert_eq!(tools[0].get("turn"), None, "nobody said anything");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the reports of several vendors have in common: turns in the order of time, what is between them, and
 //! latencies that are told in a list of their own.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::lens;
 use super::lens::Form;
 use crate::domain::event::{Event, Kind, SessionRef};
 use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
+use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
 
 /// What a vendor calls the session, and what a carrier does: a session and the names that show.
@@ -160,9 +161,14 @@ impl Dialogue {
         }
     }
 
-    /// Turns numbered from 0, tool calls, each in the turn of the agent that it belongs to, and what the user
-    /// cut off.
-    pub fn events(self, at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
+    /// Turns numbered from 0, tool calls, each in the turn of the agent that it belongs to, what the user cut off, and
+    /// as errors the tools that failed. `start` is where offsets begin.
+    pub fn events(
+        self,
+        start: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Vec<Event> {
         let agents: Vec<bool> = self.turns.iter().map(|turn| turn.is_agent).collect();
         let owner = |after: usize| {
             // Said while it ran, else said once it was known.
@@ -170,13 +176,18 @@ impl Dialogue {
             let behind = (after..agents.len()).find(|at| agents[*at]);
             before.or(behind).or(after.checked_sub(1))
         };
-        let tools = self.tools.into_iter().filter_map(|tool| {
+        let (mut tools, mut failures) = (Vec::new(), Vec::new());
+        for tool in self.tools {
             let mut form = tool.form;
             form.set("callId", Some(tool.id.as_str()))
                 .set("turn", owner(tool.after));
-            lens::event(Kind::ToolCall, format!("tool/{}", tool.id), at, form, now)
-        });
-        let tools: Vec<Event> = tools.collect();
+            if let Some(failure) = failure_of_tool(&form, start) {
+                let id = format!("error/tool/{}", tool.id);
+                failures.extend(lens::event(Kind::Error, id, at, failure, now));
+            }
+            let id = format!("tool/{}", tool.id);
+            tools.extend(lens::event(Kind::ToolCall, id, at, form, now));
+        }
         let cut_off = interruptions(&self.turns);
         let cut_off = cut_off.into_iter().filter_map(|(turn, form)| {
             let id = format!("interruption/{turn}");
@@ -192,8 +203,25 @@ impl Dialogue {
                 form.set("index", Some(index));
                 lens::event(Kind::Turn, format!("turn/{index}"), at, form, now)
             });
-        turns.chain(tools).chain(cut_off).collect()
+        turns.chain(tools).chain(cut_off).chain(failures).collect()
     }
+}
+
+/// A tool call that failed, as an error: when its end is known, else its start.
+fn failure_of_tool(call: &Form, start: Option<DateTime<Utc>>) -> Option<Form> {
+    let mut failure = Form(items::error_of_tool(&call.0)?);
+    let said = |name: &str| call.0.get(name);
+    let at_ms = said("endMs").or_else(|| said("startMs"));
+    let length = TimeDelta::try_milliseconds(at_ms.and_then(Value::as_i64).unwrap_or_default());
+    let at = start.zip(length.filter(|_| at_ms.is_some()));
+    failure
+        .set("turn", said("turn").cloned())
+        .set("atMs", at_ms.cloned())
+        .time(
+            OCCURRED_AT,
+            at.and_then(|(start, length)| start.checked_add_signed(length)),
+        );
+    Some(failure)
 }
 
 /// The agent's turns that are said to have been interrupted: not before the user is heard next, which is all that is
@@ -264,7 +292,7 @@ mod tests {
         dialogue.turn(false, (Some(2000.0), None), Form::default());
         dialogue.sort();
         let now = DateTime::UNIX_EPOCH;
-        let events = dialogue.events(now, now);
+        let events = dialogue.events(None, now, now);
         let starts: Vec<&Value> = events
             .iter()
             .filter_map(|e| e.fields.get("startMs"))
@@ -272,6 +300,32 @@ mod tests {
         assert_eq!(starts, [0, 2000, 5000, 9000]);
         assert_eq!(events[3].fields.get("endMs"), None);
         assert_eq!(events[4].fields["turn"], 3);
+    }
+
+    #[test]
+    fn a_tool_that_failed_is_an_error_when_it_ended() {
+        let mut dialogue = dialogue(&[(false, 0.0), (true, 5000.0)]);
+        let mut form = Form::default();
+        form.set("name", Some("find"))
+            .set("startMs", Some(2000))
+            .set("endMs", Some(2500))
+            .set("error", Some("no such order"));
+        dialogue.tool("t", form);
+        let mut good = Form::default();
+        good.set("name", Some("find")).set("result", Some(1));
+        dialogue.tool("u", good);
+        let start = DateTime::UNIX_EPOCH;
+        let events = dialogue.events(Some(start), start, start + TimeDelta::minutes(1));
+        let errors: Vec<&Event> = events.iter().filter(|e| e.kind == Kind::Error).collect();
+        let [error] = errors[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(error.id, "error/tool/t");
+        assert_eq!(
+            Value::Object(error.fields.fields().clone()),
+            json!({"service": "tool", "level": "error", "code": "tool_error", "message": "no such order", "turn": 1,
+                   "atMs": 2500, "occurredAt": "1970-01-01T00:00:02.500Z", "details": {"tool": "find"}})
+        );
     }
 
     #[test]

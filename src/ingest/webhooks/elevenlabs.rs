@@ -89,7 +89,7 @@ fn transcription(
     }
     spoken.usage.write(&mut form);
     spoken.dialogue.sort();
-    let mut events = spoken.dialogue.events(said_at, now);
+    let mut events = spoken.dialogue.events(Some(started_at), said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgements(analysis, said_at, now));
     let error = at(meta, &["error"]).unwrap_or(&Value::Null);

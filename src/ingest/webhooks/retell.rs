@@ -145,7 +145,7 @@ fn report(
     }
     let mut dialogue = dialogue(call);
     latencies(call, &mut dialogue);
-    let mut events = dialogue.events(ended_at, now);
+    let mut events = dialogue.events(Some(started_at), ended_at, now);
     events.extend(lens::session(ended_at, form, now));
     events.extend(judgement(analysis, ended_at, now));
     if status == "failed" && !reason.is_empty() {

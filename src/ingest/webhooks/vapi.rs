@@ -184,7 +184,7 @@ fn report(
     let start_ms = started_at.map(|at| at.timestamp_millis() as f64);
     let mut dialogue = dialogue(message, start_ms);
     latencies(message, &mut dialogue);
-    let mut events = dialogue.events(said_at, now);
+    let mut events = dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgement(analysis, said_at, now));
     if status == "failed" {

@@ -625,3 +625,59 @@ async fn how_a_call_came_to_its_end_is_told_whatever_came_first_or_twice() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_tool_that_failed_is_an_error_by_every_vendor_s_report() {
+    let house = House::open().await;
+    let mut vapi = vapi_report();
+    let result = &mut vapi["message"]["artifact"]["messages"][4];
+    result["error"] = json!("no such table");
+    result["result"] = Value::Null;
+    let mut retell = retell("call_ended");
+    retell["call"]["transcript_with_tool_calls"] = json!([
+        {"role": "agent", "content": "Hello", "words": []},
+        {"role": "tool_call_invocation", "tool_call_id": "t1", "name": "find_table", "arguments": "{}"},
+        {"role": "tool_call_result", "tool_call_id": "t1", "content": "no such table", "successful": false},
+    ]);
+    let mut elevenlabs = transcription();
+    elevenlabs["data"]["transcript"] = json!([
+        {"role": "agent", "message": "One moment", "time_in_call_secs": 3,
+         "tool_calls": [{"request_id": "t1", "tool_name": "find_table", "params_as_json": "{}"}],
+         "tool_results": [{"request_id": "t1", "tool_name": "find_table", "result_value": "no such table",
+                           "is_error": true, "tool_latency_secs": 0.5}]},
+    ]);
+    for (vendor, body, id, at) in [
+        ("vapi", vapi, VAPI_CALL, "2025-06-11T10:00:03.200Z"),
+        ("retell", retell, "call_1", "2025-06-11T10:05:30Z"),
+        (
+            "elevenlabs",
+            elevenlabs,
+            "conv_1",
+            "2025-06-11T10:00:03.500Z",
+        ),
+    ] {
+        let acme = house.server.tenant(vendor).await;
+        let manager = acme.client("sessions:read,transcripts:read,admin").await;
+        let path = endpoint(&manager, vendor, json!({})).await;
+        let answer = match vendor {
+            "vapi" => from_vapi(&house.vendor(), &path, &body).await,
+            "retell" => from_retell(&house.vendor(), &path, &body.to_string(), NOW_MS).await,
+            _ => from_elevenlabs(&house.vendor(), &path, &body.to_string(), NOW_MS / 1000).await,
+        };
+        answer.status(200);
+        let told = session(&manager, id).await;
+        let errors = told["errors"].as_array().expect("errors");
+        assert_eq!(errors.len(), 1, "{vendor}: {told}");
+        for (name, value) in [
+            ("service", json!("tool")),
+            ("code", json!("tool_error")),
+            ("message", json!("no such table")),
+        ] {
+            assert_eq!(errors[0][name], value, "{vendor}: {told}");
+        }
+        let listed = manager.get("/api/v1/analytics/errors?service=tool").await;
+        let listed = listed.status(200).json();
+        assert_eq!(listed["total"], 1, "{vendor}: {listed}");
+        assert_eq!(listed["items"][0]["timestamp"], at, "{vendor}: {listed}");
+    }
+}

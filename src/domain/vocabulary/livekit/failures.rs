@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::domain::event::Kind;
+use crate::domain::items;
 use crate::domain::vocabulary::{Beside, Gist, Part};
 
 use super::read::{FAILURE, put};
@@ -65,28 +66,12 @@ impl<'a> Failures<'a> {
 
 /// A tool's failure, as an error of the session.
 pub fn of_tool(tool: &Gist, turn: Option<String>) -> Option<Beside> {
-    let error = tool.fields.get("error")?;
-    let message = match error {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let mut fields = Map::new();
-    put(&mut fields, "service", Some("tool"));
-    put(&mut fields, "level", Some("error"));
-    put(&mut fields, "message", Some(message));
-    put(&mut fields, "code", Some("tool_error"));
-    let name = tool.fields.get("name");
-    put(
-        &mut fields,
-        "details",
-        name.map(|name| json!({ "tool": name })),
-    );
     Some(Beside {
         kind: Kind::Error,
         id: format!("error:{}:{}", tool.trace_id, tool.span_id),
         at: end(tool),
         turn,
-        fields,
+        fields: items::error_of_tool(&tool.fields)?,
     })
 }
 
