@@ -117,24 +117,85 @@ fn status(message: &Value) -> Option<&'static str> {
     }
 }
 
-/// What an end is here: Vapi has hundreds of reasons, and new ones come.
+/// What reasons say in which a call came about badly or not at all: Vapi has hundreds, and new ones come.
+const FAILURES: [&str; 13] = [
+    "error",
+    "failed",
+    "invalid",
+    "join-timed-out",
+    "manually-canceled",
+    "misdialed",
+    "no-assistant",
+    "no-available",
+    "no-call-received",
+    "no-server",
+    "not-found",
+    "not-valid",
+    "unallocated",
+];
+
+/// What an end is here.
 fn ended_status(reason: &str) -> &'static str {
     match reason {
         "customer-busy" => "declined",
         "customer-did-not-answer" => "missed",
-        "manually-canceled" => "failed",
-        _ if reason.contains("error") || reason.contains("failed") => "failed",
+        _ if FAILURES.iter().any(|word| reason.contains(word)) => "failed",
         _ => "completed",
     }
 }
 
+/// Whoever did not answer has ended nothing, nor has who could not be had.
 fn ended_by(reason: &str) -> Option<&'static str> {
-    match reason {
-        "" => None,
-        _ if reason.starts_with("customer-") => Some("user"),
-        _ if reason.starts_with("assistant-") && !reason.contains("error") => Some("agent"),
+    match ended_status(reason) {
+        _ if reason.is_empty() => None,
+        "completed" if reason.starts_with("customer-") => Some("user"),
+        "completed" if reason.starts_with("assistant-") => Some("agent"),
         _ => Some("system"),
     }
+}
+
+/// No call rings longer: one that was created earlier was planned then, and dialled later.
+const RINGING_MAX: TimeDelta = TimeDelta::minutes(2);
+
+/// When a call began, by what Vapi says of it.
+struct Beginning {
+    /// The attempt to connect, as far as that is known.
+    started_at: Option<DateTime<Utc>>,
+    /// Where it is told apart from the attempt.
+    answered_at: Option<DateTime<Utc>>,
+}
+
+impl Beginning {
+    fn of(message: &Value) -> Self {
+        let created_at = time(message, &["call", "createdAt"]);
+        let connected_at = of_call(message, "startedAt");
+        let rang = |created: &DateTime<Utc>| {
+            connected_at
+                .is_some_and(|at| (TimeDelta::zero()..=RINGING_MAX).contains(&(at - *created)))
+        };
+        match created_at.filter(rang) {
+            Some(created_at) => Self {
+                started_at: Some(created_at),
+                answered_at: connected_at,
+            },
+            None => Self {
+                started_at: connected_at.or(created_at),
+                answered_at: None,
+            },
+        }
+    }
+
+    /// So much later than the call Vapi's own clock of it begins.
+    fn rang_ms(&self) -> f64 {
+        let rang = self.started_at.zip(self.answered_at);
+        rang.map_or(0.0, |(start, answer)| {
+            (answer - start).num_milliseconds() as f64
+        })
+    }
+}
+
+fn of_call(message: &Value, name: &str) -> Option<DateTime<Utc>> {
+    time(message, &[name]).or_else(|| time(message, &["call", name]))
 }
 
 fn report(
@@ -143,13 +204,14 @@ fn report(
     said_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Vec<Event> {
-    let of_call = |name| time(message, &[name]).or_else(|| time(message, &["call", name]));
-    let started_at = of_call("startedAt").or_else(|| time(message, &["call", "createdAt"]));
-    let ended_at = of_call("endedAt");
+    let beginning = Beginning::of(message);
+    let started_at = beginning.started_at;
+    let ended_at = of_call(message, "endedAt");
     let reason = text(message, &["endedReason"])
         .or_else(|| text(message, &["call", "endedReason"]))
         .unwrap_or_default();
     let status = ended_status(reason);
+    let was_answered = !matches!(status, "declined" | "missed");
     let mut form = Form::default();
     names.write(&mut form);
     common(message, &mut form);
@@ -157,6 +219,7 @@ fn report(
     let analysis = analysis.unwrap_or(&Value::Null);
     form.set("status", Some(status))
         .time("startedAt", started_at.or(ended_at).or(Some(said_at)))
+        .time("answeredAt", beginning.answered_at.filter(|_| was_answered))
         .time("endedAt", ended_at.or(Some(said_at)))
         .set(
             "endReason",
@@ -181,8 +244,7 @@ fn report(
         audio.set("url", Some(url));
         form.object("recording", audio);
     }
-    let start_ms = started_at.map(|at| at.timestamp_millis() as f64);
-    let mut dialogue = dialogue(message, start_ms);
+    let mut dialogue = dialogue(message, &beginning);
     latencies(message, &mut dialogue);
     let mut events = dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
@@ -352,11 +414,16 @@ fn recording(message: &Value) -> Option<Announced> {
     let url = paths.iter().find_map(|path| text(message, path))?;
     Some(Announced::At {
         url: url.to_owned(),
-        placement: Placement::default(),
+        // A recording begins with the answer.
+        placement: Placement {
+            started_at: Beginning::of(message).answered_at,
+            start_offset_ms: None,
+        },
     })
 }
 
-fn dialogue(message: &Value, start_ms: Option<f64>) -> Dialogue {
+fn dialogue(message: &Value, beginning: &Beginning) -> Dialogue {
+    let start_ms = beginning.started_at.map(|at| at.timestamp_millis() as f64);
     let messages = match list(message, &["artifact", "messages"]) {
         [] => list(message, &["messages"]),
         messages => messages,
@@ -364,7 +431,8 @@ fn dialogue(message: &Value, start_ms: Option<f64>) -> Dialogue {
     let mut dialogue = Dialogue::default();
     for said in messages {
         // By Vapi's own clock of the call, else by the clock on the wall.
-        let from_ms = number(said, &["secondsFromStart"]).map(|seconds| seconds * 1000.0);
+        let from_ms = number(said, &["secondsFromStart"]);
+        let from_ms = from_ms.map(|seconds| seconds * 1000.0 + beginning.rang_ms());
         let from_ms = from_ms.or_else(|| Some(measured(said, &["time"])? - start_ms?));
         match text(said, &["role"]).unwrap_or_default() {
             role @ ("bot" | "assistant" | "user") => {
@@ -522,8 +590,21 @@ mod tests {
         for (reason, status, by) in [
             ("customer-ended-call", "completed", Some("user")),
             ("assistant-said-end-call-phrase", "completed", Some("agent")),
-            ("customer-busy", "declined", Some("user")),
-            ("customer-did-not-answer", "missed", Some("user")),
+            ("assistant-ended-call", "completed", Some("agent")),
+            ("assistant-forwarded-call", "completed", Some("agent")),
+            ("voicemail", "completed", Some("system")),
+            ("customer-busy", "declined", Some("system")),
+            ("customer-did-not-answer", "missed", Some("system")),
+            ("assistant-not-found", "failed", Some("system")),
+            ("assistant-join-timed-out", "failed", Some("system")),
+            ("assistant-request-failed", "failed", Some("system")),
+            ("no-server-available", "failed", Some("system")),
+            ("pipeline-no-available-llm-model", "failed", Some("system")),
+            (
+                "twilio-reported-customer-misdialed",
+                "failed",
+                Some("system"),
+            ),
             ("silence-timed-out", "completed", Some("system")),
             ("twilio-failed-to-connect-call", "failed", Some("system")),
             (
@@ -541,6 +622,53 @@ mod tests {
         }
         assert_eq!(service("call.in-progress.error-openai-llm-failed"), "llm");
         assert_eq!(service("pipeline-error-deepgram-transcriber-failed"), "stt");
+        assert_eq!(service("pipeline-no-available-llm-model"), "llm");
+        assert_eq!(service("assistant-not-found"), "workflow");
+    }
+
+    #[test]
+    fn a_call_begins_with_the_attempt_where_that_is_told() {
+        let of = |created: Value, started: Value, reason: &str| {
+            let told = told(json!({
+                "type": "end-of-call-report", "timestamp": 1_774_087_531_000_i64, "endedReason": reason,
+                "startedAt": started, "endedAt": "2026-03-21T10:05:30Z", "call": {"id": "c", "createdAt": created},
+                "artifact": {"recordingUrl": "https://storage.vapi.ai/r.wav", "messages": [
+                    {"role": "bot", "message": "Hello", "time": 1_774_087_200_100_i64, "secondsFromStart": 0.1},
+                    {"role": "user", "message": "Hi", "time": 1_774_087_202_000_i64}]}
+            }));
+            let events = events(&told);
+            let session = of_kind(&events, Kind::Session)[0].clone();
+            let starts: Vec<Value> = of_kind(&events, Kind::Turn)
+                .iter()
+                .map(|turn| turn["startMs"].clone())
+                .collect();
+            let Some(Announced::At { placement, .. }) = told.recording else {
+                panic!("no recording")
+            };
+            let text = |name: &str| session.get(name).cloned().unwrap_or_default();
+            let recorded_at = placement.started_at.map(lens::written).unwrap_or_default();
+            json!([text("startedAt"), text("answeredAt"), starts, recorded_at])
+        };
+        let (created, answered) = ("2026-03-21T09:59:52Z", "2026-03-21T10:00:00Z");
+        assert_eq!(
+            of(json!(created), json!(answered), "customer-ended-call"),
+            json!([created, answered, [8100, 10_000], answered])
+        );
+        // Planned long before it was dialled, or not told at all.
+        for unknown in [
+            json!("2026-03-21T09:57:59Z"),
+            json!("2026-03-21T10:00:01Z"),
+            Value::Null,
+        ] {
+            assert_eq!(
+                of(unknown, json!(answered), "customer-ended-call"),
+                json!([answered, null, [100, 2_000], null])
+            );
+        }
+        let missed = of(json!(created), Value::Null, "customer-did-not-answer");
+        assert_eq!((&missed[0], &missed[1]), (&json!(created), &Value::Null));
+        let missed = of(json!(created), json!(answered), "customer-did-not-answer");
+        assert_eq!((&missed[0], &missed[1]), (&json!(created), &Value::Null));
     }
 
     #[test]

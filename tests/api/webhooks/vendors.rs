@@ -627,6 +627,98 @@ async fn how_a_call_came_to_its_end_is_told_whatever_came_first_or_twice() {
 }
 
 #[tokio::test]
+async fn a_call_of_vapi_s_starts_with_the_attempt_and_lasts_from_the_answer() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    let created = json!("2025-06-11T09:59:52Z");
+    for (status, ms) in [("queued", -8_000), ("in-progress", 0)] {
+        let state = json!({"message": {"type": "status-update", "status": status, "timestamp": 1_749_636_000_000_i64 + ms,
+            "call": {"id": VAPI_CALL, "type": "inboundPhoneCall", "createdAt": created}}});
+        from_vapi(&house.vendor(), &path, &state).await.status(200);
+    }
+    let mut report = vapi_report();
+    report["message"]["call"]["createdAt"] = created.clone();
+    from_vapi(&house.vendor(), &path, &report).await.status(200);
+    let call = manager.get(&format!("/api/v1/conversations/{SID}")).await;
+    let call = call.status(200).json();
+    assert_eq!(call["started_at"], created, "{call}");
+    assert_eq!(call["answered_at"], "2025-06-11T10:00:00Z", "{call}");
+    assert_eq!(call["duration_seconds"], 330.0, "{call}");
+    assert_eq!(call["status_history"][0]["at"], created, "{call}");
+    // Vapi counts from the answer.
+    let whole = session(&manager, VAPI_CALL).await;
+    let starts: Vec<&Value> = whole["turns"]
+        .as_array()
+        .expect("turns")
+        .iter()
+        .map(|turn| &turn["startMs"])
+        .collect();
+    assert_eq!(starts, [8_100, 10_000, 11_850]);
+    assert_eq!(whole["turns"][2]["latencyMs"], 950);
+}
+
+#[tokio::test]
+async fn who_could_not_be_had_has_ended_no_call_of_vapi_s() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    for (reason, status, by, service) in [
+        ("customer-ended-call", "completed", "user", None),
+        ("customer-did-not-answer", "missed", "system", None),
+        ("customer-busy", "declined", "system", None),
+        ("assistant-not-found", "failed", "system", Some("workflow")),
+        (
+            "assistant-join-timed-out",
+            "failed",
+            "system",
+            Some("workflow"),
+        ),
+        ("no-server-available", "failed", "system", Some("workflow")),
+        (
+            "pipeline-no-available-llm-model",
+            "failed",
+            "system",
+            Some("llm"),
+        ),
+        (
+            "twilio-reported-customer-misdialed",
+            "failed",
+            "system",
+            Some("workflow"),
+        ),
+    ] {
+        let mut report = vapi_report();
+        report["message"]["endedReason"] = json!(reason);
+        report["message"]["call"] = json!({"id": reason, "type": "outboundPhoneCall"});
+        from_vapi(&house.vendor(), &path, &report).await.status(200);
+        let told = session(&manager, reason).await;
+        assert_eq!(
+            (&told["status"], &told["endedBy"]),
+            (&json!(status), &json!(by)),
+            "{reason}"
+        );
+        let errors: Vec<Value> = told["errors"]
+            .as_array()
+            .expect("errors")
+            .iter()
+            .map(|error| json!([error["service"], error["code"]]))
+            .collect();
+        let expected: Vec<Value> = service
+            .iter()
+            .map(|service| json!([service, reason]))
+            .collect();
+        assert_eq!(errors, expected, "{reason}");
+    }
+    let summary = manager
+        .get("/api/v1/analytics/summary")
+        .await
+        .status(200)
+        .json();
+    assert_eq!(summary["failed_calls"], 5, "{summary}");
+}
+
+#[tokio::test]
 async fn a_tool_that_failed_is_an_error_by_every_vendor_s_report() {
     let house = House::open().await;
     let mut vapi = vapi_report();
