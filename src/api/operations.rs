@@ -1,6 +1,7 @@
 //! For whoever runs the server or reads about it: alive, ready, the contract, the API reference.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{
@@ -13,6 +14,7 @@ use utoipa_swagger_ui::{Config, serve};
 use crate::app::App;
 use crate::domain::Error;
 use crate::problem::{Json, Path, Problem, Query};
+use crate::services::patience::within;
 
 const OPENAPI_YAML: &str = include_str!("../../openapi.yaml");
 
@@ -32,13 +34,16 @@ pub async fn healthz(query: Query) -> Result<Json<Status>, Problem> {
     Ok(Json(Status { status: "ok" }))
 }
 
+/// A store that takes longer to say that it is there is of no use to anybody.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
 /// The store answers and has its whole schema.
 pub async fn readyz(State(app): State<App>, query: Query) -> Result<Json<Status>, Problem> {
     query.params().finish()?;
     if !app.store.is_migrated() {
         return Err(Error::Unavailable("migrations are not applied yet".to_owned()).into());
     }
-    app.store.ping().await?;
+    within(READY_WITHIN, app.store.ping()).await?;
     Ok(Json(Status { status: "ready" }))
 }
 

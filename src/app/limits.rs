@@ -1,15 +1,17 @@
 //! Limits on a request: how many at once, how long, how large; and none before the store is ready.
 
+use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use futures_util::{StreamExt, stream};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::{App, arrival};
@@ -77,9 +79,24 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
     request
         .extensions_mut()
         .insert(BodyLimit(bounds.kept_bytes));
-    match timeout(bounds.time, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => too_late(awaited.is_so()),
+    let arrives = is_upload && !request.body().is_end_stream();
+    let answered = match arrives {
+        true => upload(request, next, settings).await,
+        false => timeout(settings.request_timeout, next.run(request))
+            .await
+            .ok(),
+    };
+    answered.unwrap_or_else(|| too_late(awaited.is_so()))
+}
+
+/// Only a body on its way takes longer than a request may otherwise, and only once somebody asks for it: who sends it,
+/// and for which call, is found out before.
+async fn upload(request: Request, next: Next, settings: &Settings) -> Option<Response> {
+    let (request, asked) = told_of_asking(request);
+    let answered = timeout(settings.recordings_timeout, next.run(request));
+    tokio::select! {
+        answered = answered => answered.ok(),
+        () = unasked(asked, settings.request_timeout) => None,
     }
 }
 
@@ -88,7 +105,6 @@ struct Bounds {
     body_bytes: usize,
     /// Of these in memory.
     kept_bytes: usize,
-    time: Duration,
 }
 
 impl Bounds {
@@ -99,19 +115,35 @@ impl Bounds {
             true => settings.body_limit_bytes.max(WITH_AUDIO_BYTES),
             false => settings.body_limit_bytes,
         };
-        if takes_audio(request) {
-            Self {
-                body_bytes: settings.recordings_limit_bytes,
-                kept_bytes,
-                time: settings.recordings_timeout,
-            }
-        } else {
-            Self {
-                body_bytes: kept_bytes,
-                kept_bytes,
-                time: settings.request_timeout,
-            }
+        let body_bytes = match takes_audio(request) {
+            true => settings.recordings_limit_bytes,
+            false => kept_bytes,
+        };
+        Self {
+            body_bytes,
+            kept_bytes,
         }
+    }
+}
+
+/// A request that tells when its body is first asked for, by dropping what the other end waits for.
+fn told_of_asking(request: Request) -> (Request, oneshot::Receiver<()>) {
+    let (tell, asked) = oneshot::channel();
+    let mut tell = Some(tell);
+    let request = request.map(|body| {
+        let mut chunks = body.into_data_stream();
+        Body::from_stream(stream::poll_fn(move |context| {
+            tell.take();
+            chunks.poll_next_unpin(context)
+        }))
+    });
+    (request, asked)
+}
+
+/// Returns once nobody has asked for a body for so long.
+async fn unasked(asked: oneshot::Receiver<()>, limit: Duration) {
+    if timeout(limit, asked).await.is_ok() {
+        future::pending::<()>().await;
     }
 }
 

@@ -88,6 +88,7 @@ pub async fn put(
         let received = recordings::receive(&app.objects, limit_bytes, upload.into_stream());
         (received.await?, given)
     };
+    let place = place.within(app.settings.request_timeout);
     // What has arrived is kept, whether or not its sender still waits for the answer.
     let kept = tokio::spawn(async move {
         let (scope, objects) = (&ingestor.scope, &app.objects);

@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod live;
 pub mod livekit_keys;
 pub mod pace;
+pub mod patience;
 pub mod prices;
 pub mod recordings;
 pub mod retention;

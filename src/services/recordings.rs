@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +16,7 @@ use crate::domain::ids::{SessionId, is_session_id};
 use crate::domain::recording::{Placement, Recording, Usage, is_call_sid};
 use crate::domain::webhook::Fetch;
 use crate::objects::{Fetcher, Objects};
+use crate::services::patience::within;
 use crate::store::recordings::{self, Call, Saved, fetches};
 use crate::store::retention;
 use crate::store::sessions;
@@ -65,9 +67,19 @@ pub struct Place {
     id: SessionId,
     call_sid: Option<String>,
     existing: Option<Recording>,
+    patience: Option<Duration>,
 }
 
 impl Place {
+    /// The store is waited for no longer than this, each time that it is asked for something. For those whose request
+    /// may take longer, since audio does to arrive.
+    pub fn within(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
+    }
+
     /// How much there is.
     pub fn size_bytes(&self) -> i64 {
         self.existing
@@ -107,6 +119,7 @@ pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result
         call,
         call_sid,
         existing,
+        patience: None,
     })
 }
 
@@ -180,7 +193,9 @@ pub async fn keep(
         id,
         call_sid,
         existing,
+        patience,
     } = place;
+    let patience = patience.unwrap_or(Duration::MAX);
     let existing_bytes = existing.as_ref().map_or(0, |existing| existing.size_bytes);
     if let Some(recording) = existing.filter(|existing| is_same(existing, spooled, placement)) {
         return Ok(Shown { recording, call });
@@ -194,8 +209,11 @@ pub async fn keep(
         Uuid::new_v4(),
         audio.format.as_str()
     );
-    check_room(scope, objects, spooled.size_bytes, existing_bytes).await?;
-    recordings::expect(scope, &object, now + LEFT_AFTER).await?;
+    within(patience, async {
+        check_room(scope, objects, spooled.size_bytes, existing_bytes).await?;
+        recordings::expect(scope, &object, now + LEFT_AFTER).await
+    })
+    .await?;
     objects.put(&object, spooled).await?;
     let recording = Recording {
         id,
@@ -210,7 +228,8 @@ pub async fn keep(
         created_at: now,
     };
     // Of an error nobody knows whether it came before the commit or after: the object stays until it is due.
-    match recordings::save(scope, &recording, objects.quota_bytes()).await? {
+    let saved = recordings::save(scope, &recording, objects.quota_bytes());
+    match within(patience, saved).await? {
         Saved::New => {}
         Saved::Replaced(old) => remove(scope, objects, &old).await,
         Saved::Refused => {

@@ -2,14 +2,18 @@
 
 mod rooms;
 
+use std::time::{Duration, Instant};
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
+use futures_util::{StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use prost::Message;
-use reqwest::Method;
+use reqwest::{Body, Method};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use sqlx::Connection;
 use tempfile::TempDir;
 
 use super::support::{Answer, Client, Tenant, TestServer};
@@ -916,6 +920,55 @@ async fn a_tool_that_failed_is_one_error_whoever_tells_of_it() {
         ],
         "{seen:#}"
     );
+}
+
+#[tokio::test]
+async fn an_upload_may_come_slowly_and_is_not_held_by_a_store_that_hangs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limit = Duration::from_millis(800);
+    let server = TestServer::with(|settings| {
+        settings.data_dir = folder.path().to_owned();
+        settings.request_timeout = limit;
+    });
+    let server = server.await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let items = json!([{"type": "message", "id": "m1", "role": "user", "content": ["Hi"], "created_at": 1_795_236_920.0}]);
+    let mut admin = server.connect().await;
+    // The one is needed to know who it is, the other to keep it.
+    for lock in [
+        "lock table livekit_keys in access exclusive mode",
+        "lock table sessions in access exclusive mode",
+    ] {
+        let mut hold = admin.begin().await.expect("a transaction");
+        sqlx::query(lock).execute(&mut *hold).await.expect("locked");
+        let since = Instant::now();
+        let answer = upload_chat(&agent, "RM_slow", items.clone()).await;
+        assert_eq!(answer.status, 503, "{lock}");
+        assert_eq!(answer.header("retry-after"), "1", "{lock}");
+        assert!(
+            String::from_utf8_lossy(&answer.body).contains("google.rpc.RetryInfo"),
+            "{lock}"
+        );
+        assert!(since.elapsed() < limit * 5, "{lock}");
+        hold.rollback().await.expect("unlocked");
+    }
+    upload_chat(&agent, "RM_slow", items).await.status(200);
+    let (declared, body) = form();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let (first, rest) = (first.to_vec(), rest.to_vec());
+    let body = stream::iter([first, rest]).then(move |piece| async move {
+        tokio::time::sleep(limit).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    let agent = agent.header("content-type", &declared);
+    let path = "/observability/recordings/v0";
+    agent
+        .post_bytes(path, Body::wrap_stream(body))
+        .await
+        .status(200);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use reqwest::Body;
+use reqwest::{Body, Method};
 use serde_json::json;
 use sqlx::Connection;
 
@@ -34,6 +34,30 @@ async fn without_its_store_the_server_asks_to_come_back_and_then_recovers() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     client.get("/readyz").await.status(200);
+}
+
+#[tokio::test]
+async fn with_a_store_that_hangs_the_server_is_not_ready() {
+    let (server, proxy) = TestServer::behind_proxy().await;
+    let anybody = server.anonymous();
+    anybody.get("/readyz").await.status(200);
+
+    proxy.hang();
+    // Again and again, since each leaves a connection behind that hangs.
+    for _ in 0..3 {
+        let since = Instant::now();
+        let answer = anybody.get("/readyz").await.problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(since.elapsed() < Duration::from_secs(5));
+    }
+    anybody.get("/healthz").await.status(200);
+
+    proxy.go_on();
+    let since = Instant::now();
+    while anybody.get("/readyz").await.status != 200 {
+        assert!(since.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -94,4 +118,74 @@ async fn a_store_that_hangs_before_the_body_is_read_is_no_fault_of_the_body() {
         assert_eq!(answer.header("retry-after"), "1");
     }
     hold.rollback().await.expect("unlocked");
+}
+
+/// A body of which the rest comes once it is let.
+fn in_two(body: &[u8]) -> (tokio::sync::oneshot::Sender<()>, Body) {
+    let (first, rest) = body.split_at(body.len() / 2);
+    let (first, rest) = (first.to_vec(), rest.to_vec());
+    let (let_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+    let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(first) });
+    let rest = futures_util::stream::once(async move {
+        may_go_on.await.expect("word");
+        Ok(rest)
+    });
+    (let_on, Body::wrap_stream(first.chain(rest)))
+}
+
+#[tokio::test]
+async fn audio_may_take_long_to_arrive_and_the_store_may_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limit = Duration::from_millis(800);
+    let server = TestServer::with(|settings| {
+        settings.request_timeout = limit;
+        settings.data_dir = folder.path().to_owned();
+    });
+    let server = server.await;
+    let acme = server.tenant("acme").await;
+    let client = acme.client("ingest:write").await;
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/recordings/auto-repairs-40-first10s.wav"
+    );
+    let audio = std::fs::read(path).expect("audio");
+    let put = async |n: u32, body: Body| {
+        let path = format!("/v1/recordings/CA{n:032}");
+        let sent = client.send(Method::PUT, &path, |request| request.body(body));
+        sent.await
+    };
+    let (let_on, body) = in_two(&audio);
+    let slow = async {
+        tokio::time::sleep(limit * 2).await;
+        let_on.send(()).expect("somebody waits");
+    };
+    let (answer, ()) = futures_util::join!(put(1, body), slow);
+    answer.status(200);
+
+    let mut admin = server.connect().await;
+    let mut hold = admin.begin().await.expect("a transaction");
+    let lock = "lock table sessions, recordings in access exclusive mode";
+    sqlx::query(lock).execute(&mut *hold).await.expect("locked");
+    // Whose it is cannot be found out.
+    let (_let_on, body) = in_two(&audio);
+    let answer = put(2, body).await.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    hold.rollback().await.expect("unlocked");
+
+    // It cannot be kept.
+    let (let_on, body) = in_two(&audio);
+    let held = async {
+        tokio::time::sleep(limit / 2).await;
+        let mut hold = admin.begin().await.expect("a transaction");
+        sqlx::query(lock).execute(&mut *hold).await.expect("locked");
+        let_on.send(()).expect("somebody waits");
+        hold
+    };
+    let since = Instant::now();
+    let (answer, hold) = futures_util::join!(put(3, body), held);
+    let answer = answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(since.elapsed() < limit * 8, "{:?}", since.elapsed());
+    hold.rollback().await.expect("unlocked");
+    put(3, Body::from(audio)).await.status(200);
 }

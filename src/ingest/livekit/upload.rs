@@ -28,6 +28,7 @@ use crate::problem::Query;
 use crate::problem::Upload;
 use crate::services::ingest;
 use crate::services::ingest::Item;
+use crate::services::patience::within;
 use crate::services::recordings;
 use crate::services::recordings::Spooled;
 
@@ -150,7 +151,8 @@ pub async fn recordings(
     let session = parts::session(tenant, &header.room_id).ok_or_else(unnamed)?;
     let place = Report::read(&header, now);
     let items = place.items(&session, form.history.as_ref(), now);
-    let receipt = ingest::take(&app.writer, &agent.scope, items, admission, now).await?;
+    let taken = ingest::take(&app.writer, &agent.scope, items, admission, now);
+    let receipt = within(app.settings.request_timeout, taken).await?;
     // What is over and done with gets no audio either.
     let audio = form.audio.filter(|_| receipt.closed == 0);
     let recording = audio.is_some();
@@ -222,7 +224,9 @@ async fn keep(
 ) -> Result<(), Problem> {
     let (scope, app, reference) = (agent.scope.clone(), app.clone(), session.id.prefixed());
     let kept = tokio::spawn(async move {
-        let place = recordings::place(&scope, &reference, now).await?;
+        let patience = app.settings.request_timeout;
+        let place = within(patience, recordings::place(&scope, &reference, now)).await?;
+        let place = place.within(patience);
         let placement = Placement {
             started_at: recorded_at,
             start_offset_ms: None,

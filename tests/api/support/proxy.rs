@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::PgConnectOptions;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub struct Proxy {
@@ -13,6 +14,8 @@ pub struct Proxy {
     options: PgConnectOptions,
     /// Cancelled: every connection breaks, and new ones break at once.
     away: Arc<Mutex<CancellationToken>>,
+    /// Whether the database is asked and heard no more, while every connection stands.
+    hangs: watch::Sender<bool>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -24,11 +27,13 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let away = Arc::new(Mutex::new(CancellationToken::new()));
-        tokio::spawn(accept(listener, options.clone(), away.clone()));
+        let (hangs, is_hanging) = watch::channel(false);
+        tokio::spawn(accept(listener, options.clone(), away.clone(), is_hanging));
         Self {
             port,
             options,
             away,
+            hangs,
         }
     }
 
@@ -47,20 +52,49 @@ impl Proxy {
     pub fn come_back(&self) {
         *self.away.lock().expect("a token") = CancellationToken::new();
     }
+
+    pub fn hang(&self) {
+        self.hangs.send_replace(true);
+    }
+
+    pub fn go_on(&self) {
+        self.hangs.send_replace(false);
+    }
 }
 
 async fn accept(
     listener: TcpListener,
     options: PgConnectOptions,
     away: Arc<Mutex<CancellationToken>>,
+    is_hanging: watch::Receiver<bool>,
 ) {
-    while let Ok((mut client, _)) = listener.accept().await {
+    while let Ok((client, _)) = listener.accept().await {
         let away = away.lock().expect("a token").clone();
-        let options = options.clone();
+        let (options, is_hanging) = (options.clone(), is_hanging.clone());
         tokio::spawn(away.run_until_cancelled_owned(async move {
-            let mut database = upstream(&options).await;
-            let _ = copy_bidirectional(&mut client, &mut database).await;
+            let (answers, asks) = io::split(upstream(&options).await);
+            let (questions, hears) = io::split(client);
+            let there = pass(questions, asks, is_hanging.clone());
+            let back = pass(answers, hears, is_hanging);
+            let _ = tokio::try_join!(there, back);
         }));
+    }
+}
+
+/// Passes on what comes, but for the time in which nothing gets through.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut is_hanging: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let read = from.read(&mut chunk).await?;
+        let _ = is_hanging.wait_for(|hangs| !hangs).await;
+        match read {
+            0 => return to.shutdown().await,
+            read => to.write_all(&chunk[..read]).await?,
+        }
     }
 }
 
