@@ -107,12 +107,12 @@ fn every_operation_says_what_it_is() {
             assert!(described && value["schema"].is_object(), "{place}: {value}");
             let schema = parameter.child("schema").expect("a schema");
             if schema.value()["type"] == "integer" {
-                // A filter has no default: without it everything is shown.
-                let is_filter = value["description"]
+                // A filter has no default: without it everything is shown. Others say what it means to leave them out.
+                let has_none = value["description"]
                     .as_str()
-                    .is_some_and(|text| text.starts_with("Only "));
+                    .is_some_and(|text| text.starts_with("Only ") || text.contains(" absent"));
                 let bounds = ["minimum", "maximum", "default"];
-                for bound in &bounds[..if is_filter { 2 } else { 3 }] {
+                for bound in &bounds[..if has_none { 2 } else { 3 }] {
                     assert!(
                         schema.value()[bound].is_i64(),
                         "{place}: {value} has no {bound}"
