@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH, VARY,
 };
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -33,6 +34,10 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let known = request.headers().get_all(IF_NONE_MATCH).iter();
+    let knows_weakly = known
+        .into_iter()
+        .any(|known| known.as_bytes().starts_with(b"W/"));
     let page = console::is_wanted(request.uri().path(), request.headers());
     let page = page.then(|| (request.method().clone(), request.uri().clone()));
     let span = tracing::info_span!(
@@ -74,7 +79,7 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response.headers_mut().append(VARY, VARY_BY);
-    told_by_coding(&mut response);
+    told_by_coding(&mut response, knows_weakly);
     // Whatever says nothing else is one tenant's, and may change at once.
     if !response.headers().contains_key(CACHE_CONTROL) {
         response.headers_mut().insert(CACHE_CONTROL, PRIVATE);
@@ -83,17 +88,18 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
 }
 
 /// An answer that comes compressed or not has one strong ETag only for the bytes as they are; and who has it already
-/// is told that it may come otherwise.
-fn told_by_coding(response: &mut Response) {
+/// is told that it may come otherwise, by the ETag that he had it under.
+fn told_by_coding(response: &mut Response, knows_weakly: bool) {
     let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
     let is_compressed = response.headers().contains_key(CONTENT_ENCODING);
+    let is_weak = is_compressed || is_unchanged && knows_weakly;
     let headers = response.headers_mut();
     if is_unchanged {
         headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
     let strong = headers
         .get(ETAG)
-        .filter(|etag| is_compressed && etag.as_bytes().starts_with(b"\""));
+        .filter(|etag| is_weak && etag.as_bytes().starts_with(b"\""));
     let weak = strong.map(|etag| [b"W/", etag.as_bytes()].concat());
     if let Some(weak) = weak.and_then(|weak| HeaderValue::from_bytes(&weak).ok()) {
         headers.insert(ETAG, weak);

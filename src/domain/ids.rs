@@ -13,8 +13,13 @@ pub struct SessionId(pub Uuid);
 /// Longest id that a source may give, in characters.
 pub const EXTERNAL_ID_MAX_CHARS: usize = 255;
 
-/// Words that are paths of ours, so no session may be called so, by whichever door.
-pub const RESERVED_IDS: [&str; 5] = ["export", "interruption-quality", "root-cause", ".", ".."];
+/// Words that are paths of ours.
+const RESERVED_IDS: [&str; 3] = ["export", "interruption-quality", "root-cause"];
+
+/// Whether no session may be called so, by whichever door.
+pub fn is_reserved(id: &str) -> bool {
+    RESERVED_IDS.contains(&id) || is_dots(id)
+}
 
 /// Whether no path can name this: clients take such a part of a path for the way up.
 pub fn is_dots(id: &str) -> bool {
@@ -208,7 +213,7 @@ impl Claim {
     }
 
     pub fn is_sound(&self) -> bool {
-        !RESERVED_IDS.contains(&self.value.as_str())
+        !is_reserved(&self.value)
             && !self.value.trim().is_empty()
             && !self.value.contains('\0')
             && self.value.chars().count() <= EXTERNAL_ID_MAX_CHARS

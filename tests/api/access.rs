@@ -117,6 +117,19 @@ async fn a_person_leads_to_a_call_only_for_who_may_see_the_person() {
         acme.client("sessions:read,transcripts:read").await,
         acme.client("sessions:read").await,
     );
+    // A person's number hides no room of that name.
+    for (id, kind) in [("two", "livekit_room_name"), ("three", "phone_number")] {
+        let known = [json!({"kind": kind, "id": "room-of-4917"})];
+        let session = json!({"type": "session", "id": "s", "sessionId": id, "at": "2025-06-11T10:00:00Z",
+            "startedAt": "2025-06-11T10:00:00Z", "status": "active", "externalIds": known});
+        let ingestor = acme.ingestor().await;
+        let body = json!({"events": [session]});
+        ingestor.post("/v1/ingest/events", &body).await.status(200);
+    }
+    counts
+        .get("/v1/observability/sessions/room-of-4917")
+        .await
+        .status(200);
     for (kind, name) in names {
         let name = name.replace('+', "%2B");
         for path in [

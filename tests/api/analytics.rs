@@ -122,6 +122,7 @@ async fn a_compressed_answer_has_a_weak_etag_and_is_known_by_it() {
         let again = acme.reader().await.header("if-none-match", &known);
         let unchanged = again.get(path).await.status(304);
         assert!(unchanged.header("vary").contains("accept-encoding"));
+        assert_eq!(unchanged.header("etag"), known);
     }
 }
 

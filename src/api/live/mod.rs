@@ -196,16 +196,18 @@ fn count_sent() {
 
 impl Parting {
     /// The close code of a WebSocket.
-    fn close_code(self) -> u16 {
-        match self {
-            Self::Left => 1000,
+    fn close_code(self) -> Option<u16> {
+        let code = match self {
+            // Said by the client; the library answers.
+            Self::Left => return None,
             Self::Stopping | Self::Gone => 1001,
             Self::Garbled => 1002,
             Self::NotUtf8 => 1007,
             Self::Revoked => 1008,
             Self::TooLong => 1009,
             Self::Slow | Self::Away => 1013,
-        }
+        };
+        Some(code)
     }
 
     /// What an `error` message calls it.
@@ -230,7 +232,7 @@ impl Parting {
             Self::Revoked => "the API key was revoked, expired or lost a scope",
             Self::Away => "the store is unavailable; reconnect with `after`",
             Self::Gone => "no answer to pings",
-            Self::Left => "",
+            Self::Left => "the client left",
             Self::TooLong => "a message has at most 64 KiB",
             Self::NotUtf8 => "a message is UTF-8",
             Self::Garbled => "this is no WebSocket frame of a client",

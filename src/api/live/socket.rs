@@ -69,16 +69,21 @@ async fn run(mut socket: WebSocket, mut watching: Watching, watcher: Watcher) {
     if parting == Parting::Slow {
         app.live.note_slow();
     }
-    let close = Frame::Close(Some(CloseFrame {
-        code: parting.close_code(),
-        reason: parting.reason().into(),
-    }));
-    // The other side answers; to hang up before would lose what it has not read yet. Who leaves by himself has his
-    // answer from the library as soon as somebody reads on.
+    let close = parting.close_code().map(|code| {
+        Frame::Close(Some(CloseFrame {
+            code,
+            reason: parting.reason().into(),
+        }))
+    });
+    // The other side answers; to hang up before would lose what it has not read yet. Whoever left is answered as soon as
+    // somebody reads on.
     let part = async {
-        if parting == Parting::Left || socket.send(close).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
+        if let Some(close) = close
+            && socket.send(close).await.is_err()
+        {
+            return;
         }
+        while let Some(Ok(_)) = socket.recv().await {}
     };
     let within = match parting {
         Parting::Stopping => STOP_WITHIN,

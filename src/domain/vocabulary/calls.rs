@@ -10,6 +10,9 @@ use crate::domain::tokens::{Cache, Count};
 use super::span::{Said, parsed};
 use super::{Beside, Gist, moment};
 
+/// No trace is deeper; one whose parents go in a circle is.
+pub const DEPTH_MAX: usize = 64;
+
 /// Sets a field where there is a value.
 pub fn put(fields: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {

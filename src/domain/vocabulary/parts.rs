@@ -263,7 +263,7 @@ fn generated(span: &Said<'_>) -> Option<String> {
 /// What the user said last, of what a generation was given.
 pub struct Asked {
     pub text: String,
-    /// How many messages come before it.
+    /// How many messages come before it, without what the agent was told to do at the beginning.
     before: usize,
     /// Whether more of the conversation comes behind it: then an answer is gone on with.
     is_continued: bool,
@@ -278,15 +278,19 @@ impl Asked {
 
     /// Of messages, each with its role.
     fn of<'v>(
-        messages: impl DoubleEndedIterator<Item = (&'v str, &'v Value)> + ExactSizeIterator,
+        messages: impl DoubleEndedIterator<Item = (&'v str, &'v Value)> + ExactSizeIterator + Clone,
     ) -> Option<Self> {
+        let told = messages
+            .clone()
+            .take_while(|(role, _)| INSTRUCTORS.contains(role));
+        let told = told.count();
         let mut is_continued = false;
         for (before, (role, message)) in messages.enumerate().rev() {
             let text = (role == "user").then(|| content(message)).flatten();
             if let Some(text) = text {
                 return Some(Self {
                     text,
-                    before,
+                    before: before - told,
                     is_continued,
                 });
             }
@@ -299,14 +303,19 @@ impl Asked {
     /// long history the beginning is not looked at.
     fn numbered(span: &Said<'_>, prefix: &str, role: &str, content: &str) -> Option<Self> {
         let mut is_continued = false;
-        for before in numbers(span, prefix).into_iter().rev() {
-            match span.text(&format!("{prefix}.{before}.{role}")) {
+        let numbers = numbers(span, prefix);
+        let role_of = |number: usize| span.text(&format!("{prefix}.{number}.{role}"));
+        let is_told =
+            |number: &&usize| role_of(**number).is_some_and(|role| INSTRUCTORS.contains(&role));
+        let told = numbers.iter().take_while(is_told).count();
+        for before in numbers.into_iter().rev() {
+            match role_of(before) {
                 Some("user") => {
                     return Some(Self {
                         text: span
                             .text(&format!("{prefix}.{before}.{content}"))?
                             .to_owned(),
-                        before,
+                        before: before.saturating_sub(told),
                         is_continued,
                     });
                 }

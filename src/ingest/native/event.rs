@@ -8,7 +8,7 @@ use crate::domain::event;
 use crate::domain::event::{Event, Kind, NATIVE_KINDS, SessionRef, Source, Submission};
 use crate::domain::fields;
 use crate::domain::fields::{Known, Unknown};
-use crate::domain::ids::{RESERVED_IDS, SessionId, TenantId};
+use crate::domain::ids::{SessionId, TenantId, is_reserved};
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::span::identity_of;
 use crate::services::ingest::Item;
@@ -113,7 +113,7 @@ pub fn session(
     }
     let external_id = external_id?;
     let nil = uuid::Uuid::try_parse(&external_id).is_ok_and(|uuid| uuid.is_nil() || uuid.is_max());
-    if nil || RESERVED_IDS.contains(&external_id.as_str()) {
+    if nil || is_reserved(&external_id) {
         let message = format!("must not be a nil id or a reserved word, got `{external_id}`");
         faults.push(Fault::body("sessionId", message));
         return None;

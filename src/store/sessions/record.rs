@@ -57,6 +57,20 @@ pub async fn records(
     Ok(ids.iter().filter_map(|id| records.remove(id)).collect())
 }
 
+/// When what was said in a session was deleted, because its time was over.
+pub async fn content_deleted_at(scope: &Scope, id: SessionId) -> Result<Option<DateTime<Utc>>> {
+    let found = read(&scope.pool, || {
+        sqlx::query_scalar!(
+            "select closed_at from sessions where tenant_id = $1 and id = $2",
+            scope.tenant.0,
+            id.0,
+        )
+        .fetch_optional(&scope.pool)
+    })
+    .await?;
+    Ok(found.flatten())
+}
+
 /// The sessions' own rows, and which of them somebody has edited.
 async fn heads(scope: &Scope, ids: &[Uuid]) -> Result<(Records, Vec<Uuid>)> {
     let rows = read(&scope.pool, || {

@@ -1,6 +1,4 @@
-//! Sessions by other ids than their own, and what is known of one beside its record.
-
-use chrono::{DateTime, Utc};
+//! Sessions by other ids than their own.
 
 use crate::domain::Result;
 use crate::domain::ids::{Claim, ClaimKind, LabelKind, SessionId};
@@ -24,20 +22,6 @@ pub async fn newest_of_call(scope: &Scope, call_sid: &str) -> Result<Option<Sess
     })
     .await?;
     Ok(id.map(SessionId))
-}
-
-/// When what was said in a session was deleted, because its time was over.
-pub async fn content_deleted_at(scope: &Scope, id: SessionId) -> Result<Option<DateTime<Utc>>> {
-    let found = read(&scope.pool, || {
-        sqlx::query_scalar!(
-            "select closed_at from sessions where tenant_id = $1 and id = $2",
-            scope.tenant.0,
-            id.0,
-        )
-        .fetch_optional(&scope.pool)
-    })
-    .await?;
-    Ok(found.flatten())
 }
 
 /// The session that any source calls so: by an id that leads to another session by now, by a name that its id
@@ -65,12 +49,11 @@ pub async fn named(
                         where tenant_id = $1 and value in ($3, $4)
                        union all
                        select session_id, 1000
-                         from (select session_id, kind
+                         from (select session_id
                                  from session_labels
-                                where tenant_id = $1 and value = $3
+                                where tenant_id = $1 and value = $3 and ($5 or kind <> all($6))
                                 order by started_at desc, session_id desc
-                                limit 1) as heard
-                        where $5 or kind <> all($6)) as found
+                                limit 1) as heard) as found
                 order by place
                 limit 1"#,
             scope.tenant.0,

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::calls::{end, has_failed, is_set, number};
+use super::super::calls::{DEPTH_MAX, end, has_failed, is_set, number};
 use super::super::{Gist, Part};
 use super::said;
 
 type Key<'a> = (&'a str, &'a str);
 
-/// No trace is deeper; one whose parents go in a circle is.
-const DEPTH_MAX: usize = 64;
 /// Sooner nobody has heard an answer and spoken again: what is generated then is more of the same exchange.
 const HEARD_AND_SPOKEN: TimeDelta = TimeDelta::seconds(1);
 
@@ -237,8 +235,11 @@ fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {
             _ => gist.started_at,
         }
     });
+    let is_spoken = parts.iter().any(|gist| gist.part == Part::Tts);
     for gist in parts {
-        let begins = groups.last().is_none_or(|group| begins(group, gist));
+        let begins = groups
+            .last()
+            .is_none_or(|group| begins(group, gist, is_spoken));
         match groups.last_mut().filter(|_| !begins) {
             Some(group) => group.members.push(gist),
             None => groups.push(Group {
@@ -251,7 +252,8 @@ fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {
     groups
 }
 
-fn begins(group: &Group<'_>, gist: &Gist) -> bool {
+/// Whether another exchange begins; `is_spoken` where answers are told as speech.
+fn begins(group: &Group<'_>, gist: &Gist, is_spoken: bool) -> bool {
     let is_heard = group.members.iter().any(|member| member.part == Part::Stt);
     match gist.part {
         Part::Stt => group.members.iter().any(|member| member.part != Part::Stt),
@@ -261,7 +263,7 @@ fn begins(group: &Group<'_>, gist: &Gist) -> bool {
             match asked.next_back() {
                 Some(before) if is_asked(gist) => {
                     said(before, "userText") != said(gist, "userText")
-                        || is_said_again(group, before, gist)
+                        || is_said_again(group, before, gist, is_spoken)
                 }
                 _ => false,
             }
@@ -273,11 +275,11 @@ fn begins(group: &Group<'_>, gist: &Gist) -> bool {
 /// Whether a generation is asked the same as the one `before` because the user has said the same words again, and not
 /// for another attempt at an answer, or for the rest of one: the user was answered, could have spoken since, and
 /// these words are the last. Then it is of another trace, or was told more of the conversation before them.
-fn is_said_again(group: &Group<'_>, before: &Gist, gist: &Gist) -> bool {
+fn is_said_again(group: &Group<'_>, before: &Gist, gist: &Gist, is_spoken: bool) -> bool {
     let answers = group
         .members
         .iter()
-        .filter_map(|member| answered_at(member));
+        .filter_map(|member| answered_at(member, is_spoken));
     let is_later = answers
         .max()
         .is_some_and(|at| gist.started_at - at >= HEARD_AND_SPOKEN);
@@ -290,11 +292,11 @@ fn is_said_again(group: &Group<'_>, before: &Gist, gist: &Gist) -> bool {
     is_later && !is_set(gist, "isContinued") && (is_told_more || is_elsewhere)
 }
 
-/// When a part of an answer was there, if it is one that says something.
-fn answered_at(gist: &Gist) -> Option<DateTime<Utc>> {
+/// When a part of an answer was there, if it is one that says something: of what is spoken, what was generated is none.
+fn answered_at(gist: &Gist, is_spoken: bool) -> Option<DateTime<Utc>> {
     match gist.part {
         _ if has_failed(gist) => None,
-        Part::Llm => said(gist, "text").map(|_| end(gist)),
+        Part::Llm if !is_spoken => said(gist, "text").map(|_| end(gist)),
         Part::Tts => Some(gist.started_at),
         _ => None,
     }

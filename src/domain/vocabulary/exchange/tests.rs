@@ -262,6 +262,11 @@ fn a_sentence_is_made_up_for_by_itself_only() {
             "warning",
             "Shipped on Monday. Bye.",
         ),
+        (
+            Some("<speak>Shipped  on\nMonday</speak>"),
+            "warning",
+            "<speak>Shipped  on\nMonday</speak>",
+        ),
         (None, "warning", ""),
     ] {
         let spans = attempts((1, 2), (3, 4), [&missed, &speech(then)]);
@@ -270,6 +275,66 @@ fn a_sentence_is_made_up_for_by_itself_only() {
         let text = turns[0].get("text").and_then(Value::as_str);
         assert_eq!(text.unwrap_or_default(), said);
     }
+}
+
+#[test]
+fn a_sentence_may_be_tried_again_in_pieces_and_fail_again() {
+    let speech = |text: &str| json!({"gen_ai.operation.name": "speech", "text": text});
+    let of = |first: &str, then: &str, third: Value| {
+        let mut spans = attempts((1, 2), (3, 4), [&speech(first), &speech(then)]);
+        spans.push(third);
+        let errors = told(&spans, Kind::Error);
+        let levels: Vec<Value> = errors.iter().map(|error| error["level"].clone()).collect();
+        (levels, told(&spans, Kind::Turn)[0]["text"].clone())
+    };
+    let good = |text: &str| span(4, 1, (4, 5), &speech(text));
+    assert_eq!(
+        of("It shipped. Bye.", "It shipped.", good("Bye.")),
+        (vec![json!("warning")], json!("It shipped. Bye."))
+    );
+    // No word of it was heard in another word.
+    assert_eq!(
+        of("No", "Now listen", good("please")),
+        (vec![json!("error")], json!("No Now listen please"))
+    );
+    let twice = attempts((1, 2), (3, 4), [&speech("Yes."), &speech("Yes.")]);
+    let twice = [twice[0].clone(), twice[1].clone(), failed(twice[2].clone())];
+    assert_eq!(told(&twice, Kind::Turn)[0]["text"], "Yes.");
+}
+
+#[test]
+fn what_nobody_heard_is_no_answer_behind_which_the_user_says_the_same() {
+    let message = |role: &str, text: &str| json!({"role": role, "parts": [{"type": "text", "content": text}]});
+    let told = |more: &[&str]| {
+        let system = more.iter().map(|text| message("system", text));
+        let all = system.chain([message("user", "Where is it?")]);
+        Value::from(all.collect::<Value>().to_string())
+    };
+    let speech = |id, during, text: &str| {
+        span(
+            id,
+            0,
+            during,
+            &json!({"gen_ai.operation.name": "speech", "text": text}),
+        )
+    };
+    let expected = json!([["user", "Where is it?"], ["agent", "It shipped."]]);
+    let rewritten = [
+        generation(1, (0, 1), told(&["be brief"]), Some("order status A1")),
+        generation(2, (3, 4), told(&["be brief", "docs"]), Some("It shipped.")),
+    ];
+    assert_said(&rewritten, expected.clone());
+    let spoken = [&rewritten[..], &[speech(3, (4, 5), "It shipped.")]].concat();
+    assert_said(&spoken, expected.clone());
+    assert_said(&apart(spoken), expected.clone());
+    let again = [
+        generation(1, (0, 1), told(&[]), Some("It shipped.")),
+        failed(speech(3, (1, 2), "It shipped.")),
+        generation(2, (3, 4), told(&["again"]), Some("It shipped.")),
+        speech(4, (4, 5), "It shipped."),
+    ];
+    assert_said(&again, expected.clone());
+    assert_said(&apart(again.to_vec()), expected);
 }
 
 #[test]
@@ -300,6 +365,9 @@ fn a_transcription_that_failed_took_no_time_to_understand_the_user() {
         (&user["startMs"], &user["endMs"]),
         (&json!(1_000), &json!(1_000))
     );
+    // One of something else was no wait for this.
+    let other = attempts((1, 2), (6, 7), [&heard(None), &heard(Some("Hello?"))]);
+    assert_eq!(told(&other, Kind::Turn)[0]["endMs"], 6_000);
     let user = told(&spans[..2], Kind::Turn).remove(0);
     assert_eq!(user.get("sttMs"), None);
     assert_eq!(user["endMs"], 1_000);

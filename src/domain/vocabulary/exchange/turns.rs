@@ -7,7 +7,7 @@ use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 
 use super::super::calls::{
-    after, audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
+    audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
     llm_call, ms_between, name, number, put, stages, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
@@ -78,41 +78,75 @@ impl<'a> Group<'a> {
             .filter(move |gist| gist.part == part)
     }
 
-    /// Whether a later attempt at the same was a good one.
+    /// Whether later attempts at the same were good ones, as far as can be told.
     fn made_up_for(&self, failed: &Gist) -> bool {
-        self.of(failed.part).any(|later| {
-            later.started_at > failed.started_at
-                && !has_failed(later)
-                && is_same_attempted(failed, later)
-        })
+        let is_later = |later: &&Gist| later.started_at > failed.started_at && !has_failed(later);
+        let mut later = self.of(failed.part).filter(is_later).peekable();
+        match failed.part {
+            Part::Llm => later.peek().is_some(),
+            Part::Stt => later.any(|later| is_same_audio(failed, later)),
+            // Another sentence is not heard in place of this one; this one may be in several pieces.
+            Part::Tts => match (text(failed, "text"), later.peek()) {
+                (Some(missed), Some(_)) => {
+                    let spoken: Option<Vec<&str>> =
+                        later.map(|later| text(later, "text")).collect();
+                    spoken.is_none_or(|spoken| is_within(&words(missed), &words(&spoken.join(" "))))
+                }
+                (_, later) => later.is_some(),
+            },
+            // Nobody knows what else is the same.
+            _ => false,
+        }
     }
 
     /// Those of a part, each thing that was attempted once.
     fn lasting(&self, part: Part) -> impl Iterator<Item = &'a Gist> + '_ {
-        self.of(part)
-            .filter(|gist| !has_failed(gist) || !self.made_up_for(gist))
+        let same = |one: &Gist, other: &Gist| {
+            let words = |gist: &Gist| text(gist, "text").map(words);
+            words(one).is_some() && words(one) == words(other)
+        };
+        let is_tried_again = move |gist: &Gist| {
+            self.of(part).any(|later| {
+                later.started_at > gist.started_at && has_failed(later) && same(gist, later)
+            })
+        };
+        self.of(part).filter(move |gist| {
+            !has_failed(gist) || !self.made_up_for(gist) && !is_tried_again(gist)
+        })
     }
 }
 
-/// Whether a later attempt was one at the same, as far as can be told.
-fn is_same_attempted(failed: &Gist, later: &Gist) -> bool {
-    match failed.part {
-        // Another sentence is not heard in place of this one.
-        Part::Tts => match (text(failed, "text"), text(later, "text")) {
-            (Some(missed), Some(spoken)) => spoken.contains(missed.trim()),
-            _ => true,
-        },
-        Part::Stt => {
-            let audio = |stt: &Gist| number(stt, "audioSeconds");
-            match (audio(failed), audio(later)) {
-                (Some(missed), Some(heard)) => missed == heard,
-                _ => ms_between(end(failed), later.started_at) <= TRIED_AGAIN_WITHIN_MS,
-            }
-        }
-        Part::Llm => true,
-        // Nobody knows what else is the same.
-        _ => false,
+/// Whether a later transcription was of the same audio: of the same length, or soon after where nobody tells it.
+fn is_same_audio(failed: &Gist, later: &Gist) -> bool {
+    let audio = |stt: &Gist| number(stt, "audioSeconds");
+    match (audio(failed), audio(later)) {
+        (Some(missed), Some(heard)) => missed == heard,
+        _ => ms_between(end(failed), later.started_at) <= TRIED_AGAIN_WITHIN_MS,
     }
+}
+
+/// The words of a text, without the markup of speech.
+fn words(text: &str) -> Vec<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut depth = 0_usize;
+    for c in text.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' => {
+                depth = depth.saturating_sub(1);
+                plain.push(' ');
+            }
+            _ if depth > 0 => {}
+            _ => plain.push(c),
+        }
+    }
+    let of_letters = plain.split(|c: char| !c.is_alphanumeric() && c != '\'');
+    let words = of_letters.filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+fn is_within(part: &[String], whole: &[String]) -> bool {
+    part.is_empty() || whole.windows(part.len()).any(|window| window == part)
 }
 
 fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<String> {
@@ -170,11 +204,14 @@ fn user(group: &Group<'_>) -> Option<Turn> {
 }
 
 /// When the user had spoken. A transcriber's span begins there: the transcript is what comes of it, and an attempt
-/// that failed was waited for, too.
+/// at the same that failed was waited for, too.
 fn spoken_until(group: &Group<'_>) -> Option<DateTime<Utc>> {
-    let last = group.of(Part::Stt).next_back()?;
-    let waited: f64 = group.of(Part::Stt).map(duration_ms).sum();
-    Some(after(end(last), -waited))
+    let good = group.of(Part::Stt).rfind(|stt| !has_failed(stt));
+    let last = good.or_else(|| group.of(Part::Stt).next_back())?;
+    let mut attempts = group.of(Part::Stt).filter(|stt| {
+        has_failed(stt) && stt.started_at < last.started_at && is_same_audio(stt, last)
+    });
+    Some(attempts.next().unwrap_or(last).started_at)
 }
 
 /// How much was transcribed, and what that cost where its source says so of all of it.

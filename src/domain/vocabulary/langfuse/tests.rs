@@ -530,3 +530,71 @@ fn spans_that_hold_what_was_spoken_are_exchanges_each() {
     assert_eq!(said_in(&with(&bare, &[&trace_itself(None, None)])), both);
     assert_eq!(said_in(&with(&bare, &[&speaking])), ["all", "that"]);
 }
+
+#[test]
+fn what_stands_beside_whole_exchanges_takes_nothing_from_them() {
+    let exchange = |at: i64, asked: &str, answered: &str| {
+        let id = format!("handle{at}");
+        let below = format!("{id}/llm");
+        [
+            beside(&id, "span", (at, at + 3), json!(asked), json!(answered)),
+            beside(
+                &below,
+                "generation",
+                (at + 1, at + 2),
+                json!(asked),
+                json!(answered),
+            ),
+        ]
+    };
+    let first = exchange(0, "Where is it?", "It shipped.");
+    let both = [first.clone(), exchange(10, "Thanks", "Bye")].concat();
+    let with = |gists: &[Gist], more: Vec<Gist>| [gists, &more].concat();
+    let silent = || trace_itself(None, None);
+    let generation = |at: i64, text: &str| {
+        beside(
+            "judge",
+            "generation",
+            (at, at + 1),
+            json!(null),
+            json!(text),
+        )
+    };
+    let speech = |at: i64, text: &str| {
+        let id = format!("tts{at}");
+        beside(&id, "span", (at, at + 1), json!(text), json!(null))
+    };
+    let said = ["Where is it?", "It shipped.", "Thanks", "Bye"];
+    for more in [
+        vec![generation(20, "A call."), silent()],
+        vec![
+            generation(20, "A call."),
+            trace_itself(Some("Where is it?"), Some("Bye")),
+        ],
+        vec![speech(2, "It shipped."), speech(12, "Bye"), silent()],
+        vec![span("hangup", None, "hangup", 30, json!({})), silent()],
+    ] {
+        assert_eq!(said_in(&with(&both, more.clone()))[..4], said, "{more:?}");
+    }
+    for more in [
+        vec![speech(3, "It shipped."), silent()],
+        vec![speech(2, "It shipped."), silent()],
+        vec![generation(5, "0.9"), silent()],
+        vec![
+            generation(5, "0.9"),
+            trace_itself(Some("Where is it?"), Some("It shipped.")),
+        ],
+    ] {
+        assert_eq!(
+            said_in(&with(&first, more.clone()))[..2],
+            said[..2],
+            "{more:?}"
+        );
+    }
+    // A guard in front of the generation that says what the trace says.
+    let guard = exchange(0, "Where is it?", "ok");
+    let told = trace_itself(Some("Where is it?"), Some("It shipped."));
+    let question = json!([{"role": "user", "content": "Where is it?"}]);
+    let llm = beside("llm", "generation", (4, 5), question, json!("It shipped."));
+    assert_eq!(said_in(&with(&guard, vec![llm, told])), said[..2]);
+}

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::span::TRACE_ITSELF;
 
-use super::super::calls::{end, is_set, text};
+use super::super::calls::{DEPTH_MAX, end, is_set, text};
 use super::super::{Gist, Part};
 
 /// Marks a span that is taken for an exchange because nothing is above it.
 pub const BY_PLACE: &str = "byPlace";
-/// No trace is deeper; one whose parents go in a circle is.
-const DEPTH_MAX: usize = 64;
 
 /// The gists, traces that were told of by themselves among them: a trace is an exchange, if what is in it is
 /// not one itself.
@@ -61,9 +59,9 @@ fn tops(gists: &[Gist]) -> (BTreeMap<String, Vec<usize>>, BTreeSet<usize>) {
 }
 
 /// Makes plain spans of those that are exchanges by their place only, where the trace or something else in it is the
-/// exchange. Where observations stand side by side that is what holds all others in time, or the trace; in a
-/// trace of nothing but spans, those which say both sides of what was `spoken` below them, and where nothing else says
-/// what was said, all of them.
+/// exchange. What holds all others in time stays one, and so does what says both sides of what was `spoken` below it,
+/// unless a generation beside it is the answer; in a trace of nothing but spans, all of them do where nothing else says
+/// what was said.
 fn step_back(trace: &Gist, tops: &[usize], spoken: &BTreeSet<usize>, rest: &mut [Gist]) {
     let of = |at: &usize| &rest[*at];
     let is_plain = |gist: &Gist| gist.part == Part::Exchange && is_set(gist, BY_PLACE);
@@ -71,22 +69,41 @@ fn step_back(trace: &Gist, tops: &[usize], spoken: &BTreeSet<usize>, rest: &mut 
     let is_exchange = |at| of(at).part == Part::Exchange && !is_plain(of(at));
     let holds_all = |at: &&usize| {
         let during = of(at).started_at..=end(of(at));
-        let mut others = tops.iter().map(of);
+        let mut others = tops
+            .iter()
+            .map(of)
+            .filter(|other| other.part != Part::Other);
         others.all(|other| during.contains(&other.started_at) && during.contains(&end(other)))
     };
     let is_side_by_side = tops.iter().any(is_beside);
     let has_exchange = tops.iter().any(is_exchange);
     let plain = || tops.iter().filter(|at| is_plain(of(at)));
     let holder = plain().find(holds_all).filter(|_| !has_exchange);
+    let is_rivalled = |own: &Gist| {
+        let generations = tops.iter().map(of).filter(|top| top.part == Part::Llm);
+        generations
+            .into_iter()
+            .any(|llm| is_answer_instead(trace, own, llm))
+    };
     let stays = |at: &usize| {
         let is_whole = asks(of(at)) && answers(of(at)) && spoken.contains(at);
         let is_told_elsewhere = asks(trace) || answers(trace) || has_exchange;
-        holder == Some(at) || !is_side_by_side && (is_whole || !is_told_elsewhere)
+        holder == Some(at)
+            || is_whole && !is_rivalled(of(at))
+            || !is_side_by_side && !is_told_elsewhere
     };
     let others: Vec<usize> = plain().filter(|at| !stays(at)).copied().collect();
     for at in others {
         rest[at].part = Part::Other;
     }
+}
+
+/// Whether a generation is the answer and the span beside it, with a generation of its own, only looked at that: they
+/// were made at once, or what the trace says is what the generation says, and not the span.
+fn is_answer_instead(trace: &Gist, span: &Gist, llm: &Gist) -> bool {
+    let at_once = llm.started_at <= end(span) && span.started_at <= end(llm);
+    let told = text(trace, "text");
+    at_once || told.is_some() && text(llm, "text") == told && text(span, "text") != told
 }
 
 fn asks(gist: &Gist) -> bool {

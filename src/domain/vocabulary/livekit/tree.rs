@@ -6,10 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::vocabulary::{Gist, Part};
 
+use super::super::calls::DEPTH_MAX;
 use super::read::{NODE, TOP};
-
-/// Nobody nests deeper; a circle of parents is left after so many.
-const DEPTH_MAX: usize = 64;
 
 pub type Key<'a> = (&'a str, &'a str);
 

@@ -103,7 +103,7 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
 }
 
 /// A transcription that failed before there was a word of it: nobody knows what was said, nor until when.
-fn is_lost(gist: &Gist) -> bool {
+pub fn is_lost(gist: &Gist) -> bool {
     gist.part == Part::Stt && has_failed(gist) && text(gist, "text").is_none()
 }
 
@@ -156,7 +156,7 @@ pub fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a 
     (Some(run.id()), earlier.last())
 }
 
-/// The user's turn that a transcription is part of; of one that was lost, the next of its exchange.
+/// The user's turn that a transcription is part of; of one that was lost, the next of its exchange, be it the answer.
 pub fn heard_in(runs: &[Run<'_>], stt: &Gist) -> Option<String> {
     let is_it = |other: &&Gist| other.span_id == stt.span_id && other.trace_id == stt.trace_id;
     let is_next = |run: &&Run<'_>| {
@@ -168,7 +168,8 @@ pub fn heard_in(runs: &[Run<'_>], stt: &Gist) -> Option<String> {
     };
     let mut users = runs.iter().filter(|run| run.speaker == Speaker::User);
     let own = users.clone().find(|run| run.gists.iter().any(is_it));
-    own.or_else(|| users.find(is_next)).map(Run::id)
+    let next = own.or_else(|| users.find(is_next));
+    next.or_else(|| runs.iter().find(is_next)).map(Run::id)
 }
 
 /// The answer that something led to which stands outside of all: the response that was over next in its exchange.

@@ -501,3 +501,31 @@ fn a_transcription_that_failed_behind_its_words_is_an_error_of_their_turn() {
     assert_eq!(said(&events), ["Where is"]);
     assert_eq!(of(&events, Kind::Error)[0]["turn"], 0);
 }
+
+#[test]
+fn a_response_that_failed_after_it_was_heard_leaves_nobody_without_an_answer() {
+    let events = understood(vec![
+        call(9.1),
+        exchange("t1", (0.0, 9.0), 1.0, false),
+        own_stt("t1/s1", (1.0, 3.0), "Hi"),
+        response("t1/r1", 5.0, 0.5, "failed", Some("Hel")),
+    ]);
+    assert_eq!(of(&events, Kind::Session)[0]["status"], "completed");
+    assert_eq!(of(&events, Kind::Error).len(), 1);
+}
+
+#[test]
+fn an_answer_to_what_was_not_understood_has_the_latency_that_was_measured() {
+    let mut lost = stt("t1/s1", (1.0, 2.0), "");
+    lost.fields.remove("text");
+    lost.fields.insert("error".to_owned(), json!("timed out"));
+    let events = understood(vec![
+        call(9.1),
+        exchange("t1", (0.0, 9.0), 1.0, false),
+        lost,
+        response("t1/r1", 5.0, 0.5, "completed", Some("Hello")),
+    ]);
+    assert_eq!(said(&events), ["Hello"]);
+    assert_eq!(of(&events, Kind::Turn)[0]["latencyMs"], 1000);
+    assert_eq!(of(&events, Kind::Error)[0]["turn"], 0);
+}

@@ -13,7 +13,7 @@ use super::super::calls::{
     put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
-use super::runs::{Run, TURN_END_MS, heard_in, onset, placed, runs};
+use super::runs::{Run, TURN_END_MS, heard_in, is_lost, onset, placed, runs};
 use super::{realtime, tools};
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
@@ -41,10 +41,12 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     };
     let measured = tts.iter().filter_map(|gist| number(gist, "ttsMs"));
     let requests = of(Part::LlmAttempt);
+    let lost: Vec<&Gist> = stt.iter().copied().filter(|gist| is_lost(gist)).collect();
     let known = Known {
         runs: &runs,
         exchanges: &exchanges,
         requests: &requests,
+        lost: &lost,
         measures_speech: tts.iter().any(|gist| {
             let names = ["ttsMs", "unheard"];
             names.iter().any(|name| gist.fields.contains_key(*name))
@@ -79,6 +81,8 @@ struct Known<'a, 'b> {
     exchanges: &'b BTreeMap<&'b str, &'a Gist>,
     /// What realtime models were asked, in the order of time.
     requests: &'b [&'a Gist],
+    /// Transcriptions of which not a word is left.
+    lost: &'b [&'a Gist],
     /// Whether syntheses of this session tell how fast they are, so that one that does not has failed.
     measures_speech: bool,
     /// So long syntheses of this session may take to their first byte.
@@ -370,10 +374,15 @@ impl<'a, 'b> Context<'a, 'b> {
         number(exchange, "latencyMs")
     }
 
-    /// Whether it answers a user.
+    /// Whether it answers a user, of whom perhaps not a word is left.
     fn is_answer(&self) -> bool {
         let before = self.before();
+        let began = self.run.gists.first().map(|gist| gist.started_at);
+        let mut lost = self.known.lost.iter();
         before.is_some_and(|before| before.run.speaker == Speaker::User)
+            || lost.any(|stt| {
+                stt.parent.as_deref() == self.run.exchange && began >= Some(stt.started_at)
+            })
     }
 
     /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
@@ -497,7 +506,8 @@ fn interruption(at: DateTime<Utc>, onset: Option<DateTime<Utc>>, turn: &str) -> 
 fn ended(root: &Gist, gists: &[&Gist], runs: &[Run<'_>]) -> End {
     let last = runs.last().filter(|run| run.speaker == Speaker::Agent);
     let was_left = last.is_some_and(|run| {
-        run.of(Part::Llm).last().is_some_and(has_failed) && run.of(Part::Tts).next().is_none()
+        let is_answered = run.is_heard() || run.of(Part::Tts).next().is_some();
+        run.of(Part::Llm).last().is_some_and(has_failed) && !is_answered
     });
     let is_failed = has_failed(root) || was_left;
     let last = gists.iter().map(|gist| end(gist)).max();
