@@ -591,6 +591,8 @@ fn what_stands_beside_whole_exchanges_takes_nothing_from_them() {
             "{more:?}"
         );
     }
+    let bare = vec![speech(3, "It shipped."), silent()];
+    assert_eq!(said_in(&with(&first[..1], bare)), said[..2]);
     // A guard in front of the generation that says what the trace says.
     let guard = exchange(0, "Where is it?", "ok");
     let told = trace_itself(Some("Where is it?"), Some("It shipped."));

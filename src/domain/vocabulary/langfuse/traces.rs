@@ -60,12 +60,13 @@ fn tops(gists: &[Gist]) -> (BTreeMap<String, Vec<usize>>, BTreeSet<usize>) {
 
 /// Makes plain spans of those that are exchanges by their place only, where the trace or something else in it is the
 /// exchange. What holds all others in time stays one, and so does what says both sides of what was `spoken` below it,
-/// unless a generation beside it is the answer; in a trace of nothing but spans, all of them do where nothing else says
-/// what was said.
+/// or what nothing else says, unless a generation beside it is the answer; in a trace of nothing but spans, all of them
+/// do where nothing else says what was said.
 fn step_back(trace: &Gist, tops: &[usize], spoken: &BTreeSet<usize>, rest: &mut [Gist]) {
     let of = |at: &usize| &rest[*at];
     let is_plain = |gist: &Gist| gist.part == Part::Exchange && is_set(gist, BY_PLACE);
     let is_beside = |at| matches!(of(at).part, Part::Stt | Part::Llm | Part::Tts | Part::Tool);
+    let says_words = |at| matches!(of(at).part, Part::Stt | Part::Llm);
     let is_exchange = |at| of(at).part == Part::Exchange && !is_plain(of(at));
     let holds_all = |at: &&usize| {
         let during = of(at).started_at..=end(of(at));
@@ -86,8 +87,10 @@ fn step_back(trace: &Gist, tops: &[usize], spoken: &BTreeSet<usize>, rest: &mut 
             .any(|llm| is_answer_instead(trace, own, llm))
     };
     let stays = |at: &usize| {
-        let is_whole = asks(of(at)) && answers(of(at)) && spoken.contains(at);
         let is_told_elsewhere = asks(trace) || answers(trace) || has_exchange;
+        let is_only_word = is_side_by_side && !is_told_elsewhere && !tops.iter().any(says_words);
+        let has_spoken = spoken.contains(at) || is_only_word;
+        let is_whole = asks(of(at)) && answers(of(at)) && has_spoken;
         holder == Some(at)
             || is_whole && !is_rivalled(of(at))
             || !is_side_by_side && !is_told_elsewhere
