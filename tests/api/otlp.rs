@@ -181,6 +181,8 @@ async fn captures_are_what_happened_in_any_order_and_spelling() {
         }
         external_ids.insert(id, (name, truth));
     }
+    // Whether anything is wrong with them is in lists, once they have been looked at.
+    server.analysed().await;
     let (first, second) = (first.transcripts().await, second.transcripts().await);
     for (id, (name, truth)) in external_ids {
         let (one, other) = (seen(&first, &id).await, seen(&second, &id).await);
