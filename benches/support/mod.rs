@@ -1,7 +1,7 @@
 //! What benchmarks share: a private Postgres, the server as a process of its own on it, and a client
 //! that does as little as possible, since both share the cores.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -141,8 +141,11 @@ pub async fn key(url: &str, tenant: &str, scopes: &str) -> String {
 
 fn voxray(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_voxray"));
-    // Recordings, of which there are none, would lie where this machine's server has them.
-    let data_dir = std::env::temp_dir().join(format!("voxray-bench-{}", std::process::id()));
+    // Beside the Postgres, and removed with it: else it would be where this machine's server has its files.
+    let socket = url
+        .rsplit_once("host=")
+        .map(|(_, socket)| Path::new(socket));
+    let data_dir = socket.and_then(Path::parent).expect("a socket's folder");
     command.args(arguments).env_clear();
     command
         .env("DATABASE_URL", url)
