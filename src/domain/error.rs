@@ -97,6 +97,16 @@ impl Fault {
         let known = known.collect::<Vec<_>>().join(", ");
         Self::body(name, format!("is no field here; there are {known}"))
     }
+
+    /// The same where there are many, and one that may be meant.
+    pub fn misnamed(name: &str, nearest: Option<&str>) -> Self {
+        let name: String = name.chars().take(ID_MAX_CHARS).collect();
+        let message = match nearest {
+            Some(nearest) => format!("is no field here; did you mean `{nearest}`?"),
+            None => "is no field here".to_owned(),
+        };
+        Self::body(name, message)
+    }
 }
 
 fn list(faults: &[Fault]) -> String {

@@ -305,11 +305,7 @@ fn refuse_unknown(
 }
 
 fn unknown(place: &str, name: &str, known: &[&'static str]) -> Fault {
-    let message = match nearest(name, known.iter().copied()) {
-        Some(nearest) => format!("is no field here; the nearest is `{nearest}`"),
-        None => "is no field here".to_owned(),
-    };
-    Fault::body(place, message)
+    Fault::misnamed(place, nearest(name, known.iter().copied()))
 }
 
 /// What was measured in the calls of an arm, by metric.

@@ -53,7 +53,7 @@ impl EditChange {
             .partition(|(name, _)| EDITABLE.contains(&name.as_str()));
         for name in unknown.keys() {
             let nearest = fields::nearest(name, EDITABLE.into_iter());
-            faults.push(no_field(name, nearest));
+            faults.push(Fault::misnamed(name, nearest));
         }
         if known.is_empty() && faults.is_empty() {
             faults.push(Fault::body("body", "must have `summary` or `tags`"));
@@ -91,7 +91,7 @@ impl EvaluationChange {
         let findings = fields::check(Kind::Evaluation, &body, now);
         let mut faults = findings.faults;
         let unknown = findings.unknown.iter();
-        faults.extend(unknown.map(|unknown| no_field(&unknown.name, unknown.nearest())));
+        faults.extend(unknown.map(|unknown| Fault::misnamed(&unknown.name, unknown.nearest())));
         sound(faults).map(|()| Self(body))
     }
 
@@ -155,17 +155,6 @@ fn sound(faults: Vec<Fault>) -> Result<()> {
     } else {
         Err(Error::Unprocessable(faults))
     }
-}
-
-fn no_field(name: &str, nearest: Option<&str>) -> Fault {
-    let message = match nearest {
-        Some(nearest) => format!("is no field here; did you mean `{nearest}`?"),
-        None => "is no field here".to_owned(),
-    };
-    Fault::body(
-        name.chars().take(fields::ID_MAX_CHARS).collect::<String>(),
-        message,
-    )
 }
 
 fn text(value: Value) -> Option<String> {

@@ -30,6 +30,7 @@ pub use interruption::InterruptionCounts;
 pub use issue::{Issue, IssueType, Severity, Stage};
 pub use latency::{Clock, Coverage, Part, Segment, TurnLatency};
 pub use targets::Targets;
+pub use text::words;
 pub use usual::{Usual, UsualKey, UsualValue};
 
 /// Rises whenever the same input may give another analysis.

@@ -253,10 +253,7 @@ impl<'a> View<'a> {
     /// told, where there is such a turn.
     pub fn tools(&self) -> impl Iterator<Item = (&'a ToolCall, Option<i32>)> + use<'a> {
         let placed = self.tools.iter();
-        let told = |tool: &ToolCall| {
-            let is_there = |index: &i32| self.input.turns.iter().any(|turn| turn.index == *index);
-            tool.turn.filter(is_there)
-        };
+        let told = |tool: &ToolCall| tool.turn.filter(|index| self.place_of(*index).is_some());
         let mut all: Vec<(&ToolCall, Option<i32>)> = placed
             .flat_map(|(turn, tools)| tools.iter().map(|tool| (*tool, Some(*turn))))
             .chain(self.unplaced_tools.iter().map(|tool| (*tool, told(tool))))

@@ -222,6 +222,13 @@ fn twin<'a>(gist: &Gist, generations: &[&'a Gist]) -> Option<&'a Gist> {
     })
 }
 
+impl<'a> Group<'a> {
+    pub fn of(&self, part: Part) -> impl DoubleEndedIterator<Item = &'a Gist> + '_ {
+        let members = self.members.iter().copied();
+        members.filter(move |gist| gist.part == part)
+    }
+}
+
 /// Exchanges of spans that stand in none: another begins where the user speaks, or a generation is asked
 /// something else.
 fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {

@@ -1,6 +1,7 @@
 //! Exchanges: what vocabularies without a notion of speakers amount to. What stands at the top of a trace is what
 //! the user said and what was answered; below it are transcripts, generations, tools and speech.
 
+mod attempts;
 mod group;
 mod turns;
 

@@ -8,14 +8,12 @@ use crate::domain::turn::Speaker;
 
 use super::super::calls::{
     audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
-    llm_call, ms_between, name, number, put, stages, text, tts_call,
+    llm_call, name, number, put, stages, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
+use super::attempts::is_same_audio;
 use super::group::Group;
 use super::said;
-
-/// Who tries again to transcribe something does so at once: what is transcribed later was said later.
-const TRIED_AGAIN_WITHIN_MS: f64 = 1_000.0;
 
 /// Adds an exchange's turns, tools, interruptions and errors.
 pub fn of(group: &Group<'_>, understood: &mut Understood) {
@@ -68,85 +66,6 @@ pub fn place_interruptions(understood: &mut Understood) {
         let onset = onsets.filter(|at| *at > started && *at < stopped).min();
         put(&mut interruption.fields, "atMs", onset.map(moment));
     }
-}
-
-impl<'a> Group<'a> {
-    fn of(&self, part: Part) -> impl DoubleEndedIterator<Item = &'a Gist> + '_ {
-        self.members
-            .iter()
-            .copied()
-            .filter(move |gist| gist.part == part)
-    }
-
-    /// Whether later attempts at the same were good ones, as far as can be told.
-    fn made_up_for(&self, failed: &Gist) -> bool {
-        let is_later = |later: &&Gist| later.started_at > failed.started_at && !has_failed(later);
-        let mut later = self.of(failed.part).filter(is_later).peekable();
-        match failed.part {
-            Part::Llm => later.peek().is_some(),
-            Part::Stt => later.any(|later| is_same_audio(failed, later)),
-            // Another sentence is not heard in place of this one; this one may be in several pieces.
-            Part::Tts => match (text(failed, "text"), later.peek()) {
-                (Some(missed), Some(_)) => {
-                    let spoken: Option<Vec<&str>> =
-                        later.map(|later| text(later, "text")).collect();
-                    spoken.is_none_or(|spoken| is_within(&words(missed), &words(&spoken.join(" "))))
-                }
-                (_, later) => later.is_some(),
-            },
-            // Nobody knows what else is the same.
-            _ => false,
-        }
-    }
-
-    /// Those of a part, each thing that was attempted once.
-    fn lasting(&self, part: Part) -> impl Iterator<Item = &'a Gist> + '_ {
-        let same = |one: &Gist, other: &Gist| {
-            let words = |gist: &Gist| text(gist, "text").map(words);
-            words(one).is_some() && words(one) == words(other)
-        };
-        let is_tried_again = move |gist: &Gist| {
-            self.of(part).any(|later| {
-                later.started_at > gist.started_at && has_failed(later) && same(gist, later)
-            })
-        };
-        self.of(part).filter(move |gist| {
-            !has_failed(gist) || !self.made_up_for(gist) && !is_tried_again(gist)
-        })
-    }
-}
-
-/// Whether a later transcription was of the same audio: of the same length, or soon after where nobody tells it.
-fn is_same_audio(failed: &Gist, later: &Gist) -> bool {
-    let audio = |stt: &Gist| number(stt, "audioSeconds");
-    match (audio(failed), audio(later)) {
-        (Some(missed), Some(heard)) => missed == heard,
-        _ => ms_between(end(failed), later.started_at) <= TRIED_AGAIN_WITHIN_MS,
-    }
-}
-
-/// The words of a text, without the markup of speech.
-fn words(text: &str) -> Vec<String> {
-    let mut plain = String::with_capacity(text.len());
-    let mut depth = 0_usize;
-    for c in text.chars() {
-        match c {
-            '<' => depth += 1,
-            '>' => {
-                depth = depth.saturating_sub(1);
-                plain.push(' ');
-            }
-            _ if depth > 0 => {}
-            _ => plain.push(c),
-        }
-    }
-    let of_letters = plain.split(|c: char| !c.is_alphanumeric() && c != '\'');
-    let words = of_letters.filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
-}
-
-fn is_within(part: &[String], whole: &[String]) -> bool {
-    part.is_empty() || whole.windows(part.len()).any(|window| window == part)
 }
 
 fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> Option<String> {
