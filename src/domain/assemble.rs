@@ -173,10 +173,10 @@ impl<'a> Draft<'a> {
                 .map(|turn| (turn.position(), false)),
         );
         order.sort_unstable();
-        let next = |place: &Position| order.iter().find(|(position, _)| position > place);
+        let next = |place: &Position| order.partition_point(|(position, _)| position <= place);
         self.places
             .iter()
-            .filter_map(next)
+            .filter_map(|place| order.get(next(place)))
             .filter(|(_, untouched)| *untouched)
             .map(|(position, _)| position.2)
             .collect()

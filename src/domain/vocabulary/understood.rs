@@ -1,6 +1,8 @@
 //! What one vocabulary makes of a session's spans, and how that becomes the session's events: turns are
 //! numbered, moments become offsets from the session's start, and what is not sound is left out.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
@@ -126,14 +128,11 @@ pub fn events(gists: &[&Gist], mut understood: Vec<Understood>) -> Vec<Event> {
         }
     }
     let mut events = vec![sound(Kind::Session, "trace".to_owned(), at, session)];
-    let names = turns(best.turns, start, &mut events);
+    let indexes = turns(best.turns, start, &mut events);
     for beside in best.besides {
         let mut fields = placed(beside.fields, start);
-        let turn = beside
-            .turn
-            .and_then(|turn| names.iter().position(|id| *id == turn));
-        if let Some(turn) = turn {
-            fields.insert("turn".to_owned(), Value::from(turn));
+        if let Some(index) = beside.turn.and_then(|turn| indexes.get(&turn)) {
+            fields.insert("turn".to_owned(), Value::from(*index));
         }
         if beside.kind == Kind::Error {
             fields.insert("atMs".to_owned(), Value::from(offset_ms(beside.at, start)));
@@ -161,15 +160,19 @@ fn placing<'a>(gists: &[&'a Gist]) -> Vec<&'a Gist> {
     gists.iter().copied().filter(known).collect()
 }
 
-/// Adds the turns in the order of time, and answers their ids in that order.
-fn turns(mut turns: Vec<Turn>, start: DateTime<Utc>, events: &mut Vec<Event>) -> Vec<String> {
+/// Adds the turns in the order of time, and answers the place of each in it, by its id.
+fn turns(
+    mut turns: Vec<Turn>,
+    start: DateTime<Utc>,
+    events: &mut Vec<Event>,
+) -> BTreeMap<String, usize> {
     turns.sort_by(|a, b| {
         // What is asked and answered at one moment was asked first.
         let is_agent = |turn: &Turn| turn.speaker == Speaker::Agent;
         let rank = |turn: &Turn| (turn.started_at, turn.ended_at, is_agent(turn));
         rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
     });
-    let mut names = Vec::with_capacity(turns.len());
+    let mut indexes = BTreeMap::new();
     for (index, turn) in turns.into_iter().enumerate() {
         let mut fields = placed(turn.fields, start);
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -182,9 +185,9 @@ fn turns(mut turns: Vec<Turn>, start: DateTime<Utc>, events: &mut Vec<Event>) ->
         }
         let at = turn.ended_at.unwrap_or(turn.started_at);
         events.push(sound(Kind::Turn, turn.id.clone(), at, fields));
-        names.push(turn.id);
+        indexes.entry(turn.id).or_insert(index);
     }
-    names
+    indexes
 }
 
 /// Adds what is not said yet.
