@@ -15,6 +15,7 @@ use crate::domain::partial;
 use crate::domain::precedence;
 use crate::domain::session;
 use crate::domain::session::Activity;
+use crate::domain::turn::Speaker;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
 pub const TURNS_MAX: i32 = 2_000;
@@ -237,8 +238,20 @@ impl Ledger {
             all.filter(|identity| precedence::is_of_turns(identity.kind))
         };
         let turns = told().filter(|identity| identity.kind == Kind::Turn);
-        self.family = turns.map(of).max().or_else(|| told().map(of).max());
+        let best = turns.map(of).max().or_else(|| told().map(of).max());
+        let shown = |best| precedence::shown_family(best, |source| self.tells_user(source));
+        self.family = best.map(shown);
         self.tool_error_family = self.choose_tool_error_family();
+    }
+
+    fn tells_user(&self, source: Source) -> bool {
+        let all = self.entities.values().flat_map(|spoken| &spoken.0);
+        let mut turns = all.filter(|fact| fact.kind == Kind::Turn && fact.source == source);
+        turns.any(|turn| {
+            let member = |name: &str| turn.fields.get(name).and_then(Value::as_str);
+            let is_user = member("speaker") == Some(Speaker::User.as_str());
+            is_user && member("text").is_some_and(|text| !text.is_empty())
+        })
     }
 
     /// An error that was made of a tool call counts where the call does. Native ingest makes none: beside its turns count

@@ -15,7 +15,8 @@
 //!
 //! A session's field is the best source's; the others fill what it leaves out and never take back what it
 //! says. Turns are of one source only, since two sources count them differently, and with its tool calls are the
-//! errors that were made of them.
+//! errors that were made of them. Spans that tell no word of the user's, as those of a model that hears sound, leave the
+//! turns to LiveKit's chat history where that has them.
 
 use crate::domain::event::{Kind, Source};
 
@@ -55,6 +56,16 @@ pub fn turn_family(source: Source) -> u8 {
         Source::Twilio | Source::LivekitWebhook => 1,
         Source::Timeout => 0,
     }
+}
+
+/// Which family's turns are shown where this one is the best that there is. `tells_user` says whether a source tells what
+/// the user said.
+pub fn shown_family(best: u8, tells_user: impl Fn(Source) -> bool) -> u8 {
+    let (spans, history) = (Source::Trace, Source::LivekitReport);
+    if best == turn_family(spans) && !tells_user(spans) && tells_user(history) {
+        return turn_family(history);
+    }
+    best
 }
 
 /// The family as a bit among others.

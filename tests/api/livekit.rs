@@ -1004,6 +1004,60 @@ async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
     );
 }
 
+/// What the agent of a room says, and the user before it where the model writes down what it hears.
+fn spans(room: &str, user: Option<&str>) -> Value {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let span = |n: u64, name: &str, said: Value| {
+        let nanos = |seconds: u64| ((1_795_236_900 + seconds) * 1_000_000_000).to_string();
+        json!({"traceId": format!("{:032x}", 11), "spanId": format!("{n:016x}"), "name": name,
+            "startTimeUnixNano": nanos(10 * n), "endTimeUnixNano": nanos(10 * n + 2), "attributes": [said, text("room_id", room)]})
+    };
+    let user = user.map(|said| span(1, "user_turn", text("lk.user_transcript", said)));
+    let agent = span(
+        2,
+        "agent_turn",
+        text("lk.response.text", "We are open all day."),
+    );
+    let spans: Vec<Value> = user.into_iter().chain([agent]).collect();
+    json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "livekit-agents"}, "spans": spans}]}]})
+}
+
+#[tokio::test]
+async fn what_the_user_said_is_told_by_the_chat_history_where_no_span_knows_it() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let message = |id: &str, role: &str, said: &str, at: f64| json!({"type": "message", "id": id, "role": role, "content": [said], "created_at": at});
+    let history = json!([
+        message("item_1", "user", "When are you open?", 1_795_236_911.0),
+        message(
+            "item_2",
+            "assistant",
+            "We are open all day.",
+            1_795_236_921.0
+        ),
+    ]);
+    for (order, user) in [None, Some("When do you open?")].into_iter().enumerate() {
+        for spans_first in [true, false] {
+            let acme = server.tenant(&format!("acme-{order}-{spans_first}")).await;
+            let secret = format!("{SECRET}-{order}-{spans_first}");
+            let client = with_key(&acme, &secret).await;
+            let agent = agent(&server, &secret);
+            for is_spans in [spans_first, !spans_first] {
+                match is_spans {
+                    true => client.post("/v1/traces", &spans("RM_realtime", user)).await,
+                    false => upload_chat(&agent, "RM_realtime", history.clone()).await,
+                }
+                .status(200);
+            }
+            let seen = told(&client).await;
+            let transcript = seen[1]["transcript"].as_array().expect("a transcript");
+            let said: Vec<_> = transcript.iter().map(|turn| &turn["text"]).collect();
+            let expected = user.unwrap_or("When are you open?");
+            assert_eq!(said, [expected, "We are open all day."], "{seen:#}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_failed_in_silence_has_no_latency() {
     let (server, _folder) = server().await;
