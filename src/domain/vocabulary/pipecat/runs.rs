@@ -140,7 +140,7 @@ fn continues(run: &Run<'_>, gist: &Gist, conversations: &BTreeSet<&str>) -> bool
     last.parent.as_deref() == parent && !(is_between && is_later) || realtime::is_cut_short(gist)
 }
 
-/// The turn of a gist, and the generation before it there.
+/// The turn in which was asked for what a gist tells, and the generation that did.
 pub fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a Gist>) {
     let is_it = |other: &&Gist| other.span_id == gist.span_id && other.trace_id == gist.trace_id;
     let own = runs.iter().find(|run| run.gists.iter().any(is_it));
@@ -150,10 +150,19 @@ pub fn placed<'a>(runs: &[Run<'a>], gist: &Gist) -> (Option<String>, Option<&'a 
     else {
         return (None, None);
     };
-    let earlier = run
-        .of(Part::Llm)
-        .filter(|llm| llm.started_at < gist.started_at);
-    (Some(run.id()), earlier.last())
+    let earlier = |run: &Run<'a>| {
+        let is_earlier = |llm: &&Gist| llm.started_at < gist.started_at;
+        run.of(Part::Llm).filter(is_earlier).last()
+    };
+    // What the first generation of an answer is told was asked for by the one before it, to which the user spoke on.
+    let before = |run: &Run<'a>| Some((earlier(run)?, run.id()));
+    match earlier(run) {
+        None if own.is_some() => match runs.iter().rev().find_map(before) {
+            Some((asked, turn)) => (Some(turn), Some(asked)),
+            None => (Some(run.id()), None),
+        },
+        asked => (Some(run.id()), asked),
+    }
 }
 
 /// The user's turn that a transcription is part of; of one that was lost, the next of its exchange, be it the answer.

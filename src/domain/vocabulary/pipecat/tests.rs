@@ -1,5 +1,7 @@
 //! Calls of which only the seconds matter: what no capture has, told as the framework's tracer tells it.
 
+mod tools;
+
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Map, Value, json};
 
