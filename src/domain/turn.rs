@@ -237,12 +237,14 @@ impl Turn {
         self.speaker == Speaker::Agent && self.latency_ms.is_none() && may_be
     }
 
-    /// An answer that failed before anything of it was heard: nobody can say how long it took.
+    /// An answer that failed before anything of it was heard, or said nothing: nobody can say how long it took.
     fn is_unheard(&self) -> bool {
         let is_silent = self.text.as_ref().is_none_or(String::is_empty);
         let is_none = |name: &str| self.extra.get(name).and_then(Value::as_f64) == Some(0.0);
         let was_played = !is_none("playedMs") && !is_none("audioMs");
-        !was_played || self.failed && is_silent && !self.extra.contains_key("firstAudioMs")
+        let says_nothing = self.text.as_deref() == Some("") && self.tts_ms.is_none();
+        let is_voiceless = says_nothing || self.failed && is_silent;
+        !was_played || is_voiceless && !self.extra.contains_key("firstAudioMs")
     }
 
     /// From the user's end to the first that is heard of the answer.
@@ -535,6 +537,14 @@ mod tests {
             of(json!({"speaker": "agent", "llmMs": 300, "ttsMs": 50})),
             (Some(450.0), Some(LatencySource::Summed))
         );
+        // Who said nothing was not heard after so long, unless something was.
+        let nothing = json!({"speaker": "agent", "startMs": 1700, "text": ""});
+        assert_eq!(of(nothing.clone()), (None, None));
+        for (name, value) in [("firstAudioMs", 1700), ("ttsMs", 50)] {
+            let mut heard = nothing.clone();
+            heard[name] = json!(value);
+            assert_eq!(of(heard).0, Some(700.0));
+        }
     }
 
     #[test]

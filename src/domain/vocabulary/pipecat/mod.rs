@@ -18,7 +18,7 @@ use super::{Gist, Part, Said, Vocabulary};
 
 pub use turns::interpret;
 
-/// So long before the end of its span the clock of an interrupted synthesis is stopped, at most.
+/// So long before the end of its span the clock of what was interrupted is stopped, at most.
 const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;
 
 /// What one span says.
@@ -45,6 +45,9 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "text", span.text("transcript"));
             put(fields, "sttMs", span.seconds_as_ms("metrics.ttfb"));
             put(fields, "audioSeconds", span.number("metrics.audio_seconds"));
+            // Then its end is the decision that the user had spoken, not when the words were there.
+            let is_open = span.flag("stt.incomplete") == Some(true);
+            put(fields, runs::LEFT_OPEN, is_open.then_some(true));
             let language = span.term(&["language", "settings.language"]);
             put(&mut gist.session, "language", language);
             read_failure(span, fields);
@@ -53,8 +56,8 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             read_provider(span, fields);
             read_usage(span, cache(span), fields);
             put(fields, "text", span.first_text(&["output", "transcript"]));
-            put(fields, "llmMs", span.seconds_as_ms("metrics.ttfb"));
             read_failure(span, fields);
+            put(fields, "llmMs", first_token_ms(span, fields));
             tools::read_messages(span, fields);
             if span.name == "llm_response" {
                 realtime::read(span, fields);
@@ -111,15 +114,27 @@ fn is_interim(span: &Said<'_>) -> bool {
     span.flag("is_final") == Some(false) && length.is_none_or(|length| length < runs::INSTANT)
 }
 
-/// How long the first byte of a synthesis took. An interruption stops the clock of one that has not come: what it
-/// shows then is the length of the span.
+/// How long the first byte of a synthesis took.
 fn first_byte_ms(span: &Said<'_>) -> Option<f64> {
     let first_ms = span.seconds_as_ms("metrics.ttfb")?;
-    let is_stopped = span.flag("tts.interrupted") == Some(true);
-    let length_ms = span.ended_at.map(|end| ms_between(span.started_at, end));
-    let never_came =
-        is_stopped && length_ms.is_some_and(|length| first_ms > length - CLOCK_STOPPED_WITHIN_MS);
+    let never_came = span.flag("tts.interrupted") == Some(true) && is_length(span, first_ms);
     (!never_came).then_some(first_ms)
+}
+
+/// How long the first token of a generation took. No span says that one was interrupted: it has neither brought nor
+/// used anything then.
+fn first_token_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
+    let first_ms = span.seconds_as_ms("metrics.ttfb")?;
+    let has_come = ["text", "error", "promptTokens", "completionTokens"];
+    let is_told = has_come.iter().any(|name| told.contains_key(*name));
+    let is_response = span.name == "llm_response";
+    (is_told || is_response || !is_length(span, first_ms)).then_some(first_ms)
+}
+
+/// Whether a clock shows the length of its span: an interruption stops the clock of what has not come.
+fn is_length(span: &Said<'_>, ms: f64) -> bool {
+    let length_ms = span.ended_at.map(|end| ms_between(span.started_at, end));
+    length_ms.is_some_and(|length| ms > length - CLOCK_STOPPED_WITHIN_MS)
 }
 
 /// Providers whose counts Pipecat hands on as they are, and which count beside the rest what came from a cache.

@@ -15,6 +15,9 @@ pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
 /// So long after the agent's last word a turn is over.
 pub const TURN_END_MS: f64 = 2_500.0;
 
+/// Marks a transcript's span that was only closed because the user's turn was decided to be over.
+pub const LEFT_OPEN: &str = "leftOpen";
+
 /// What one side did without the other's doing anything.
 pub struct Run<'a> {
     pub speaker: Speaker,
@@ -44,11 +47,13 @@ impl<'a> Run<'a> {
         self.of(Part::Tts).any(has_byte) || self.of(Part::Llm).any(realtime::speaks)
     }
 
-    /// The last moment at which something of it is known to have begun to be heard.
-    pub fn heard_last(&self) -> Option<DateTime<Utc>> {
+    /// The last moment at which something of it is known to have begun to be heard; where nobody measures how fast
+    /// syntheses are, they are `unmeasured` and were not heard before they began.
+    pub fn heard_last(&self, unmeasured: bool) -> Option<DateTime<Utc>> {
+        let begun = |gist: &Gist| unmeasured.then_some(gist.started_at);
         let spoken = self
             .of(Part::Tts)
-            .filter_map(|gist| first_at(gist, "ttsMs"));
+            .filter_map(|gist| first_at(gist, "ttsMs").or_else(|| begun(gist)));
         let responses = self.of(Part::Llm).filter(|gist| realtime::speaks(gist));
         spoken.chain(responses.map(realtime::over_at)).max()
     }

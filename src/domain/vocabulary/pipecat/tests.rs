@@ -1,6 +1,8 @@
 //! Calls of which only the seconds matter: what no capture has, told as the framework's tracer tells it.
 
 mod tools;
+mod unheard;
+mod unmeasured;
 
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Map, Value, json};

@@ -13,7 +13,7 @@ use super::super::calls::{
     put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
-use super::runs::{Run, TURN_END_MS, heard_in, is_lost, onset, placed, runs};
+use super::runs::{INSTANT, LEFT_OPEN, Run, TURN_END_MS, heard_in, is_lost, onset, placed, runs};
 use super::{realtime, tools};
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
@@ -47,6 +47,8 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         exchanges: &exchanges,
         requests: &requests,
         lost: &lost,
+        is_over: !of(Part::Root).is_empty(),
+        is_aloud: !tts.is_empty(),
         measures_speech: tts.iter().any(|gist| {
             let names = ["ttsMs", "unheard"];
             names.iter().any(|name| gist.fields.contains_key(*name))
@@ -83,6 +85,9 @@ struct Known<'a, 'b> {
     requests: &'b [&'a Gist],
     /// Transcriptions of which not a word is left.
     lost: &'b [&'a Gist],
+    is_over: bool,
+    /// Whether there are syntheses at all.
+    is_aloud: bool,
     /// Whether syntheses of this session tell how fast they are, so that one that does not has failed.
     measures_speech: bool,
     /// So long syntheses of this session may take to their first byte.
@@ -148,29 +153,57 @@ impl<'a, 'b> Context<'a, 'b> {
             .filter(|llm| !realtime::is_response(llm))
             .zip(last)
             .map(|(llm, last)| ms_between(end(last), llm.started_at));
+        let waited = waited.filter(|_| last.is_none_or(|last| !is_set(last, LEFT_OPEN)));
         put(&mut fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
         stages(&mut fields, [("stt", last.as_slice())]);
-        let is_told = answer
-            .is_none_or(|answer| answer.run.response().is_none() || answer.latency_ms().is_some());
         Turn {
             id: run.id(),
             speaker: Speaker::User,
             started_at: self.began(),
-            // Who waited for a realtime model has waited for nobody knows how long, unless that was measured.
-            ended_at: is_told.then(|| self.spoke_until()),
+            ended_at: self.is_end_told().then(|| self.spoke_until()),
             fields,
         }
     }
 
-    /// When a user had spoken. A realtime model was heard before its response was over.
+    /// Whether something tells when a user had spoken: who waited for a realtime model, or was transcribed by whom
+    /// nobody measures, has waited for nobody knows how long, unless that was measured.
+    fn is_end_told(&self) -> bool {
+        let answer = self.after();
+        let is_measured = |answer: &Self| answer.latency_ms().is_some();
+        let is_untold = self.is_unmeasured() || answer.as_ref().is_some_and(Self::is_response);
+        !is_untold || answer.as_ref().is_some_and(is_measured)
+    }
+
+    fn is_response(&self) -> bool {
+        self.run.response().is_some()
+    }
+
+    /// Whether a user's last transcript has a length, but says neither how long it took nor when it was there: the
+    /// user had ended before its end.
+    fn is_unmeasured(&self) -> bool {
+        let is_untold = |stt: &&Gist| {
+            let has_length = end(stt) - stt.started_at >= INSTANT;
+            has_length && !stt.fields.contains_key("sttMs")
+        };
+        self.run.gists.last().is_some_and(is_untold)
+    }
+
+    /// When a user had spoken. A realtime model was heard before its response was over, and any other answer began
+    /// by as much later as was measured.
     fn spoke_until(&self) -> DateTime<Utc> {
         let start = self.began();
         let answer = self.after();
         let response = answer.as_ref().and_then(|answer| answer.run.response());
         let last = self.run.gists.last();
         let spoken = last.map_or(start, |last| spoken_at(last, response));
-        let latency_ms = answer.and_then(|answer| answer.latency_ms());
-        let latest = response.map(|over| after(over.started_at, -latency_ms.unwrap_or_default()));
+        let latency_ms = answer.as_ref().and_then(|answer| answer.latency_ms());
+        let latest = match (response, answer.zip(latency_ms)) {
+            (Some(over), _) => Some(after(over.started_at, -latency_ms.unwrap_or_default())),
+            (None, Some((answer, ms))) if self.is_unmeasured() => {
+                Some(after(answer.started(), -ms))
+            }
+            _ => None,
+        };
         latest.map_or(spoken, |at| at.min(spoken)).max(start)
     }
 
@@ -223,7 +256,7 @@ impl<'a, 'b> Context<'a, 'b> {
     }
 
     /// What became of an answer of which nothing could be heard: it `failed`, or was `cancelled` because the user
-    /// spoke before.
+    /// spoke before, or something else was said.
     fn never_heard(&self, audio: Option<DateTime<Utc>>, interrupted: bool) -> Option<&'static str> {
         let is_mute = |gist: &Gist| self.is_silent(gist, interrupted) || has_failed(gist);
         let mut syntheses = self.run.of(Part::Tts);
@@ -235,7 +268,16 @@ impl<'a, 'b> Context<'a, 'b> {
         if is_empty || is_unheard && self.run.of(Part::Tts).any(is_mute) {
             return Some("failed");
         }
-        is_unheard.then_some("cancelled")
+        // What says nothing may have ended the call by a tool of which no span tells.
+        let is_given_up = self.after().is_some() || self.known.is_over && !self.said().is_empty();
+        (is_unheard || self.is_unspoken() && is_given_up).then_some("cancelled")
+    }
+
+    /// Whether nothing of an answer was given to synthesis, where answers are: it had not come so far, or did no more
+    /// than call tools.
+    fn is_unspoken(&self) -> bool {
+        let is_made = self.run.of(Part::Tts).next().is_some() || self.is_response();
+        !is_made && (self.known.is_aloud || self.said().is_empty())
     }
 
     /// What went wrong while an answer was made, and the syntheses of which that is only supposed.
@@ -339,7 +381,7 @@ impl<'a, 'b> Context<'a, 'b> {
             .after()
             .is_none_or(|after| after.run.exchange != self.run.exchange);
         let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
-        let spoke = self.run.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
+        let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
         (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
     }
 
@@ -365,11 +407,11 @@ impl<'a, 'b> Context<'a, 'b> {
     fn latency_ms(&self) -> Option<f64> {
         let earlier = self.known.runs.iter().take(self.place).enumerate().rev();
         let mut own = earlier.take_while(|(_, other)| other.exchange == self.run.exchange);
-        let is_answered = own.any(|(place, other)| {
-            let other_is_answer = self.at(place).is_some_and(|other| other.is_answer());
-            other.is_heard() && other_is_answer
+        let is_answered = own.any(|(place, _)| {
+            let other = self.at(place);
+            other.is_some_and(|other| other.is_answer() && other.is_heard())
         });
-        let is_first = self.is_answer() && self.run.is_heard() && !is_answered;
+        let is_first = self.is_answer() && self.is_heard() && !is_answered;
         let exchange = self.exchange().filter(|_| is_first)?;
         number(exchange, "latencyMs")
     }
@@ -395,7 +437,8 @@ impl<'a, 'b> Context<'a, 'b> {
         let made = ends.max().unwrap_or_default();
         let over = self.exchange().and_then(|exchange| exchange.ended_at);
         // What nobody heard, or what was heard outside of all exchanges, has no other end.
-        match (self.exchange(), over, self.run.heard_last()) {
+        let heard = self.run.heard_last(!self.known.measures_speech);
+        match (self.exchange(), over, heard) {
             (Some(exchange), Some(over), Some(heard)) if heard <= over => {
                 self.fell_silent(exchange, over, heard, made)
             }
@@ -434,10 +477,30 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// Whether the agent is heard again in the same exchange.
     fn is_spoken_on(&self) -> bool {
-        let mut later = self.known.runs.iter().skip(self.place + 1);
-        later.any(|run| {
-            run.exchange == self.run.exchange && run.speaker == Speaker::Agent && run.is_heard()
-        })
+        let mut later = self.of_exchange_after();
+        later.any(|later| later.run.speaker == Speaker::Agent && later.is_heard())
+    }
+
+    /// What was done later in the same exchange.
+    fn of_exchange_after(&self) -> impl Iterator<Item = Self> {
+        let later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
+        later.filter(|later| later.run.exchange == self.run.exchange)
+    }
+
+    /// Whether it is known that something of it was heard. Where nobody measures how fast syntheses are, the latency
+    /// of their exchange says so: who was heard and broken into has ended the exchange, so that it is of the last.
+    fn is_heard(&self) -> bool {
+        let is_spoken = || self.run.of(Part::Tts).any(|gist| !has_failed(gist));
+        let was_waited_for = || {
+            let exchange = self.exchange();
+            exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"))
+        };
+        let is_last = || {
+            let mut later = self.of_exchange_after();
+            later.all(|later| later.run.speaker == Speaker::Agent)
+        };
+        let is_supposed = !self.known.measures_speech && is_spoken();
+        self.run.is_heard() || is_supposed && was_waited_for() && is_last()
     }
 
     /// When it began, as far as can be told: the agent's making an answer, or the user's speaking, not the

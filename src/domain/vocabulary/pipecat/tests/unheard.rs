@@ -1,0 +1,112 @@
+//! Answers of which nothing was heard.
+
+use super::*;
+
+/// A generation that was interrupted before it brought anything: its clock shows the length of its span.
+fn stopped(id: &str, (from, to): (f64, f64)) -> Gist {
+    let attributes = json!({"metrics.ttfb": to - from - 0.0003, "gen_ai.request.model": "m"});
+    span(id, "llm", (from, to), attributes)
+}
+
+/// A generation that does no more than call a tool.
+fn choosing(id: &str, during: (f64, f64), ttfb: f64) -> Gist {
+    let attributes = json!({"metrics.ttfb": ttfb, "gen_ai.usage.input_tokens": 30, "gen_ai.usage.output_tokens": 9});
+    span(id, "llm", during, attributes)
+}
+
+fn assert_unheard(turn: &Map<String, Value>) {
+    for name in ["latencyMs", "firstAudioMs", "failed"] {
+        assert!(!turn.contains_key(name), "{name} of {turn:?}");
+    }
+}
+
+#[test]
+fn what_the_user_spoke_on_over_before_it_was_said_was_cancelled() {
+    let partial = json!({"output": "What is", "metrics.ttfb": 0.9, "gen_ai.request.model": "m"});
+    for generation in [
+        stopped("t1/l1", (1.4, 2.5)),
+        span("t1/l1", "llm", (1.4, 2.5), partial),
+    ] {
+        let events = understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, 6.5), 1.2, false),
+            stt("t1/s1", (0.0, 1.1), "My number is"),
+            generation,
+            stt("t1/s2", (2.3, 3.4), "five."),
+            llm("t1/l2", (3.7, 4.2), 0.3, "Five it is."),
+            tts("t1/v2", (4.2, 4.4), 0.15, "Five it is."),
+        ]);
+        let turns = of(&events, Kind::Turn);
+        assert_eq!(turns.len(), 4);
+        assert_eq!(turns[1]["cancelled"], true, "{:?}", turns[1]);
+        assert_unheard(turns[1]);
+        assert_eq!(turns[3]["latencyMs"], 1200.0);
+        assert!(!turns[3].contains_key("cancelled"));
+    }
+}
+
+#[test]
+fn a_token_that_never_came_took_no_time() {
+    let turn = |generation: Gist| {
+        let events = understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, 6.5), 1.2, false),
+            stt("t1/s1", (0.0, 1.1), "My number is"),
+            generation,
+        ]);
+        of(&events, Kind::Turn)[1].clone()
+    };
+    assert!(!turn(stopped("t1/l1", (1.4, 2.5))).contains_key("llmMs"));
+    // What brought or used something has come, however late.
+    assert_eq!(turn(choosing("t1/l1", (1.4, 2.5), 1.09))["llmMs"], 1090.0);
+    assert_eq!(
+        turn(llm("t1/l1", (1.4, 2.5), 1.09, "Yes."))["llmMs"],
+        1090.0
+    );
+}
+
+#[test]
+fn an_answer_that_only_ended_the_call_was_not_heard() {
+    let events = understood(vec![
+        call(9.0),
+        exchange("t1", (0.0, 4.0), 1.2, false),
+        stt("t1/s1", (0.0, 1.1), "Hello."),
+        llm("t1/l1", (1.4, 1.8), 0.3, "Good day."),
+        tts("t1/v1", (1.8, 2.0), 0.15, "Good day."),
+        span(
+            "t2",
+            "turn",
+            (4.0, 8.0),
+            json!({"turn.was_interrupted": true}),
+        ),
+        stt("t2/s2", (4.0, 5.1), "I am done."),
+        choosing("t2/l2", (5.4, 5.6), 0.19),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    assert_unheard(turns[3]);
+    assert_eq!(turns[3]["text"], "");
+    assert!(
+        !turns[3].contains_key("cancelled"),
+        "it did what it was to do"
+    );
+    assert_eq!(turns[3]["llmMs"], 190.0);
+}
+
+#[test]
+fn what_was_only_generated_when_the_call_was_over_was_cancelled() {
+    let mut gists = vec![
+        exchange("t1", (0.0, 4.0), 1.2, false),
+        stt("t1/s1", (0.0, 1.1), "Hello."),
+        llm("t1/l1", (1.4, 1.8), 0.3, "Good day."),
+        tts("t1/v1", (1.8, 2.0), 0.15, "Good day."),
+        span("t2", "turn", (4.0, 5.9), json!({})),
+        stt("t2/s2", (4.0, 5.1), "And?"),
+        llm("t2/l2", (5.4, 5.9), 0.3, "Well, it"),
+    ];
+    let events = understood(gists.clone());
+    let turns = of(&events, Kind::Turn);
+    assert!(!turns[3].contains_key("cancelled"), "it may be spoken yet");
+    gists.push(call(5.9));
+    let events = understood(gists);
+    assert_eq!(of(&events, Kind::Turn)[3]["cancelled"], true);
+}
