@@ -139,8 +139,9 @@ pub fn sounds(view: &View) -> Vec<Sound> {
                 });
             }
         }
-        let has_length = turn.is_user() || to_ms > from_ms;
-        if !has_parts && has_length {
+        // Of some answers only the beginning is known; one that may not even have begun ends no silence.
+        let has_begun = turn.is_user() || turn.number("firstAudioMs").is_some();
+        if !has_parts && (has_begun || to_ms > from_ms) {
             sounds.push(Sound {
                 from_ms,
                 to_ms,

@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_which_only_the_beginning_is_known_ends_a_silence() {
+        let mut call = clean(3);
+        let last = call["turns"][5]["startMs"].as_i64().unwrap();
+        call["turns"][5]["endMs"] = json!(last);
+        let ended = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::milliseconds(last + 4000);
+        call["session"]["endedAt"] = json!(ended.to_rfc3339());
+        assert_eq!(found(&call, KIND).len(), 1, "nobody says that it was heard");
+        call["turns"][5]["firstAudioMs"] = json!(last);
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
     fn the_silence_at_the_end_counts_as_any_other() {
         for (pause, is_found) in [(4999, false), (5000, false), (5001, true)] {
             let mut call = clean(3);
