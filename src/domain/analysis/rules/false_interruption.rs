@@ -32,14 +32,23 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
     } else {
         "no words of the user followed"
     };
-    let resumed_ms = stop.agent.and_then(|place| {
+    // One that went on within its turn has been silent for so long, whoever spoke after it.
+    let told = |name: &str| stop.reported?.extra.get(name)?.as_f64();
+    let paused = told("audioStoppedMs").zip(told("resumedAtMs"));
+    let paused = paused.filter(|(stopped, resumed)| stopped <= resumed);
+    let ended_ms = || view.turns[stop.agent?].end_ms;
+    let stopped_ms = paused.map(|(stopped, _)| stopped).or_else(ended_ms);
+    let went_on_ms = || {
+        let place = stop.agent?;
         let (_, next) = view
             .next_agent(place)
             .filter(|(_, next)| !next.is_silent())?;
         Some(next.start_ms? - view.turns[place].end_ms?).filter(|ms| *ms >= 0.0)
-    });
+    };
+    let resumed_ms = paused.map(|(stopped, resumed)| resumed - stopped);
+    let resumed_ms = resumed_ms.or_else(went_on_ms);
     // Whoever speaks first ends what the stop cost.
-    let user_ms = stop.agent.and_then(|place| {
+    let user_ms = stop.agent.filter(|_| paused.is_none()).and_then(|place| {
         let end = view.turns[place].end_ms?;
         let mut later = view.turns[place + 1..].iter().filter(|turn| turn.is_user());
         later.find_map(|turn| Some(turn.start_ms? - end).filter(|ms| *ms >= 0.0))
@@ -55,7 +64,6 @@ fn tell(view: &View, stop: &Stop, severity: Severity) -> Issue {
         counts.judged_stops
     );
     let silence_ms = resumed_ms.into_iter().chain(user_ms).reduce(f64::min);
-    let stopped_ms = stop.agent.and_then(|place| view.turns[place].end_ms);
     let mut issue = Issue::new(IssueType::FalseInterruption, severity, description)
         .costs(silence_ms)
         .until(stopped_ms.zip(silence_ms).map(|(stopped, ms)| stopped + ms))
@@ -113,6 +121,17 @@ mod tests {
                 .description
                 .contains("only showed to be listening")
         );
+    }
+
+    #[test]
+    fn an_answer_that_went_on_was_silent_until_then() {
+        let mut call = clean(4);
+        let start = call["turns"][3]["startMs"].as_i64().unwrap();
+        call["interruptions"] = json!([{"turn": 3, "atMs": start + 200, "isFalse": true,
+            "audioStoppedMs": start + 300, "resumedAtMs": start + 700}]);
+        let issue = issue(&call, KIND);
+        assert_eq!(issue.impact_ms, Some(400));
+        assert!(issue.description.contains("the agent went on 400ms later"));
     }
 
     #[test]

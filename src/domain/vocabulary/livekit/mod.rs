@@ -31,8 +31,8 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let tree = Tree::of(gists);
     let failures = Failures::of(&tree, gists);
     let (speeches, outside) = tree.speeches(gists);
-    let users = user::turns(&tree, gists, &speeches);
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
+    let users = user::turns(&tree, gists, &speeches, &heard);
 
     let mut understood = Understood::default();
     for speech in &speeches {
@@ -41,9 +41,12 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             put(&mut turn.fields, "interrupted", Some(true));
             understood.besides.push(interruption);
         }
+        let falsely = speech::false_interruptions(speech, &heard);
+        understood.besides.extend(falsely);
         understood.turns.push(turn);
     }
     understood.turns.extend(users);
+    give_up(&mut understood.turns);
     let homes: BTreeMap<Key<'_>, &str> = speeches
         .iter()
         .flat_map(|speech| speech.all().map(|gist| (key(gist), speech.id.as_str())))
@@ -62,6 +65,20 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood.started_at = roots().map(|root| root.started_at).min();
     understood.end = ending(gists, &understood.turns);
     understood
+}
+
+/// An answer that says nothing, and behind which something else is said, was none: the user spoke on, or another
+/// agent took over.
+fn give_up(turns: &mut [Turn]) {
+    let last = turns.iter().map(|turn| turn.started_at).max();
+    for turn in turns.iter_mut() {
+        let says_nothing = turn.fields.get("text") == Some(&Value::from(""));
+        let is_agent = turn.speaker == Speaker::Agent;
+        let is_heard = turn.fields.contains_key("firstAudioMs");
+        if is_agent && says_nothing && !is_heard && Some(turn.started_at) < last {
+            put(&mut turn.fields, "cancelled", Some(true));
+        }
+    }
 }
 
 fn of<'a>(gists: &[&'a Gist], part: Part) -> impl Iterator<Item = &'a Gist> {

@@ -1,6 +1,6 @@
 //! What the agent said: a turn from a speech, the interruption that ended it, and its tools.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
@@ -15,6 +15,8 @@ use super::tree::{PROGRAMMATIC, Speech, Tree, end, is_step, node};
 
 /// Texts of one speech's steps are said one behind the other.
 const BETWEEN_STEPS: &str = " ";
+/// So long after a voice an answer still stops because of it.
+const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
 pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -> Turn {
     let audio = speech.audio();
@@ -24,19 +26,19 @@ pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -
     // A speech that is still going on has no span of its own yet.
     let is_over = !speech.turns.is_empty();
     let is_silent = audio.is_none() && text.is_none();
-    put(
-        &mut fields,
-        "failed",
-        (is_silent && failures.is_fatal_in(speech)).then_some(true),
-    );
-    put(&mut fields, "text", text);
+    let failed = is_silent && failures.is_fatal_in(speech);
+    put(&mut fields, "failed", failed.then_some(true));
+    // It did no more than call tools.
+    let nothing = (is_silent && is_over && !failed).then(String::new);
+    put(&mut fields, "text", text.or(nothing));
     for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
         put(&mut fields, name, speech.number(name));
     }
     let audio_ms = ms_of(speech.of(Part::Tts), "audioMs");
     if speech.flag("interrupted") {
         put(&mut fields, "playedMs", speech.number("playedMs"));
-        put(&mut fields, "cancelled", audio.is_none().then_some(true));
+        let is_given_up = audio.is_none() && !failed;
+        put(&mut fields, "cancelled", is_given_up.then_some(true));
     }
     put(
         &mut fields,
@@ -378,6 +380,76 @@ pub fn interruption(speech: &Speech<'_>, heard: &[&Gist]) -> Option<Beside> {
         turn: Some(speech.id.clone()),
         fields,
     })
+}
+
+/// That an answer was paused because of the user's voice, and went on where no words followed. `heard` is all that was
+/// heard of the user.
+pub fn false_interruptions(speech: &Speech<'_>, heard: &[&Gist]) -> Vec<Beside> {
+    let pauses = pauses(speech, heard).into_iter();
+    let told = pauses.map(|pause| {
+        let Pause {
+            voice,
+            stopped_at,
+            resumed_at,
+        } = pause;
+        let stop_ms = (stopped_at - voice.started_at).num_microseconds();
+        let stop_ms = stop_ms.unwrap_or_default() as f64 / 1000.0;
+        let mut fields = Map::new();
+        put(&mut fields, "atMs", Some(moment(voice.started_at)));
+        put(&mut fields, "source", Some("user"));
+        put(&mut fields, "isFalse", Some(true));
+        put(&mut fields, "stopMs", Some(stop_ms));
+        put(&mut fields, "audioStoppedMs", Some(moment(stopped_at)));
+        put(&mut fields, "resumedAtMs", Some(moment(resumed_at)));
+        put(
+            &mut fields,
+            "detectionMs",
+            voice.fields.get("detectionMs").cloned(),
+        );
+        Beside {
+            kind: Kind::Interruption,
+            id: format!("interruption:{}:{}", speech.id, voice.span_id),
+            at: resumed_at,
+            turn: Some(speech.id.clone()),
+            fields,
+        }
+    });
+    told.collect()
+}
+
+/// A pause within an answer that the user's voice made.
+pub struct Pause<'a> {
+    pub voice: &'a Gist,
+    stopped_at: DateTime<Utc>,
+    resumed_at: DateTime<Utc>,
+}
+
+/// An answer that was made in one go and is heard in several was paused, if the user was heard when it stopped; where
+/// a tool ran or more was generated meanwhile, that was waited for.
+pub fn pauses<'a>(speech: &Speech<'_>, heard: &[&'a Gist]) -> Vec<Pause<'a>> {
+    let audio: Vec<&Gist> = speech.of(Part::AgentSpeech).collect();
+    let pause = |parts: &[&Gist]| {
+        let [before, after] = parts else { return None };
+        let (stopped_at, resumed_at) = (end(before), after.started_at);
+        let is_made_meanwhile = |gist: &&Gist| {
+            matches!(gist.part, Part::Llm | Part::Tool)
+                && (before.started_at..=resumed_at).contains(&gist.started_at)
+        };
+        let made_it = |voice: &&&Gist| {
+            (before.started_at..=stopped_at).contains(&voice.started_at)
+                && end(voice) + STOPPED_WITHIN >= stopped_at
+        };
+        if speech.parts.iter().any(is_made_meanwhile) {
+            return None;
+        }
+        let voice = heard.iter().rfind(made_it)?;
+        Some(Pause {
+            voice,
+            stopped_at,
+            resumed_at,
+        })
+    };
+    audio.windows(2).filter_map(pause).collect()
 }
 
 /// All tool calls, and those that failed once more as errors.

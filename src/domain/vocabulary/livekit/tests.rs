@@ -1,6 +1,8 @@
 //! Captures of the real SDK, with what truly happened: each is understood in any order, and any part of it
 //! without harm.
 
+mod unheard;
+
 use std::io::Read as _;
 use std::path::Path;
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::vocabulary::{Gist, Part};
 
 use super::super::calls::DEPTH_MAX;
+use super::failures::has_failed;
 use super::read::{NODE, TOP};
 
 pub type Key<'a> = (&'a str, &'a str);
@@ -213,11 +214,13 @@ impl<'a> Speech<'a> {
         Some((start, self.of(Part::AgentSpeech).map(end).max()?))
     }
 
-    /// An answer that the SDK made ahead of time and threw away: nobody heard it, and it did nothing.
+    /// An answer that the SDK made ahead of time and threw away: nobody heard it, and it did nothing. One that failed
+    /// may have ended the session, which then stopped it.
     fn is_discarded(&self) -> bool {
+        let has_failed = self.turns.iter().any(|turn| has_failed(turn));
         let by_user = self.text("stoppedBy").is_some_and(|by| by != PROGRAMMATIC);
         let is_idle = !self.has_audio() && self.of(Part::Tool).next().is_none();
-        self.flag("interrupted") && !by_user && is_idle
+        self.flag("interrupted") && !by_user && is_idle && !has_failed
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the user said, or typed.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
@@ -8,15 +10,24 @@ use crate::domain::turn::Speaker;
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
 use super::read::put;
-use super::tree::{Speech, Tree, end};
+use super::speech::pauses;
+use super::tree::{Key, Speech, Tree, end, key};
 
 /// An answer begins at most so long after the turn that it answers was decided.
 const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
 
 /// The user's turns: those that were spoken, and the input of answers which answer none of them.
-pub fn turns<'a>(tree: &Tree<'a>, gists: &[&'a Gist], speeches: &[Speech<'_>]) -> Vec<Turn> {
+/// `heard` is all that was heard of the user.
+pub fn turns<'a>(
+    tree: &Tree<'a>,
+    gists: &[&'a Gist],
+    speeches: &[Speech<'_>],
+    heard: &[&'a Gist],
+) -> Vec<Turn> {
+    let pauses = speeches.iter().flat_map(|speech| pauses(speech, heard));
+    let wordless: BTreeSet<Key<'_>> = pauses.map(|pause| key(pause.voice)).collect();
     let spoken: Vec<(&Gist, Turn)> = super::of(gists, Part::UserTurn)
-        .filter_map(|gist| Some((gist, spoken(tree, gist)?)))
+        .filter_map(|gist| Some((gist, spoken(tree, gist, &wordless)?)))
         .collect();
     let mut answered = vec![false; spoken.len()];
     let mut turns = Vec::new();
@@ -42,13 +53,17 @@ pub fn turns<'a>(tree: &Tree<'a>, gists: &[&'a Gist], speeches: &[Speech<'_>]) -
     turns
 }
 
-/// A `user_turn`; none where neither a voice nor a word was heard.
-fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist) -> Option<Turn> {
+/// A `user_turn`; none where neither a voice nor a word was heard. Its words were not said by a `wordless` voice, as
+/// long as there is another.
+fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist, wordless: &BTreeSet<Key<'_>>) -> Option<Turn> {
     let below = tree.children(turn);
-    let heard: Vec<&&Gist> = below
+    let mut heard: Vec<&&Gist> = below
         .iter()
         .filter(|gist| gist.part == Part::UserSpeech)
         .collect();
+    if heard.iter().any(|gist| !wordless.contains(&key(gist))) {
+        heard.retain(|gist| !wordless.contains(&key(gist)));
+    }
     if heard.is_empty() && !turn.fields.contains_key("text") {
         return None;
     }

@@ -1,0 +1,191 @@
+//! Answers that stopped, went on, or were never heard.
+
+use super::*;
+
+/// `id` of which the first is the parent's: `a1/llm` stands below `a1`, an answer below the session.
+fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
+    let span = fields(id, name, during, attributes);
+    vocabulary::gist(span.as_object().unwrap()).unwrap()
+}
+
+/// The same, of what failed.
+fn broken(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
+    let mut span = fields(id, name, during, attributes);
+    span["status"] = json!({"code": 2, "message": "broken"});
+    vocabulary::gist(span.as_object().unwrap()).unwrap()
+}
+
+fn fields(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Value {
+    let start = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+    let at = |seconds: f64| {
+        let at = start + chrono::TimeDelta::milliseconds((seconds * 1e3) as i64);
+        at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    };
+    let parent = match id.rsplit_once('/') {
+        Some((parent, _)) => Some(parent),
+        None => (id != "session").then_some("session"),
+    };
+    json!({
+        "traceId": "t", "spanId": id, "parentSpanId": parent, "name": name, "attributes": attributes,
+        "startedAt": at(from), "endedAt": at(to), "scope": {"name": "livekit-agents"},
+    })
+}
+
+fn session(seconds: f64) -> Gist {
+    span("session", "agent_session", (0.0, seconds), json!({}))
+}
+
+/// What the user says, in one voice.
+fn user(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 2] {
+    let voice = format!("{id}/voice");
+    [
+        span(
+            id,
+            "user_turn",
+            (from, to + 0.5),
+            json!({"lk.pii.user_transcript": text}),
+        ),
+        span(&voice, "user_speaking", (from, to), json!({})),
+    ]
+}
+
+/// An answer that is heard from the middle of its span on.
+fn answer(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 3] {
+    let (asked, heard) = (format!("{id}/request"), format!("{id}/audio"));
+    [
+        span(
+            id,
+            "agent_turn",
+            (from, to),
+            json!({"lk.speech_id": id, "lk.pii.response.text": text}),
+        ),
+        span(&asked, "llm_request", (from, from + 0.3), json!({})),
+        span(&heard, "agent_speaking", (from + 0.5, to), json!({})),
+    ]
+}
+
+fn understood(mut gists: Vec<Gist>) -> Vec<Event> {
+    let events = vocabulary::interpret(&gists);
+    gists.reverse();
+    assert_eq!(vocabulary::interpret(&gists), events, "in any order");
+    events
+}
+
+/// An answer that only calls a tool, from 2 s to 6 s.
+fn silent(stated: Value) -> Vec<Gist> {
+    let mut attributes = json!({"lk.speech_id": "a1", "lk.interrupted": false});
+    for (name, value) in stated.as_object().unwrap() {
+        attributes[name] = value.clone();
+    }
+    let tool = json!({"lk.function_tool.name": "slow", "lk.pii.function_tool.output": "{'ok': 1}"});
+    vec![
+        session(20.0),
+        span("a1", "agent_turn", (2.0, 6.0), attributes),
+        span("a1/request", "llm_request", (2.1, 2.3), json!({})),
+        span("a1/tool", "function_tool", (2.3, 6.0), tool),
+    ]
+}
+
+#[test]
+fn an_answer_that_only_called_a_tool_was_given_up_for_what_came_after_it() {
+    let mut gists = silent(json!({}));
+    gists.extend(user("u1", (0.5, 1.5), "Search everything."));
+    let events = understood(gists.clone());
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[1]["text"], "");
+    assert!(!turns[1].contains_key("cancelled"), "it is the last");
+    gists.extend(user("u2", (3.9, 4.9), "Stop that."));
+    gists.extend(answer("a2", (6.0, 7.0), "Fine."));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    let said: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(said, ["Search everything.", "", "Stop that.", "Fine."]);
+    assert_eq!(turns[1]["cancelled"], true);
+    assert!(!turns[3].contains_key("cancelled"));
+    assert_eq!(of(&events, Kind::ToolCall)[0]["turn"], 1);
+}
+
+#[test]
+fn an_answer_that_failed_when_the_session_was_closed_for_it_is_told() {
+    let failed = |id: &str, from: f64, stopped: bool| {
+        let mut told = json!({"lk.speech_id": id, "lk.interrupted": stopped});
+        if stopped {
+            told["lk.interruption.source"] = json!("programmatic");
+        }
+        let request = format!("{id}/request");
+        [
+            broken(id, "agent_turn", (from, from + 0.2), told),
+            broken(&request, "llm_request", (from, from + 0.1), json!({})),
+        ]
+    };
+    let mut gists = vec![session(9.0)];
+    gists.extend(user("u1", (0.5, 1.5), "One."));
+    gists.extend(failed("a1", 2.0, false));
+    gists.extend(user("u2", (4.5, 5.5), "Two."));
+    gists.extend(failed("a2", 6.0, true));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns.len(), 4);
+    assert_eq!(
+        (&turns[1]["failed"], &turns[3]["failed"]),
+        (&json!(true), &json!(true))
+    );
+    assert!(!turns[3].contains_key("cancelled"), "nobody gave it up");
+    let errors = of(&events, Kind::Error);
+    let placed: Vec<_> = errors.iter().map(|error| &error["turn"]).collect();
+    assert_eq!(placed, [&json!(1), &json!(3)]);
+}
+
+/// An answer that stops at 4.8 s, while the user is heard without a word, and goes on at 6.2 s.
+fn paused(meanwhile: Option<Gist>) -> Vec<Event> {
+    let mut gists = vec![session(20.0)];
+    gists.extend(user("u1", (0.5, 1.5), "Tell me."));
+    gists.extend(answer("a1", (3.0, 4.8), "A long story. And its end."));
+    gists.push(span("a1/more", "agent_speaking", (6.2, 7.8), json!({})));
+    // The turn that began with a cough goes on until there are words.
+    let thanks = json!({"lk.pii.user_transcript": "Thanks."});
+    gists.push(span("u2", "user_turn", (4.4, 10.7), thanks));
+    gists.push(span("u2/cough", "user_speaking", (4.4, 4.9), json!({})));
+    gists.push(span("u2/voice", "user_speaking", (9.3, 10.3), json!({})));
+    gists.extend(meanwhile);
+    understood(gists)
+}
+
+#[test]
+fn an_answer_that_went_on_after_a_cough_was_interrupted_for_nothing() {
+    let events = paused(None);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        (&turns[1]["startMs"], &turns[1]["endMs"]),
+        (&json!(3500), &json!(7800))
+    );
+    assert!(!turns[1].contains_key("interrupted"));
+    assert_eq!(
+        (&turns[2]["startMs"], &turns[2]["endMs"]),
+        (&json!(9300), &json!(10_300)),
+        "the words were no cough"
+    );
+    let stops = of(&events, Kind::Interruption);
+    assert_eq!(stops.len(), 1);
+    let told = [
+        "atMs",
+        "stopMs",
+        "audioStoppedMs",
+        "resumedAtMs",
+        "isFalse",
+        "turn",
+    ];
+    let told: Vec<_> = told.iter().map(|name| stops[0][*name].clone()).collect();
+    assert_eq!(Value::from(told), json!([4400, 400, 4800, 6200, true, 1]));
+}
+
+#[test]
+fn an_answer_that_waited_for_its_tool_was_not_interrupted() {
+    let tool = json!({"lk.function_tool.name": "slow"});
+    let events = paused(Some(span("a1/tool", "function_tool", (3.6, 6.0), tool)));
+    assert!(of(&events, Kind::Interruption).is_empty());
+    assert_eq!(of(&events, Kind::Turn)[2]["startMs"], 4400);
+}
