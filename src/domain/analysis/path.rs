@@ -55,8 +55,11 @@ impl Times {
         if !reading.synthesises() {
             reading.lasts(Part::Tts, network(turn.tts_ms));
         }
+        // What was synthesised while a tool ran, and heard first, has not waited for it.
+        let spoken_ms = reading.spoken().and_then(|call| at(call, "startMs"));
         for (from, to) in tools.iter().filter_map(|tool| tool.interval()) {
-            reading.runs(Part::Tool, None, f64::from(from), f64::from(to));
+            let to = spoken_ms.map_or(f64::from(to), |spoken| spoken.min(f64::from(to)));
+            reading.runs(Part::Tool, None, f64::from(from), to);
         }
         let mut lanes = reading.lanes;
         // Of one part, who had a hand in it last stays last.
@@ -204,12 +207,14 @@ impl Reading<'_> {
     /// waited for too.
     fn synthesises(&mut self) -> bool {
         let calls = syntheses(self.turn);
-        let spoke = calls.iter().position(|call| {
-            let span = at(call, "startMs").zip(at(call, "firstByteMs"));
-            let is_measured = span.is_some_and(|(from, to)| to - from >= NETWORK_MIN_MS);
-            is_measured && !has_error(call)
-        });
+        let spoke = calls.iter().position(|call| has_spoken(call));
         self.waits_for(Part::Tts, calls, spoke, "firstByteMs")
+    }
+
+    fn spoken(&self) -> Option<&Value> {
+        syntheses(self.turn)
+            .into_iter()
+            .find(|call| has_spoken(call))
     }
 
     /// Lays down all calls up to the one that spoke; whether that one said when it ran.
@@ -232,6 +237,13 @@ impl Reading<'_> {
         }
         has_run
     }
+}
+
+/// Whether a synthesis came to something after a time that was measured.
+fn has_spoken(call: &Value) -> bool {
+    let span = at(call, "startMs").zip(at(call, "firstByteMs"));
+    let is_measured = span.is_some_and(|(from, to)| to - from >= NETWORK_MIN_MS);
+    is_measured && !has_error(call)
 }
 
 /// The generations that an answer was waited for.

@@ -187,7 +187,7 @@ pub fn advice(stage: Stage) -> &'static str {
 mod tests {
     use serde_json::json;
 
-    use super::super::super::fixture::{clean, found, issue};
+    use super::super::super::fixture::{clean, delay, found, issue};
     use super::*;
 
     const KIND: IssueType = IssueType::HighLatency;
@@ -248,6 +248,23 @@ mod tests {
         call["turns"][3]["llmMs"] = json!(1400);
         call["turns"][3]["latencyMs"] = json!(1000);
         assert!(super::super::super::fixture::found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn what_is_said_while_a_tool_runs_has_not_waited_for_it() {
+        let mut call = clean(3);
+        let asked = call["turns"][2]["endMs"].as_i64().unwrap();
+        let heard = asked + 1600;
+        let later = heard - call["turns"][3]["startMs"].as_i64().unwrap();
+        delay(&mut call, 3, later);
+        call["turns"][3]["latencyMs"] = json!(1600);
+        call["turns"][3]["ttsMs"] = json!(850);
+        call["turns"][3]["ttsCalls"] = json!([{"startMs": asked + 750, "firstByteMs": heard}]);
+        call["toolCalls"] = json!([
+            {"callId": "t", "turn": 3, "name": "find", "startMs": asked + 720, "endMs": heard + 2000}
+        ]);
+        let issue = issue(&call, KIND);
+        assert_eq!(issue.stage, Some(Stage::Tts), "{}", issue.description);
     }
 
     #[test]
