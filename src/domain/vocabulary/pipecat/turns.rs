@@ -19,6 +19,8 @@ use super::{realtime, tools};
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
 /// every last turn, too.
 const FOLLOWS_MS: f64 = 50.0;
+/// One that brings no sound is open for longer: it is given up after three seconds.
+const WAITED_FOR_SOUND_MS: f64 = 2_500.0;
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
@@ -368,7 +370,15 @@ impl<'a, 'b> Context<'a, 'b> {
             true => duration_ms(tts) > self.known.patience_ms,
             false => !interrupted,
         };
-        is_odd && !is_told && was_due
+        is_odd && !is_told && was_due && !self.is_queued(tts)
+    }
+
+    /// Whether a synthesis was done before its turn to be heard came, behind another: then its clock is not read.
+    fn is_queued(&self, tts: &Gist) -> bool {
+        let mut earlier = self.run.of(Part::Tts);
+        let is_behind = earlier
+            .any(|other| other.started_at < tts.started_at && other.fields.contains_key("ttsMs"));
+        is_behind && duration_ms(tts) < WAITED_FOR_SOUND_MS
     }
 
     /// When the user cut this answer off: it is the last of an exchange at whose end another one begins.

@@ -110,3 +110,20 @@ fn what_was_only_generated_when_the_call_was_over_was_cancelled() {
     let events = understood(gists);
     assert_eq!(of(&events, Kind::Turn)[3]["cancelled"], true);
 }
+
+#[test]
+fn a_synthesis_that_waited_behind_another_has_not_failed() {
+    for (seconds, is_silent) in [(0.1, false), (3.0, true)] {
+        let second = json!({"text": "Let me check."});
+        let events = understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, 9.0), 2.4, false),
+            stt("t1/s1", (0.0, 1.4), "What time is it?"),
+            llm("t1/l1", (1.7, 3.3), 1.5, "It is noon."),
+            tts("t1/v1", (3.3, 3.4), 0.1, "It is noon."),
+            span("t1/v2", "tts", (3.4, 3.4 + seconds), second),
+        ]);
+        assert_eq!(said(&events)[1], "It is noon. Let me check.");
+        assert_eq!(of(&events, Kind::Error).is_empty(), !is_silent, "{seconds}");
+    }
+}
