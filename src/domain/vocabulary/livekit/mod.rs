@@ -34,9 +34,12 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
     let users = user::turns(&tree, gists, &speeches, &heard);
 
+    let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
+    let is_aloud = gists.iter().any(is_sound);
+
     let mut understood = Understood::default();
     for speech in &speeches {
-        let mut turn = speech::turn(speech, &tree, &failures);
+        let mut turn = speech::turn(speech, &tree, &failures, is_aloud);
         if let Some(interruption) = speech::interruption(speech, &heard) {
             put(&mut turn.fields, "interrupted", Some(true));
             understood.besides.push(interruption);
@@ -46,6 +49,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         understood.turns.push(turn);
     }
     understood.turns.extend(users);
+    understood.turns.extend(user::voices(&tree, gists));
     give_up(&mut understood.turns);
     let homes: BTreeMap<Key<'_>, &str> = speeches
         .iter()

@@ -18,18 +18,26 @@ const BETWEEN_STEPS: &str = " ";
 /// So long after a voice an answer still stops because of it.
 const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
-pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -> Turn {
+/// `is_aloud` says whether answers of this session are spoken.
+pub fn turn<'a>(
+    speech: &Speech<'a>,
+    tree: &Tree<'a>,
+    failures: &Failures<'_>,
+    is_aloud: bool,
+) -> Turn {
     let audio = speech.audio();
-    let (started_at, ended_at) = audio.unwrap_or((speech.started_at(), speech.ended_at()));
-    let mut fields = Map::new();
-    let text = text(speech, tree);
-    // A speech that is still going on has no span of its own yet.
+    // A speech that is still going on has no span of its own yet, nor has its sound before it ends.
     let is_over = !speech.turns.is_empty();
-    let is_silent = audio.is_none() && text.is_none();
+    let begun_at = first_byte_at(speech).filter(|_| !is_over);
+    let heard_at = audio.map(|(start, _)| start).or(begun_at);
+    let is_made = is_over || heard_at.is_some() || !is_aloud;
+    let text = text(speech, tree).filter(|_| is_made);
+    let mut fields = Map::new();
+    let is_silent = heard_at.is_none() && text.is_none();
     let failed = is_silent && failures.is_fatal_in(speech);
     put(&mut fields, "failed", failed.then_some(true));
-    // It did no more than call tools.
-    let nothing = (is_silent && is_over && !failed).then(String::new);
+    // It did no more than call tools, or has said nothing yet.
+    let nothing = (is_silent && !failed).then(String::new);
     put(&mut fields, "text", text.or(nothing));
     for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
         put(&mut fields, name, speech.number(name));
@@ -45,11 +53,7 @@ pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -
         "audioMs",
         audio_ms.filter(|_| is_over && !is_stopped(speech)),
     );
-    put(
-        &mut fields,
-        "firstAudioMs",
-        audio.map(|(start, _)| moment(start)),
-    );
+    put(&mut fields, "firstAudioMs", heard_at.map(moment));
     let segments: Vec<Value> = speech
         .of(Part::AgentSpeech)
         .map(|gist| json!({"startMs": moment(gist.started_at), "endMs": moment(end(gist))}))
@@ -74,10 +78,23 @@ pub fn turn<'a>(speech: &Speech<'a>, tree: &Tree<'a>, failures: &Failures<'_>) -
     Turn {
         id: speech.id.clone(),
         speaker: Speaker::Agent,
-        started_at,
-        ended_at: Some(ended_at),
+        started_at: heard_at.unwrap_or_else(|| speech.started_at()),
+        ended_at: match audio {
+            Some((_, end)) => Some(end),
+            None => is_over.then(|| speech.ended_at()),
+        },
         fields,
     }
+}
+
+/// When the first of it was synthesised.
+fn first_byte_at(speech: &Speech<'_>) -> Option<DateTime<Utc>> {
+    let first = |gist: &Gist| {
+        let ms = gist.fields.get("ttsMs")?.as_f64()?;
+        let after = TimeDelta::microseconds((ms * 1e3) as i64);
+        gist.started_at.checked_add_signed(after)
+    };
+    speech.of(Part::Tts).filter_map(first).min()
 }
 
 /// What was said; of a speech that is still going on, what was generated.

@@ -115,6 +115,42 @@ fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist, wordless: &BTreeSet<Key<'_>>) -> 
     })
 }
 
+/// What the user said to a model that hears for itself: no span has its words, and the voice stands right below the
+/// session, as the answers do. Such a voice ends when the model has waited for more of it, nobody knows how long.
+pub fn voices(tree: &Tree<'_>, gists: &[&Gist]) -> Vec<Turn> {
+    let above = |gist: &Gist| Some((gist.trace_id.clone(), gist.parent.clone()?));
+    let sessions: BTreeSet<_> = super::of(gists, Part::AgentTurn)
+        .filter_map(above)
+        .collect();
+    let is_alone = |gist: &&Gist| {
+        let is_of_turn = tree
+            .parent(gist)
+            .is_some_and(|parent| parent.part == Part::UserTurn);
+        !is_of_turn && above(gist).is_some_and(|above| sessions.contains(&above))
+    };
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut answered = true;
+    for gist in gists {
+        match gist.part {
+            Part::AgentSpeech => answered = true,
+            Part::UserSpeech if is_alone(gist) => {
+                if answered {
+                    turns.push(Turn {
+                        id: gist.span_id.clone(),
+                        speaker: Speaker::User,
+                        started_at: gist.started_at,
+                        ended_at: None,
+                        fields: Map::new(),
+                    });
+                }
+                answered = false;
+            }
+            _ => {}
+        }
+    }
+    turns
+}
+
 /// What only the answer tells of: it was typed, unless the answer says how long hearing it took.
 fn told_by_answer(speech: &Speech<'_>, input: &str, at: DateTime<Utc>) -> Turn {
     let mut fields = Map::new();

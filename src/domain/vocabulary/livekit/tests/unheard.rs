@@ -1,4 +1,4 @@
-//! Answers that stopped, went on, or were never heard.
+//! Answers that stopped, went on, have not been heard yet, or never were.
 
 use super::*;
 
@@ -188,4 +188,66 @@ fn an_answer_that_waited_for_its_tool_was_not_interrupted() {
     let events = paused(Some(span("a1/tool", "function_tool", (3.6, 6.0), tool)));
     assert!(of(&events, Kind::Interruption).is_empty());
     assert_eq!(of(&events, Kind::Turn)[2]["startMs"], 4400);
+}
+
+#[test]
+fn an_answer_that_goes_on_is_heard_from_its_first_byte_on() {
+    let (generated, first) = (
+        json!({"lk.pii.response.text": "Fine."}),
+        json!({"lk.tts_metrics": "{\"ttfb\": 0.1, \"audio_duration\": 0.9}"}),
+    );
+    let mut gists = Vec::from(user("u1", (0.0, 1.5), "Hello."));
+    gists.extend(answer("a1", (2.0, 3.2), "Hi."));
+    gists.extend(user("u2", (4.0, 5.0), "And?"));
+    gists.push(span("a2/tool", "function_tool", (5.6, 6.6), json!({})));
+    let told = |gists: &[Gist]| {
+        let events = understood(gists.to_vec());
+        of(&events, Kind::Turn)[3].clone()
+    };
+    let turn = told(&gists);
+    assert_eq!(turn["text"], "");
+    assert!(!turn.contains_key("firstAudioMs") && !turn.contains_key("endMs"));
+    gists.push(span("a2/node", "llm_node", (6.6, 6.9), generated));
+    assert_eq!(told(&gists)["text"], "", "nobody has said it yet");
+    gists.push(span("a2/tts_node", "tts_node", (6.8, 7.6), json!({})));
+    gists.push(span("a2/tts_node/r", "tts_request", (6.9, 7.5), first));
+    let turn = told(&gists);
+    assert_eq!(
+        (&turn["text"], &turn["firstAudioMs"]),
+        (&json!("Fine."), &json!(7000))
+    );
+    assert!(!turn.contains_key("endMs"), "it goes on");
+}
+
+#[test]
+fn who_speaks_to_a_model_that_hears_is_told_without_words() {
+    let voice = |id: &str, during: (f64, f64)| span(id, "user_speaking", during, json!({}));
+    let mut gists = vec![
+        session(20.0),
+        voice("v1", (0.1, 1.5)),
+        voice("v2", (1.8, 2.4)),
+    ];
+    gists.extend(answer("a1", (2.5, 4.0), "Hi."));
+    gists.push(voice("v3", (5.0, 6.5)));
+    gists.extend(answer("a2", (6.6, 8.0), "Fine."));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    let told: Vec<_> = turns
+        .iter()
+        .map(|turn| (&turn["speaker"], &turn["startMs"]))
+        .collect();
+    let (user, agent) = (json!("user"), json!("agent"));
+    let times = [100, 3000, 5000, 7100].map(Value::from);
+    assert_eq!(
+        told,
+        [
+            (&user, &times[0]),
+            (&agent, &times[1]),
+            (&user, &times[2]),
+            (&agent, &times[3])
+        ]
+    );
+    for place in [0, 2] {
+        assert!(!turns[place].contains_key("text") && !turns[place].contains_key("endMs"));
+    }
 }
