@@ -1,6 +1,9 @@
 //! Speech of the user that nobody wrote down.
 
+use serde_json::Value;
+
 use super::super::issue::{Issue, IssueType, Severity, Stage};
+use super::super::path::{at, list};
 use super::super::view::View;
 use super::tell::{count, time};
 
@@ -24,6 +27,9 @@ pub fn find(view: &View) -> Vec<Issue> {
 }
 
 fn of_session(view: &View) -> Option<Issue> {
+    if is_heard_by_model(view) {
+        return None;
+    }
     let written = written(view);
     // What was said and lost, each thing with its beginning, the end of its last piece, and how long its
     // pieces are together.
@@ -74,6 +80,15 @@ fn of_session(view: &View) -> Option<Issue> {
             .measures("sinceMs", Some(since))
             .advise("Look at the recogniser's connection and audio format (sample rate, encoding, channel), and reconnect where it stays silent during speech."),
     )
+}
+
+/// Whether models hear for themselves, and nobody is there who would write down what the user says.
+fn is_heard_by_model(view: &View) -> bool {
+    let is_named = view.input.session.providers.stt.is_some();
+    let hears = |call: &Value| at(call, "audioTokens") > Some(0.0);
+    let mut answers = view.agent_turns().map(|(_, turn)| turn);
+    let is_heard = answers.any(|turn| list(turn.turn, "llmCalls").any(hears));
+    is_heard && !is_named && !view.has_transcripts
 }
 
 /// Stretches of the user's speech by voice activity; where there is none, turns without a text among
@@ -163,6 +178,24 @@ mod tests {
         );
         call["speech"] = json!([speech(0, 2600), speech(20_000, 699), speech(24_000, 900)]);
         assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn a_model_that_hears_writes_nothing_down() {
+        let mut call = clean(2);
+        let speech = |from: i64| json!({"speaker": "user", "startMs": from, "endMs": from + 900});
+        call["speech"] = json!([speech(20_000), speech(24_000)]);
+        call["session"]["providers"] = json!({"llm": "openai"});
+        call["turns"][1]["llmCalls"] = json!([{"audioTokens": 80}]);
+        assert_eq!(found(&call, KIND).len(), 1, "others were written down");
+        for turn in call["turns"].as_array_mut().unwrap() {
+            if turn["speaker"] == "user" {
+                turn["text"] = json!(null);
+            }
+        }
+        assert!(found(&call, KIND).is_empty());
+        call["turns"][1]["llmCalls"] = json!([{"audioTokens": 0}]);
+        assert_eq!(found(&call, KIND).len(), 1, "it was given no sound");
     }
 
     #[test]
