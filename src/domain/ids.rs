@@ -218,7 +218,39 @@ impl Claim {
             && !self.value.contains('\0')
             && self.value.chars().count() <= EXTERNAL_ID_MAX_CHARS
             && !is_nil(&self.value)
+            // Who numbers calls or traces himself may call one "none".
+            && (matches!(self.kind, ClaimKind::Native | ClaimKind::Trace)
+                || !is_placeholder(&self.value))
     }
+}
+
+/// Words that stand where a program had no value.
+const NO_VALUES: [&str; 10] = [
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "unknown",
+    "nan",
+    "n/a",
+    "not_given",
+    "notgiven",
+    "[object object]",
+];
+/// Words of those who take out what must not be told, within brackets or the like.
+const REMOVED: [&str; 5] = ["redacted", "scrubbed", "masked", "filtered", "removed"];
+
+/// Whether a text stands where an id should be: all whose id is missing, or was taken out on the way, would be one.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let is_enclosed = text.starts_with(['[', '<', '_', '*', '(', '{']);
+    let is_removed = || {
+        let word = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+        REMOVED.iter().any(|removed| word.starts_with(removed))
+    };
+    NO_VALUES.contains(&text.as_str())
+        || is_enclosed && is_removed()
+        || !text.chars().any(char::is_alphanumeric)
 }
 
 /// Whether a text is a UUID that stands for none.
@@ -262,6 +294,28 @@ impl std::fmt::Display for TenantId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_an_id_is_none() {
+        let is_sound = |kind, value: &str| Claim::new(kind, value).is_sound();
+        for none in [
+            "None",
+            "undefined",
+            "null",
+            "[object Object]",
+            "[Scrubbed due to 'session']",
+            "__REDACTED__",
+            "<redacted>",
+            "***",
+            "-",
+        ] {
+            assert!(!is_sound(ClaimKind::Conversation, none), "{none}");
+            assert!(is_sound(ClaimKind::Native, none), "{none}");
+        }
+        for id in ["redacted-7", "[7]", "nonesuch", "0", "Ünbekannt", "_7"] {
+            assert!(is_sound(ClaimKind::Conversation, id), "{id}");
+        }
+    }
 
     #[test]
     fn a_source_s_own_name_is_preferred_whatever_came_first() {
