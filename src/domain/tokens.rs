@@ -107,6 +107,60 @@ pub const COUNTS: [Count; 9] = [
     },
 ];
 
+/// Counts that the APIs of providers call otherwise than Langfuse, whose clients hand on what they were told.
+const NAMES: [(&str, &str); 13] = [
+    ("promptTokens", "input"),
+    ("prompt_tokens", "input"),
+    ("input_tokens", "input"),
+    ("prompt_token_count", "input"),
+    ("completionTokens", "output"),
+    ("completion_tokens", "output"),
+    ("output_tokens", "output"),
+    ("candidates_token_count", "output"),
+    ("totalTokens", "total"),
+    ("total_tokens", "total"),
+    ("total_token_count", "total"),
+    ("cached_content_token_count", "input_cached_tokens"),
+    ("thoughts_token_count", "output_reasoning"),
+];
+/// Counts within counts, and what their names begin with in Langfuse.
+const DETAILS: [(&str, &str); 7] = [
+    ("prompt_tokens_details", "input_"),
+    ("input_tokens_details", "input_"),
+    ("input_token_details", "input_"),
+    ("cached_tokens_details", "input_cached_"),
+    ("completion_tokens_details", "output_"),
+    ("output_tokens_details", "output_"),
+    ("output_token_details", "output_"),
+];
+
+/// What an observation used, by the names of Langfuse, whichever API counted it. A count that is told under both its
+/// names is what Langfuse's says.
+pub fn observed(usage: &Map<String, Value>) -> Map<String, Value> {
+    let mut counts = Map::new();
+    flatten(usage, "", &mut counts);
+    for (theirs, ours) in NAMES {
+        if let Some(count) = counts.remove(theirs) {
+            counts.entry(ours).or_insert(count);
+        }
+    }
+    counts
+}
+
+/// Numbers, those within others under a name for both. No API has more than one of them within another.
+fn flatten(usage: &Map<String, Value>, prefix: &str, counts: &mut Map<String, Value>) {
+    for (name, value) in usage {
+        let within = DETAILS.iter().find(|(detail, _)| detail == name);
+        match (within, value) {
+            (Some((_, prefix)), Value::Object(members)) => flatten(members, prefix, counts),
+            (None, Value::Number(_)) => {
+                counts.insert(format!("{prefix}{name}"), value.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Of which a source also says that there were none.
 pub const CACHED_AUDIO: &str = "cachedAudioTokens";
 
@@ -196,6 +250,28 @@ mod tests {
             prompt(json!({"completionTokens": 7}), Cache::Beside),
             Value::Null
         );
+    }
+
+    #[test]
+    fn every_api_s_counts_have_one_name() {
+        let observed = |usage: Value| Value::from(observed(usage.as_object().expect("usage")));
+        let counts = json!({"input": 90, "input_cached_tokens": 40, "output": 10, "output_reasoning_tokens": 4, "total": 100});
+        let chat = json!({"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100,
+            "prompt_tokens_details": {"cached_tokens": 40, "audio_tokens": null},
+            "completion_tokens_details": {"reasoning_tokens": 4}});
+        assert_eq!(observed(chat), counts);
+        let responses = json!({"input_tokens": 90, "output_tokens": 10, "total_tokens": 100,
+            "input_tokens_details": {"cached_tokens": 40}, "output_tokens_details": {"reasoning_tokens": 4}});
+        assert_eq!(observed(responses), counts);
+        let realtime = json!({"input_tokens": 90, "input_token_details": {"audio_tokens": 80, "cached_tokens": 40,
+            "cached_tokens_details": {"audio_tokens": 30}}});
+        let heard = json!({"input": 90, "input_audio_tokens": 80, "input_cached_tokens": 40, "input_cached_audio_tokens": 30});
+        assert_eq!(observed(realtime), heard);
+        let gemini = json!({"prompt_token_count": 90, "candidates_token_count": 10, "thoughts_token_count": 4, "total_token_count": 104});
+        let thought = json!({"input": 90, "output": 10, "output_reasoning": 4, "total": 104});
+        assert_eq!(observed(gemini), thought);
+        let twice = json!({"prompt_tokens": 1, "input": 90, "cost": "0.1", "tools": {"calls": 2}});
+        assert_eq!(observed(twice), json!({"input": 90}));
     }
 
     #[test]

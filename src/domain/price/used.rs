@@ -190,6 +190,7 @@ impl Used {
 /// beside it, is as the total says.
 pub fn counts(usage: &Map<String, Value>) -> Map<String, Value> {
     let mut counts = Map::new();
+    let usage = &tokens::observed(usage);
     for Count { name, observed, .. } in &tokens::COUNTS {
         let mut told = observed.iter().map(|name| said(usage, name));
         let told = told.find(|count| *count > 0).or_else(|| {

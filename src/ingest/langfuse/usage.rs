@@ -2,24 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// Counts that OpenAI's API and older SDKs name otherwise.
-const NAMES: &[(&str, &str)] = &[
-    ("promptTokens", "input"),
-    ("prompt_tokens", "input"),
-    ("input_tokens", "input"),
-    ("completionTokens", "output"),
-    ("completion_tokens", "output"),
-    ("output_tokens", "output"),
-    ("totalTokens", "total"),
-    ("total_tokens", "total"),
-];
-/// Counts within counts, and what their names begin with here.
-const DETAILS: &[(&str, &str)] = &[
-    ("prompt_tokens_details", "input_"),
-    ("input_tokens_details", "input_"),
-    ("completion_tokens_details", "output_"),
-    ("output_tokens_details", "output_"),
-];
+use crate::domain::tokens;
+
 const COSTS: &[(&str, &str)] = &[
     ("inputCost", "input"),
     ("outputCost", "output"),
@@ -58,22 +42,9 @@ pub fn read(body: &Map<String, Value>) -> (Map<String, Value>, Map<String, Value
 }
 
 fn counts(given: &Map<String, Value>, suffix: &str, into: &mut Map<String, Value>) {
-    for (name, value) in given {
-        let prefix = DETAILS.iter().find(|(detail, _)| detail == name);
-        match (prefix, value) {
-            (Some((_, prefix)), Value::Object(members)) => {
-                for (name, value) in numbers(members) {
-                    into.insert(format!("{prefix}{name}{suffix}"), value);
-                }
-            }
-            (None, Value::Number(_)) if !COSTS.iter().any(|(cost, _)| cost == name) => {
-                let renamed = NAMES.iter().find(|(theirs, _)| theirs == name);
-                let name = renamed.map_or(name.as_str(), |(_, ours)| ours);
-                into.insert(format!("{name}{suffix}"), value.clone());
-            }
-            _ => {}
-        }
-    }
+    let counts = tokens::observed(given).into_iter();
+    let counts = counts.filter(|(name, _)| !COSTS.iter().any(|(cost, _)| cost == name));
+    into.extend(counts.map(|(name, count)| (format!("{name}{suffix}"), count)));
 }
 
 fn numbers(members: &Map<String, Value>) -> Map<String, Value> {
