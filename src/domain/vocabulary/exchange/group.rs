@@ -31,6 +31,8 @@ pub struct Found<'a> {
     owners: Vec<Option<usize>>,
     /// Exchanges that count for nothing themselves, each with the one that it is below.
     nested: Vec<(usize, &'a Gist)>,
+    /// Which exchanges turn out to be whole conversations, by what is below them.
+    wholes: BTreeSet<usize>,
 }
 
 impl<'a> Found<'a> {
@@ -57,9 +59,40 @@ impl<'a> Found<'a> {
                 None => loose.push(*gist),
             }
         }
-        groups.extend(sequences(loose));
-        groups
+        let mut told = Vec::new();
+        for (place, group) in groups.into_iter().enumerate() {
+            match self.wholes.contains(&place) {
+                true => told.extend(apart(group)),
+                false => told.push(group),
+            }
+        }
+        told.extend(sequences(loose, Places::Loose));
+        told
     }
+}
+
+/// The exchanges of a whole conversation, each with what began during it.
+fn apart(whole: Group<'_>) -> Vec<Group<'_>> {
+    let mut groups = sequences(whole.members, Places::Within);
+    for nested in whole.within {
+        let begun = |group: &&mut Group<'_>| {
+            let first = group.members.first();
+            first.is_some_and(|first| first.started_at <= end(nested))
+        };
+        if let Some(group) = groups.iter_mut().rev().find(begun) {
+            group.within.push(nested);
+        }
+    }
+    groups
+}
+
+/// Where the spans stand of which exchanges are made.
+#[derive(Clone, Copy, PartialEq)]
+enum Places {
+    /// Beside each other: they are of one exchange only where what they say does not differ.
+    Loose,
+    /// Below one span, whose steps they may be: another exchange only goes on with what was said before.
+    Within,
 }
 
 /// Sorts out gists that stand in the order of time.
@@ -82,7 +115,21 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
     let owner = |gist: &Gist| {
         above(gist).or_else(|| around(gist, &exchanges, in_trace.get(gist.trace_id.as_str())?))
     };
-    let owners = counted.iter().map(owner).collect();
+    let owners: Vec<Option<usize>> = counted.iter().map(owner).collect();
+    let mut members: BTreeMap<usize, Vec<&Gist>> = BTreeMap::new();
+    for (gist, owner) in counted.iter().zip(&owners) {
+        if let Some(owner) = owner {
+            members.entry(*owner).or_default().push(gist);
+        }
+    }
+    let is_whole = |(place, own): (usize, &&Gist)| {
+        let mut says = ["userText", "text", "isTurn"].iter();
+        let is_one = says.any(|name| own.fields.contains_key(*name));
+        let members = members.remove(&place).filter(|_| !is_one)?;
+        (sequences(members, Places::Within).len() > 1).then_some(place)
+    };
+    let wholes: BTreeSet<usize> = exchanges.iter().enumerate().filter_map(is_whole).collect();
+    roots.extend(wholes.iter().filter_map(|place| exchanges.get(*place)));
     let inner = gists
         .iter()
         .filter(|gist| gist.part == Part::Exchange && !places.contains_key(&key(gist)));
@@ -95,6 +142,7 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
         exchanges,
         owners,
         nested,
+        wholes,
     }
 }
 
@@ -113,8 +161,10 @@ fn ancestors<'b, 'a: 'b>(
             .get(&(gist.trace_id.as_str(), parent))
             .map(|above| *above as &'b Gist)
     };
+    // Nothing is above itself, whatever it says.
     std::iter::successors(Some(gist), above)
         .skip(1)
+        .take_while(|above| key(above) != key(gist))
         .take(DEPTH_MAX)
 }
 
@@ -169,27 +219,33 @@ fn around(gist: &Gist, exchanges: &[&Gist], places: &[usize]) -> Option<usize> {
 /// All gists that are parts, generations that are told twice once: by the outer one, with what only the
 /// inner one knows.
 fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
-    let is_llm = |gist: &Gist| gist.part == Part::Llm;
+    let around = around_several(gists, by_key);
+    let is_llm = |gist: &Gist| gist.part == Part::Llm && !around.contains(&key(gist));
     let mut by_trace: BTreeMap<&str, Vec<&Gist>> = BTreeMap::new();
     let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
-    let generations: Vec<&Gist> = gists.iter().copied().filter(|gist| is_llm(gist)).collect();
-    for gist in &generations {
-        by_trace.entry(&gist.trace_id).or_default().push(gist);
+    for gist in gists.iter().filter(|gist| is_llm(gist)) {
+        match ancestors(gist, by_key).filter(|above| is_llm(above)).last() {
+            Some(outer) => {
+                inner.entry(key(outer)).or_default().push(gist);
+                dropped.insert(key(gist));
+            }
+            None => by_trace.entry(&gist.trace_id).or_default().push(gist),
+        }
     }
-    for gist in &generations {
-        let beside = by_trace.get(gist.trace_id.as_str());
-        let outer = ancestors(gist, by_key).filter(|above| is_llm(above)).last();
-        let outer = outer.or_else(|| twin(gist, beside?));
-        if let Some(outer) = outer {
-            inner.entry(key(outer)).or_default().push(gist);
-            dropped.insert(key(gist));
+    // What stands within another is told by that one already, and is no twin of it.
+    for outermost in by_trace.values() {
+        for gist in outermost {
+            if let Some(outer) = twin(gist, outermost) {
+                inner.entry(key(outer)).or_default().push(gist);
+                dropped.insert(key(gist));
+            }
         }
     }
     let parts = gists
         .iter()
         .filter(|gist| !matches!(gist.part, Part::Root | Part::Exchange));
-    let parts = parts.filter(|gist| !dropped.contains(&key(gist)));
+    let parts = parts.filter(|gist| !dropped.contains(&key(gist)) && !around.contains(&key(gist)));
     let whole = parts.map(|gist| {
         let mut whole = (*gist).clone();
         for more in inner.get(&key(gist)).into_iter().flatten() {
@@ -200,6 +256,31 @@ fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
         whole
     });
     whole.collect()
+}
+
+/// What is called like a generation, names no model and counts nothing, and stands around several that do: a function that
+/// makes use of them.
+fn around_several<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeSet<Key<'a>> {
+    let is_llm = |gist: &&Gist| gist.part == Part::Llm;
+    let is_known = |gist: &Gist| {
+        let mut names = ["model", "promptTokens", "completionTokens"].iter();
+        names.any(|name| gist.fields.contains_key(*name))
+    };
+    let mut known_below: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+    for gist in gists
+        .iter()
+        .copied()
+        .filter(is_llm)
+        .filter(|gist| is_known(gist))
+    {
+        let above = || ancestors(gist, by_key).filter(is_llm);
+        if above().all(|above| !is_known(above)) {
+            above().for_each(|above| *known_below.entry(key(above)).or_default() += 1);
+        }
+    }
+    let several = gists.iter().copied().filter(is_llm);
+    let several = several.filter(|gist| known_below.get(&key(gist)).is_some_and(|n| *n > 1));
+    several.map(key).collect()
 }
 
 /// The same generation in a better vocabulary: of another tracer, at the same time, with the same counts.
@@ -231,7 +312,7 @@ impl<'a> Group<'a> {
 
 /// Exchanges of spans that stand in none: another begins where the user speaks, or a generation is asked
 /// something else.
-fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {
+fn sequences<'b>(loose: Vec<&'b Gist>, places: Places) -> Vec<Group<'b>> {
     let mut groups: Vec<Group<'b>> = Vec::new();
     let mut parts: Vec<&Gist> = loose;
     parts.retain(|gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts | Part::Tool));
@@ -244,9 +325,9 @@ fn sequences<'b>(loose: Vec<&'b Gist>) -> Vec<Group<'b>> {
     });
     let is_spoken = parts.iter().any(|gist| gist.part == Part::Tts);
     for gist in parts {
-        let begins = groups
-            .last()
-            .is_none_or(|group| begins(group, gist, is_spoken));
+        let begins = groups.last().is_none_or(|group| {
+            begins(group, gist, is_spoken) && (places == Places::Loose || goes_on(group, gist))
+        });
         match groups.last_mut().filter(|_| !begins) {
             Some(group) => group.members.push(gist),
             None => groups.push(Group {
@@ -277,6 +358,21 @@ fn begins(group: &Group<'_>, gist: &Gist, is_spoken: bool) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether something comes behind a whole exchange: what the user says behind an answer, or a generation that was told
+/// more of the conversation before the user's words than any before it. One that was told less looks at the same words
+/// for another purpose.
+fn goes_on(group: &Group<'_>, gist: &Gist) -> bool {
+    let is_answered = group.members.iter().any(|member| {
+        matches!(member.part, Part::Llm | Part::Tts)
+            && !has_failed(member)
+            && said(member, "text").is_some()
+    });
+    let before = |gist: &Gist| number(gist, "messagesBefore");
+    let most = group.members.iter().filter_map(|gist| before(gist));
+    let is_told_more = || before(gist) > most.reduce(f64::max);
+    is_answered && (gist.part == Part::Stt || !is_set(gist, "isContinued") && is_told_more())
 }
 
 /// Whether a generation is asked the same as the one `before` because the user has said the same words again, and not

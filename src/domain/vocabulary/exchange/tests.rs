@@ -372,3 +372,142 @@ fn a_transcription_that_failed_took_no_time_to_understand_the_user() {
     assert_eq!(user.get("sttMs"), None);
     assert_eq!(user["endMs"], 1_000);
 }
+
+/// A generation that was told so many messages of the conversation, and asked the last of them.
+fn asked(id: u8, parent: u8, at: u8, told: &[&str], answer: &str) -> Value {
+    let messages = told.iter().enumerate().map(|(place, text)| {
+        let role = ["user", "assistant"][place % 2];
+        json!({"role": role, "parts": [{"type": "text", "content": text}]})
+    });
+    let mut said = chat();
+    said["gen_ai.input.messages"] = messages.collect::<Value>().to_string().into();
+    said["gen_ai.output.messages"] = message("assistant", answer);
+    span(id, parent, (at, at + 1), &said)
+}
+
+#[test]
+fn a_silent_span_around_several_exchanges_is_their_conversation() {
+    let root = span(1, 0, (0, 30), &agent(false));
+    let spans = [
+        root.clone(),
+        asked(2, 1, 1, &["Hello."], "Hi."),
+        asked(3, 1, 5, &["Hello.", "Hi.", "And B2?"], "Lost."),
+        // Looks at what was asked, and is no word of the user's.
+        asked(4, 1, 6, &["Is this rude: And B2?"], ""),
+        asked(
+            5,
+            1,
+            10,
+            &["Hello.", "Hi.", "And B2?", "Lost.", "Bye."],
+            "Bye!",
+        ),
+    ];
+    let said = json!([
+        ["user", "Hello."],
+        ["agent", "Hi."],
+        ["user", "And B2?"],
+        ["agent", "Lost."],
+        ["user", "Bye."],
+        ["agent", "Bye!"]
+    ]);
+    assert_said(&spans, said);
+    let session = told(&spans, Kind::Session);
+    assert_eq!(session[0]["status"], "completed");
+    // Steps of one answer, each with words of its own, are no conversation.
+    let steps = [
+        root.clone(),
+        asked(2, 1, 1, &["Route: And B2?"], "orders"),
+        asked(3, 1, 3, &["And B2?"], "Lost."),
+    ];
+    assert_said(
+        &steps,
+        json!([["user", "Route: And B2?"], ["agent", "Lost."]]),
+    );
+    // Nor is what says itself what was said.
+    let whole = span(1, 0, (0, 30), &agent(true));
+    assert_said(
+        &[whole, spans[1].clone(), spans[2].clone()],
+        json!([["user", "And B2?"], ["agent", "Lost."]]),
+    );
+    let heard = |id: u8, at: u8, text: &str| {
+        let said = json!({"gen_ai.operation.name": "transcribe", "transcript": text});
+        span(id, 1, (at, at + 1), &said)
+    };
+    let spoken = [
+        root,
+        heard(2, 1, "Hello."),
+        asked(3, 1, 2, &["Hello."], "Hi."),
+        heard(4, 5, "And"),
+        heard(5, 6, "B2?"),
+        asked(6, 1, 7, &["And B2?"], "Lost."),
+    ];
+    let said = json!([
+        ["user", "Hello."],
+        ["agent", "Hi."],
+        ["user", "And B2?"],
+        ["agent", "Lost."]
+    ]);
+    assert_said(&spoken, said);
+}
+
+#[test]
+fn a_generation_within_another_is_told_once_whoever_tells_of_it() {
+    let mut inner = span(
+        3,
+        2,
+        (1, 2),
+        &json!({
+            "openinference.span.kind": "LLM", "llm.token_count.prompt": 50, "llm.token_count.completion": 20,
+            "llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "And B2?",
+            "llm.output_messages.0.message.content": "Lost.", "llm.model_name": "gpt-4o",
+        }),
+    );
+    let mut outer = chat();
+    outer["gen_ai.usage.input_tokens"] = json!(50);
+    let outer = span(2, 1, (1, 2), &outer);
+    let both = json!([["user", "And B2?"], ["agent", "Lost."]]);
+    let spans = [
+        span(1, 0, (0, 3), &agent(false)),
+        outer.clone(),
+        inner.clone(),
+    ];
+    assert_said(&spans, both.clone());
+    assert_eq!(
+        told(&spans, Kind::Session)[0]["usage"]["promptTokens"],
+        50.0
+    );
+    // The same where they stand beside each other.
+    inner["parentSpanId"] = json!("1");
+    let spans = [span(1, 0, (0, 3), &agent(false)), outer, inner];
+    assert_said(&spans, both);
+    assert_eq!(
+        told(&spans, Kind::Session)[0]["usage"]["promptTokens"],
+        50.0
+    );
+}
+
+#[test]
+fn a_function_around_several_generations_is_none_itself() {
+    let mut function = span(2, 1, (1, 8), &json!({}));
+    function["name"] = json!("generate_answer");
+    let around = |count: u8| {
+        let own = span(1, 0, (0, 9), &agent(true));
+        let inner = (0..count).map(|n| span(3 + n, 2, (1 + n, 2 + n), &chat()));
+        let spans: Vec<Value> = [own, function.clone()].into_iter().chain(inner).collect();
+        let turns = told(&spans, Kind::Turn);
+        let calls = turns[1]["llmCalls"].as_array().expect("calls").len();
+        (
+            calls,
+            told(&spans, Kind::Session)[0]["usage"]["completionTokens"].clone(),
+        )
+    };
+    assert_eq!(around(1), (1, json!(20)));
+    assert_eq!(around(2), (2, json!(40)));
+}
+
+#[test]
+fn a_generation_that_says_it_stands_in_itself_is_told() {
+    let own = span(1, 0, (0, 9), &agent(true));
+    let turns = told(&[own, span(2, 2, (1, 2), &chat())], Kind::Turn);
+    assert_eq!(turns[1]["llmCalls"][0]["completionTokens"], 20);
+}
