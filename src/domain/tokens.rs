@@ -56,6 +56,7 @@ pub const COUNTS: [Count; 9] = [
             "gen_ai.usage.cache_read_input_tokens",
             "gen_ai.usage.input_cached_tokens",
             "llm.token_count.prompt_details.cache_read",
+            "ai.usage.cachedInputTokens",
         ],
     },
     Count {

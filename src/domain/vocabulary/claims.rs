@@ -8,11 +8,14 @@ use super::Said;
 use super::span::SERVICE_NAME;
 
 /// Attributes that tell a conversation from all others, the most trusted first.
-const CONVERSATIONS: [&str; 4] = [
+const CONVERSATIONS: [&str; 7] = [
     "session.id",
     "langfuse.session.id",
     "conversation.id",
     "gen_ai.conversation.id",
+    "traceloop.association.properties.session_id",
+    "traceloop.association.properties.conversation_id",
+    "ai.telemetry.metadata.sessionId",
 ];
 const ROOMS: [&str; 3] = ["lk.room_sid", "room_id", "gen_ai.conversation.id"];
 const CALLS: [&str; 5] = [
@@ -24,7 +27,7 @@ const CALLS: [&str; 5] = [
 ];
 const STREAMS: [&str; 3] = ["telephony.stream_sid", "stream_sid", "twilio.stream_sid"];
 /// Names that others may have too: they show, and join nothing.
-const LABELS: [(&str, &str); 7] = [
+const LABELS: [(&str, &str); 8] = [
     ("lk.job_id", "livekit_job_id"),
     ("job_id", "livekit_job_id"),
     ("lk.room_name", "livekit_room_name"),
@@ -32,6 +35,7 @@ const LABELS: [(&str, &str); 7] = [
     ("lk.sip.callID", "sip_call_id"),
     ("lk.sip.phoneNumber", "phone_number"),
     ("user.id", "user_id"),
+    ("traceloop.association.properties.user_id", "user_id"),
 ];
 /// How a room's own id begins, which no application would choose.
 const ROOM_SID: &str = "RM_";

@@ -43,7 +43,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(
                 fields,
                 "arguments",
-                observed(span, "input").map(|value| tool_value(&value)),
+                observed(span, "input").map(|value| parts::called_with(tool_value(&value))),
             );
             put(
                 fields,
@@ -165,7 +165,10 @@ fn read_exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 
 fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let input = observed(span, "input");
-    if let Some(asked) = input.as_ref().and_then(Asked::in_list) {
+    let told = input
+        .as_ref()
+        .map(|input| parts::only_argument(input).unwrap_or(input));
+    if let Some(asked) = told.and_then(Asked::in_list) {
         asked.write(fields);
     }
     put(
@@ -256,6 +259,9 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
     }
     if let Some(message) = value.pointer("/choices/0/message") {
         return parts::content(message);
+    }
+    if let Some(only) = parts::only_argument(value) {
+        return spoken(only, role);
     }
     // A message that only calls a tool says nothing.
     parts::content(value).or_else(|| {

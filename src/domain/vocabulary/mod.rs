@@ -144,7 +144,10 @@ pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
         Vocabulary::Openinference
     } else if span.has_prefix("lk.") {
         Vocabulary::Livekit
-    } else if span.has_prefix("gen_ai.") {
+    } else if span.has_prefix("gen_ai.")
+        || span.has("traceloop.span.kind")
+        || span.has("ai.operationId")
+    {
         Vocabulary::Genai
     } else {
         Vocabulary::Generic

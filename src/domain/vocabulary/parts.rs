@@ -11,8 +11,15 @@ use super::calls::{put, read_failure, read_provider, read_usage, tool_value};
 use super::span::parsed;
 use super::{Part, Said};
 
-/// OpenInference marks the first token by an event.
-const FIRST_TOKEN: &str = "First Token Stream Event";
+/// Events that mark the first token: OpenInference's, and OpenLLMetry's of each piece.
+const FIRST_TOKEN: [&str; 2] = [
+    "First Token Stream Event",
+    "gen_ai.content.completion.chunk",
+];
+/// Where Pydantic AI keeps what was said in a run of an agent, and before it, and Vercel's AI SDK what it was asked for.
+const WHOLE: [&str; 2] = ["pydantic_ai.all_messages", "ai.prompt"];
+/// What a generation cost, where its tracer knows prices: OpenInference's conventions, and Logfire.
+const COSTS: [&str; 2] = ["llm.cost.total", "operation.cost"];
 const TEXT_MAX_CHARS: usize = 100_000;
 /// Roles of those who tell an agent what to do, and take no part in its conversation.
 const INSTRUCTORS: [&str; 2] = ["system", "developer"];
@@ -98,7 +105,12 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
         ],
     );
     // By the conventions of GenAI an agent's messages stand where a generation's do.
-    let asked = || asked(span).map(|asked| asked.text);
+    let asked = || {
+        let whole = |name: &str| Asked::in_list(&list_of(span, name)?);
+        let told = asked(span).or_else(|| WHOLE.into_iter().find_map(whole));
+        let prompt = || content(span.json(WHOLE[1])?.get("prompt")?);
+        told.map(|asked| asked.text).or_else(prompt)
+    };
     put(fields, "userText", taken.or_else(asked));
     let given = text_of(
         span,
@@ -108,6 +120,7 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
             "agent_text",
             "output",
             "response",
+            "final_result",
         ],
     );
     put(fields, "text", given.or_else(|| generated(span)));
@@ -127,6 +140,12 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     read_provider(span, fields);
     read_usage(span, Cache::Unknown, fields);
+    let cost = COSTS.iter().find_map(|name| span.number(name));
+    put(
+        fields,
+        "costUsd",
+        cost.filter(|usd| (0.0..=1e5).contains(usd)),
+    );
     put(fields, "llmMs", first_output_ms(span));
     put(fields, "text", generated(span));
     if let Some(asked) = asked(span) {
@@ -148,32 +167,76 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
             .find_map(|name| span.value(name))
             .map(tool_value)
     };
-    let name = span.first_text(&["tool.name", "gen_ai.tool.name"]);
+    let names = [
+        "tool.name",
+        "gen_ai.tool.name",
+        "traceloop.entity.name",
+        "ai.toolCall.name",
+    ];
+    let name = span.first_text(&names);
     put(
         fields,
         "name",
         name.or(Some(span.name)).filter(|name| !name.is_empty()),
     );
-    let id = span.first_text(&["gen_ai.tool.call.id", "tool_call.id", "tool.id"]);
-    put(fields, "callId", id);
-    let arguments = [
-        "gen_ai.tool.call.arguments",
-        "tool.parameters",
-        "input.value",
-        "arguments",
-        "input",
+    let ids = [
+        "gen_ai.tool.call.id",
+        "tool_call.id",
+        "tool.id",
+        "ai.toolCall.id",
     ];
-    put(fields, "arguments", first(&arguments));
-    put(
-        fields,
+    let id = span.first_text(&ids);
+    put(fields, "callId", id);
+    let given = [
+        "gen_ai.tool.call.arguments",
+        "input.value",
+        "tool_arguments",
+        "traceloop.entity.input",
+        "ai.toolCall.args",
+    ];
+    // What is called so by convention describes them; some write there what they are.
+    let described = || first(&["tool.parameters"]).filter(|parameters| !is_schema(parameters));
+    let arguments = first(&given).or_else(described);
+    let arguments = arguments.or_else(|| first(&["arguments", "input"]));
+    put(fields, "arguments", arguments.map(called_with));
+    let result = first(&[
+        "gen_ai.tool.call.result",
+        "output.value",
+        "tool_response",
+        "traceloop.entity.output",
+        "ai.toolCall.result",
         "result",
-        first(&[
-            "gen_ai.tool.call.result",
-            "output.value",
-            "result",
-            "output",
-        ]),
-    );
+        "output",
+    ]);
+    put(fields, "result", result);
+}
+
+/// Whether a value describes what may be given, as JSON Schema does.
+fn is_schema(value: &Value) -> bool {
+    value.get("properties").is_some_and(Value::is_object) && value.get("type").is_some()
+}
+
+/// What a function was called with: by name or by place, where it was one of the two.
+pub fn called_with(value: Value) -> Value {
+    match arguments(&value) {
+        Some((by_place, by_name)) if by_place.is_empty() => Value::from(by_name.clone()),
+        Some((by_place, by_name)) if by_name.is_empty() => Value::from(by_place.clone()),
+        _ => value,
+    }
+}
+
+/// What decorators of Python's functions write down of a call.
+fn arguments(value: &Value) -> Option<(&Vec<Value>, &Map<String, Value>)> {
+    let members = value.as_object().filter(|members| members.len() == 2)?;
+    let by_place = members.get("args")?.as_array()?;
+    Some((by_place, members.get("kwargs")?.as_object()?))
+}
+
+/// What a function was told, where it took nothing else: of several arguments nobody knows which was said.
+pub fn only_argument(value: &Value) -> Option<&Value> {
+    let (by_place, by_name) = arguments(value)?;
+    let mut given = by_place.iter().chain(by_name.values());
+    given.next().filter(|_| given.next().is_none())
 }
 
 /// Milliseconds until the first token or byte.
@@ -186,10 +249,13 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
     let app = || {
         span.number("ttfb_ms")
             .or(span.number("ttft_ms"))
+            .or(span.number("ai.response.msToFirstChunk"))
             .filter(|ms| *ms >= 0.0)
     };
     let event = || {
-        let mut events = span.events().filter(|(name, ..)| *name == FIRST_TOKEN);
+        let mut events = span
+            .events()
+            .filter(|(name, ..)| FIRST_TOKEN.contains(name));
         let at = events.find_map(|(_, at, _)| at)?;
         let ms = (at - span.started_at).num_microseconds()? as f64 / 1000.0;
         (ms >= 0.0).then_some(ms)
@@ -221,6 +287,7 @@ pub fn content(value: &Value) -> Option<String> {
                 "parts",
                 "messages",
                 "query",
+                "question",
             ];
             return names.iter().find_map(|name| content(members.get(*name)?));
         }
@@ -245,19 +312,52 @@ fn joined(parts: &[Value]) -> String {
 
 /// What a generation wrote.
 fn generated(span: &Said<'_>) -> Option<String> {
-    let flat = [
-        "llm.output_messages.0.message.content",
-        "gen_ai.completion.0.content",
-    ];
     let choice = || {
         let mut events = span.events().filter(|(name, ..)| *name == "gen_ai.choice");
         events.find_map(|(_, _, attributes)| content(attributes))
     };
-    span.first_text(&flat)
-        .map(str::to_owned)
+    numbered_text(span, "llm.output_messages", "message.")
+        .or_else(|| numbered_text(span, "gen_ai.completion", ""))
         .or_else(|| last_of(span, "gen_ai.output.messages", "assistant"))
         .or_else(choice)
-        .or_else(|| text_of(span, &["output", "completion", "response"]))
+        .or_else(|| {
+            text_of(
+                span,
+                &["ai.response.text", "output", "completion", "response"],
+            )
+        })
+}
+
+/// What the first of several messages says that says anything: others think, or call tools.
+fn numbered_text(span: &Said<'_>, prefix: &str, member: &str) -> Option<String> {
+    let mut numbers = numbers(span, prefix).into_iter();
+    numbers.find_map(|number| message_text(span, &format!("{prefix}.{number}.{member}")))
+}
+
+/// What a message says whose members are attributes that begin so: in one of them, also as a list of parts within a
+/// text, or in parts that are attributes again.
+fn message_text(span: &Said<'_>, message: &str) -> Option<String> {
+    if let Some(text) = span.text(&format!("{message}content")) {
+        let listed = Some(parsed(text)).filter(is_parts);
+        return match listed {
+            Some(parts) => content(&parts),
+            None => Some(text.to_owned()),
+        };
+    }
+    let prefix = format!("{message}contents");
+    let texts = numbers(span, &prefix).into_iter().filter_map(|part| {
+        let member = |name: &str| span.text(&format!("{prefix}.{part}.message_content.{name}"));
+        let is_text = member("type").is_none_or(|sort| sort == "text");
+        member("text").filter(|_| is_text)
+    });
+    let texts: Vec<&str> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join(" "))
+}
+
+/// Whether a value is a list of parts of one message.
+fn is_parts(value: &Value) -> bool {
+    let items = value.as_array().filter(|items| !items.is_empty());
+    items.is_some_and(|items| items.iter().all(|item| item.get("type").is_some()))
 }
 
 /// What the user said last, of what a generation was given.
@@ -301,26 +401,24 @@ impl Asked {
 
     /// The same of messages whose numbers stand in the names of attributes: from the last one backwards, for of a
     /// long history the beginning is not looked at.
-    fn numbered(span: &Said<'_>, prefix: &str, role: &str, content: &str) -> Option<Self> {
+    fn numbered(span: &Said<'_>, prefix: &str, member: &str) -> Option<Self> {
         let mut is_continued = false;
         let numbers = numbers(span, prefix);
-        let role_of = |number: usize| span.text(&format!("{prefix}.{number}.{role}"));
+        let role_of = |number: usize| span.text(&format!("{prefix}.{number}.{member}role"));
         let is_told =
             |number: &&usize| role_of(**number).is_some_and(|role| INSTRUCTORS.contains(&role));
         let told = numbers.iter().take_while(is_told).count();
         for before in numbers.into_iter().rev() {
-            match role_of(before) {
-                Some("user") => {
-                    return Some(Self {
-                        text: span
-                            .text(&format!("{prefix}.{before}.{content}"))?
-                            .to_owned(),
-                        before: before.saturating_sub(told),
-                        is_continued,
-                    });
-                }
-                role => is_continued |= role.is_some_and(|role| !INSTRUCTORS.contains(&role)),
+            let role = role_of(before);
+            let message = || message_text(span, &format!("{prefix}.{before}.{member}"));
+            if let Some(text) = (role == Some("user")).then(message).flatten() {
+                return Some(Self {
+                    text,
+                    before: before.saturating_sub(told),
+                    is_continued,
+                });
             }
+            is_continued |= role.is_some_and(|role| !INSTRUCTORS.contains(&role));
         }
         None
     }
@@ -341,16 +439,12 @@ fn asked(span: &Said<'_>) -> Option<Asked> {
         });
         Asked::of(told.collect::<Vec<_>>().into_iter())
     };
-    Asked::numbered(
-        span,
-        "llm.input_messages",
-        "message.role",
-        "message.content",
-    )
-    .or_else(|| Asked::numbered(span, "gen_ai.prompt", "role", "content"))
-    .or_else(|| listed("gen_ai.input.messages"))
-    .or_else(told)
-    .or_else(|| listed("input"))
+    Asked::numbered(span, "llm.input_messages", "message.")
+        .or_else(|| Asked::numbered(span, "gen_ai.prompt", ""))
+        .or_else(|| listed("gen_ai.input.messages"))
+        .or_else(|| listed("ai.prompt.messages"))
+        .or_else(told)
+        .or_else(|| listed("input"))
 }
 
 /// The numbers of messages whose attributes begin so.
@@ -385,3 +479,6 @@ fn list_of(span: &Said<'_>, name: &str) -> Option<Value> {
 fn messages(list: &Value) -> Option<&Vec<Value>> {
     list.as_array().or_else(|| list.get("messages")?.as_array())
 }
+
+#[cfg(test)]
+mod tests;

@@ -276,6 +276,55 @@ fn a_root_that_says_nothing_leaves_the_word_to_its_trace() {
     assert_eq!(said, ["Hi", "Hello"]);
 }
 
+#[test]
+fn a_function_s_only_argument_is_what_it_was_told() {
+    let called = |input: Value| {
+        let attributes = json!({
+            "langfuse.observation.type": "span", "langfuse.observation.input": input.to_string(),
+            "langfuse.observation.output": "On its way.",
+        });
+        said_in(&[span("r", None, "handle", 1, attributes)])
+    };
+    let told = ["Where is A1?", "On its way."];
+    assert_eq!(
+        called(json!({"args": ["Where is A1?"], "kwargs": {}})),
+        told
+    );
+    assert_eq!(
+        called(json!({"args": [], "kwargs": {"said": "Where is A1?"}})),
+        told
+    );
+    let messages = json!([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Where is A1?"}]);
+    assert_eq!(
+        called(json!({"args": [messages.clone()], "kwargs": {}})),
+        told
+    );
+    // A generation is a function, too.
+    let generation = json!({
+        "langfuse.observation.type": "generation", "langfuse.observation.output": "On its way.",
+        "langfuse.observation.input": json!({"args": [], "kwargs": {"history": messages}}).to_string(),
+    });
+    assert_eq!(said_in(&[span("r", None, "ask", 1, generation)]), told);
+    // Of two nobody knows which was said.
+    let several = json!({"args": ["call-7", "Where is A1?"], "kwargs": {}});
+    assert_eq!(called(several), told[1..]);
+    assert_eq!(called(json!({"args": [], "kwargs": {}})), told[1..]);
+}
+
+#[test]
+fn what_a_client_was_told_of_usage_is_understood_as_it_is() {
+    let usage = json!({"prompt_tokens": 52, "completion_tokens": 9, "total_tokens": 61,
+        "prompt_tokens_details": {"cached_tokens": 16, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0}});
+    let told = json!({"langfuse.observation.model.name": "gpt-4o-mini",
+        "langfuse.observation.usage_details": usage.to_string()});
+    let (used, turns) = observed(&[("OpenAI-generation", "generation", told)]);
+    assert_eq!(used["promptTokens"], 52.0);
+    let call = &turns[0]["llmCalls"][0];
+    let counts = ["promptTokens", "cachedTokens", "completionTokens"].map(|name| &call[name]);
+    assert_eq!(counts, [&json!(52), &json!(16), &json!(9)]);
+}
+
 /// The session's `usage`, and each turn's calls and `usage`, of observations with these attributes.
 fn observed(observations: &[(&str, &str, Value)]) -> (Value, Vec<Value>) {
     let mut gists = vec![span("r", None, "turn", 0, json!({}))];

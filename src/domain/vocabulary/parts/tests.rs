@@ -1,0 +1,208 @@
+//! What instrumentations write of the same things, each as its spans had it.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::vocabulary;
+use crate::domain::vocabulary::{Gist, Part};
+
+fn gist(name: &str, attributes: Value) -> Gist {
+    let span = json!({
+        "traceId": "t", "spanId": name, "name": name, "attributes": attributes,
+        "startedAt": "2026-01-17T10:00:00Z", "endedAt": "2026-01-17T10:00:01Z",
+    });
+    vocabulary::gist(span.as_object().expect("a span")).expect("a gist")
+}
+
+fn fields(attributes: Value) -> Map<String, Value> {
+    gist("own", attributes).fields
+}
+
+#[test]
+fn messages_in_parts_are_read_of_openinference() {
+    let said = fields(json!({
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "system",
+        "llm.input_messages.0.message.content": "Be kind.",
+        "llm.input_messages.1.message.role": "user",
+        "llm.input_messages.1.message.contents.0.message_content.type": "text",
+        "llm.input_messages.1.message.contents.0.message_content.text": "What is",
+        "llm.input_messages.1.message.contents.1.message_content.type": "image",
+        "llm.input_messages.1.message.contents.2.message_content.type": "text",
+        "llm.input_messages.1.message.contents.2.message_content.text": "that?",
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.contents.0.message_content.type": "reasoning",
+        "llm.output_messages.0.message.contents.0.message_content.text": "A picture.",
+        "llm.output_messages.1.message.role": "assistant",
+        "llm.output_messages.1.message.contents.0.message_content.type": "text",
+        "llm.output_messages.1.message.contents.0.message_content.text": "A boat.",
+    }));
+    assert_eq!(said["userText"], "What is that?");
+    assert_eq!(said["messagesBefore"], 0);
+    assert_eq!(said["text"], "A boat.");
+}
+
+#[test]
+fn a_user_s_message_without_words_is_not_what_the_user_said_last() {
+    let said = fields(json!({
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "Where is A1?",
+        "llm.input_messages.1.message.role": "assistant",
+        "llm.input_messages.1.message.tool_calls.0.tool_call.id": "t1",
+        "llm.input_messages.2.message.role": "user",
+        "llm.input_messages.2.message.contents.0.message_content.type": "tool_result",
+    }));
+    assert_eq!(said["userText"], "Where is A1?");
+    assert_eq!(said["isContinued"], true);
+    let listed = fields(json!({
+        "gen_ai.operation.name": "chat",
+        "gen_ai.prompt.0.role": "user",
+        "gen_ai.prompt.0.content": "[{\"type\": \"text\", \"text\": \"Where is A1?\"}]",
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "[{\"type\": \"tool_result\", \"content\": \"shipped\"}]",
+        "gen_ai.completion.0.content": "[1, 2]",
+    }));
+    assert_eq!(listed["userText"], "Where is A1?");
+    assert_eq!(listed["text"], "[1, 2]");
+}
+
+#[test]
+fn a_tool_s_arguments_are_what_it_was_given_and_not_what_may_be_given() {
+    let schema = json!({"type": "object", "properties": {"order_id": {"type": "string"}}});
+    let given = json!({"order_id": "A1"});
+    let tool = |attributes: Value| {
+        let mut all = json!({"openinference.span.kind": "TOOL"});
+        let more = attributes.as_object().expect("attributes").clone();
+        all.as_object_mut().expect("attributes").extend(more);
+        fields(all).get("arguments").cloned()
+    };
+    let (schema, told) = (schema.to_string(), given.to_string());
+    assert_eq!(
+        tool(json!({"tool.parameters": schema, "input.value": told})),
+        Some(given.clone())
+    );
+    assert_eq!(tool(json!({"tool.parameters": schema})), None);
+    assert_eq!(tool(json!({"tool.parameters": told})), Some(given));
+}
+
+#[test]
+fn a_run_of_pydantic_s_agent_says_what_was_asked_though_no_model_answered() {
+    let messages = json!([
+        {"role": "user", "parts": [{"type": "text", "content": "Hello."}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": "Hi."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "Where is A1?"}]},
+    ]);
+    let run = fields(json!({
+        "gen_ai.operation.name": "invoke_agent",
+        "pydantic_ai.all_messages": messages.to_string(),
+        "pydantic_ai.new_message_index": 2,
+    }));
+    assert_eq!(run["userText"], "Where is A1?");
+    assert_eq!(run.get("text"), None);
+    let tool = fields(json!({
+        "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "lookup",
+        "tool_arguments": "{\"order_id\":\"A1\"}", "tool_response": "{\"status\":\"shipped\"}",
+    }));
+    assert_eq!(tool["arguments"], json!({"order_id": "A1"}));
+    assert_eq!(tool["result"], json!({"status": "shipped"}));
+}
+
+#[test]
+fn functions_that_are_traced_by_traceloop_are_what_it_says() {
+    let of = |name: &str, kind: &str| {
+        gist(
+            name,
+            json!({
+                "traceloop.span.kind": kind,
+                "traceloop.entity.name": "chat_turn",
+                "traceloop.entity.input": "{\"args\": [], \"kwargs\": {\"order_id\": \"A1\"}}",
+                "traceloop.entity.output": "\"shipped\"",
+                "traceloop.association.properties.session_id": "call-7",
+            }),
+        )
+    };
+    let tool = of("chat_turn.tool", "tool");
+    assert_eq!(tool.part, Part::Tool);
+    assert_eq!(tool.fields["name"], "chat_turn");
+    assert_eq!(tool.fields["arguments"], json!({"order_id": "A1"}));
+    assert_eq!(tool.fields["result"], "shipped");
+    // No generation, though it is called so.
+    let workflow = of("chat_turn.workflow", "workflow");
+    assert_eq!(workflow.part, Part::Other);
+    let names = json!([{"kind": "conversation_id", "id": "call-7"}]);
+    assert_eq!(workflow.session["externalIds"], names);
+}
+
+#[test]
+fn a_generation_costs_what_its_tracer_says() {
+    for name in ["llm.cost.total", "operation.cost"] {
+        let llm = fields(json!({"gen_ai.operation.name": "chat", name: 0.0125}));
+        assert_eq!(llm["costUsd"], 0.0125);
+        let absurd = fields(json!({"gen_ai.operation.name": "chat", name: -1}));
+        assert_eq!(absurd.get("costUsd"), None);
+        // An agent's is the sum of what its generations say.
+        let agent = fields(json!({"gen_ai.operation.name": "invoke_agent", name: 0.0125}));
+        assert_eq!(agent.get("costUsd"), None);
+    }
+}
+
+#[test]
+fn a_stream_that_logfire_tells_of_took_as_long_as_it_says() {
+    let chat = |more: Value| {
+        let mut said =
+            json!({"gen_ai.operation.name": "chat", "request_data": "{\"model\":\"gpt-4o\"}"});
+        let more = more.as_object().expect("attributes").clone();
+        said.as_object_mut().expect("attributes").extend(more);
+        gist("own", said)
+    };
+    let request = chat(json!({"logfire.span_type": "span"}));
+    assert_eq!(request.part, Part::Other);
+    let answered = chat(json!({"logfire.span_type": "span", "gen_ai.usage.output_tokens": 3}));
+    assert_eq!(answered.part, Part::Llm);
+    let stream = chat(json!({"logfire.span_type": "log", "duration": 0.25}));
+    assert_eq!(stream.part, Part::Llm);
+    let before = answered.started_at - stream.started_at;
+    assert_eq!(before.num_milliseconds(), 250);
+}
+
+#[test]
+fn an_answer_by_vercel_s_sdk_is_an_exchange() {
+    let answer = gist(
+        "ai.streamText",
+        json!({
+            "ai.operationId": "ai.streamText", "ai.response.text": "Shipped.",
+            "ai.telemetry.metadata.sessionId": "call-7",
+            "ai.prompt": "{\"system\":\"Be kind.\",\"messages\":[{\"role\":\"user\",\"content\":\"Where is A1?\"}]}",
+        }),
+    );
+    assert_eq!(answer.part, Part::Exchange);
+    assert_eq!(answer.fields["userText"], "Where is A1?");
+    assert_eq!(answer.fields["text"], "Shipped.");
+    let names = json!([{"kind": "conversation_id", "id": "call-7"}]);
+    assert_eq!(answer.session["externalIds"], names);
+    let prompted =
+        json!({"ai.operationId": "ai.generateText", "ai.prompt": "{\"prompt\":\"Where is A1?\"}"});
+    assert_eq!(gist("own", prompted).fields["userText"], "Where is A1?");
+    let step = gist(
+        "ai.streamText.doStream",
+        json!({
+            "ai.operationId": "ai.streamText.doStream", "ai.response.text": "Shipped.",
+            "ai.prompt.messages": "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Where is A1?\"}]}]",
+            "ai.response.msToFirstChunk": 246.1, "gen_ai.usage.input_tokens": 54, "ai.usage.cachedInputTokens": 16,
+        }),
+    );
+    assert_eq!(step.part, Part::Llm);
+    assert_eq!(step.fields["userText"], "Where is A1?");
+    assert_eq!(step.fields["llmMs"], 246.1);
+    assert_eq!(step.fields["cachedTokens"], 16);
+    let tool = gist(
+        "ai.toolCall",
+        json!({"ai.operationId": "ai.toolCall", "ai.toolCall.name": "lookup", "ai.toolCall.id": "t1",
+            "ai.toolCall.args": "{\"order_id\":\"A1\"}", "ai.toolCall.result": "{\"status\":\"shipped\"}"}),
+    );
+    assert_eq!(tool.part, Part::Tool);
+    assert_eq!(tool.fields["name"], "lookup");
+    assert_eq!(tool.fields["arguments"], json!({"order_id": "A1"}));
+    let embedding = json!({"ai.operationId": "ai.embed.doEmbed"});
+    assert_eq!(gist("own", embedding).part, Part::Other);
+}
