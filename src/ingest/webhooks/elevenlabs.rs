@@ -116,10 +116,11 @@ fn session(data: &Value, meta: &Value, phone: &Value, analysis: &Value, names: &
         text(phone, &["external_number"]),
     );
     let (channel, from, to) = match direction {
-        Some("inbound") => ("inbound", other, own),
-        Some("outbound") => ("outbound", own, other),
-        _ if phone.is_object() => ("inbound", other, own),
-        _ => ("web", None, None),
+        Some("inbound") => (Some("inbound"), other, own),
+        Some("outbound") => (Some("outbound"), own, other),
+        _ if phone.is_object() => (None, other, own),
+        // Who tells of a conversation and of no telephone means one without.
+        _ => (meta.is_object().then_some("web"), None, None),
     };
     let reason = text(meta, &["termination_reason"]);
     let cost = number(meta, &["cost_fiat"]).filter(|usd| *usd >= 0.0);
@@ -144,21 +145,18 @@ fn session(data: &Value, meta: &Value, phone: &Value, analysis: &Value, names: &
     }
     let mut form = Form::default();
     names.write(&mut form);
-    form.set(
-        "channel",
-        (direction.is_some() || phone.is_null()).then_some(channel),
-    )
-    .set("from", from)
-    .set("to", to)
-    .set("agentId", id(data, &["agent_id"]))
-    .set("endReason", reason)
-    .set("endedBy", reason.and_then(ended_by))
-    .set("language", text(meta, &["main_language"]))
-    .set("summary", text(analysis, &["transcript_summary"]))
-    .set("costUsd", cost)
-    .set("transport", text(phone, &["type"]))
-    .object("extracted", extracted)
-    .object("metadata", metadata);
+    form.set("channel", channel)
+        .set("from", from)
+        .set("to", to)
+        .set("agentId", id(data, &["agent_id"]))
+        .set("endReason", reason)
+        .set("endedBy", reason.and_then(ended_by))
+        .set("language", text(meta, &["main_language"]))
+        .set("summary", text(analysis, &["transcript_summary"]))
+        .set("costUsd", cost)
+        .set("transport", text(phone, &["type"]))
+        .object("extracted", extracted)
+        .object("metadata", metadata);
     form
 }
 
@@ -479,6 +477,22 @@ mod tests {
             (&judged[0]["verdict"], &judged[1]["score"]),
             (&json!("pass"), &json!(0.25))
         );
+    }
+
+    #[test]
+    fn of_a_conversation_without_a_word_nobody_knows_how_it_came_about() {
+        let channel = |metadata: Value| {
+            let data = json!({"conversation_id": "c", "metadata": metadata});
+            let told = told("post_call_transcription", data);
+            let [Submission::Report(_, report)] = &told.submissions[..] else {
+                panic!("{:?}", told.submissions);
+            };
+            let mut sessions = report.events.iter().filter(|e| e.kind == Kind::Session);
+            let session = sessions.next().expect("a session").fields.fields();
+            session.get("channel").cloned()
+        };
+        assert_eq!(channel(Value::Null), None);
+        assert_eq!(channel(json!({"phone_call": null})), Some(json!("web")));
     }
 
     #[test]
