@@ -67,7 +67,8 @@ pub fn read(
         }
     };
     let Some(session) = SessionRef::claimed(tenant, claims) else {
-        return refuse("body.traceId", "is no id that a session can be known by");
+        let named = trace.map_or("body.sessionId", |_| "body.traceId");
+        return refuse(named, "is no id that a session can be known by");
     };
     let mut fields = match judged(name, body) {
         Ok(fields) => fields,
