@@ -224,13 +224,12 @@ impl Claim {
     }
 }
 
-/// Words that stand where a program had no value.
-const NO_VALUES: [&str; 10] = [
+/// Words that programs write by themselves where they have no value. "unknown" is one that somebody has chosen.
+const NO_VALUES: [&str; 9] = [
     "none",
     "null",
     "nil",
     "undefined",
-    "unknown",
     "nan",
     "n/a",
     "not_given",
@@ -312,7 +311,15 @@ mod tests {
             assert!(!is_sound(ClaimKind::Conversation, none), "{none}");
             assert!(is_sound(ClaimKind::Native, none), "{none}");
         }
-        for id in ["redacted-7", "[7]", "nonesuch", "0", "Ünbekannt", "_7"] {
+        for id in [
+            "redacted-7",
+            "[7]",
+            "nonesuch",
+            "unknown",
+            "0",
+            "Ünbekannt",
+            "_7",
+        ] {
             assert!(is_sound(ClaimKind::Conversation, id), "{id}");
         }
     }
