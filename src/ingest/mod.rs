@@ -1,6 +1,7 @@
 //! Writing faces: each door turns bytes into domain events, purely, and hands them to the one funnel,
 //! `services::ingest`. Imports `domain`, `services`, `auth`, `problem`, `app`.
 
+mod document;
 pub mod langfuse;
 pub mod livekit;
 pub mod native;

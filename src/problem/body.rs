@@ -93,7 +93,7 @@ fn within(place: &str, name: &str) -> String {
 }
 
 /// The same for JSON of any shape.
-pub fn parse_any(bytes: &[u8]) -> Result<Value, Error> {
+fn parse_any(bytes: &[u8]) -> Result<Value, Error> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         Error::Invalid(vec![Fault::body("body", format!("must be JSON: {error}"))])
     })?;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::domain::{Error, Fault};
 
-pub use body::{Json, Whole, is_json, parse, parse_any, whole};
+pub use body::{Json, Whole, is_json, parse, whole};
 pub use form::Form;
 pub use params::{Params, Query, check_text};
 pub use path::Path;

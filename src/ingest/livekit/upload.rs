@@ -21,6 +21,7 @@ use crate::domain::Fault;
 use crate::domain::event::{Event, Kind, SessionRef, Source};
 use crate::domain::recording::Placement;
 use crate::ingest::beside;
+use crate::ingest::document;
 use crate::problem::Json;
 use crate::problem::Kind as ProblemKind;
 use crate::problem::Problem;
@@ -130,7 +131,7 @@ pub async fn recordings(
                 let bytes =
                     whole(field, "chat_history", small, |bytes| admission.grow(bytes)).await?;
                 let read = beside(bytes.into(), |bytes| {
-                    let read = serde_json::from_slice::<Value>(bytes);
+                    let read = document::parse(bytes);
                     read.map_err(|error| {
                         malformed("chat_history", format!("must be JSON: {error}"))
                     })

@@ -17,6 +17,7 @@ use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, LabelKind, TenantId, is_call_sid};
 use crate::domain::webhook::Told;
 use crate::ingest::beside;
+use crate::ingest::document;
 use crate::ingest::receive;
 use crate::problem::Json;
 use crate::problem::Problem;
@@ -83,7 +84,7 @@ fn items(told: Told) -> Vec<Item> {
 
 /// What an event of a LiveKit server amounts to.
 pub fn told(tenant: TenantId, bytes: &[u8], now: DateTime<Utc>) -> Result<Told, Problem> {
-    let said: Value = serde_json::from_slice(bytes).map_err(|error| {
+    let said = document::parse(bytes).map_err(|error| {
         let message = format!("must be JSON: {error}");
         Error::Invalid(vec![Fault::body("body", message)])
     })?;

@@ -30,6 +30,7 @@ use crate::auth::LivekitServer;
 use crate::domain::Error;
 use crate::domain::webhook::{Announced, Endpoint, Fate, Told, Vendor};
 use crate::ingest::beside;
+use crate::ingest::document;
 use crate::ingest::livekit;
 use crate::problem::Json;
 use crate::problem::Kind;
@@ -37,7 +38,6 @@ use crate::problem::Path;
 use crate::problem::Problem;
 use crate::problem::Upload;
 use crate::problem::is_json;
-use crate::problem::parse_any;
 use crate::services::webhooks;
 use crate::services::webhooks::{Done, Door};
 
@@ -317,7 +317,7 @@ async fn json(
         return Err(Problem::new(&Kind::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     beside(body, move |bytes| {
-        let document: Value = serde_json::from_slice(bytes).map_err(|_| broken("JSON"))?;
+        let document = document::parse(bytes).map_err(|_| broken("JSON"))?;
         Ok(read(document))
     })
     .await
@@ -388,7 +388,8 @@ fn twilio_params(
         let pairs = form_urlencoded::parse(body).into_owned();
         let params: Vec<(String, String)> = pairs.collect();
         check(signature::Signed::Form(&params)).map_err(refused)?;
-        params
+        let kept = |(name, value): (String, String)| (name, value.replace('\0', ""));
+        params.into_iter().map(kept).collect()
     } else if is_json(headers) {
         let sha256_hex = sha256_hex.map(|(_, value)| value).unwrap_or_default();
         let signed = signature::Signed::Hashed {
@@ -396,7 +397,7 @@ fn twilio_params(
             bytes: body,
         };
         check(signed).map_err(refused)?;
-        let document = parse_any(body).map_err(|_| broken("JSON"))?;
+        let document = document::parse(body).map_err(|_| broken("JSON"))?;
         twilio::of_json(&document).ok_or_else(|| broken("an object"))?
     } else {
         let detail =

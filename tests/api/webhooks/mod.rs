@@ -2,6 +2,7 @@
 
 mod carried;
 mod manage;
+mod odd;
 mod recordings;
 mod twilio;
 mod vendors;

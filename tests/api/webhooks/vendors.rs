@@ -7,7 +7,7 @@ use crate::support::{Answer, Client};
 
 const VAPI_CALL: &str = "7b0f5a34-1f6e-4c7f-9d5c-2f9f2f0d3a11";
 /// The tests' now, in ms.
-const NOW_MS: i64 = 1_749_643_200_000;
+pub(super) const NOW_MS: i64 = 1_749_643_200_000;
 
 fn vapi_report() -> Value {
     json!({ "message": {
@@ -32,7 +32,7 @@ fn vapi_report() -> Value {
     }})
 }
 
-async fn from_vapi(vendor: &Client, path: &str, message: &Value) -> Answer {
+pub(super) async fn from_vapi(vendor: &Client, path: &str, message: &Value) -> Answer {
     deliver(
         vendor,
         path,
@@ -42,7 +42,7 @@ async fn from_vapi(vendor: &Client, path: &str, message: &Value) -> Answer {
     .await
 }
 
-async fn session(reader: &Client, id: &str) -> Value {
+pub(super) async fn session(reader: &Client, id: &str) -> Value {
     let path = format!("/v1/observability/sessions/{id}");
     reader.get(&path).await.status(200).json()
 }
@@ -230,7 +230,7 @@ fn retell(kind: &str) -> Value {
     json!({ "event": kind, "call": call })
 }
 
-async fn from_retell(vendor: &Client, path: &str, body: &str, at_ms: i64) -> Answer {
+pub(super) async fn from_retell(vendor: &Client, path: &str, body: &str, at_ms: i64) -> Answer {
     let digest = hex_hmac(SECRET, &[body.as_bytes(), at_ms.to_string().as_bytes()]);
     let header = format!("v={at_ms},d={digest}");
     deliver(vendor, path, ("x-retell-signature", &header), body).await
@@ -346,7 +346,7 @@ fn transcription() -> Value {
     }})
 }
 
-async fn from_elevenlabs(vendor: &Client, path: &str, body: &str, at_s: i64) -> Answer {
+pub(super) async fn from_elevenlabs(vendor: &Client, path: &str, body: &str, at_s: i64) -> Answer {
     let digest = hex_hmac(SECRET, &[format!("{at_s}.").as_bytes(), body.as_bytes()]);
     let header = format!("t={at_s},v0={digest}");
     deliver(vendor, path, ("elevenlabs-signature", &header), body).await

@@ -1,0 +1,81 @@
+//! What is legal and seldom: halves of characters, calls that are too long, times that nobody says, words of other
+//! callbacks than those of the state.
+
+use serde_json::{Value, json};
+
+use super::vendors::{NOW_MS, from_elevenlabs, from_retell, session};
+use super::{House, SID, callback, endpoint, results};
+use crate::support::Client;
+
+const BASE: &str = "https://voxray.example.org";
+const START_MS: i64 = 1_749_636_000_000;
+
+/// Retell's word on a call that began at 10:00:00, with more that it says.
+fn ended(call_id: &str, more: &Value) -> Value {
+    let mut call =
+        json!({ "call_id": call_id, "call_status": "ended", "start_timestamp": START_MS });
+    if let (Some(call), Some(more)) = (call.as_object_mut(), more.as_object()) {
+        call.extend(more.clone());
+    }
+    json!({ "event": "call_ended", "call": call })
+}
+
+async fn result_of_retell(vendor: &Client, path: &str, body: &str) -> Value {
+    let told = from_retell(vendor, path, body, NOW_MS).await;
+    told.status(200).json()
+}
+
+async fn result_of_elevenlabs(vendor: &Client, path: &str, body: &Value) -> Value {
+    let told = from_elevenlabs(vendor, path, &body.to_string(), NOW_MS / 1000).await;
+    told.status(200).json()
+}
+
+#[tokio::test]
+async fn half_a_character_costs_no_call() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let said = json!({ "transcript_object": [{"role": "agent", "content": "HALF"}, {"role": "user", "content": "Yo"}] });
+    let body = ended("call_half", &said).to_string();
+    let body = body.replace("HALF", "Hi \\ud83d");
+    let told = result_of_retell(&house.vendor(), &path, &body).await;
+    assert_eq!(told["result"], "accepted");
+    let turns = session(&manager, "call_half").await["turns"].take();
+    assert_eq!(turns[0]["text"], "Hi \u{fffd}");
+    assert_eq!(turns[1]["text"], "Yo");
+}
+
+#[tokio::test]
+async fn nul_in_a_name_or_an_address_is_no_fault_of_ours() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let vendor = house.vendor();
+    let elevenlabs = endpoint(&manager, "elevenlabs", json!({})).await;
+    let judged = json!({ "evaluation_criteria_results": {"polite\0": {"result": "success"}} });
+    let body = json!({ "type": "post_call_transcription", "event_timestamp": START_MS / 1000,
+        "data": {"conversation_id": "conv_nul", "analysis": judged} });
+    let told = result_of_elevenlabs(&vendor, &elevenlabs, &body).await;
+    assert_eq!(told["result"], "accepted");
+    let retell = endpoint(&manager, "retell", json!({})).await;
+    let recorded = json!({ "recording_url": "https://a.example/\0.wav" });
+    let body = ended("call_nul", &recorded).to_string();
+    let told = result_of_retell(&vendor, &retell, &body).await;
+    assert_eq!(told["result"], "accepted");
+    let twilio = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let url = format!("{BASE}{twilio}");
+    for params in [
+        [
+            ("CallSid", SID),
+            ("StreamSid", "MZ1"),
+            ("StreamEvent", "stream-\0"),
+        ],
+        [
+            ("CallSid", SID),
+            ("RecordingUrl", "https://api.twilio.com/\0"),
+            ("RecordingStatus", "completed"),
+        ],
+    ] {
+        callback(&vendor, &twilio, &url, &params).await.status(204);
+    }
+    assert_eq!(results(&manager, &twilio).await, ["accepted", "accepted"]);
+}
