@@ -540,7 +540,13 @@ async fn save(
     }
     save::insert_sessions(connection, &new).await?;
     merge::absorb(connection, &saved.resolved.absorbed, now).await?;
-    merge::keep_names(connection, &saved.resolved.aliases).await?;
+    // Where nothing of what was told could be taken there is no session, and nothing that a name could lead to.
+    let mut names = saved.resolved.aliases.clone();
+    names.retain(|(tenant, ..), session| {
+        let key = (*tenant, *session);
+        before.contains_key(&key) || changes.contains_key(&key)
+    });
+    merge::keep_names(connection, &names).await?;
     merge::clear(connection, saved.whole, before).await?;
     moves::keep(
         connection,

@@ -1,7 +1,7 @@
 //! What is legal and seldom: halves of characters, calls that are too long, times that nobody says, words of other
 //! callbacks than those of the state.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::vendors::{NOW_MS, from_elevenlabs, from_retell, session};
 use super::{House, SID, callback, endpoint, results};
@@ -78,4 +78,27 @@ async fn nul_in_a_name_or_an_address_is_no_fault_of_ours() {
         callback(&vendor, &twilio, &url, &params).await.status(204);
     }
     assert_eq!(results(&manager, &twilio).await, ["accepted", "accepted"]);
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_a_new_session_is_told_and_leaves_nothing() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "elevenlabs", json!({})).await;
+    let transcription = |criteria: usize| {
+        let judged = (0..criteria).map(|n| (n.to_string(), json!({"result": "success"})));
+        json!({ "type": "post_call_transcription", "event_timestamp": START_MS / 1000, "data": {
+            "conversation_id": "conv_much", "metadata": {"phone_call": {"call_sid": SID}},
+            "analysis": {"evaluation_criteria_results": Map::from_iter(judged)} } })
+    };
+    let vendor = house.vendor();
+    let told = result_of_elevenlabs(&vendor, &path, &transcription(60_001)).await;
+    assert_eq!(told["result"], "ignored");
+    let reason = told["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("session_full"), "{reason}");
+    let shown = manager.get("/v1/observability/sessions/conv_much").await;
+    shown.status(404);
+    let told = result_of_elevenlabs(&vendor, &path, &transcription(1)).await;
+    assert_eq!(told["result"], "accepted");
+    assert_eq!(session(&manager, "conv_much").await["callId"], SID);
 }
