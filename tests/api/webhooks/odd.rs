@@ -102,3 +102,60 @@ async fn what_is_too_much_for_a_new_session_is_told_and_leaves_nothing() {
     assert_eq!(told["result"], "accepted");
     assert_eq!(session(&manager, "conv_much").await["callId"], SID);
 }
+
+#[tokio::test]
+async fn who_only_names_the_state_does_not_say_since_when() {
+    let house = House::open().await;
+    let state = |status: &'static str, sequence: &'static str, time: &'static str| {
+        vec![
+            ("CallStatus", status),
+            ("SequenceNumber", sequence),
+            ("Timestamp", time),
+        ]
+    };
+    let dated = [
+        state("initiated", "0", "Wed, 11 Jun 2025 10:00:00 +0000"),
+        state("in-progress", "2", "Wed, 11 Jun 2025 10:00:05 +0000"),
+        [
+            state("completed", "3", "Wed, 11 Jun 2025 10:01:05 +0000"),
+            vec![("CallDuration", "60")],
+        ]
+        .concat(),
+    ];
+    // Speech that was heard, and the end of the leg that was dialled from this one.
+    let others = [
+        vec![
+            ("CallStatus", "in-progress"),
+            ("UnstableSpeechResult", "yes"),
+        ],
+        vec![
+            ("CallStatus", "completed"),
+            ("DialCallStatus", "completed"),
+            ("DialCallDuration", "20"),
+        ],
+    ];
+    for (number, order) in [[dated.as_slice(), &others], [&others, &dated]]
+        .into_iter()
+        .enumerate()
+    {
+        let acme = house.server.tenant(&format!("acme-{number}")).await;
+        let manager = acme.client("sessions:read,transcripts:read,admin").await;
+        let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+        let url = format!("{BASE}{path}");
+        for params in order.concat() {
+            let call = [
+                ("CallSid", SID),
+                ("Direction", "inbound"),
+                ("To", "+14155550007"),
+            ];
+            callback(&house.vendor(), &path, &url, &[&call, &params[..]].concat())
+                .await
+                .status(204);
+        }
+        let shown = session(&manager, SID).await;
+        assert_eq!(shown["startedAt"], "2025-06-11T10:00:00Z");
+        assert_eq!(shown["answeredAt"], "2025-06-11T10:00:05Z");
+        assert_eq!(shown["endedAt"], "2025-06-11T10:01:05Z");
+        assert_eq!(shown["cost"]["totalUsd"], 0.0085, "{}", shown["cost"]);
+    }
+}
