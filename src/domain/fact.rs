@@ -5,7 +5,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::body::Body;
-use crate::domain::event::{Kind, Source};
+use crate::domain::event::{Kind, Report, Source};
 use crate::domain::partial;
 use crate::domain::precedence;
 
@@ -133,6 +133,15 @@ impl Fact {
 
     pub fn turn_index(&self) -> i32 {
         turn_index(&self.fields)
+    }
+
+    /// Whether it is out of a document about the whole call, written when that was over.
+    pub fn tells_afterwards(&self) -> bool {
+        let is_vendors = matches!(
+            self.source,
+            Source::Vapi | Source::Retell | Source::Elevenlabs
+        );
+        self.source == Source::Call || is_vendors && self.id == Report::SESSION_ID
     }
 
     /// The earliest and latest moment this fact speaks of.

@@ -365,19 +365,20 @@ impl End {
         let words = || {
             stated[since..].iter().filter_map(|f| {
                 let status = Status::parse(f.fields.get("status")?.as_str()?)?;
-                Some((status, f.at, f.source))
+                Some((status, f.at, *f))
             })
         };
         // max_by_key takes the last of equals, and `stated` is in overruling order.
         let last_final = words()
             .filter(|(s, ..)| s.is_final())
-            .max_by_key(|(s, at, source)| {
-                let is_carrier = precedence::is_carrier(*source);
+            .max_by_key(|(s, at, f)| {
+                let is_carrier = precedence::is_carrier(f.source);
                 (*s == Status::Failed && !is_carrier, is_carrier, *at)
             });
-        if let Some((status, said_at, source)) = last_final {
-            // What tells a whole call afterwards is dated by what it tells, which need not be the end.
-            let said_at = (source != Source::Call).then_some(said_at);
+        if let Some((status, said_at, f)) = last_final {
+            // What tells a whole call afterwards is dated by what it tells or by when it was written, and neither need
+            // be the end.
+            let said_at = (!f.tells_afterwards()).then_some(said_at);
             return Self {
                 status,
                 at: ended_at.or(said_at),

@@ -10,6 +10,7 @@ use crate::domain::event::{Event, Kind, SessionRef};
 use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
 use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::ledger::TURNS_MAX;
 
 /// What a vendor calls the session, and what a carrier does: a session and the names that show.
 pub struct Names {
@@ -161,6 +162,16 @@ impl Dialogue {
         }
     }
 
+    /// Leaves out what is beyond the turns that a session may hold: a call that is longer is told up to there, and not
+    /// lost. To be called once all is measured. Answers how many turns were left out, if any.
+    pub fn cut(&mut self) -> Option<usize> {
+        let kept = TURNS_MAX as usize;
+        let left_out = self.turns.len().checked_sub(kept).filter(|n| *n > 0)?;
+        self.turns.truncate(kept);
+        self.tools.retain(|tool| tool.after <= kept);
+        Some(left_out)
+    }
+
     /// Turns numbered from 0, tool calls, each in the turn of the agent that it belongs to, what the user cut off, and
     /// as errors the tools that failed. `start` is where offsets begin.
     pub fn events(
@@ -251,7 +262,7 @@ pub struct Failure<'a> {
     pub service: &'static str,
     pub code: Option<&'a str>,
     pub message: &'a str,
-    pub occurred_at: DateTime<Utc>,
+    pub occurred_at: Option<DateTime<Utc>>,
 }
 
 impl Failure<'_> {
@@ -262,7 +273,7 @@ impl Failure<'_> {
             .set("level", Some("error"))
             .set("code", self.code)
             .set("message", Some(message))
-            .time(OCCURRED_AT, Some(self.occurred_at));
+            .time(OCCURRED_AT, self.occurred_at);
         lens::event(Kind::Error, self.id, at, form, now)
     }
 }
@@ -326,6 +337,26 @@ mod tests {
             json!({"service": "tool", "level": "error", "code": "tool_error", "message": "no such order", "turn": 1,
                    "atMs": 2500, "occurredAt": "1970-01-01T00:00:02.500Z", "details": {"tool": "find"}})
         );
+    }
+
+    #[test]
+    fn a_call_with_more_turns_than_may_be_is_told_up_to_there() {
+        let turns: Vec<(bool, f64)> = (0..2002).map(|n| (n % 2 == 0, f64::from(n))).collect();
+        let mut long = dialogue(&turns[..2000]);
+        long.tool("early", Form::default());
+        assert_eq!(long.cut(), None);
+        for (is_agent, start_ms) in &turns[2000..] {
+            long.turn(*is_agent, (Some(*start_ms), None), Form::default());
+        }
+        long.tool("late", Form::default());
+        assert_eq!(long.cut(), Some(2));
+        let events = long.events(None, DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        let of = |kind| events.iter().filter(|e| e.kind == kind).collect::<Vec<_>>();
+        assert_eq!(of(Kind::Turn).len(), 2000);
+        let [tool] = of(Kind::ToolCall)[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(tool.fields["turn"], 1999);
     }
 
     #[test]

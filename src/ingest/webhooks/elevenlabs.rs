@@ -1,5 +1,7 @@
 //! ElevenLabs' post-call webhooks: the transcript with all around it, the audio, a call that never began. Pure.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -32,9 +34,7 @@ pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
     let call_sid = id(phone, &["call_sid"]).or_else(|| id(data, &["metadata", "body", "CallSid"]));
     let names = Names::new(tenant, Some(own), call_sid, id(phone, &["stream_sid"]));
     let events = match kind.as_str() {
-        "post_call_transcription" => {
-            transcription(data, phone, &names, said_at.unwrap_or(now), now)
-        }
+        "post_call_transcription" => transcription(data, phone, &names, said_at, now),
         "call_initiation_failure" => failure(data, &names, said_at.unwrap_or(now), now),
         _ => Vec::new(),
     };
@@ -61,35 +61,37 @@ fn transcription(
     data: &Value,
     phone: &Value,
     names: &Names,
-    said_at: DateTime<Utc>,
+    dated_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Vec<Event> {
+    let said_at = dated_at.unwrap_or(now);
     let meta = at(data, &["metadata"]).unwrap_or(&Value::Null);
     let seconds =
         number(meta, &["call_duration_secs"]).filter(|seconds| (0.0..1e7).contains(seconds));
     let length = seconds.map(|seconds| TimeDelta::milliseconds((seconds * 1000.0) as i64));
     let started_at = time(meta, &["start_time_unix_secs"])
         .filter(|at| *at <= now + TimeDelta::days(1))
-        .or_else(|| Some(said_at - length?))
-        .unwrap_or(said_at);
-    let ended_at = length.map_or(said_at, |length| started_at + length);
+        .or_else(|| Some(dated_at? - length?));
+    let ended_at = started_at.zip(length).map(|(start, length)| start + length);
     let is_failed = text(data, &["status"]) == Some("failed");
     let analysis = at(data, &["analysis"]).unwrap_or(&Value::Null);
-    let mut form = session(data, meta, phone, analysis, names);
-    form.set(
-        "status",
-        Some(if is_failed { "failed" } else { "completed" }),
-    )
-    .time("startedAt", Some(started_at))
-    .time("answeredAt", time(meta, &["accepted_time_unix_secs"]))
-    .time("endedAt", Some(ended_at));
     let mut spoken = Spoken::default();
     for entry in list(data, &["transcript"]) {
         spoken.entry(entry);
     }
-    spoken.usage.write(&mut form);
+    let used = spoken.used();
     spoken.dialogue.sort();
-    let mut events = spoken.dialogue.events(Some(started_at), said_at, now);
+    let turns_left_out = spoken.dialogue.cut();
+    let mut form = session(data, meta, phone, analysis, names, turns_left_out);
+    form.0.extend(used.0);
+    form.set(
+        "status",
+        Some(if is_failed { "failed" } else { "completed" }),
+    )
+    .time("startedAt", started_at)
+    .time("answeredAt", time(meta, &["accepted_time_unix_secs"]))
+    .time("endedAt", ended_at);
+    let mut events = spoken.dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgements(analysis, said_at, now));
     let error = at(meta, &["error"]).unwrap_or(&Value::Null);
@@ -109,7 +111,14 @@ fn transcription(
     events
 }
 
-fn session(data: &Value, meta: &Value, phone: &Value, analysis: &Value, names: &Names) -> Form {
+fn session(
+    data: &Value,
+    meta: &Value,
+    phone: &Value,
+    analysis: &Value,
+    names: &Names,
+    turns_left_out: Option<usize>,
+) -> Form {
     let direction = text(phone, &["direction"]);
     let (own, other) = (
         text(phone, &["agent_number"]),
@@ -135,6 +144,7 @@ fn session(data: &Value, meta: &Value, phone: &Value, analysis: &Value, names: &
     ] {
         elevenlabs.set(name, found.cloned());
     }
+    elevenlabs.set("turnsLeftOut", turns_left_out);
     let mut metadata = Form::default();
     metadata.object("elevenlabs", elevenlabs);
     let mut extracted = Form::default();
@@ -177,43 +187,73 @@ fn ended_by(reason: &str) -> Option<&'static str> {
 #[derive(Default)]
 struct Spoken {
     dialogue: Dialogue,
-    usage: Usage,
-}
-
-#[derive(Default)]
-struct Usage {
-    prompt_tokens: f64,
-    completion_tokens: f64,
-    cached_tokens: f64,
-    model: Option<String>,
+    /// Turns that have been told.
+    turns: usize,
+    /// What was generated, by the turn of the agent that it led to.
+    generations: BTreeMap<usize, Vec<Generation>>,
+    /// What was generated since the agent was last heard: by itself it calls a tool.
+    unheard: Vec<Generation>,
     tts_model: Option<String>,
     stt_provider: Option<String>,
 }
 
-impl Usage {
-    fn write(&self, form: &mut Form) {
-        let count = |count: f64| (count > 0.0).then(|| lens::ms(count));
-        let (mut usage, mut models, mut providers) =
-            (Form::default(), Form::default(), Form::default());
-        usage
-            .set("promptTokens", count(self.prompt_tokens))
-            .set("completionTokens", count(self.completion_tokens))
-            .set("cachedTokens", count(self.cached_tokens));
-        models
-            .set("llm", self.model.as_deref())
-            .set("tts", self.tts_model.as_deref());
-        providers.set("stt", self.stt_provider.as_deref());
-        form.object("usage", usage)
-            .object("models", models)
-            .object("providers", providers);
+/// What one model used for one entry.
+#[derive(Default)]
+struct Generation {
+    model: String,
+    /// All that were read; the next two are among them.
+    prompt_tokens: f64,
+    cached_tokens: f64,
+    cache_write_tokens: f64,
+    completion_tokens: f64,
+}
+
+impl Generation {
+    fn of(model: &str, usage: &Value) -> Self {
+        let tokens = |name: &str| measured(usage, &[name, "tokens"]).unwrap_or_default();
+        let (cached_tokens, cache_write_tokens) =
+            (tokens("input_cache_read"), tokens("input_cache_write"));
+        Self {
+            model: model.to_owned(),
+            prompt_tokens: tokens("input") + cached_tokens + cache_write_tokens,
+            cached_tokens,
+            cache_write_tokens,
+            completion_tokens: tokens("output_total"),
+        }
     }
+}
+
+/// What generations used in sum.
+fn sum<'a>(generations: impl Iterator<Item = &'a Generation>) -> Form {
+    let mut sum = Generation::default();
+    for generation in generations {
+        sum.prompt_tokens += generation.prompt_tokens;
+        sum.cached_tokens += generation.cached_tokens;
+        sum.cache_write_tokens += generation.cache_write_tokens;
+        sum.completion_tokens += generation.completion_tokens;
+    }
+    let count = |count: f64| (count > 0.0).then(|| lens::ms(count));
+    let mut form = Form::default();
+    form.set("promptTokens", count(sum.prompt_tokens))
+        .set("cachedTokens", count(sum.cached_tokens))
+        .set("cacheWriteTokens", count(sum.cache_write_tokens))
+        .set("completionTokens", count(sum.completion_tokens));
+    form
 }
 
 impl Spoken {
     fn entry(&mut self, entry: &Value) {
-        let is_agent = text(entry, &["role"]) != Some("user");
+        let is_agent = match text(entry, &["role"]) {
+            Some("user") => Some(false),
+            Some("agent" | "assistant") => Some(true),
+            _ => None,
+        };
+        let models = at(entry, &["llm_usage", "model_usage"]).and_then(Value::as_object);
+        let generations = models.into_iter().flatten();
+        self.unheard
+            .extend(generations.map(|(model, usage)| Generation::of(model, usage)));
         let start_ms = number(entry, &["time_in_call_secs"]).map(|seconds| seconds * 1000.0);
-        if let Some(said) = text(entry, &["message"]) {
+        if let Some((said, is_agent)) = text(entry, &["message"]).zip(is_agent) {
             let mut form = Form::default();
             form.set("text", Some(said)).set(
                 "interrupted",
@@ -221,6 +261,11 @@ impl Spoken {
             );
             self.measure(entry, &mut form);
             self.dialogue.turn(is_agent, (start_ms, None), form);
+            if is_agent {
+                let heard = std::mem::take(&mut self.unheard);
+                self.generations.insert(self.turns, heard);
+            }
+            self.turns += 1;
         }
         for call in list(entry, &["tool_calls"]) {
             let Some(id) = id(call, &["request_id"]) else {
@@ -280,31 +325,40 @@ impl Spoken {
         let last = |known: &mut Option<String>, name: &str| {
             *known = text(metrics, &[name]).map(str::to_owned).or(known.take());
         };
-        last(&mut self.usage.tts_model, "convai_tts_model");
-        last(&mut self.usage.stt_provider, "convai_asr_provider");
-        self.count(entry, form);
+        last(&mut self.tts_model, "convai_tts_model");
+        last(&mut self.stt_provider, "convai_asr_provider");
     }
 
-    fn count(&mut self, entry: &Value, form: &mut Form) {
-        let models = at(entry, &["llm_usage", "model_usage"]).and_then(Value::as_object);
-        let (mut prompt, mut completion, mut cached) = (0.0, 0.0, 0.0);
-        for (model, usage) in models.into_iter().flatten() {
-            let tokens = |name: &str| measured(usage, &[name, "tokens"]).unwrap_or_default();
-            prompt += tokens("input") + tokens("input_cache_read");
-            cached += tokens("input_cache_read");
-            completion += tokens("output_total");
-            self.usage.model = Some(model.clone());
+    /// Once all is told: what was used, by turn and model and in all. To be called before turns are sorted.
+    fn used(&mut self) -> Form {
+        // The call ended before the agent was heard again.
+        if let Some(mut last) = self.generations.last_entry() {
+            last.get_mut().append(&mut self.unheard);
         }
-        let count = |count: f64| (count > 0.0).then(|| lens::ms(count));
-        let mut usage = Form::default();
-        usage
-            .set("promptTokens", count(prompt))
-            .set("completionTokens", count(completion))
-            .set("cachedTokens", count(cached));
-        form.object("usage", usage);
-        self.usage.prompt_tokens += prompt;
-        self.usage.completion_tokens += completion;
-        self.usage.cached_tokens += cached;
+        for (turn, generations) in &self.generations {
+            let calls = generations.iter().map(|generation| {
+                let mut call = sum(std::iter::once(generation));
+                call.set("model", Some(generation.model.as_str()));
+                Value::Object(call.0)
+            });
+            let calls: Vec<Value> = calls.collect();
+            if let Some(form) = self.dialogue.form(*turn).filter(|_| !calls.is_empty()) {
+                form.object("usage", sum(generations.iter()))
+                    .set("llmCalls", Some(calls));
+            }
+        }
+        let all = self.generations.values().flatten().chain(&self.unheard);
+        let (mut models, mut providers) = (Form::default(), Form::default());
+        let last = all.clone().last();
+        models
+            .set("llm", last.map(|generation| generation.model.as_str()))
+            .set("tts", self.tts_model.as_deref());
+        providers.set("stt", self.stt_provider.as_deref());
+        let mut used = Form::default();
+        used.object("usage", sum(all))
+            .object("models", models)
+            .object("providers", providers);
+        used
     }
 }
 
@@ -375,7 +429,7 @@ fn failure(data: &Value, names: &Names, said_at: DateTime<Utc>, now: DateTime<Ut
             service: "workflow",
             code: Some("call_initiation_failure"),
             message: reason,
-            occurred_at: said_at,
+            occurred_at: Some(said_at),
         };
         events.extend(failure.event(said_at, now));
     }

@@ -40,15 +40,12 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
     let names = Names::new(tenant, own, call_sid, None);
     let is_sane = |at: &DateTime<Utc>| *at <= now + TimeDelta::days(1);
     let started_at = time(call, &["start_timestamp"]).filter(is_sane);
-    // An end before the start is no end: of how long it took something else may be known.
+    // An end before the start is no end; where none is told, how long it took may be.
     let is_end = |at: &DateTime<Utc>| started_at.is_none_or(|start| start <= *at);
     let lasted = number(call, &["duration_ms"]).filter(|ms| (0.0..=OFFSET_MAX_MS).contains(ms));
     let lasted = || Some(started_at? + TimeDelta::milliseconds(lasted? as i64));
     let ended_at = time(call, &["end_timestamp"]).filter(is_sane);
-    let ended_at = match ended_at.filter(is_end) {
-        None if ended_at.is_some() => lasted(),
-        ended_at => ended_at,
-    };
+    let ended_at = ended_at.filter(is_end).or_else(lasted);
     let (submission, recording) = if kind == "call_started" {
         let event = started(call, &names, started_at.unwrap_or(signed_at), now);
         (
@@ -62,9 +59,7 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
             "call_analyzed" => signed_at.max(ended + TimeDelta::milliseconds(1)),
             _ => ended,
         };
-        let is_known = ended_at.is_some() || started_at.is_none();
-        let started = started_at.unwrap_or(ended);
-        let events = report(call, &names, (started, ended, is_known), now);
+        let events = report(call, &names, (started_at, ended_at), ended, now);
         let report = lens::report(Some(said_at), events);
         (
             Some(Submission::Report(Source::Retell, report)),
@@ -108,7 +103,8 @@ fn common(call: &Value, form: &mut Form) {
 fn report(
     call: &Value,
     names: &Names,
-    (started_at, ended_at, is_end_known): (DateTime<Utc>, DateTime<Utc>, bool),
+    (started_at, ended_at): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+    said_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Vec<Event> {
     let reason = text(call, &["disconnection_reason"]).unwrap_or_default();
@@ -123,8 +119,8 @@ fn report(
     names.write(&mut form);
     common(call, &mut form);
     form.set("status", Some(status))
-        .time("startedAt", Some(started_at))
-        .time("endedAt", is_end_known.then_some(ended_at))
+        .time("startedAt", started_at)
+        .time("endedAt", ended_at)
         .set(
             "endReason",
             Some(reason).filter(|reason| !reason.is_empty()),
@@ -137,17 +133,17 @@ fn report(
             extracted.filter(|data| data.is_object()).cloned(),
         )
         .set("costUsd", cents.map(|cents| cents / 100.0));
-    metadata(call, analysis, &mut form);
+    let mut dialogue = dialogue(call);
+    latencies(call, &mut dialogue);
+    metadata(call, analysis, dialogue.cut(), &mut form);
     if let Some(Announced::At { url, .. }) = recording(call) {
         let mut audio = Form::default();
         audio.set("url", Some(url));
         form.object("recording", audio);
     }
-    let mut dialogue = dialogue(call);
-    latencies(call, &mut dialogue);
-    let mut events = dialogue.events(Some(started_at), ended_at, now);
-    events.extend(lens::session(ended_at, form, now));
-    events.extend(judgement(analysis, ended_at, now));
+    let mut events = dialogue.events(started_at, said_at, now);
+    events.extend(lens::session(said_at, form, now));
+    events.extend(judgement(analysis, said_at, now));
     if status == "failed" && !reason.is_empty() {
         let failure = Failure {
             id: "ended",
@@ -156,7 +152,7 @@ fn report(
             message: reason,
             occurred_at: ended_at,
         };
-        events.extend(failure.event(ended_at, now));
+        events.extend(failure.event(said_at, now));
     }
     events
 }
@@ -200,7 +196,7 @@ fn judgement(analysis: &Value, at_end: DateTime<Utc>, now: DateTime<Utc>) -> Opt
 
 /// What has no field of its own and is told all the same; the latencies as measured, since of a list
 /// that is not as long as the turns nobody can tell whose they are.
-fn metadata(call: &Value, analysis: &Value, form: &mut Form) {
+fn metadata(call: &Value, analysis: &Value, turns_left_out: Option<usize>, form: &mut Form) {
     let mut retell = Form::default();
     for (name, found) in [
         ("latency", at(call, &["latency"])),
@@ -212,6 +208,7 @@ fn metadata(call: &Value, analysis: &Value, form: &mut Form) {
     ] {
         retell.set(name, found.cloned());
     }
+    retell.set("turnsLeftOut", turns_left_out);
     let given = at(call, &["metadata"]).and_then(Value::as_object).cloned();
     let mut metadata = Form(given.unwrap_or_default());
     metadata.object("retell", retell);

@@ -218,9 +218,9 @@ fn report(
     let analysis = at(message, &["analysis"]).or_else(|| at(message, &["call", "analysis"]));
     let analysis = analysis.unwrap_or(&Value::Null);
     form.set("status", Some(status))
-        .time("startedAt", started_at.or(ended_at).or(Some(said_at)))
+        .time("startedAt", started_at.or(ended_at))
         .time("answeredAt", beginning.answered_at.filter(|_| was_answered))
-        .time("endedAt", ended_at.or(Some(said_at)))
+        .time("endedAt", ended_at)
         .set(
             "endReason",
             Some(reason).filter(|reason| !reason.is_empty()),
@@ -237,15 +237,15 @@ fn report(
                 .filter(|v| v.is_object())
                 .cloned(),
         );
+    let mut dialogue = dialogue(message, &beginning);
+    latencies(message, &mut dialogue);
     costs(message, &mut form);
-    metadata(message, &mut form);
+    metadata(message, dialogue.cut(), &mut form);
     if let Some(Announced::At { url, .. }) = recording(message) {
         let mut audio = Form::default();
         audio.set("url", Some(url));
         form.object("recording", audio);
     }
-    let mut dialogue = dialogue(message, &beginning);
-    latencies(message, &mut dialogue);
     let mut events = dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgement(analysis, said_at, now));
@@ -255,7 +255,7 @@ fn report(
             service: service(reason),
             code: Some(reason).filter(|reason| reason.len() <= 255),
             message: text(message, &["call", "endedMessage"]).unwrap_or(reason),
-            occurred_at: ended_at.unwrap_or(said_at),
+            occurred_at: ended_at,
         };
         events.extend(failure.event(said_at, now));
     }
@@ -371,7 +371,7 @@ fn costs(message: &Value, form: &mut Form) {
 }
 
 /// What has no field of its own and is told all the same.
-fn metadata(message: &Value, form: &mut Form) {
+fn metadata(message: &Value, turns_left_out: Option<usize>, form: &mut Form) {
     let mut vapi = Form::default();
     for (name, path) in [
         ("costBreakdown", &["costBreakdown"][..]),
@@ -381,6 +381,7 @@ fn metadata(message: &Value, form: &mut Form) {
     ] {
         vapi.set(name, at(message, path).cloned());
     }
+    vapi.set("turnsLeftOut", turns_left_out);
     let mut metadata = Form::default();
     metadata.object("vapi", vapi);
     form.object("metadata", metadata);

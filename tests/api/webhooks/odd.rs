@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::vendors::{NOW_MS, from_elevenlabs, from_retell, session};
+use super::vendors::{NOW_MS, from_elevenlabs, from_retell, from_vapi, session};
 use super::{House, SID, callback, endpoint, results};
 use crate::support::Client;
 
@@ -81,6 +81,24 @@ async fn nul_in_a_name_or_an_address_is_no_fault_of_ours() {
 }
 
 #[tokio::test]
+async fn a_call_with_more_turns_than_may_be_is_kept_up_to_there() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let turns = (0..2001)
+        .map(|n| json!({"role": (["agent", "user"][n % 2]), "content": format!("word {n}")}));
+    let said = json!({ "transcript_object": turns.collect::<Vec<_>>(), "call_cost": {"combined_cost": 250} });
+    let body = ended("call_long", &said).to_string();
+    let told = result_of_retell(&house.vendor(), &path, &body).await;
+    assert_eq!(told["result"], "accepted");
+    let shown = session(&manager, "call_long").await;
+    assert_eq!(shown["turns"].as_array().map(Vec::len), Some(2000));
+    assert_eq!(shown["turns"][1999]["text"], "word 1999");
+    assert_eq!(shown["metadata"]["retell"]["turnsLeftOut"], 1);
+    assert_eq!(shown["cost"]["totalUsd"], 2.5);
+}
+
+#[tokio::test]
 async fn what_is_too_much_for_a_new_session_is_told_and_leaves_nothing() {
     let house = House::open().await;
     let manager = house.manager().await;
@@ -101,6 +119,56 @@ async fn what_is_too_much_for_a_new_session_is_told_and_leaves_nothing() {
     let told = result_of_elevenlabs(&vendor, &path, &transcription(1)).await;
     assert_eq!(told["result"], "accepted");
     assert_eq!(session(&manager, "conv_much").await["callId"], SID);
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_tells_is_not_known() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let vendor = house.vendor();
+    let retell = endpoint(&manager, "retell", json!({})).await;
+    for (call_id, lasted, end) in [
+        ("call_lasted", json!(45_000), json!("2025-06-11T10:00:45Z")),
+        ("call_open", Value::Null, Value::Null),
+    ] {
+        let body = ended(call_id, &json!({ "duration_ms": lasted }));
+        result_of_retell(&vendor, &retell, &body.to_string()).await;
+        let shown = session(&manager, call_id).await;
+        assert_eq!(shown["status"], "completed");
+        assert_eq!(shown["endedAt"], end, "{call_id}");
+    }
+    // A report without a date says the same whenever it comes.
+    let vapi = endpoint(&manager, "vapi", json!({})).await;
+    let elevenlabs = endpoint(&manager, "elevenlabs", json!({})).await;
+    let report = json!({ "message": { "type": "end-of-call-report", "endedReason": "customer-ended-call",
+        "startedAt": "2025-06-11T10:00:00Z", "call": {"id": "vapi_open"} } });
+    let failed = json!({ "message": { "type": "end-of-call-report", "endedReason": "assistant-not-found",
+        "call": {"id": "vapi_failed"} } });
+    let transcription = json!({ "type": "post_call_transcription", "data": { "conversation_id": "conv_open",
+        "metadata": {"start_time_unix_secs": START_MS / 1000} } });
+    let mut before = None;
+    for _ in 0..2 {
+        from_vapi(&vendor, &vapi, &report).await.status(200);
+        from_vapi(&vendor, &vapi, &failed).await.status(200);
+        result_of_elevenlabs(&vendor, &elevenlabs, &transcription).await;
+        let mut shown = Vec::new();
+        for id in ["vapi_open", "vapi_failed", "conv_open"] {
+            let told = session(&manager, id).await;
+            assert_eq!(told["endedAt"], Value::Null, "{id}");
+            shown.push(told);
+        }
+        assert_eq!(shown[1]["status"], "failed");
+        assert_eq!(*before.get_or_insert_with(|| shown.clone()), shown);
+        house.server.clock.advance(chrono::TimeDelta::minutes(5));
+    }
+    assert_eq!(
+        results(&manager, &vapi).await,
+        ["duplicate", "duplicate", "accepted", "accepted"]
+    );
+    assert_eq!(
+        results(&manager, &elevenlabs).await,
+        ["duplicate", "accepted"]
+    );
 }
 
 #[tokio::test]
@@ -158,4 +226,50 @@ async fn who_only_names_the_state_does_not_say_since_when() {
         assert_eq!(shown["endedAt"], "2025-06-11T10:01:05Z");
         assert_eq!(shown["cost"]["totalUsd"], 0.0085, "{}", shown["cost"]);
     }
+}
+
+#[tokio::test]
+async fn what_called_a_tool_is_paid_for_and_every_model_at_its_price() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "elevenlabs", json!({})).await;
+    let used = |model: &str, read: u32, cached: u32, written: u32| {
+        json!({ "model_usage": { model: { "input": {"tokens": read}, "input_cache_read": {"tokens": cached},
+            "output_total": {"tokens": written} } } })
+    };
+    let body = json!({ "type": "post_call_transcription", "event_timestamp": START_MS / 1000 + 60, "data": {
+        "conversation_id": "conv_tools", "status": "done",
+        "transcript": [
+            {"role": "user", "message": "A table", "time_in_call_secs": 2},
+            {"role": "agent", "message": null, "time_in_call_secs": 3, "llm_usage": used("gpt-4o", 600, 400, 100),
+             "tool_calls": [{"request_id": "t", "tool_name": "find", "params_as_json": "{\"seats\": "}]},
+            {"role": null, "message": "nobody", "time_in_call_secs": 4},
+            {"role": "agent", "message": "At eight?", "time_in_call_secs": 5,
+             "llm_usage": used("gpt-4o-mini", 1000, 0, 100)},
+            {"role": "agent", "message": null, "time_in_call_secs": 7, "llm_usage": used("gpt-4o", 1000, 0, 0)},
+        ],
+        "metadata": {"start_time_unix_secs": START_MS / 1000, "call_duration_secs": 20} } });
+    let told = result_of_elevenlabs(&house.vendor(), &path, &body).await;
+    assert_eq!(told["result"], "accepted");
+    let shown = session(&manager, "conv_tools").await;
+    assert_eq!(shown["usage"]["promptTokens"], 3000);
+    assert_eq!(shown["usage"]["cachedTokens"], 400);
+    assert_eq!(shown["usage"]["completionTokens"], 200);
+    // Who said what is told, or nobody said it.
+    let speakers: Vec<&Value> = shown["turns"]
+        .as_array()
+        .expect("turns")
+        .iter()
+        .map(|turn| &turn["speaker"])
+        .collect();
+    assert_eq!(speakers, ["user", "agent"]);
+    let gpt_4o = 1600.0 * 2.5 + 400.0 * 1.25 + 100.0 * 10.0;
+    let gpt_4o_mini = 1000.0 * 0.15 + 100.0 * 0.6;
+    let usd: f64 = (gpt_4o + gpt_4o_mini) / 1e6;
+    assert_eq!(
+        shown["cost"]["totalUsd"],
+        (usd * 1e6).round() / 1e6,
+        "{}",
+        shown["cost"]
+    );
 }
