@@ -1,5 +1,7 @@
 //! Vapi's server messages: `status-update` while a call runs, `end-of-call-report` with all of it. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -312,12 +314,20 @@ fn costs(message: &Value, form: &mut Form) {
     let part = |name: &str, kind: &str| {
         at(assistant, &[name]).or_else(|| of_kind(kind).and_then(|item| at(item, &[name])))
     };
+    let model_names = items
+        .iter()
+        .filter(|item| text(item, &["type"]) == Some("model"));
+    let model_names = model_names.filter_map(|item| text(item, &["model", "model"]));
+    let is_one_model = model_names.collect::<BTreeSet<_>>().len() < 2;
     let (mut models, mut providers) = (Form::default(), Form::default());
     for (stage, part) in [
         ("stt", part("transcriber", "transcriber")),
         ("llm", part("model", "model")),
         ("tts", part("voice", "voice")),
     ] {
+        // What several models used is told in one sum: it is none's.
+        let is_told = stage != "llm" || is_one_model;
+        let part = part.filter(|_| is_told);
         models.set(stage, part.and_then(|part| text(part, &["model"])));
         providers.set(stage, part.and_then(|part| text(part, &["provider"])));
     }
@@ -359,9 +369,11 @@ fn costs(message: &Value, form: &mut Form) {
             "sttSeconds",
             sum("transcriber", "minutes").map(|minutes| minutes * 60.0),
         );
+    let each = items.iter().map(|item| number(item, &["cost"]));
     let cost = number(message, &["cost"])
         .or_else(|| number(broken_down, &["total"]))
-        .or_else(|| number(message, &["call", "cost"]));
+        .or_else(|| number(message, &["call", "cost"]))
+        .or_else(|| each.sum::<Option<f64>>().filter(|_| !items.is_empty()));
     form.set("costUsd", cost.filter(|usd| *usd >= 0.0))
         .set("voice", voice)
         .set("language", language)

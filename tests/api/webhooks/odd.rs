@@ -273,3 +273,31 @@ async fn what_called_a_tool_is_paid_for_and_every_model_at_its_price() {
         shown["cost"]
     );
 }
+
+#[tokio::test]
+async fn what_several_models_used_in_one_sum_has_no_price_and_items_that_say_their_cost_have_one() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    let report = |id: &str, cost: Value| {
+        let model = |name: &str| {
+            json!({ "type": "model", "model": {"provider": "openai", "model": name}, "promptTokens": 1000,
+                "completionTokens": 100, "cost": cost })
+        };
+        json!({ "message": { "type": "end-of-call-report", "timestamp": START_MS + 60_000,
+            "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:00:50Z",
+            "endedReason": "customer-ended-call", "call": {"id": id, "type": "webCall"},
+            "costs": [model("gpt-4o"), model("gpt-4o-mini")] } })
+    };
+    for (id, each, total) in [
+        ("vapi_a", Value::Null, Value::Null),
+        ("vapi_b", json!(0.25), json!(0.5)),
+    ] {
+        from_vapi(&house.vendor(), &path, &report(id, each))
+            .await
+            .status(200);
+        let shown = session(&manager, id).await;
+        assert_eq!(shown["cost"]["totalUsd"], total, "{}", shown["cost"]);
+        assert_eq!(shown["usage"]["promptTokens"], 2000);
+    }
+}
