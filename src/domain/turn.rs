@@ -59,6 +59,10 @@ impl LatencySource {
     }
 }
 
+/// Marks in a turn's `metadata` that no source tells when it was heard: its `startMs` is no more than its place among the
+/// others.
+pub const UNTIMED: &str = "untimed";
+
 /// What the way to an answer is told to have taken beside its stages and tools.
 const BESIDE_STAGES: [&str; 5] = [
     "callbackMs",
@@ -247,10 +251,17 @@ impl Turn {
         !was_played || is_voiceless && !self.extra.contains_key("firstAudioMs")
     }
 
+    /// Whether its start is its place among the others, and not when it was heard.
+    pub fn is_untimed(&self) -> bool {
+        let metadata = self.extra.get("metadata");
+        metadata.and_then(|metadata| metadata.get(UNTIMED)) == Some(&Value::Bool(true))
+    }
+
     /// From the user's end to the first that is heard of the answer.
     fn gap_ms(&self, user: &Predecessor) -> Option<f64> {
         // Of an answer that failed nothing was heard, unless it says when.
-        let start_ms = self.start_ms.filter(|_| !self.failed && !self.is_unheard());
+        let is_told = !self.failed && !self.is_unheard() && !self.is_untimed();
+        let start_ms = self.start_ms.filter(|_| is_told);
         let first_audio_ms = first_audio_ms(&self.extra).or(start_ms.map(f64::from));
         Some(first_audio_ms? - f64::from(user.end_ms?))
     }
@@ -545,6 +556,12 @@ mod tests {
             heard[name] = json!(value);
             assert_eq!(of(heard).0, Some(700.0));
         }
+        // What only has its place began nobody knows when.
+        let untimed = json!({"speaker": "agent", "startMs": 1700, "metadata": {UNTIMED: true}});
+        assert_eq!(of(untimed.clone()), (None, None));
+        let mut measured = untimed;
+        measured["latencyMs"] = json!(650);
+        assert_eq!(of(measured), (Some(650.0), Some(LatencySource::Measured)));
     }
 
     #[test]

@@ -158,7 +158,10 @@ fn words_after(view: &View, stop: &Stop) -> Option<Heard> {
             .start_ms
             .is_some_and(|s| f64::from(s) <= onset + WORDS_WITHIN_MS)
     });
-    let is_near = |turn: &&Spoken| turn.is_user() && turn.end_ms.is_some_and(|end| end >= onset);
+    let is_near = |turn: &&Spoken| {
+        let last_ms = turn.end_ms.or(turn.start_ms);
+        turn.is_user() && last_ms.is_some_and(|last| last >= onset)
+    };
     let near: Vec<&Spoken> = view.turns[first.saturating_sub(20)..first]
         .iter()
         .filter(is_near)
@@ -169,12 +172,13 @@ fn words_after(view: &View, stop: &Stop) -> Option<Heard> {
     if near.iter().any(|turn| turn.is_real_speech()) {
         return Some(Heard::Words);
     }
-    let has_backchannel = near.iter().any(|turn| turn.is_backchannel);
-    Some(if has_backchannel {
-        Heard::Backchannel
-    } else {
-        Heard::Nothing
-    })
+    if near.iter().any(|turn| turn.is_backchannel) {
+        return Some(Heard::Backchannel);
+    }
+    // Words may be written down long after they were said, behind what answers them.
+    let mut later = view.turns[first..].iter().filter(|turn| turn.is_user());
+    let is_untimed = later.next().is_some_and(|turn| turn.turn.is_untimed());
+    (!is_untimed).then_some(Heard::Nothing)
 }
 
 /// The agent's words that began after the onset and were heard: counted, else (flagged) estimated.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::event::{Event, Kind};
 use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::items;
+use crate::domain::turn::UNTIMED;
 use crate::domain::vocabulary::python_value;
 
 use super::{event, moment, number, put, text};
@@ -80,15 +81,21 @@ impl Told {
             Some((seconds * 1e6).round() / 1e3)
         };
         let created = created(item);
-        let started = number(metrics, "started_speaking_at").unwrap_or(created);
-        let stopped = number(metrics, "stopped_speaking_at").unwrap_or(started);
-        let at = moment(stopped.max(created)).unwrap_or(self.start);
+        let told_start = number(metrics, "started_speaking_at");
+        let told_stop = number(metrics, "stopped_speaking_at");
+        let started = told_start.unwrap_or(created);
+        let at = moment(told_stop.unwrap_or(started).max(created)).unwrap_or(self.start);
         let mut fields = Map::new();
         put(&mut fields, "index", Some(self.turns));
         put(&mut fields, "speaker", Some(speaker));
         put(&mut fields, "text", said(item));
         put(&mut fields, "startMs", self.offset_ms(started));
-        put(&mut fields, "endMs", self.offset_ms(stopped.max(started)));
+        // An item without times of its own has its place only: it came when the words were there, or when all had been
+        // said, and nothing can be counted from that.
+        let stopped = told_stop.and_then(|stopped| self.offset_ms(stopped.max(started)));
+        put(&mut fields, "endMs", stopped);
+        let untimed = told_start.is_none().then(|| json!({ UNTIMED: true }));
+        put(&mut fields, "metadata", untimed);
         let stt = ms("transcription_delay");
         put(&mut fields, "sttMs", stt);
         let turn = ms("end_of_turn_delay");
@@ -127,7 +134,6 @@ impl Told {
         if interrupted {
             let mut fields = Map::new();
             put(&mut fields, "turn", Some(self.turns));
-            let told_stop = number(metrics, "stopped_speaking_at");
             let onset = told_stop.and_then(|stopped| onset(later, started, stopped));
             put(&mut fields, "atMs", onset.and_then(|at| self.offset_ms(at)));
             let told_stop = told_stop.and_then(|at| self.offset_ms(at));
@@ -303,5 +309,38 @@ mod tests {
             assert_eq!(told.get("atMs"), None, "{unknown:?}");
             assert_eq!(told["audioStoppedMs"], 14_000.0);
         }
+    }
+
+    #[test]
+    fn what_has_no_times_has_a_place_only() {
+        let start = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1_000_000);
+        let item = |role: &str, second: f64, metrics: Value| {
+            json!({"type": "message", "role": role, "id": format!("m{second}"), "created_at": 1_000_000.0 + second,
+                   "content": ["Well"], "metrics": metrics})
+        };
+        let spoken = |from: f64, to: f64| json!({"started_speaking_at": 1_000_000.0 + from, "stopped_speaking_at": 1_000_000.0 + to});
+        let begun = json!({"started_speaking_at": 1_000_006.0});
+        let history = json!({"items": [
+            item("user", 2.0, json!({})), item("assistant", 3.0, spoken(3.0, 5.0)),
+            item("user", 6.0, begun), item("assistant", 9.0, json!({})),
+        ]});
+        let told = events(&history, start, start + chrono::TimeDelta::seconds(60));
+        let told: Vec<Value> = told
+            .iter()
+            .map(|event| {
+                let fields = event.fields.fields();
+                let untimed = fields.get("metadata").map(|metadata| &metadata[UNTIMED]);
+                json!([fields["startMs"], fields.get("endMs"), untimed])
+            })
+            .collect();
+        assert_eq!(
+            Value::from(told),
+            json!([
+                [2000.0, null, true],
+                [3000.0, 5000.0, null],
+                [6000.0, null, null],
+                [9000.0, null, true]
+            ])
+        );
     }
 }

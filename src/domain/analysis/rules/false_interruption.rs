@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn words_that_were_written_down_later_may_have_stopped_it() {
+        let mut call = stopped(Some((2001, "no wait")));
+        let turns = call["turns"].as_array_mut().unwrap();
+        let words = turns.last_mut().unwrap();
+        words["metadata"] = json!({"untimed": true});
+        words["endMs"] = json!(null);
+        let start = words["startMs"].as_i64().unwrap();
+        turns.retain(|turn| turn["speaker"] == "agent" || turn["startMs"].as_i64() <= Some(start));
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
     fn an_answer_that_went_on_was_silent_until_then() {
         let mut call = clean(4);
         let start = call["turns"][3]["startMs"].as_i64().unwrap();

@@ -27,7 +27,7 @@ pub fn find(view: &View) -> Vec<Issue> {
 }
 
 fn of_session(view: &View) -> Option<Issue> {
-    if is_heard_by_model(view) {
+    if is_heard_by_model(view) || is_written_later(view) {
         return None;
     }
     let written = written(view);
@@ -89,6 +89,12 @@ fn is_heard_by_model(view: &View) -> bool {
     let mut answers = view.agent_turns().map(|(_, turn)| turn);
     let is_heard = answers.any(|turn| list(turn.turn, "llmCalls").any(hears));
     is_heard && !is_named && !view.has_transcripts
+}
+
+/// Whether nobody tells when what is written down was said, so that no sound is known to be without words.
+fn is_written_later(view: &View) -> bool {
+    let mut users = view.turns.iter().filter(|turn| turn.is_user());
+    users.any(|turn| turn.turn.is_untimed())
 }
 
 /// Stretches of the user's speech by voice activity; where there is none, turns without a text among
@@ -196,6 +202,20 @@ mod tests {
         assert!(found(&call, KIND).is_empty());
         call["turns"][1]["llmCalls"] = json!([{"audioTokens": 0}]);
         assert_eq!(found(&call, KIND).len(), 1, "it was given no sound");
+    }
+
+    #[test]
+    fn words_that_were_written_down_later_may_be_of_any_sound() {
+        let mut call = clean(2);
+        let speech = |from: i64| json!({"speaker": "user", "startMs": from, "endMs": from + 900});
+        call["speech"] = json!([speech(20_000), speech(24_000)]);
+        assert_eq!(found(&call, KIND).len(), 1);
+        for turn in call["turns"].as_array_mut().unwrap() {
+            if turn["speaker"] == "user" {
+                turn["metadata"] = json!({"untimed": true});
+            }
+        }
+        assert!(found(&call, KIND).is_empty());
     }
 
     #[test]
