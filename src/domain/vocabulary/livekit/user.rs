@@ -116,7 +116,8 @@ fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist, wordless: &BTreeSet<Key<'_>>) -> 
 }
 
 /// What the user said to a model that hears for itself: no span has its words, and the voice stands right below the
-/// session, as the answers do. Such a voice ends when the model has waited for more of it, nobody knows how long.
+/// session, as the answers do. Such a voice ends when the model has waited for more of it, nobody knows how long. One that
+/// the agent spoke on over, a cough say, is not the beginning of the next.
 pub fn voices(tree: &Tree<'_>, gists: &[&Gist]) -> Vec<Turn> {
     let above = |gist: &Gist| Some((gist.trace_id.clone(), gist.parent.clone()?));
     let sessions: BTreeSet<_> = super::of(gists, Part::AgentTurn)
@@ -130,11 +131,17 @@ pub fn voices(tree: &Tree<'_>, gists: &[&Gist]) -> Vec<Turn> {
     };
     let mut turns: Vec<Turn> = Vec::new();
     let mut answered = true;
+    // Until when the agent was heard, and the user.
+    let (mut agent_until, mut user_until) = (None, None);
     for gist in gists {
         match gist.part {
-            Part::AgentSpeech => answered = true,
+            Part::AgentSpeech => {
+                answered = true;
+                agent_until = agent_until.max(Some(end(gist)));
+            }
             Part::UserSpeech if is_alone(gist) => {
-                if answered {
+                let is_over = agent_until <= Some(gist.started_at);
+                if answered || is_over && agent_until > user_until {
                     turns.push(Turn {
                         id: gist.span_id.clone(),
                         speaker: Speaker::User,
@@ -144,6 +151,7 @@ pub fn voices(tree: &Tree<'_>, gists: &[&Gist]) -> Vec<Turn> {
                     });
                 }
                 answered = false;
+                user_until = user_until.max(Some(end(gist)));
             }
             _ => {}
         }

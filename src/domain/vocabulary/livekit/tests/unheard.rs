@@ -251,3 +251,23 @@ fn who_speaks_to_a_model_that_hears_is_told_without_words() {
         assert!(!turns[place].contains_key("text") && !turns[place].contains_key("endMs"));
     }
 }
+
+#[test]
+fn a_voice_that_a_model_spoke_on_over_is_not_the_beginning_of_the_next() {
+    let voice = |id: &str, during: (f64, f64)| span(id, "user_speaking", during, json!({}));
+    for (cough, starts) in [
+        ((3.2, 3.6), [100, 3000, 3200, 6000]),
+        // It stopped for this one, of which the next is a piece.
+        ((4.9, 5.5), [100, 3000, 4900, 7100]),
+    ] {
+        let mut gists = vec![session(20.0), voice("v1", (0.1, 1.5))];
+        gists.extend(answer("a1", (2.5, 5.0), "A long story."));
+        gists.push(voice("v2", cough));
+        gists.push(voice("v3", (6.0, 6.5)));
+        gists.extend(answer("a2", (6.6, 8.0), "Fine."));
+        let events = understood(gists);
+        let turns = of(&events, Kind::Turn);
+        let told: Vec<_> = turns.iter().map(|turn| turn["startMs"].clone()).collect();
+        assert_eq!(told[..4], starts.map(Value::from));
+    }
+}
