@@ -18,7 +18,7 @@ use super::{Gist, Part, Said, Vocabulary};
 
 pub use turns::interpret;
 
-/// So long before the end of its span the clock of what was interrupted is stopped, at most.
+/// So long before the end of its span the clock of what was interrupted or failed is stopped, at most.
 const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;
 
 /// What one span says.
@@ -67,7 +67,8 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         Part::Tts => {
             read_provider(span, fields);
             put(fields, "text", span.text("text"));
-            let first_byte_ms = first_byte_ms(span);
+            read_failure(span, fields);
+            let first_byte_ms = first_byte_ms(span, fields);
             let is_unheard = first_byte_ms.is_none() && span.has("metrics.ttfb");
             put(fields, "ttsMs", first_byte_ms);
             put(fields, "unheard", is_unheard.then_some(true));
@@ -79,7 +80,6 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "interrupted", span.flag("tts.interrupted"));
             let voice = span.term(&["voice_id", "settings.voice"]);
             put(&mut gist.session, "voice", voice);
-            read_failure(span, fields);
         }
         Part::Tool => tools::read(span, fields),
         _ => {}
@@ -115,9 +115,10 @@ fn is_interim(span: &Said<'_>) -> bool {
 }
 
 /// How long the first byte of a synthesis took.
-fn first_byte_ms(span: &Said<'_>) -> Option<f64> {
+fn first_byte_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
     let first_ms = span.seconds_as_ms("metrics.ttfb")?;
-    let never_came = span.flag("tts.interrupted") == Some(true) && is_length(span, first_ms);
+    let is_stopped = span.flag("tts.interrupted") == Some(true) || told.contains_key("error");
+    let never_came = is_stopped && is_length(span, first_ms);
     (!never_came).then_some(first_ms)
 }
 
@@ -131,7 +132,7 @@ fn first_token_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
     (is_told || is_response || !is_length(span, first_ms)).then_some(first_ms)
 }
 
-/// Whether a clock shows the length of its span: an interruption stops the clock of what has not come.
+/// Whether a clock shows the length of its span: an interruption or a failure stops the clock of what has not come.
 fn is_length(span: &Said<'_>, ms: f64) -> bool {
     let length_ms = span.ended_at.map(|end| ms_between(span.started_at, end));
     length_ms.is_some_and(|length| ms > length - CLOCK_STOPPED_WITHIN_MS)

@@ -16,7 +16,11 @@ fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
     gist(id, name, during, attributes).expect("something of a conversation")
 }
 
-fn gist(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Option<Gist> {
+fn gist(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Option<Gist> {
+    vocabulary::gist(fields(id, name, during, attributes).as_object()?)
+}
+
+fn fields(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Value {
     let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
     let at = |seconds: f64| {
         let at = start + TimeDelta::microseconds((seconds * 1e6) as i64);
@@ -26,11 +30,10 @@ fn gist(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Opti
         Some((parent, _)) => Some(parent),
         None => (id != "call").then_some("call"),
     };
-    let span = json!({
+    json!({
         "traceId": "trace", "spanId": id, "parentSpanId": parent, "name": name,
         "startedAt": at(from), "endedAt": at(to), "attributes": attributes, "scope": {"name": "pipecat"},
-    });
-    vocabulary::gist(span.as_object()?)
+    })
 }
 
 fn call(seconds: f64) -> Gist {

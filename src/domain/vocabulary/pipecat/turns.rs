@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
-use crate::domain::turn::Speaker;
+use crate::domain::turn::{Speaker, UNTIMED};
 
 use super::super::calls::{
     after, duration_ms, end, error, first_at, has_failed, is_set, listed, ms_between, name, number,
@@ -55,6 +55,9 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             let names = ["ttsMs", "unheard"];
             names.iter().any(|name| gist.fields.contains_key(*name))
         }),
+        measures_latency: exchanges
+            .values()
+            .any(|exchange| exchange.fields.contains_key("latencyMs")),
         patience_ms: measured.fold(PATIENCE_MS, f64::max),
     };
     for (place, run) in runs.iter().enumerate() {
@@ -92,6 +95,8 @@ struct Known<'a, 'b> {
     is_aloud: bool,
     /// Whether syntheses of this session tell how fast they are, so that one that does not has failed.
     measures_speech: bool,
+    /// Whether exchanges tell how long users waited, as older versions do not.
+    measures_latency: bool,
     /// So long syntheses of this session may take to their first byte.
     patience_ms: f64,
 }
@@ -241,11 +246,18 @@ impl<'a, 'b> Context<'a, 'b> {
         put(&mut fields, "llmTotalMs", total(llm.iter().copied()));
         put(&mut fields, "ttsMs", first_byte_ms);
         put(&mut fields, "ttsTotalMs", total(tts.iter().copied()));
-        put(&mut fields, "latencyMs", self.latency_ms());
+        let latency_ms = self.latency_ms();
+        put(&mut fields, "latencyMs", latency_ms);
         put(&mut fields, "interrupted", interrupted.then_some(true));
-        if let Some(outcome) = self.never_heard(audio, interrupted) {
+        let outcome = self.never_heard(audio, interrupted);
+        if let Some(outcome) = outcome {
             put(&mut fields, outcome, Some(true));
         }
+        // Where nobody measures speech, nothing tells when its first sound came.
+        let is_heard = outcome.is_none() && !tts.is_empty();
+        let is_untimed = is_heard && audio.is_none() && latency_ms.is_none();
+        let untimed = is_untimed.then(|| json!({ UNTIMED: true }));
+        put(&mut fields, "metadata", untimed);
         let generations = llm.iter().map(|gist| realtime::call(gist));
         put(&mut fields, "llmCalls", listed(generations));
         let syntheses = tts.iter().map(|gist| {
@@ -361,9 +373,10 @@ impl<'a, 'b> Context<'a, 'b> {
     /// A synthesis that failed shows only by what it does not say. One that the user talked over may just have
     /// been on its way, unless it took longer than all that came.
     fn is_silent(&self, tts: &Gist, interrupted: bool) -> bool {
-        let is_unheard = self.exchange().is_some_and(|exchange| {
-            exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
-        });
+        let is_unheard = self.known.measures_latency
+            && self.exchange().is_some_and(|exchange| {
+                exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
+            });
         let is_odd = self.known.measures_speech || is_unheard;
         let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
         let was_due = match is_set(tts, "interrupted") {
@@ -519,15 +532,23 @@ impl<'a, 'b> Context<'a, 'b> {
         let first = self.run.gists.first();
         let start = first.map(|gist| gist.started_at).unwrap_or_default();
         let is_user = self.run.speaker == Speaker::User;
-        // Spans without a length: the turn began when the user did, unless the agent spoke in it before.
+        // Spans without a length: the turn began when the user did, unless the agent spoke in it before, and whoever had
+        // spoken at a time had begun by then.
         let opens = self
             .before()
             .is_some_and(|before| before.run.exchange != self.run.exchange);
-        let is_unknown = is_user && opens && onset(self.run).is_none();
-        match self.exchange().filter(|_| is_unknown) {
-            Some(exchange) => start.min(exchange.started_at),
-            None => start,
-        }
+        let is_unknown = is_user && onset(self.run).is_none();
+        let spoken = || {
+            let answer = self.after();
+            let response = answer.as_ref().and_then(|answer| answer.run.response());
+            first.map(|stt| spoken_at(stt, response))
+        };
+        let opened = || Some(self.exchange()?.started_at);
+        let earlier = [
+            opened().filter(|_| is_unknown && opens),
+            spoken().filter(|_| is_unknown),
+        ];
+        earlier.into_iter().flatten().fold(start, DateTime::min)
     }
 }
 

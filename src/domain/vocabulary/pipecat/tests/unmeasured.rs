@@ -107,3 +107,94 @@ fn a_transcript_that_was_left_open_does_not_tell_when_its_words_were_there() {
         (&json!(2300), &json!(1400))
     );
 }
+
+/// As older versions tell: transcripts without a length, exchanges without a latency.
+fn older(second: Gist) -> Vec<Event> {
+    let instant = |id: &str, at: f64, transcript: &str| heard(id, (at, at), transcript);
+    understood(vec![
+        call(14.0),
+        span(
+            "t1",
+            "turn",
+            (0.0, 5.9),
+            json!({"turn.was_interrupted": false}),
+        ),
+        instant("t1/s1", 1.9, "Question."),
+        made("t1/l1", (2.4, 2.7), "An answer."),
+        spoken("t1/v1", (2.7, 2.9), "An answer."),
+        span(
+            "t2",
+            "turn",
+            (5.9, 11.4),
+            json!({"turn.was_interrupted": true}),
+        ),
+        instant("t2/s2", 7.3, "And?"),
+        made("t2/l2", (7.8, 8.0), "Fine."),
+        second,
+    ])
+}
+
+#[test]
+fn what_no_exchange_measures_has_not_failed_for_want_of_a_latency() {
+    let events = older(spoken("t2/v2", (8.0, 8.1), "Fine."));
+    assert!(of(&events, Kind::Error).is_empty());
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns.len(), 4);
+    for turn in [turns[1], turns[3]] {
+        assert!(!turn.contains_key("failed") && !turn.contains_key("cancelled"));
+        assert_eq!(
+            turn["metadata"]["untimed"], true,
+            "nobody knows when it was heard"
+        );
+    }
+    assert!(!turns[0].contains_key("metadata"));
+}
+
+#[test]
+fn a_synthesis_whose_clock_its_failure_stopped_was_not_heard() {
+    for (ttfb, is_heard) in [(1.4853, false), (0.2, true)] {
+        let spoken = json!({"text": "Fine.", "metrics.ttfb": ttfb});
+        let mut failed = fields("t2/v2", "tts", (8.0, 9.4858), spoken);
+        failed["status"] = json!({"code": 2, "message": "Error code: 503"});
+        let failed = vocabulary::gist(failed.as_object().expect("a span"));
+        let events = older(failed.expect("a synthesis"));
+        let turn = of(&events, Kind::Turn)[3].clone();
+        assert_eq!(turn.contains_key("ttsMs"), is_heard, "{turn:?}");
+        assert_eq!(turn.contains_key("firstAudioMs"), is_heard);
+        assert_eq!(turn.get("failed"), (!is_heard).then_some(&json!(true)));
+        let errors = of(&events, Kind::Error);
+        let own = errors.iter().filter(|error| error["turn"] == 3);
+        assert_eq!(own.count(), 1);
+    }
+}
+
+#[test]
+fn who_was_transcribed_in_an_instant_had_spoken_before() {
+    let transcript = |id: &str, at: f64, text: &str| {
+        let attributes = json!({"transcript": text, "is_final": true, "metrics.ttfb": 0.34});
+        span(id, "stt", (at, at), attributes)
+    };
+    let events = understood(vec![
+        call(14.0),
+        span(
+            "t1",
+            "turn",
+            (0.0, 9.0),
+            json!({"turn.was_interrupted": false}),
+        ),
+        transcript("t1/s1", 1.86, "Search everything."),
+        llm("t1/l1", (2.38, 2.58), 0.2, ""),
+        transcript("t1/s2", 5.17, "No, stop."),
+        llm("t1/l2", (5.7, 5.9), 0.2, "Fine."),
+        tts("t1/v2", (5.9, 6.0), 0.1, "Fine."),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        (&turns[0]["startMs"], &turns[0]["endMs"]),
+        (&json!(1520), &json!(1520))
+    );
+    assert_eq!(
+        (&turns[2]["startMs"], &turns[2]["endMs"]),
+        (&json!(4830), &json!(4830))
+    );
+}
