@@ -34,7 +34,9 @@ pub fn turn<'a>(
     let text = text(speech, tree).filter(|_| is_made);
     let mut fields = Map::new();
     let is_silent = heard_at.is_none() && text.is_none();
-    let failed = is_silent && failures.is_fatal_in(speech);
+    // What its span says was generated, and nobody heard it where the voice failed before its first sound.
+    let is_unspoken = is_over && heard_at.is_none() && has_lost_voice(speech);
+    let failed = (is_silent || is_unspoken) && failures.is_fatal_in(speech);
     put(&mut fields, "failed", failed.then_some(true));
     // It did no more than call tools, or has said nothing yet.
     let nothing = (is_silent && !failed).then(String::new);
@@ -85,6 +87,12 @@ pub fn turn<'a>(
         },
         fields,
     }
+}
+
+fn has_lost_voice(speech: &Speech<'_>) -> bool {
+    let is_voice = |gist: &Gist| matches!(gist.part, Part::Tts | Part::TtsAttempt);
+    let mut voices = speech.parts.iter().filter(|gist| is_voice(gist));
+    voices.any(|gist| has_failed(gist))
 }
 
 /// When the first of it was synthesised.

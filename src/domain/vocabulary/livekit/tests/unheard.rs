@@ -271,3 +271,23 @@ fn a_voice_that_a_model_spoke_on_over_is_not_the_beginning_of_the_next() {
         assert_eq!(told[..4], starts.map(Value::from));
     }
 }
+
+#[test]
+fn an_answer_whose_voice_failed_was_not_heard_whatever_its_span_says() {
+    for is_heard in [false, true] {
+        let mut gists = vec![session(20.0)];
+        gists.extend(user("u1", (0.0, 1.5), "Hello."));
+        gists.extend(answer("a1", (2.0, 3.2), "Hi."));
+        gists.extend(user("u2", (4.0, 5.0), "And?"));
+        let [turn, request, audio] = answer("a2", (5.6, 9.0), "Well. It is noon.");
+        gists.extend([turn, request]);
+        gists.extend(is_heard.then_some(audio));
+        gists.push(broken("a2/tts", "tts_request", (5.9, 9.0), json!({})));
+        let events = understood(gists);
+        let turn = of(&events, Kind::Turn)[3].clone();
+        assert_eq!(turn.get("failed"), (!is_heard).then_some(&json!(true)));
+        assert_eq!(turn["text"], "Well. It is noon.");
+        assert_eq!(turn.contains_key("firstAudioMs"), is_heard);
+        assert_eq!(of(&events, Kind::Error)[0]["level"], "error");
+    }
+}
