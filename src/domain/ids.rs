@@ -247,7 +247,10 @@ fn is_placeholder(text: &str) -> bool {
         let word = text.trim_start_matches(|c: char| !c.is_alphanumeric());
         REMOVED.iter().any(|removed| word.starts_with(removed))
     };
+    // Some languages and programs put theirs between brackets or quotes.
+    let bare = text.trim_matches(|c| "<>()\"'`".contains(c));
     NO_VALUES.contains(&text.as_str())
+        || NO_VALUES.contains(&bare)
         || is_enclosed && is_removed()
         || !text.chars().any(char::is_alphanumeric)
 }
@@ -303,6 +306,9 @@ mod tests {
             "null",
             "[object Object]",
             "[Scrubbed due to 'session']",
+            "<nil>",
+            "(null)",
+            "\"None\"",
             "__REDACTED__",
             "<redacted>",
             "***",
