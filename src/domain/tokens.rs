@@ -109,7 +109,7 @@ pub const COUNTS: [Count; 9] = [
 ];
 
 /// Counts that the APIs of providers call otherwise than Langfuse, whose clients hand on what they were told.
-const NAMES: [(&str, &str); 13] = [
+const NAMES: [(&str, &str); 24] = [
     ("promptTokens", "input"),
     ("prompt_tokens", "input"),
     ("input_tokens", "input"),
@@ -123,6 +123,18 @@ const NAMES: [(&str, &str); 13] = [
     ("total_token_count", "total"),
     ("cached_content_token_count", "input_cached_tokens"),
     ("thoughts_token_count", "output_reasoning"),
+    // Gemini's, Bedrock's and Vercel's AI SDK in JavaScript.
+    ("promptTokenCount", "input"),
+    ("inputTokens", "input"),
+    ("candidatesTokenCount", "output"),
+    ("outputTokens", "output"),
+    ("totalTokenCount", "total"),
+    ("cachedContentTokenCount", "input_cached_tokens"),
+    ("cachedInputTokens", "input_cached_tokens"),
+    ("cacheReadInputTokens", "cache_read_input_tokens"),
+    ("cacheWriteInputTokens", "cache_creation_input_tokens"),
+    ("thoughtsTokenCount", "output_reasoning"),
+    ("reasoningTokens", "output_reasoning"),
 ];
 /// Counts within counts, and what their names begin with in Langfuse.
 const DETAILS: [(&str, &str); 7] = [
@@ -270,7 +282,9 @@ mod tests {
         assert_eq!(observed(realtime), heard);
         let gemini = json!({"prompt_token_count": 90, "candidates_token_count": 10, "thoughts_token_count": 4, "total_token_count": 104});
         let thought = json!({"input": 90, "output": 10, "output_reasoning": 4, "total": 104});
-        assert_eq!(observed(gemini), thought);
+        assert_eq!(observed(gemini), thought.clone());
+        let camel = json!({"promptTokenCount": 90, "candidatesTokenCount": 10, "thoughtsTokenCount": 4, "totalTokenCount": 104});
+        assert_eq!(observed(camel), thought);
         let twice = json!({"prompt_tokens": 1, "input": 90, "cost": "0.1", "tools": {"calls": 2}});
         assert_eq!(observed(twice), json!({"input": 90}));
     }
