@@ -58,7 +58,11 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
 
 /// Whether Logfire tells in it of no more than that a stream began: what comes of it stands in a span of its own.
 fn is_request_of_stream(span: &Said<'_>) -> bool {
-    let answers = ["gen_ai.output.messages", "gen_ai.usage.output_tokens"];
+    let answers = [
+        "response_data",
+        "gen_ai.output.messages",
+        "gen_ai.usage.output_tokens",
+    ];
     span.text("logfire.span_type") == Some("span")
         && span.has("request_data")
         && !answers.iter().any(|name| span.has(name))

@@ -1,7 +1,7 @@
 //! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
 //! GenAI, of OpenInference, and what applications write by themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -23,6 +23,20 @@ const COSTS: [&str; 2] = ["llm.cost.total", "operation.cost"];
 const TEXT_MAX_CHARS: usize = 100_000;
 /// Roles of those who tell an agent what to do, and take no part in its conversation.
 const INSTRUCTORS: [&str; 2] = ["system", "developer"];
+/// Roles of those who answer.
+const ANSWERERS: [&str; 3] = ["assistant", "model", "ai"];
+/// So much of an answer tells it from others.
+const ANSWER_CHARS: usize = 200;
+/// Sorts of parts of a user's message that the user has not said: some APIs have what tools gave stand there.
+const TOOLS_SAY: [&str; 5] = [
+    "tool_result",
+    "tool-result",
+    "tool_call_response",
+    "function_call_output",
+    "function_response",
+];
+/// Sorts of parts that hold words.
+const WORDS: [&str; 3] = ["text", "output_text", "input_text"];
 /// Words in which applications name spans, in lower case. The first that fits counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (
@@ -109,7 +123,7 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
         let whole = |name: &str| Asked::in_list(&list_of(span, name)?);
         let told = asked(span).or_else(|| WHOLE.into_iter().find_map(whole));
         let prompt = || content(span.json(WHOLE[1])?.get("prompt")?);
-        told.map(|asked| asked.text).or_else(prompt)
+        told.and_then(|asked| asked.text).or_else(prompt)
     };
     put(fields, "userText", taken.or_else(asked));
     let given = text_of(
@@ -196,7 +210,12 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
     ];
     // What is called so by convention describes them; some write there what they are.
     let described = || first(&["tool.parameters"]).filter(|parameters| !is_schema(parameters));
+    let in_event = |name: &str, member: &str| {
+        let mut events = span.events().filter(|(event, ..)| *event == name);
+        events.find_map(|(_, _, attributes)| Some(tool_value(attributes.get(member)?)))
+    };
     let arguments = first(&given).or_else(described);
+    let arguments = arguments.or_else(|| in_event("gen_ai.tool.message", "content"));
     let arguments = arguments.or_else(|| first(&["arguments", "input"]));
     put(fields, "arguments", arguments.map(called_with));
     let result = first(&[
@@ -208,6 +227,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "result",
         "output",
     ]);
+    let result = result.or_else(|| in_event("gen_ai.choice", "message"));
     put(fields, "result", result);
 }
 
@@ -275,6 +295,10 @@ pub fn content(value: &Value) -> Option<String> {
         Value::Array(items) => {
             return match items.iter().all(|item| item.get("type").is_some()) {
                 true => Some(joined(items)).filter(|text| !text.is_empty()),
+                false if items.iter().all(is_bare_part) => {
+                    let texts = items.iter().filter_map(|item| item["text"].as_str());
+                    Some(texts.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
+                }
                 false => items.iter().rev().find_map(content),
             };
         }
@@ -297,13 +321,34 @@ pub fn content(value: &Value) -> Option<String> {
     (!text.is_empty()).then(|| text.chars().take(TEXT_MAX_CHARS).collect())
 }
 
+/// Whether it is a part of a message as Bedrock and Gemini have them: its only member says what it is.
+fn is_bare_part(part: &Value) -> bool {
+    let members = part.as_object();
+    members.is_some_and(|members| members.len() == 1)
+        && [
+            "text",
+            "toolUse",
+            "toolResult",
+            "image",
+            "document",
+            "video",
+            "functionCall",
+            "functionResponse",
+            "inlineData",
+            "function_call",
+            "function_response",
+            "inline_data",
+        ]
+        .iter()
+        .any(|name| part.get(*name).is_some())
+}
+
 /// Parts of one message.
 fn joined(parts: &[Value]) -> String {
     let is_text = |part: &&Value| {
-        matches!(
-            part["type"].as_str(),
-            Some("text" | "output_text" | "input_text")
-        )
+        part["type"]
+            .as_str()
+            .is_some_and(|sort| WORDS.contains(&sort))
     };
     let texts = parts.iter().filter(is_text);
     let texts = texts.filter_map(|part| part.get("content").or(part.get("text"))?.as_str());
@@ -314,12 +359,24 @@ fn joined(parts: &[Value]) -> String {
 fn generated(span: &Said<'_>) -> Option<String> {
     let choice = || {
         let mut events = span.events().filter(|(name, ..)| *name == "gen_ai.choice");
-        events.find_map(|(_, _, attributes)| content(attributes))
+        events.find_map(|(_, _, attributes)| content(&told_in(attributes)))
+    };
+    let within = || {
+        let mut lists = lists_in_events(span, "gen_ai.output.messages", "gen_ai.completion");
+        lists.find_map(|list| said_by(&list, "assistant"))
+    };
+    // Logfire, before it followed the conventions.
+    let logged = || {
+        let response = span.json("response_data")?;
+        let names = ["message", "combined_chunk_content"];
+        names.iter().find_map(|name| content(response.get(*name)?))
     };
     numbered_text(span, "llm.output_messages", "message.")
         .or_else(|| numbered_text(span, "gen_ai.completion", ""))
         .or_else(|| last_of(span, "gen_ai.output.messages", "assistant"))
+        .or_else(within)
         .or_else(choice)
+        .or_else(logged)
         .or_else(|| {
             text_of(
                 span,
@@ -330,28 +387,106 @@ fn generated(span: &Said<'_>) -> Option<String> {
 
 /// What the first of several messages says that says anything: others think, or call tools.
 fn numbered_text(span: &Said<'_>, prefix: &str, member: &str) -> Option<String> {
+    let contents = Contents::of(span, prefix, member);
     let mut numbers = numbers(span, prefix).into_iter();
-    numbers.find_map(|number| message_text(span, &format!("{prefix}.{number}.{member}")))
+    numbers.find_map(|number| {
+        message_text(span, &format!("{prefix}.{number}.{member}"), || {
+            contents.text(number)
+        })
+    })
 }
 
 /// What a message says whose members are attributes that begin so: in one of them, also as a list of parts within a
 /// text, or in parts that are attributes again.
-fn message_text(span: &Said<'_>, message: &str) -> Option<String> {
-    if let Some(text) = span.text(&format!("{message}content")) {
-        let listed = Some(parsed(text)).filter(is_parts);
-        return match listed {
-            Some(parts) => content(&parts),
-            None => Some(text.to_owned()),
-        };
+fn message_text(
+    span: &Said<'_>,
+    message: &str,
+    parts: impl FnOnce() -> Option<String>,
+) -> Option<String> {
+    let Some(text) = span.text(&format!("{message}content")) else {
+        return parts();
+    };
+    let listed = Some(parsed(text)).filter(is_parts);
+    match listed {
+        Some(parts) => content(&parts),
+        None => Some(text.to_owned()),
     }
-    let prefix = format!("{message}contents");
-    let texts = numbers(span, &prefix).into_iter().filter_map(|part| {
-        let member = |name: &str| span.text(&format!("{prefix}.{part}.message_content.{name}"));
-        let is_text = member("type").is_none_or(|sort| sort == "text");
-        member("text").filter(|_| is_text)
-    });
-    let texts: Vec<&str> = texts.collect();
-    (!texts.is_empty()).then(|| texts.join(" "))
+}
+
+/// Parts of messages that are attributes with numbers in their names, by the numbers of message and part. All of them
+/// are looked for at once: a span may have a thousand.
+struct Contents<'a, 's> {
+    span: &'s Said<'a>,
+    messages: BTreeMap<usize, BTreeMap<usize, Content<'a>>>,
+}
+
+/// The names of a part's attributes.
+#[derive(Default)]
+struct Content<'a> {
+    sort: Option<&'a str>,
+    text: Option<&'a str>,
+}
+
+impl<'a, 's> Contents<'a, 's> {
+    fn of(span: &'s Said<'a>, prefix: &str, member: &str) -> Self {
+        let mut messages: BTreeMap<usize, BTreeMap<usize, Content<'a>>> = BTreeMap::new();
+        for (name, _) in span.attributes() {
+            let part = || {
+                let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+                let (message, rest) = rest.split_once('.')?;
+                let rest = rest.strip_prefix(member)?.strip_prefix("contents.")?;
+                let (part, rest) = rest.split_once('.')?;
+                let rest = rest.strip_prefix("message_content.")?;
+                Some((message.parse().ok()?, part.parse().ok()?, rest))
+            };
+            let Some((message, part, of_part)) = part() else {
+                continue;
+            };
+            let content = messages.entry(message).or_default();
+            let content = content.entry(part).or_default();
+            match of_part {
+                "type" => content.sort = Some(name),
+                "text" => content.text = Some(name),
+                _ => {}
+            }
+        }
+        Self { span, messages }
+    }
+
+    fn sort(&self, part: &Content<'_>) -> Option<&'a str> {
+        self.span.text(part.sort?)
+    }
+
+    fn text(&self, message: usize) -> Option<String> {
+        let parts = self.messages.get(&message)?.values();
+        let is_text = |part: &&Content<'_>| self.sort(part).is_none_or(|sort| sort == "text");
+        let texts = parts
+            .filter(is_text)
+            .filter_map(|part| self.span.text(part.text?));
+        let texts: Vec<&str> = texts.collect();
+        (!texts.is_empty()).then(|| texts.join(" "))
+    }
+
+    fn is_wordless(&self, message: usize) -> bool {
+        let parts = self.messages.get(&message);
+        let mut parts = parts.into_iter().flat_map(BTreeMap::values);
+        parts.any(|part| self.sort(part).is_some_and(is_no_word))
+    }
+}
+
+/// Whether a message of the user's has parts that are neither words nor of a tool: a picture, or a voice.
+fn is_wordless(message: &Value) -> bool {
+    let parts = ["content", "parts"].iter().find_map(|n| message.get(*n));
+    let mut sorts = parts
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|part| part.get("type")?.as_str());
+    sorts.any(is_no_word)
+}
+
+fn is_no_word(sort: &str) -> bool {
+    !TOOLS_SAY.contains(&sort) && !WORDS.contains(&sort)
 }
 
 /// Whether a value is a list of parts of one message.
@@ -362,7 +497,10 @@ fn is_parts(value: &Value) -> bool {
 
 /// What the user said last, of what a generation was given.
 pub struct Asked {
-    pub text: String,
+    /// None where it was no words: a picture, or a voice.
+    pub text: Option<String>,
+    /// How what was answered before it begins.
+    answered: Option<String>,
     /// How many messages come before it, without what the agent was told to do at the beginning.
     before: usize,
     /// Whether more of the conversation comes behind it: then an answer is gone on with.
@@ -385,11 +523,14 @@ impl Asked {
             .take_while(|(role, _)| INSTRUCTORS.contains(role));
         let told = told.count();
         let mut is_continued = false;
-        for (before, (role, message)) in messages.enumerate().rev() {
+        let mut latest = messages.enumerate().rev();
+        while let Some((before, (role, message))) = latest.next() {
             let text = (role == "user").then(|| content(message)).flatten();
-            if let Some(text) = text {
+            if text.is_some() || role == "user" && is_wordless(message) {
+                let answers = latest.filter(|(_, (role, _))| ANSWERERS.contains(role));
                 return Some(Self {
                     text,
+                    answered: answers.filter_map(|(_, (_, said))| content(said)).next(),
                     before: before - told,
                     is_continued,
                 });
@@ -408,12 +549,22 @@ impl Asked {
         let is_told =
             |number: &&usize| role_of(**number).is_some_and(|role| INSTRUCTORS.contains(&role));
         let told = numbers.iter().take_while(is_told).count();
-        for before in numbers.into_iter().rev() {
+        let contents = Contents::of(span, prefix, member);
+        let text_of = |number: usize| {
+            message_text(span, &format!("{prefix}.{number}.{member}"), || {
+                contents.text(number)
+            })
+        };
+        let mut latest = numbers.into_iter().rev();
+        while let Some(before) = latest.next() {
             let role = role_of(before);
-            let message = || message_text(span, &format!("{prefix}.{before}.{member}"));
-            if let Some(text) = (role == Some("user")).then(message).flatten() {
+            let is_user = role == Some("user");
+            let text = is_user.then(|| text_of(before)).flatten();
+            if text.is_some() || is_user && contents.is_wordless(before) {
+                let is_answer = |n: &usize| role_of(*n).is_some_and(|r| ANSWERERS.contains(&r));
                 return Some(Self {
                     text,
+                    answered: latest.filter(is_answer).find_map(text_of),
                     before: before.saturating_sub(told),
                     is_continued,
                 });
@@ -424,7 +575,9 @@ impl Asked {
     }
 
     pub fn write(self, fields: &mut Map<String, Value>) {
-        put(fields, "userText", Some(self.text));
+        let start = |text: String| text.trim().chars().take(ANSWER_CHARS).collect::<String>();
+        put(fields, "userText", self.text);
+        put(fields, "answeredBefore", self.answered.map(start));
         put(fields, "messagesBefore", Some(self.before));
         put(fields, "isContinued", self.is_continued.then_some(true));
     }
@@ -435,16 +588,56 @@ fn asked(span: &Said<'_>) -> Option<Asked> {
     let told = || {
         let told = span.events().filter_map(|(name, _, attributes)| {
             let role = name.strip_prefix("gen_ai.")?.strip_suffix(".message")?;
-            Some((role, attributes))
+            Some((role, told_in(attributes)))
         });
-        Asked::of(told.collect::<Vec<_>>().into_iter())
+        let told: Vec<_> = told.collect();
+        Asked::of(told.iter().map(|(role, message)| (*role, message)))
+    };
+    let within = || {
+        let mut lists = lists_in_events(span, "gen_ai.input.messages", "gen_ai.prompt");
+        lists.find_map(|list| Asked::in_list(&list))
     };
     Asked::numbered(span, "llm.input_messages", "message.")
         .or_else(|| Asked::numbered(span, "gen_ai.prompt", ""))
         .or_else(|| listed("gen_ai.input.messages"))
         .or_else(|| listed("ai.prompt.messages"))
+        .or_else(within)
         .or_else(told)
+        .or_else(|| listed("request_data"))
         .or_else(|| listed("input"))
+}
+
+/// What an event tells of a message: in attributes of its own, some of them JSON within texts, or all of it in one.
+fn told_in(attributes: &Value) -> Value {
+    let read = |value: &Value| match value {
+        Value::String(text) => match parsed(text) {
+            told @ (Value::Object(_) | Value::Array(_)) => told,
+            _ => value.clone(),
+        },
+        _ => value.clone(),
+    };
+    if let Some(whole) = attributes.get("gen_ai.event.content") {
+        return read(whole);
+    }
+    let members = attributes.as_object().into_iter().flatten();
+    let members = members.map(|(name, value)| (name.clone(), read(value)));
+    members.collect()
+}
+
+/// Lists of messages that events tell whole: of today's conventions by one name, of those before 1.26 by another.
+fn lists_in_events<'a>(
+    span: &Said<'a>,
+    today: &'a str,
+    before: &'a str,
+) -> impl Iterator<Item = Value> + 'a {
+    let events: Vec<&Value> = span.events().map(|(_, _, attributes)| attributes).collect();
+    let lists = events
+        .into_iter()
+        .filter_map(move |event| event.get(today).or(event.get(before)));
+    lists.map(|list| match list {
+        Value::String(text) => parsed(text),
+        other => other.clone(),
+    })
 }
 
 /// The numbers of messages whose attributes begin so.
@@ -460,8 +653,11 @@ fn numbers(span: &Said<'_>, prefix: &str) -> BTreeSet<usize> {
 
 /// The last message of a role in a list.
 fn last_of(span: &Said<'_>, name: &str, role: &str) -> Option<String> {
-    let list = list_of(span, name)?;
-    let mut own = messages(&list)?
+    said_by(&list_of(span, name)?, role)
+}
+
+fn said_by(list: &Value, role: &str) -> Option<String> {
+    let mut own = messages(list)?
         .iter()
         .rev()
         .filter(|message| message["role"].as_str() == Some(role));

@@ -206,3 +206,91 @@ fn an_answer_by_vercel_s_sdk_is_an_exchange() {
     let embedding = json!({"ai.operationId": "ai.embed.doEmbed"});
     assert_eq!(gist("own", embedding).part, Part::Other);
 }
+
+#[test]
+fn messages_are_read_of_events_however_they_stand_there() {
+    let told = |events: Value| {
+        let span = json!({
+            "traceId": "t", "spanId": "s", "name": "chat gpt-4o", "startedAt": "2026-01-17T10:00:00Z",
+            "attributes": {"gen_ai.operation.name": "chat"}, "events": events,
+        });
+        let gist = vocabulary::gist(span.as_object().expect("a span"));
+        let fields = gist.expect("a gist").fields;
+        assert_eq!(fields["userText"], "Where is A1?");
+        assert_eq!(fields["text"], "Shipped.");
+    };
+    let event = |name: &str, attributes: Value| json!({"name": name, "attributes": attributes});
+    let message = |role: &str, text: &str| json!({"role": role, "content": text});
+    let (asked, said) = (
+        message("user", "Where is A1?"),
+        message("assistant", "Shipped."),
+    );
+    let whole = |value: Value| json!({"gen_ai.event.content": value.to_string()});
+    told(json!([
+        event(
+            "gen_ai.system.message",
+            whole(message("system", "Be kind."))
+        ),
+        event("gen_ai.user.message", whole(asked.clone())),
+        event("gen_ai.choice", whole(json!({"index": 0, "message": said}))),
+    ]));
+    let list = |value: &Value| json!([value]).to_string();
+    told(json!([
+        event(
+            "gen_ai.content.prompt",
+            json!({"gen_ai.prompt": list(&asked)})
+        ),
+        event(
+            "gen_ai.content.completion",
+            json!({"gen_ai.completion": list(&said)})
+        ),
+    ]));
+    let details =
+        json!({"gen_ai.input.messages": list(&asked), "gen_ai.output.messages": list(&said)});
+    told(json!([event(
+        "gen_ai.client.inference.operation.details",
+        details
+    )]));
+    let used = json!([{"text": "Shipped."}, {"toolUse": {"name": "lookup", "input": {}}}]);
+    told(json!([
+        event(
+            "gen_ai.user.message",
+            json!({"content": "[{\"text\": \"Where is A1?\"}]"})
+        ),
+        event(
+            "gen_ai.choice",
+            json!({"finish_reason": "tool_use", "message": used.to_string()})
+        ),
+    ]));
+}
+
+#[test]
+fn a_call_without_counts_that_logfire_tells_of_is_no_mere_request() {
+    let said = gist(
+        "own",
+        json!({
+            "gen_ai.operation.name": "chat", "logfire.span_type": "span",
+            "request_data": "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi.\"}]}",
+            "response_data": "{\"message\":{\"role\":\"assistant\",\"content\":\"Hello.\"},\"usage\":null}",
+        }),
+    );
+    assert_eq!(said.part, Part::Llm);
+    assert_eq!(said.fields["userText"], "Hi.");
+    assert_eq!(said.fields["text"], "Hello.");
+}
+
+#[test]
+fn a_picture_of_openinference_has_no_words() {
+    let said = fields(json!({
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "Hi.",
+        "llm.input_messages.1.message.role": "assistant",
+        "llm.input_messages.1.message.content": "Hello.",
+        "llm.input_messages.2.message.role": "user",
+        "llm.input_messages.2.message.contents.0.message_content.type": "image",
+    }));
+    assert_eq!(said.get("userText"), None);
+    assert_eq!(said["messagesBefore"], 2);
+    assert_eq!(said["answeredBefore"], "Hello.");
+}
