@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 
-use super::super::calls::{DEPTH_MAX, end, has_failed, is_set, number};
+use super::super::calls::{DEPTH_MAX, end, has_failed, ms_between, number};
 use super::super::{Gist, Part};
 use super::said;
+use super::sequence::{Places, is_said, sequences};
 
 type Key<'a> = (&'a str, &'a str);
 
-/// Sooner nobody has heard an answer and spoken again: what is generated then is more of the same exchange.
-const HEARD_AND_SPOKEN: TimeDelta = TimeDelta::seconds(1);
+/// Fields that say how long after its start something came of a span.
+const SINCE_START: [&str; 2] = ["llmMs", "ttsMs"];
 
 /// One exchange: its own span, where it has one, and what belongs to it, in the order of time.
 pub struct Group<'a> {
@@ -73,26 +75,35 @@ impl<'a> Found<'a> {
 
 /// The exchanges of a whole conversation, each with what began during it.
 fn apart(whole: Group<'_>) -> Vec<Group<'_>> {
+    let others = whole.members.iter().copied();
+    let others: Vec<&Gist> = others.filter(|gist| !is_said(gist)).collect();
+    // What went wrong below it is told there, else it is told of the end.
+    let is_told = whole.members.iter().any(|gist| has_failed(gist));
+    let own = whole.own.filter(|own| has_failed(own) && !is_told);
     let mut groups = sequences(whole.members, Places::Within);
+    let mut latest = DateTime::<Utc>::MIN_UTC;
+    let starts = groups.iter().filter_map(|group| group.members.first());
+    let starts = starts.map(|first| {
+        latest = latest.max(first.started_at);
+        latest
+    });
+    let starts: Vec<DateTime<Utc>> = starts.collect();
+    let begun = |at: DateTime<Utc>| starts.partition_point(|start| *start <= at).checked_sub(1);
+    for other in others {
+        let place = begun(other.started_at).unwrap_or_default();
+        if let Some(group) = groups.get_mut(place) {
+            group.members.push(other);
+        }
+    }
     for nested in whole.within {
-        let begun = |group: &&mut Group<'_>| {
-            let first = group.members.first();
-            first.is_some_and(|first| first.started_at <= end(nested))
-        };
-        if let Some(group) = groups.iter_mut().rev().find(begun) {
+        if let Some(group) = begun(end(nested)).and_then(|place| groups.get_mut(place)) {
             group.within.push(nested);
         }
     }
+    if let Some(group) = groups.last_mut() {
+        group.members.extend(own);
+    }
     groups
-}
-
-/// Where the spans stand of which exchanges are made.
-#[derive(Clone, Copy, PartialEq)]
-enum Places {
-    /// Beside each other: they are of one exchange only where what they say does not differ.
-    Loose,
-    /// Below one span, whose steps they may be: another exchange only goes on with what was said before.
-    Within,
 }
 
 /// Sorts out gists that stand in the order of time.
@@ -225,7 +236,7 @@ fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
     let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
     for gist in gists.iter().filter(|gist| is_llm(gist)) {
-        match ancestors(gist, by_key).filter(|above| is_llm(above)).last() {
+        match around_it(gist, by_key).filter(|above| is_llm(above)).last() {
             Some(outer) => {
                 inner.entry(key(outer)).or_default().push(gist);
                 dropped.insert(key(gist));
@@ -242,6 +253,12 @@ fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
             }
         }
     }
+    for gist in gists {
+        if let Some(outer) = same_call(gist, by_key) {
+            inner.entry(key(outer)).or_default().push(gist);
+            dropped.insert(key(gist));
+        }
+    }
     let parts = gists
         .iter()
         .filter(|gist| !matches!(gist.part, Part::Root | Part::Exchange));
@@ -249,17 +266,66 @@ fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
     let whole = parts.map(|gist| {
         let mut whole = (*gist).clone();
         for more in inner.get(&key(gist)).into_iter().flatten() {
-            for (name, value) in &more.fields {
-                whole.fields.entry(name).or_insert_with(|| value.clone());
-            }
+            add(&mut whole, more);
         }
         whole
     });
     whole.collect()
 }
 
-/// What is called like a generation, names no model and counts nothing, and stands around several that do: a function that
-/// makes use of them.
+/// What only the inner span of the same knows.
+fn add(whole: &mut Gist, inner: &Gist) {
+    // An attempt that failed within a call which did not.
+    let is_made_up_for = whole.part == Part::Tool && whole.fields.contains_key("result");
+    let later = ms_between(whole.started_at, inner.started_at);
+    for (name, value) in &inner.fields {
+        let value = match value.as_f64() {
+            // They are counted from where a span begins.
+            Some(ms) if SINCE_START.contains(&name.as_str()) && later > 0.0 => {
+                Value::from(ms + later)
+            }
+            _ if is_made_up_for && name.starts_with("error") => continue,
+            _ => value.clone(),
+        };
+        whole.fields.entry(name).or_insert(value);
+    }
+}
+
+/// The outermost span around a tool's that tells of the same call: nothing that both say differs.
+fn same_call<'b, 'a: 'b>(
+    gist: &'b Gist,
+    by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
+) -> Option<&'b Gist> {
+    let is_same = |above: &&Gist| {
+        let differs = |name: &&&str| match (above.fields.get(**name), gist.fields.get(**name)) {
+            (Some(theirs), Some(own)) => theirs != own,
+            _ => false,
+        };
+        above.fields.get("name") == gist.fields.get("name")
+            && !["arguments", "callId"].iter().any(|name| differs(&name))
+    };
+    let mut above = ancestors(gist, by_key).filter(|_| gist.part == Part::Tool);
+    let above = above
+        .by_ref()
+        .take_while(|above| !matches!(above.part, Part::Llm | Part::Exchange));
+    let tools = above.filter(|above| above.part == Part::Tool);
+    tools.take_while(is_same).last()
+}
+
+/// The spans above that may tell of the same thing: what an agent or a tool does below it is something else.
+fn around_it<'b, 'a: 'b>(
+    gist: &'b Gist,
+    by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
+) -> impl Iterator<Item = &'b Gist> {
+    ancestors(gist, by_key).take_while(|above| !is_apart(above))
+}
+
+fn is_apart(gist: &Gist) -> bool {
+    matches!(gist.part, Part::Exchange | Part::Tool)
+}
+
+/// What is called like a generation, names no model and counts nothing, and stands around several that do, or around an
+/// agent that does: a function that makes use of them.
 fn around_several<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeSet<Key<'a>> {
     let is_llm = |gist: &&Gist| gist.part == Part::Llm;
     let is_known = |gist: &Gist| {
@@ -273,12 +339,19 @@ fn around_several<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> 
         .filter(is_llm)
         .filter(|gist| is_known(gist))
     {
-        let above = || ancestors(gist, by_key).filter(is_llm);
-        if above().all(|above| !is_known(above)) {
-            above().for_each(|above| *known_below.entry(key(above)).or_default() += 1);
+        let mut within = 1;
+        for above in ancestors(gist, by_key) {
+            match above.part {
+                // Of one that is known nothing more is to be known.
+                Part::Llm if is_known(above) && within == 1 => break,
+                Part::Llm => *known_below.entry(key(above)).or_default() += within,
+                Part::Exchange => within = 2,
+                _ => {}
+            }
         }
     }
     let several = gists.iter().copied().filter(is_llm);
+    let several = several.filter(|gist| !is_known(gist));
     let several = several.filter(|gist| known_below.get(&key(gist)).is_some_and(|n| *n > 1));
     several.map(key).collect()
 }
@@ -307,100 +380,5 @@ impl<'a> Group<'a> {
     pub fn of(&self, part: Part) -> impl DoubleEndedIterator<Item = &'a Gist> + '_ {
         let members = self.members.iter().copied();
         members.filter(move |gist| gist.part == part)
-    }
-}
-
-/// Exchanges of spans that stand in none: another begins where the user speaks, or a generation is asked
-/// something else.
-fn sequences<'b>(loose: Vec<&'b Gist>, places: Places) -> Vec<Group<'b>> {
-    let mut groups: Vec<Group<'b>> = Vec::new();
-    let mut parts: Vec<&Gist> = loose;
-    parts.retain(|gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts | Part::Tool));
-    // A transcript counts from when it was there.
-    parts.sort_by_key(|gist| -> DateTime<Utc> {
-        match gist.part {
-            Part::Stt => end(gist),
-            _ => gist.started_at,
-        }
-    });
-    let is_spoken = parts.iter().any(|gist| gist.part == Part::Tts);
-    for gist in parts {
-        let begins = groups.last().is_none_or(|group| {
-            begins(group, gist, is_spoken) && (places == Places::Loose || goes_on(group, gist))
-        });
-        match groups.last_mut().filter(|_| !begins) {
-            Some(group) => group.members.push(gist),
-            None => groups.push(Group {
-                own: None,
-                members: vec![gist],
-                within: Vec::new(),
-            }),
-        }
-    }
-    groups
-}
-
-/// Whether another exchange begins; `is_spoken` where answers are told as speech.
-fn begins(group: &Group<'_>, gist: &Gist, is_spoken: bool) -> bool {
-    let is_heard = group.members.iter().any(|member| member.part == Part::Stt);
-    match gist.part {
-        Part::Stt => group.members.iter().any(|member| member.part != Part::Stt),
-        Part::Llm if !is_heard => {
-            let is_asked = |gist: &Gist| said(gist, "userText").is_some();
-            let mut asked = group.members.iter().filter(|member| is_asked(member));
-            match asked.next_back() {
-                Some(before) if is_asked(gist) => {
-                    said(before, "userText") != said(gist, "userText")
-                        || is_said_again(group, before, gist, is_spoken)
-                }
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
-/// Whether something comes behind a whole exchange: what the user says behind an answer, or a generation that was told
-/// more of the conversation before the user's words than any before it. One that was told less looks at the same words
-/// for another purpose.
-fn goes_on(group: &Group<'_>, gist: &Gist) -> bool {
-    let is_answered = group.members.iter().any(|member| {
-        matches!(member.part, Part::Llm | Part::Tts)
-            && !has_failed(member)
-            && said(member, "text").is_some()
-    });
-    let before = |gist: &Gist| number(gist, "messagesBefore");
-    let most = group.members.iter().filter_map(|gist| before(gist));
-    let is_told_more = || before(gist) > most.reduce(f64::max);
-    is_answered && (gist.part == Part::Stt || !is_set(gist, "isContinued") && is_told_more())
-}
-
-/// Whether a generation is asked the same as the one `before` because the user has said the same words again, and not
-/// for another attempt at an answer, or for the rest of one: the user was answered, could have spoken since, and
-/// these words are the last. Then it is of another trace, or was told more of the conversation before them.
-fn is_said_again(group: &Group<'_>, before: &Gist, gist: &Gist, is_spoken: bool) -> bool {
-    let answers = group
-        .members
-        .iter()
-        .filter_map(|member| answered_at(member, is_spoken));
-    let is_later = answers
-        .max()
-        .is_some_and(|at| gist.started_at - at >= HEARD_AND_SPOKEN);
-    let messages = |gist: &Gist| number(gist, "messagesBefore");
-    let is_told_more = messages(before).is_some() && messages(gist) > messages(before);
-    let is_elsewhere = group
-        .members
-        .iter()
-        .all(|member| member.trace_id != gist.trace_id);
-    is_later && !is_set(gist, "isContinued") && (is_told_more || is_elsewhere)
-}
-
-/// When a part of an answer was there, if it is one that says something: of what is spoken, what was generated is none.
-fn answered_at(gist: &Gist, is_spoken: bool) -> Option<DateTime<Utc>> {
-    match gist.part {
-        _ if has_failed(gist) => None,
-        Part::Llm if !is_spoken => said(gist, "text").map(|_| end(gist)),
-        Part::Tts => Some(gist.started_at),
-        _ => None,
     }
 }

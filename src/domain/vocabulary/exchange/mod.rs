@@ -3,6 +3,7 @@
 
 mod attempts;
 mod group;
+mod sequence;
 mod turns;
 
 use serde_json::{Map, Value};

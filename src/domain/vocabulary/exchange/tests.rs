@@ -511,3 +511,208 @@ fn a_generation_that_says_it_stands_in_itself_is_told() {
     let turns = told(&[own, span(2, 2, (1, 2), &chat())], Kind::Turn);
     assert_eq!(turns[1]["llmCalls"][0]["completionTokens"], 20);
 }
+
+/// A generation of so many tokens that was given messages, by role and text, and what it wrote.
+fn talk(messages: &[(&str, &str)], text: &str) -> Value {
+    let given = messages
+        .iter()
+        .map(|(role, text)| json!({"role": role, "content": text}));
+    let mut said = chat();
+    said["gen_ai.input.messages"] = Value::from(given.collect::<Value>().to_string());
+    said["gen_ai.output.messages"] = message("assistant", text);
+    said
+}
+
+fn silent() -> Value {
+    json!({"openinference.span.kind": "AGENT"})
+}
+
+const HISTORY: [(&str, &str); 3] = [
+    ("user", "Hi."),
+    ("assistant", "Hello."),
+    ("user", "And B2?"),
+];
+
+#[test]
+fn what_looks_at_a_question_before_it_is_answered_is_no_exchange_before_it() {
+    let answer = talk(&HISTORY, "Lost.");
+    let asked = |first: &Value| {
+        [
+            span(1, 0, (0, 9), &silent()),
+            span(2, 1, (1, 2), first),
+            span(3, 1, (4, 5), &answer),
+        ]
+    };
+    let judged = asked(&talk(&[("user", "And B2?")], "harmless"));
+    assert_said(&judged, json!([["user", "And B2?"], ["agent", "Lost."]]));
+    let rewritten = asked(&talk(&[("user", "Make a question of it.")], "Where is B2?"));
+    let turns = told(&rewritten, Kind::Turn);
+    assert_eq!(turns.len(), 2, "{turns:?}");
+    // The same where the whole conversation stands below one span: it is of the exchange whose words it looks at.
+    let whole = [
+        span(1, 0, (0, 30), &silent()),
+        span(2, 1, (1, 2), &talk(&HISTORY[..1], "harmless")),
+        span(3, 1, (2, 3), &talk(&HISTORY[..1], "Hello.")),
+        span(4, 1, (9, 10), &talk(&HISTORY[2..], "harmless")),
+        span(5, 1, (10, 11), &answer),
+    ];
+    let said = json!([
+        ["user", "Hi."],
+        ["agent", "Hello."],
+        ["user", "And B2?"],
+        ["agent", "Lost."]
+    ]);
+    assert_said(&whole, said);
+}
+
+#[test]
+fn who_says_the_same_again_at_once_is_known_by_the_answer_before_it() {
+    let yes = [("user", "Yes."), ("assistant", "Sure?"), ("user", "Yes.")];
+    let spans = [
+        span(1, 0, (0, 9), &silent()),
+        span(2, 1, (1, 2), &talk(&yes[..1], "Sure?")),
+        span(3, 1, (2, 3), &talk(&yes, "Done.")),
+    ];
+    let turns = told(&spans, Kind::Turn);
+    let mut said: Vec<&Value> = turns.iter().filter_map(|turn| turn.get("text")).collect();
+    said.sort_by_key(|text| text.to_string());
+    assert_eq!(said, ["Done.", "Sure?", "Yes.", "Yes."]);
+}
+
+#[test]
+fn a_voice_is_heard_again_behind_an_answer_whose_words_nobody_tells() {
+    let mut spans = vec![span(1, 0, (0, 30), &silent())];
+    for turn in [0, 1] {
+        for (part, name) in [(0, "stt"), (1, "llm"), (2, "tts")] {
+            let second = 1 + turn * 10 + part;
+            let mut part = span(2 + turn * 3 + part, 1, (second, second + 1), &json!({}));
+            part["name"] = name.into();
+            spans.push(part);
+        }
+    }
+    assert_eq!(told(&spans, Kind::Turn).len(), 4);
+}
+
+#[test]
+fn what_went_wrong_in_a_whole_conversation_is_told() {
+    let whole = |retrieval: Value, root: Value| {
+        [
+            root,
+            span(2, 1, (1, 2), &talk(&HISTORY[..1], "Hello.")),
+            retrieval,
+            span(4, 1, (6, 7), &talk(&HISTORY, "Lost.")),
+        ]
+    };
+    let root = || span(1, 0, (0, 9), &silent());
+    let retrieval = || {
+        span(
+            3,
+            1,
+            (3, 4),
+            &json!({"openinference.span.kind": "RETRIEVER"}),
+        )
+    };
+    for spans in [
+        whole(failed(retrieval()), root()),
+        whole(retrieval(), failed(root())),
+        whole(failed(retrieval()), failed(root())),
+    ] {
+        assert_eq!(told(&spans, Kind::Turn).len(), 4);
+        assert_eq!(told(&spans, Kind::Error).len(), 1);
+    }
+}
+
+#[test]
+fn a_picture_is_told_and_says_none_of_the_words_before_it() {
+    let picture = json!([
+        {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]},
+    ]);
+    let mut shown = talk(&[], "A boat.");
+    shown["gen_ai.input.messages"] = Value::from(picture.to_string());
+    let spans = [
+        span(1, 0, (1, 2), &talk(&HISTORY[..1], "Hello.")),
+        span(2, 0, (6, 7), &shown),
+    ];
+    let said = json!([
+        ["user", "Hi."],
+        ["agent", "Hello."],
+        ["user", null],
+        ["agent", "A boat."]
+    ]);
+    assert_said(&spans, said);
+}
+
+#[test]
+fn what_an_agent_generates_below_a_tool_of_a_generation_counts_too() {
+    let tool = json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "ask"});
+    let spans = [
+        span(1, 0, (0, 9), &agent(false)),
+        span(2, 1, (0, 8), &chat()),
+        span(3, 2, (1, 7), &tool),
+        span(4, 3, (1, 7), &agent(false)),
+        span(5, 4, (2, 4), &chat()),
+    ];
+    let turns = told(&spans, Kind::Turn);
+    let calls = turns
+        .iter()
+        .filter_map(|turn| turn.get("llmCalls")?.as_array());
+    assert_eq!(calls.map(Vec::len).collect::<Vec<_>>(), [2]);
+    // What is only named like a generation around an agent is none.
+    let mut named = spans.clone();
+    named[1]["attributes"] = json!({});
+    named[1]["name"] = "chat_with_desk".into();
+    let mut around = span(6, 0, (0, 9), &json!({}));
+    around["name"] = "chat_with_desk".into();
+    named[0]["parentSpanId"] = "6".into();
+    named[4]["parentSpanId"] = "1".into();
+    let turns = told(&[named[0].clone(), around, named[4].clone()], Kind::Turn);
+    let calls = turns
+        .iter()
+        .filter_map(|turn| turn.get("llmCalls")?.as_array());
+    assert_eq!(calls.map(Vec::len).sum::<usize>(), 1);
+}
+
+#[test]
+fn a_tool_that_two_tracers_tell_of_is_called_once() {
+    let told_by = |arguments: &str, result: Option<&str>| {
+        let mut tool = json!({
+            "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "lookup",
+            "gen_ai.tool.call.arguments": arguments,
+        });
+        if let Some(result) = result {
+            tool["gen_ai.tool.call.result"] = result.into();
+        }
+        tool
+    };
+    let given = "{\"order_id\":\"A1\"}";
+    let calls = |outer: &Value, inner: Value| {
+        let spans = [
+            span(1, 0, (0, 9), &agent(true)),
+            span(2, 1, (1, 5), outer),
+            inner,
+        ];
+        told(&spans, Kind::ToolCall)
+    };
+    let outer = told_by(given, Some("shipped"));
+    let same = calls(&outer, failed(span(3, 2, (2, 3), &told_by(given, None))));
+    assert_eq!(same.len(), 1);
+    assert_eq!(same[0]["result"], "shipped");
+    assert_eq!(same[0].get("error"), None);
+    let silent = calls(&told_by(given, None), span(3, 2, (2, 3), &outer));
+    assert_eq!(silent.len(), 1);
+    assert_eq!(silent[0]["result"], "shipped");
+    let other = told_by("{\"order_id\":\"B2\"}", Some("lost"));
+    assert_eq!(calls(&outer, span(3, 2, (2, 3), &other)).len(), 2);
+}
+
+#[test]
+fn a_first_token_that_only_the_inner_span_tells_was_there_when_it_says() {
+    let mut inner = talk(&HISTORY[..1], "Hello.");
+    inner["gen_ai.response.time_to_first_chunk"] = 0.5.into();
+    let mut outer = span(1, 0, (1, 9), &json!({}));
+    outer["name"] = "chat_turn".into();
+    let spans = [outer, span(2, 1, (3, 8), &inner)];
+    let turns = told(&spans, Kind::Turn);
+    assert_eq!(turns[1]["llmMs"].as_f64(), Some(2_500.0));
+}

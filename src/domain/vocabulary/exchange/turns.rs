@@ -95,7 +95,12 @@ fn user(group: &Group<'_>) -> Option<Turn> {
         .or_else(within);
     let (first, last) = (group.of(Part::Stt).next(), group.of(Part::Stt).next_back());
     let start = first.or(group.own).or(group.members.first().copied())?;
-    if said.is_none() && first.is_none() {
+    // What was no words was still told: a picture, or a voice.
+    let is_asked = || {
+        let mut llm = group.of(Part::Llm);
+        llm.any(|llm| llm.fields.contains_key("messagesBefore"))
+    };
+    if said.is_none() && first.is_none() && !is_asked() {
         return None;
     }
     let mut fields = Map::new();
