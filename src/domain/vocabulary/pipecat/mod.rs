@@ -20,6 +20,9 @@ pub use turns::interpret;
 
 /// So long before the end of its span the clock of what was interrupted or failed is stopped, at most.
 const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;
+/// A realtime service has one clock, which its transcriptions start and stop too: what it shows then is theirs, and less
+/// than any response takes to begin.
+const RESPONSE_MIN_MS: f64 = 1.0;
 
 /// What one span says.
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
@@ -128,8 +131,10 @@ fn first_token_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
     let first_ms = span.seconds_as_ms("metrics.ttfb")?;
     let has_come = ["text", "error", "promptTokens", "completionTokens"];
     let is_told = has_come.iter().any(|name| told.contains_key(*name));
-    let is_response = span.name == "llm_response";
-    (is_told || is_response || !is_length(span, first_ms)).then_some(first_ms)
+    match span.name == "llm_response" {
+        true => (first_ms >= RESPONSE_MIN_MS).then_some(first_ms),
+        false => (is_told || !is_length(span, first_ms)).then_some(first_ms),
+    }
 }
 
 /// Whether a clock shows the length of its span: an interruption or a failure stops the clock of what has not come.

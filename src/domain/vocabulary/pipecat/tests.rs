@@ -253,6 +253,19 @@ fn an_answer_of_a_realtime_model_took_as_long_as_was_measured() {
 }
 
 #[test]
+fn a_clock_that_a_transcription_stopped_says_nothing_of_the_response() {
+    let events = understood(vec![
+        call(30.0),
+        exchange("t1", (0.0, 12.0), 0.9, false),
+        own_stt("t1/s1", (1.0, 3.3), "Where is A1?"),
+        response("t1/r1", 3.9, 0.000_39, "completed", Some("It has shipped.")),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[1]["text"], "It has shipped.");
+    assert!(!turns[1].contains_key("llmMs"), "{:?}", turns[1]);
+}
+
+#[test]
 fn a_wait_for_a_realtime_model_that_nobody_measured_is_not_made_up() {
     let events = realtime(None);
     let turns = of(&events, Kind::Turn);
