@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 use crate::domain::event::{Bound, Event, Kind, Outcome, Report, Source, Submission};
 use crate::domain::fact;
 use crate::domain::fact::{Entity, Fact, Identity, Standing};
+use crate::domain::hearing;
 use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::partial;
 use crate::domain::precedence;
 use crate::domain::session;
 use crate::domain::session::Activity;
-use crate::domain::turn::Speaker;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
 pub const TURNS_MAX: i32 = 2_000;
@@ -191,7 +191,13 @@ impl Ledger {
 
     /// Takes what the session's spans amount to in place of what they amounted to before. Too much of it is
     /// not taken: the spans themselves are kept.
-    pub fn interpret(&mut self, events: Vec<Event>) {
+    pub fn interpret(&mut self, mut events: Vec<Event>) {
+        hearing::lend(&mut events, || {
+            let mut words: Vec<_> = self.words_of_user(Source::LivekitReport).collect();
+            words.sort_unstable();
+            let words = words.into_iter();
+            words.map(|(_, words)| words.to_owned()).collect()
+        });
         let mut facts = BTreeMap::new();
         for event in events {
             let fact = into_fact(event, Source::Trace);
@@ -245,12 +251,16 @@ impl Ledger {
     }
 
     fn tells_user(&self, source: Source) -> bool {
+        self.words_of_user(source).next().is_some()
+    }
+
+    /// What the user said by the turns of a source, as far as it was written down, each with its turn's place.
+    fn words_of_user(&self, source: Source) -> impl Iterator<Item = (i32, &str)> {
         let all = self.entities.values().flat_map(|spoken| &spoken.0);
-        let mut turns = all.filter(|fact| fact.kind == Kind::Turn && fact.source == source);
-        turns.any(|turn| {
-            let member = |name: &str| turn.fields.get(name).and_then(Value::as_str);
-            let is_user = member("speaker") == Some(Speaker::User.as_str());
-            is_user && member("text").is_some_and(|text| !text.is_empty())
+        let told = all.filter(move |fact| fact.source == source);
+        told.filter_map(|fact| {
+            let words = hearing::words_of_user(fact.kind, &fact.fields)?;
+            (!words.is_empty()).then(|| (fact.turn_index(), words))
         })
     }
 

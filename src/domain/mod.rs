@@ -19,6 +19,7 @@ pub mod event;
 pub mod fact;
 pub mod fields;
 pub mod found;
+pub mod hearing;
 pub mod history;
 pub mod ids;
 pub mod items;

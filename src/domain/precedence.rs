@@ -15,8 +15,8 @@
 //!
 //! A session's field is the best source's; the others fill what it leaves out and never take back what it
 //! says. Turns are of one source only, since two sources count them differently, and with its tool calls are the
-//! errors that were made of them. Spans that tell no word of the user's, as those of a model that hears sound, leave the
-//! turns to LiveKit's chat history where that has them.
+//! errors that were made of them. Spans that tell no word of the user's, as those of a model that hears sound, have those
+//! of LiveKit's chat history (`domain::hearing`), or leave the turns to it where it counts the user's otherwise.
 
 use crate::domain::event::{Kind, Source};
 

@@ -1004,20 +1004,30 @@ async fn an_upload_and_spans_are_one_session_and_the_spans_turns_count() {
     );
 }
 
-/// What the agent of a room says, and the user before it where the model writes down what it hears.
-fn spans(room: &str, user: Option<&str>) -> Value {
+/// What spans know of the user.
+#[derive(Clone, Copy)]
+enum Heard {
+    Nothing,
+    Voice,
+    Words(&'static str),
+}
+
+/// What the agent of a room says, and the user before it.
+fn spans(room: &str, user: Heard) -> Value {
     let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
-    let span = |n: u64, name: &str, said: Value| {
+    let span = |n: u64, name: &str, said: Option<Value>| {
         let nanos = |seconds: u64| ((1_795_236_900 + seconds) * 1_000_000_000).to_string();
-        json!({"traceId": format!("{:032x}", 11), "spanId": format!("{n:016x}"), "name": name,
-            "startTimeUnixNano": nanos(10 * n), "endTimeUnixNano": nanos(10 * n + 2), "attributes": [said, text("room_id", room)]})
+        let attributes: Vec<Value> = said.into_iter().chain([text("room_id", room)]).collect();
+        json!({"traceId": format!("{:032x}", 11), "spanId": format!("{n:016x}"), "parentSpanId": format!("{:016x}", 99),
+            "name": name, "startTimeUnixNano": nanos(10 * n), "endTimeUnixNano": nanos(10 * n + 2), "attributes": attributes})
     };
-    let user = user.map(|said| span(1, "user_turn", text("lk.user_transcript", said)));
-    let agent = span(
-        2,
-        "agent_turn",
-        text("lk.response.text", "We are open all day."),
-    );
+    let user = match user {
+        Heard::Nothing => None,
+        Heard::Voice => Some(span(1, "user_speaking", None)),
+        Heard::Words(said) => Some(span(1, "user_turn", Some(text("lk.user_transcript", said)))),
+    };
+    let answer = text("lk.response.text", "We are open the whole day.");
+    let agent = span(2, "agent_turn", Some(answer));
     let spans: Vec<Value> = user.into_iter().chain([agent]).collect();
     json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "livekit-agents"}, "spans": spans}]}]})
 }
@@ -1036,10 +1046,25 @@ async fn what_the_user_said_is_told_by_the_chat_history_where_no_span_knows_it()
             1_795_236_921.0
         ),
     ]);
-    for (order, user) in [None, Some("When do you open?")].into_iter().enumerate() {
+    // Of a voice the words are the history's and all else is the spans'.
+    let told_as = [
+        (
+            Heard::Nothing,
+            ["When are you open?", "We are open all day."],
+        ),
+        (
+            Heard::Voice,
+            ["When are you open?", "We are open the whole day."],
+        ),
+        (
+            Heard::Words("When do you open?"),
+            ["When do you open?", "We are open the whole day."],
+        ),
+    ];
+    for (place, (user, expected)) in told_as.into_iter().enumerate() {
         for spans_first in [true, false] {
-            let acme = server.tenant(&format!("acme-{order}-{spans_first}")).await;
-            let secret = format!("{SECRET}-{order}-{spans_first}");
+            let acme = server.tenant(&format!("acme-{place}-{spans_first}")).await;
+            let secret = format!("{SECRET}-{place}-{spans_first}");
             let client = with_key(&acme, &secret).await;
             let agent = agent(&server, &secret);
             for is_spans in [spans_first, !spans_first] {
@@ -1052,8 +1077,7 @@ async fn what_the_user_said_is_told_by_the_chat_history_where_no_span_knows_it()
             let seen = told(&client).await;
             let transcript = seen[1]["transcript"].as_array().expect("a transcript");
             let said: Vec<_> = transcript.iter().map(|turn| &turn["text"]).collect();
-            let expected = user.unwrap_or("When are you open?");
-            assert_eq!(said, [expected, "We are open all day."], "{seen:#}");
+            assert_eq!(said, expected, "{seen:#}");
         }
     }
 }
