@@ -9,8 +9,9 @@ use crate::domain::event::Kind;
 use crate::domain::items;
 use crate::domain::vocabulary::{Beside, Gist, Part};
 
-use super::read::{FAILURE, put};
-use super::tree::{Key, Speech, Tree, end, key, node};
+use super::super::calls::{end, put};
+use super::read::FAILURE;
+use super::tree::{Key, Speech, Tree, key, node};
 
 pub struct Failures<'a> {
     /// Where each arose, in the order of time, and whether something later made up for it.

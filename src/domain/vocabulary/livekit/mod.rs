@@ -3,6 +3,7 @@
 //! answer only.
 
 mod failures;
+mod interruptions;
 mod python;
 mod read;
 mod speech;
@@ -18,10 +19,10 @@ use serde_json::{Map, Value};
 use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 
+use super::calls::{end, put};
 use super::{Beside, End, Gist, Part, Turn, Understood};
 use failures::{Failures, has_failed};
-use read::put;
-use tree::{Key, Speech, Tree, end, key};
+use tree::{Key, Speech, Tree, key};
 
 pub use python::value as python_value;
 pub use read::gist;
@@ -40,11 +41,11 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let mut understood = Understood::default();
     for speech in &speeches {
         let mut turn = speech::turn(speech, &tree, &failures, is_aloud);
-        if let Some(interruption) = speech::interruption(speech, &heard) {
+        if let Some(interruption) = interruptions::of(speech, &heard) {
             put(&mut turn.fields, "interrupted", Some(true));
             understood.besides.push(interruption);
         }
-        let falsely = speech::false_interruptions(speech, &heard);
+        let falsely = interruptions::false_ones(speech, &heard);
         understood.besides.extend(falsely);
         understood.turns.push(turn);
     }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::tokens::Cache;
-use crate::domain::vocabulary::calls::read_usage;
+use crate::domain::vocabulary::calls::{put, read_usage};
 use crate::domain::vocabulary::span::{number, parsed, said};
 use crate::domain::vocabulary::{Gist, Part, Said, Vocabulary, moment};
 
@@ -87,12 +87,6 @@ fn content<'a>(span: &Said<'a>, name: &str) -> Option<&'a str> {
     let private = format!("lk.pii.{name}");
     span.text(&private)
         .or_else(|| span.text(&format!("lk.{name}")))
-}
-
-pub fn put(fields: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
-    if let Some(value) = value {
-        fields.insert(name.to_owned(), value.into());
-    }
 }
 
 fn positive(ms: Option<f64>) -> Option<f64> {

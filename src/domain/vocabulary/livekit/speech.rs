@@ -1,6 +1,6 @@
-//! What the agent said: a turn from a speech, the interruption that ended it, and its tools.
+//! What the agent said: a turn from a speech, and its tools.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
@@ -8,15 +8,15 @@ use crate::domain::tokens;
 use crate::domain::turn::Speaker;
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
+use super::super::calls::{duration_ms, end, first_at, number, put};
 use super::failures;
 use super::failures::{Failures, has_failed};
-use super::read::{FAILURE, TOP, put};
-use super::tree::{PROGRAMMATIC, Speech, Tree, end, is_step, node};
+use super::interruptions::is_stopped;
+use super::read::{FAILURE, TOP};
+use super::tree::{Speech, Tree, is_step, node};
 
 /// Texts of one speech's steps are said one behind the other.
 const BETWEEN_STEPS: &str = " ";
-/// So long after a voice an answer still stops because of it.
-const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
 /// `is_aloud` says whether answers of this session are spoken.
 pub fn turn<'a>(
@@ -97,12 +97,8 @@ fn has_lost_voice(speech: &Speech<'_>) -> bool {
 
 /// When the first of it was synthesised.
 fn first_byte_at(speech: &Speech<'_>) -> Option<DateTime<Utc>> {
-    let first = |gist: &Gist| {
-        let ms = gist.fields.get("ttsMs")?.as_f64()?;
-        let after = TimeDelta::microseconds((ms * 1e3) as i64);
-        gist.started_at.checked_add_signed(after)
-    };
-    speech.of(Part::Tts).filter_map(first).min()
+    let syntheses = speech.of(Part::Tts);
+    syntheses.filter_map(|gist| first_at(gist, "ttsMs")).min()
 }
 
 /// What was said; of a speech that is still going on, what was generated.
@@ -150,19 +146,9 @@ fn said(gist: &Gist) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether the application stopped it, not the user.
-fn is_stopped(speech: &Speech<'_>) -> bool {
-    speech.flag("interrupted") && speech.text("stoppedBy") == Some(PROGRAMMATIC)
-}
-
 fn ms_of<'a>(gists: impl Iterator<Item = &'a Gist>, name: &str) -> Option<f64> {
-    let values = gists.filter_map(|gist| gist.fields.get(name)?.as_f64());
+    let values = gists.filter_map(|gist| number(gist, name));
     values.reduce(|sum, ms| sum + ms)
-}
-
-fn duration_ms(gist: &Gist) -> f64 {
-    let micros = (end(gist) - gist.started_at).num_microseconds();
-    micros.unwrap_or_default() as f64 / 1000.0
 }
 
 /// The calls of language models: one for each attempt, the last of them with what it brought.
@@ -223,7 +209,7 @@ fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String
 fn first_token_ms(speech: &Speech<'_>) -> Option<f64> {
     let heard_at = speech.audio().map(|(start, _)| start);
     let is_in_time = |gist: &&Gist| heard_at.is_none_or(|at| gist.started_at < at);
-    let first = |gist: &Gist| gist.fields.get("llmMs")?.as_f64();
+    let first = |gist: &Gist| number(gist, "llmMs");
     let steps = speech.steps().filter(is_in_time);
     let requests = speech.of(Part::Llm).filter(is_in_time);
     let of_step = steps.filter_map(first).last();
@@ -244,10 +230,7 @@ fn call(gist: &Gist) -> Map<String, Value> {
 
 /// What a request brought: it counts from its own start, whichever attempt was the good one.
 fn result(request: &Gist, call: &mut Map<String, Value>) {
-    let first_ms = request.fields.get("llmMs").and_then(Value::as_f64);
-    let after = first_ms.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
-    let first_at = after.and_then(|after| request.started_at.checked_add_signed(after));
-    put(call, "firstTokenMs", first_at.map(moment));
+    put(call, "firstTokenMs", first_at(request, "llmMs").map(moment));
     for name in ["provider", "model", "finishReason", "cancelled"] {
         put(call, name, request.fields.get(name).cloned());
     }
@@ -278,10 +261,8 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
             continue;
         }
         let mut call = call(request);
-        let first_ms = request.fields.get("ttsMs").and_then(Value::as_f64);
-        let after = first_ms.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
-        let first_at = after.and_then(|after| request.started_at.checked_add_signed(after));
-        put(&mut call, "firstByteMs", first_at.map(moment));
+        let heard_at = first_at(request, "ttsMs");
+        put(&mut call, "firstByteMs", heard_at.map(moment));
         for name in ["audioMs", "characters"] {
             put(&mut call, name, request.fields.get(name).cloned());
         }
@@ -297,12 +278,8 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
         let nodes = speech.parts.iter().filter(|gist| node(gist) == Some("tts"));
         nodes.filter(|gist| gist.fields.contains_key(TOP))
     };
-    let first = nodes().find_map(|gist| gist.fields.get("ttsMs")?.as_f64());
-    let first = first.or_else(|| {
-        speech
-            .of(Part::Tts)
-            .find_map(|gist| gist.fields.get("ttsMs")?.as_f64())
-    });
+    let first = nodes().find_map(|gist| number(gist, "ttsMs"));
+    let first = first.or_else(|| speech.of(Part::Tts).find_map(|gist| number(gist, "ttsMs")));
     put(fields, "ttsMs", first);
     // A node below which nothing was synthesised only waited for text that never came.
     let is_at_work = |gist: &&&Gist| {
@@ -363,118 +340,6 @@ pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
         characters.reduce(|sum, count| sum + count),
     );
     usage
-}
-
-/// That the user broke into it. `heard` is all that was heard of the user.
-pub fn interruption(speech: &Speech<'_>, heard: &[&Gist]) -> Option<Beside> {
-    if !speech.flag("interrupted") || is_stopped(speech) {
-        return None;
-    }
-    let (start, stop) = speech
-        .audio()
-        .unwrap_or((speech.started_at(), speech.ended_at()));
-    let overlaps = |gist: &&&Gist| gist.started_at < stop && end(gist) > start;
-    let onset = heard
-        .iter()
-        .filter(overlaps)
-        .find(|gist| gist.started_at >= start);
-    let onset = onset.or_else(|| heard.iter().find(overlaps));
-    // Before 1.8 a span does not say who stopped it: only a voice at the same time tells.
-    if onset.is_none() && speech.text("stoppedBy").is_none() {
-        return None;
-    }
-    let at = onset.map_or(stop, |gist| gist.started_at.max(start));
-    let mut fields = Map::new();
-    put(&mut fields, "atMs", Some(moment(at)));
-    put(&mut fields, "source", Some("user"));
-    put(&mut fields, "estimated", onset.is_none().then_some(true));
-    if let (Some(onset), true) = (onset, speech.has_audio()) {
-        let stop_ms = (stop - at).num_microseconds().unwrap_or_default() as f64 / 1000.0;
-        put(&mut fields, "stopMs", Some(stop_ms));
-        put(&mut fields, "audioStoppedMs", Some(moment(stop)));
-        put(
-            &mut fields,
-            "detectionMs",
-            onset.fields.get("detectionMs").cloned(),
-        );
-    }
-    Some(Beside {
-        kind: Kind::Interruption,
-        id: format!("interruption:{}", speech.id),
-        at: stop,
-        turn: Some(speech.id.clone()),
-        fields,
-    })
-}
-
-/// That an answer was paused because of the user's voice, and went on where no words followed. `heard` is all that was
-/// heard of the user.
-pub fn false_interruptions(speech: &Speech<'_>, heard: &[&Gist]) -> Vec<Beside> {
-    let pauses = pauses(speech, heard).into_iter();
-    let told = pauses.map(|pause| {
-        let Pause {
-            voice,
-            stopped_at,
-            resumed_at,
-        } = pause;
-        let stop_ms = (stopped_at - voice.started_at).num_microseconds();
-        let stop_ms = stop_ms.unwrap_or_default() as f64 / 1000.0;
-        let mut fields = Map::new();
-        put(&mut fields, "atMs", Some(moment(voice.started_at)));
-        put(&mut fields, "source", Some("user"));
-        put(&mut fields, "isFalse", Some(true));
-        put(&mut fields, "stopMs", Some(stop_ms));
-        put(&mut fields, "audioStoppedMs", Some(moment(stopped_at)));
-        put(&mut fields, "resumedAtMs", Some(moment(resumed_at)));
-        put(
-            &mut fields,
-            "detectionMs",
-            voice.fields.get("detectionMs").cloned(),
-        );
-        Beside {
-            kind: Kind::Interruption,
-            id: format!("interruption:{}:{}", speech.id, voice.span_id),
-            at: resumed_at,
-            turn: Some(speech.id.clone()),
-            fields,
-        }
-    });
-    told.collect()
-}
-
-/// A pause within an answer that the user's voice made.
-pub struct Pause<'a> {
-    pub voice: &'a Gist,
-    stopped_at: DateTime<Utc>,
-    resumed_at: DateTime<Utc>,
-}
-
-/// An answer that was made in one go and is heard in several was paused, if the user was heard when it stopped; where
-/// a tool ran or more was generated meanwhile, that was waited for.
-pub fn pauses<'a>(speech: &Speech<'_>, heard: &[&'a Gist]) -> Vec<Pause<'a>> {
-    let audio: Vec<&Gist> = speech.of(Part::AgentSpeech).collect();
-    let pause = |parts: &[&Gist]| {
-        let [before, after] = parts else { return None };
-        let (stopped_at, resumed_at) = (end(before), after.started_at);
-        let is_made_meanwhile = |gist: &&Gist| {
-            matches!(gist.part, Part::Llm | Part::Tool)
-                && (before.started_at..=resumed_at).contains(&gist.started_at)
-        };
-        let made_it = |voice: &&&Gist| {
-            (before.started_at..=stopped_at).contains(&voice.started_at)
-                && end(voice) + STOPPED_WITHIN >= stopped_at
-        };
-        if speech.parts.iter().any(is_made_meanwhile) {
-            return None;
-        }
-        let voice = heard.iter().rfind(made_it)?;
-        Some(Pause {
-            voice,
-            stopped_at,
-            resumed_at,
-        })
-    };
-    audio.windows(2).filter_map(pause).collect()
 }
 
 /// All tool calls, and those that failed once more as errors.

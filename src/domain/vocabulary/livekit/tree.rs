@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::vocabulary::{Gist, Part};
 
-use super::super::calls::DEPTH_MAX;
+use super::super::calls::{DEPTH_MAX, end};
 use super::failures::has_failed;
 use super::read::{NODE, TOP};
 
@@ -31,10 +31,6 @@ pub struct Speech<'a> {
 
 pub fn key(gist: &Gist) -> Key<'_> {
     (&gist.trace_id, &gist.span_id)
-}
-
-pub fn end(gist: &Gist) -> DateTime<Utc> {
-    gist.ended_at.unwrap_or(gist.started_at)
 }
 
 pub fn node(gist: &Gist) -> Option<&str> {

@@ -9,9 +9,9 @@ use crate::domain::event::Kind;
 use crate::domain::turn::Speaker;
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
-use super::read::put;
-use super::speech::pauses;
-use super::tree::{Key, Speech, Tree, end, key};
+use super::super::calls::{end, put};
+use super::interruptions::pauses;
+use super::tree::{Key, Speech, Tree, key};
 
 /// An answer begins at most so long after the turn that it answers was decided.
 const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
