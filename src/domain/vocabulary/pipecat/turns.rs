@@ -13,14 +13,9 @@ use super::super::calls::{
     put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
-use super::runs::{INSTANT, LEFT_OPEN, Run, TURN_END_MS, heard_in, is_lost, onset, placed, runs};
+use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::{realtime, tools};
 
-/// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
-/// every last turn, too.
-const FOLLOWS_MS: f64 = 50.0;
-/// One that brings no sound is open for longer: it is given up after three seconds.
-const WAITED_FOR_SOUND_MS: f64 = 2_500.0;
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
@@ -83,29 +78,29 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
 }
 
 /// What is known of a session beside a run of it.
-struct Known<'a, 'b> {
-    runs: &'b [Run<'a>],
-    exchanges: &'b BTreeMap<&'b str, &'a Gist>,
+pub struct Known<'a, 'b> {
+    pub runs: &'b [Run<'a>],
+    pub exchanges: &'b BTreeMap<&'b str, &'a Gist>,
     /// What realtime models were asked, in the order of time.
-    requests: &'b [&'a Gist],
+    pub requests: &'b [&'a Gist],
     /// Transcriptions of which not a word is left.
-    lost: &'b [&'a Gist],
-    is_over: bool,
+    pub lost: &'b [&'a Gist],
+    pub is_over: bool,
     /// Whether there are syntheses at all.
-    is_aloud: bool,
+    pub is_aloud: bool,
     /// Whether syntheses of this session tell how fast they are, so that one that does not has failed.
-    measures_speech: bool,
+    pub measures_speech: bool,
     /// Whether exchanges tell how long users waited, as older versions do not.
-    measures_latency: bool,
+    pub measures_latency: bool,
     /// So long syntheses of this session may take to their first byte.
-    patience_ms: f64,
+    pub patience_ms: f64,
 }
 
 /// What a run stands among.
-struct Context<'a, 'b> {
-    known: &'b Known<'a, 'b>,
-    run: &'b Run<'a>,
-    place: usize,
+pub struct Context<'a, 'b> {
+    pub known: &'b Known<'a, 'b>,
+    pub run: &'b Run<'a>,
+    pub place: usize,
 }
 
 /// When the user had spoken: a transcript comes that much later.
@@ -125,21 +120,21 @@ fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> String {
 }
 
 impl<'a, 'b> Context<'a, 'b> {
-    fn at(&self, place: usize) -> Option<Self> {
+    pub fn at(&self, place: usize) -> Option<Self> {
         let run = self.known.runs.get(place)?;
         let known = self.known;
         Some(Self { known, run, place })
     }
 
-    fn before(&self) -> Option<Self> {
+    pub fn before(&self) -> Option<Self> {
         self.at(self.place.checked_sub(1)?)
     }
 
-    fn after(&self) -> Option<Self> {
+    pub fn after(&self) -> Option<Self> {
         self.at(self.place + 1)
     }
 
-    fn exchange(&self) -> Option<&'a Gist> {
+    pub fn exchange(&self) -> Option<&'a Gist> {
         self.known.exchanges.get(self.run.exchange?).copied()
     }
 
@@ -181,7 +176,7 @@ impl<'a, 'b> Context<'a, 'b> {
         !is_untold || answer.as_ref().is_some_and(is_measured)
     }
 
-    fn is_response(&self) -> bool {
+    pub fn is_response(&self) -> bool {
         self.run.response().is_some()
     }
 
@@ -269,31 +264,6 @@ impl<'a, 'b> Context<'a, 'b> {
         fields
     }
 
-    /// What became of an answer of which nothing could be heard: it `failed`, or was `cancelled` because the user
-    /// spoke before, or something else was said.
-    fn never_heard(&self, audio: Option<DateTime<Utc>>, interrupted: bool) -> Option<&'static str> {
-        let is_mute = |gist: &Gist| self.is_silent(gist, interrupted) || has_failed(gist);
-        let mut syntheses = self.run.of(Part::Tts);
-        let has_syntheses = self.run.of(Part::Tts).next().is_some();
-        let spoke =
-            audio.is_some() || syntheses.any(|gist| !is_mute(gist) && !is_set(gist, "unheard"));
-        let is_unheard = has_syntheses && !spoke;
-        let is_empty = self.run.of(Part::Llm).any(has_failed) && self.said().is_empty();
-        if is_empty || is_unheard && self.run.of(Part::Tts).any(is_mute) {
-            return Some("failed");
-        }
-        // What says nothing may have ended the call by a tool of which no span tells.
-        let is_given_up = self.after().is_some() || self.known.is_over && !self.said().is_empty();
-        (is_unheard || self.is_unspoken() && is_given_up).then_some("cancelled")
-    }
-
-    /// Whether nothing of an answer was given to synthesis, where answers are: it had not come so far, or did no more
-    /// than call tools.
-    fn is_unspoken(&self) -> bool {
-        let is_made = self.run.of(Part::Tts).next().is_some() || self.is_response();
-        !is_made && (self.known.is_aloud || self.said().is_empty())
-    }
-
     /// What went wrong while an answer was made, and the syntheses of which that is only supposed.
     fn errors(&self, interrupted: bool, id: &str, understood: &mut Understood) {
         let besides = &mut understood.besides;
@@ -314,7 +284,7 @@ impl<'a, 'b> Context<'a, 'b> {
     }
 
     /// What was spoken, else what was generated last.
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let spoken = joined(self.run.of(Part::Tts));
         let responses = self
             .run
@@ -370,64 +340,8 @@ impl<'a, 'b> Context<'a, 'b> {
         generated.filter_map(|gist| number(gist, "llmMs")).last()
     }
 
-    /// A synthesis that failed shows only by what it does not say. One that the user talked over may just have
-    /// been on its way, unless it took longer than all that came.
-    fn is_silent(&self, tts: &Gist, interrupted: bool) -> bool {
-        let is_unheard = self.known.measures_latency
-            && self.exchange().is_some_and(|exchange| {
-                exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
-            });
-        let is_odd = self.known.measures_speech || is_unheard;
-        let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
-        let was_due = match is_set(tts, "interrupted") {
-            true => duration_ms(tts) > self.known.patience_ms,
-            false => !interrupted,
-        };
-        is_odd && !is_told && was_due && !self.is_queued(tts)
-    }
-
-    /// Whether a synthesis was done before its turn to be heard came, behind another: then its clock is not read.
-    fn is_queued(&self, tts: &Gist) -> bool {
-        let mut earlier = self.run.of(Part::Tts);
-        let is_behind = earlier
-            .any(|other| other.started_at < tts.started_at && other.fields.contains_key("ttsMs"));
-        is_behind && duration_ms(tts) < WAITED_FOR_SOUND_MS
-    }
-
-    /// When the user cut this answer off: it is the last of an exchange at whose end another one begins.
-    fn cut_off(&self) -> Option<DateTime<Utc>> {
-        let exchange = self
-            .exchange()
-            .filter(|exchange| is_set(exchange, "cutOff"))?;
-        let at = exchange.ended_at?;
-        let is_last = self
-            .after()
-            .is_none_or(|after| after.run.exchange != self.run.exchange);
-        let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
-        let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
-        (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
-    }
-
-    /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
-    /// within it. Where it did not, nobody knows.
-    fn broken_into(&self, start: DateTime<Utc>, stop: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let user = self
-            .after()
-            .filter(|after| after.run.speaker == Speaker::User)?;
-        onset(user.run).filter(|onset| (start..stop).contains(onset))
-    }
-
-    /// Whether another exchange begins where this one ends: then the user spoke.
-    fn is_followed(&self, exchange: &Gist, at: DateTime<Utc>) -> bool {
-        let mut others = self.known.exchanges.values();
-        others.any(|other| {
-            other.span_id != exchange.span_id
-                && ms_between(at, other.started_at).abs() <= FOLLOWS_MS
-        })
-    }
-
     /// The exchange's latency is that of its first answer that was heard.
-    fn latency_ms(&self) -> Option<f64> {
+    pub fn latency_ms(&self) -> Option<f64> {
         let earlier = self.known.runs.iter().take(self.place).enumerate().rev();
         let mut own = earlier.take_while(|(_, other)| other.exchange == self.run.exchange);
         let is_answered = own.any(|(place, _)| {
@@ -450,85 +364,9 @@ impl<'a, 'b> Context<'a, 'b> {
             })
     }
 
-    /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
-    /// says only seconds after the last sound that it is done.
-    fn ended(&self, interrupted: Option<DateTime<Utc>>) -> DateTime<Utc> {
-        if let Some(at) = interrupted {
-            return at;
-        }
-        let ends = self.run.gists.iter().map(|gist| end(gist));
-        let made = ends.max().unwrap_or_default();
-        let over = self.exchange().and_then(|exchange| exchange.ended_at);
-        // What nobody heard, or what was heard outside of all exchanges, has no other end.
-        let heard = self.run.heard_last(!self.known.measures_speech);
-        match (self.exchange(), over, heard) {
-            (Some(exchange), Some(over), Some(heard)) if heard <= over => {
-                self.fell_silent(exchange, over, heard, made)
-            }
-            _ => made,
-        }
-    }
-
-    /// When the agent fell silent, in an exchange that was `over` then, having begun to say the last of this answer
-    /// at `heard`, which was `made` by then.
-    fn fell_silent(
-        &self,
-        exchange: &Gist,
-        over: DateTime<Utc>,
-        heard: DateTime<Utc>,
-        made: DateTime<Utc>,
-    ) -> DateTime<Utc> {
-        // Only a silence, a user who speaks or the end of the call ends an exchange: its last word came no sooner than
-        // this. Who ends a call is told like who cuts an answer off.
-        let silence = after(over, -TURN_END_MS);
-        let is_last = !self.is_spoken_on();
-        let was_waited_for = is_last && !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
-        let is_followed = self.is_followed(exchange, over);
-        if was_waited_for && !is_followed && silence >= heard {
-            return silence;
-        }
-        // Where the user waited, the agent had ended when they spoke, whenever its last was made.
-        let since = match was_waited_for && is_followed {
-            true => heard,
-            false => made,
-        };
-        let next = self.after().map(|next| next.began());
-        let least = if is_last { made.max(silence) } else { made };
-        let next = next.filter(|at| *at > since && (is_followed || *at <= over));
-        next.unwrap_or(least).min(over)
-    }
-
-    /// Whether the agent is heard again in the same exchange.
-    fn is_spoken_on(&self) -> bool {
-        let mut later = self.of_exchange_after();
-        later.any(|later| later.run.speaker == Speaker::Agent && later.is_heard())
-    }
-
-    /// What was done later in the same exchange.
-    fn of_exchange_after(&self) -> impl Iterator<Item = Self> {
-        let later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
-        later.filter(|later| later.run.exchange == self.run.exchange)
-    }
-
-    /// Whether it is known that something of it was heard. Where nobody measures how fast syntheses are, the latency
-    /// of their exchange says so: who was heard and broken into has ended the exchange, so that it is of the last.
-    fn is_heard(&self) -> bool {
-        let is_spoken = || self.run.of(Part::Tts).any(|gist| !has_failed(gist));
-        let was_waited_for = || {
-            let exchange = self.exchange();
-            exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"))
-        };
-        let is_last = || {
-            let mut later = self.of_exchange_after();
-            later.all(|later| later.run.speaker == Speaker::Agent)
-        };
-        let is_supposed = !self.known.measures_speech && is_spoken();
-        self.run.is_heard() || is_supposed && was_waited_for() && is_last()
-    }
-
     /// When it began, as far as can be told: the agent's making an answer, or the user's speaking, not the
     /// transcript of that.
-    fn began(&self) -> DateTime<Utc> {
+    pub fn began(&self) -> DateTime<Utc> {
         let first = self.run.gists.first();
         let start = first.map(|gist| gist.started_at).unwrap_or_default();
         let is_user = self.run.speaker == Speaker::User;

@@ -1,0 +1,179 @@
+//! Whether an answer was heard, until when, and what cut it off: no span tells, syntheses and exchanges do between them.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::turn::Speaker;
+
+use super::super::calls::{after, duration_ms, end, has_failed, is_set, ms_between};
+use super::super::{Gist, Part};
+use super::runs::{TURN_END_MS, onset};
+use super::turns::Context;
+
+/// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
+/// every last turn, too.
+const FOLLOWS_MS: f64 = 50.0;
+/// One that brings no sound is open for longer: it is given up after three seconds.
+const WAITED_FOR_SOUND_MS: f64 = 2_500.0;
+
+impl<'a> Context<'a, '_> {
+    /// What became of an answer of which nothing could be heard: it `failed`, or was `cancelled` because the user
+    /// spoke before, or something else was said.
+    pub fn never_heard(
+        &self,
+        audio: Option<DateTime<Utc>>,
+        interrupted: bool,
+    ) -> Option<&'static str> {
+        let is_mute = |gist: &Gist| self.is_silent(gist, interrupted) || has_failed(gist);
+        let mut syntheses = self.run.of(Part::Tts);
+        let has_syntheses = self.run.of(Part::Tts).next().is_some();
+        let spoke =
+            audio.is_some() || syntheses.any(|gist| !is_mute(gist) && !is_set(gist, "unheard"));
+        let is_unheard = has_syntheses && !spoke;
+        let is_empty = self.run.of(Part::Llm).any(has_failed) && self.said().is_empty();
+        if is_empty || is_unheard && self.run.of(Part::Tts).any(is_mute) {
+            return Some("failed");
+        }
+        // What says nothing may have ended the call by a tool of which no span tells.
+        let is_given_up = self.after().is_some() || self.known.is_over && !self.said().is_empty();
+        (is_unheard || self.is_unspoken() && is_given_up).then_some("cancelled")
+    }
+
+    /// Whether nothing of an answer was given to synthesis, where answers are: it had not come so far, or did no more
+    /// than call tools.
+    fn is_unspoken(&self) -> bool {
+        let is_made = self.run.of(Part::Tts).next().is_some() || self.is_response();
+        !is_made && (self.known.is_aloud || self.said().is_empty())
+    }
+
+    /// A synthesis that failed shows only by what it does not say. One that the user talked over may just have
+    /// been on its way, unless it took longer than all that came.
+    pub fn is_silent(&self, tts: &Gist, interrupted: bool) -> bool {
+        let is_unheard = self.known.measures_latency
+            && self.exchange().is_some_and(|exchange| {
+                exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
+            });
+        let is_odd = self.known.measures_speech || is_unheard;
+        let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
+        let was_due = match is_set(tts, "interrupted") {
+            true => duration_ms(tts) > self.known.patience_ms,
+            false => !interrupted,
+        };
+        is_odd && !is_told && was_due && !self.is_queued(tts)
+    }
+
+    /// Whether a synthesis was done before its turn to be heard came, behind another: then its clock is not read.
+    fn is_queued(&self, tts: &Gist) -> bool {
+        let mut earlier = self.run.of(Part::Tts);
+        let is_behind = earlier
+            .any(|other| other.started_at < tts.started_at && other.fields.contains_key("ttsMs"));
+        is_behind && duration_ms(tts) < WAITED_FOR_SOUND_MS
+    }
+
+    /// When the user cut this answer off: it is the last of an exchange at whose end another one begins.
+    pub fn cut_off(&self) -> Option<DateTime<Utc>> {
+        let exchange = self
+            .exchange()
+            .filter(|exchange| is_set(exchange, "cutOff"))?;
+        let at = exchange.ended_at?;
+        let is_last = self
+            .after()
+            .is_none_or(|after| after.run.exchange != self.run.exchange);
+        let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
+        let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
+        (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
+    }
+
+    /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
+    /// within it. Where it did not, nobody knows.
+    pub fn broken_into(&self, start: DateTime<Utc>, stop: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let user = self
+            .after()
+            .filter(|after| after.run.speaker == Speaker::User)?;
+        onset(user.run).filter(|onset| (start..stop).contains(onset))
+    }
+
+    /// Whether another exchange begins where this one ends: then the user spoke.
+    fn is_followed(&self, exchange: &Gist, at: DateTime<Utc>) -> bool {
+        let mut others = self.known.exchanges.values();
+        others.any(|other| {
+            other.span_id != exchange.span_id
+                && ms_between(at, other.started_at).abs() <= FOLLOWS_MS
+        })
+    }
+
+    /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
+    /// says only seconds after the last sound that it is done.
+    pub fn ended(&self, interrupted: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        if let Some(at) = interrupted {
+            return at;
+        }
+        let ends = self.run.gists.iter().map(|gist| end(gist));
+        let made = ends.max().unwrap_or_default();
+        let over = self.exchange().and_then(|exchange| exchange.ended_at);
+        // What nobody heard, or what was heard outside of all exchanges, has no other end.
+        let heard = self.run.heard_last(!self.known.measures_speech);
+        match (self.exchange(), over, heard) {
+            (Some(exchange), Some(over), Some(heard)) if heard <= over => {
+                self.fell_silent(exchange, over, heard, made)
+            }
+            _ => made,
+        }
+    }
+
+    /// When the agent fell silent, in an exchange that was `over` then, having begun to say the last of this answer
+    /// at `heard`, which was `made` by then.
+    fn fell_silent(
+        &self,
+        exchange: &Gist,
+        over: DateTime<Utc>,
+        heard: DateTime<Utc>,
+        made: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        // Only a silence, a user who speaks or the end of the call ends an exchange: its last word came no sooner than
+        // this. Who ends a call is told like who cuts an answer off.
+        let silence = after(over, -TURN_END_MS);
+        let is_last = !self.is_spoken_on();
+        let was_waited_for = is_last && !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
+        let is_followed = self.is_followed(exchange, over);
+        if was_waited_for && !is_followed && silence >= heard {
+            return silence;
+        }
+        // Where the user waited, the agent had ended when they spoke, whenever its last was made.
+        let since = match was_waited_for && is_followed {
+            true => heard,
+            false => made,
+        };
+        let next = self.after().map(|next| next.began());
+        let least = if is_last { made.max(silence) } else { made };
+        let next = next.filter(|at| *at > since && (is_followed || *at <= over));
+        next.unwrap_or(least).min(over)
+    }
+
+    /// Whether the agent is heard again in the same exchange.
+    fn is_spoken_on(&self) -> bool {
+        let mut later = self.of_exchange_after();
+        later.any(|later| later.run.speaker == Speaker::Agent && later.is_heard())
+    }
+
+    /// What was done later in the same exchange.
+    fn of_exchange_after(&self) -> impl Iterator<Item = Self> {
+        let later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
+        later.filter(|later| later.run.exchange == self.run.exchange)
+    }
+
+    /// Whether it is known that something of it was heard. Where nobody measures how fast syntheses are, the latency
+    /// of their exchange says so: who was heard and broken into has ended the exchange, so that it is of the last.
+    pub fn is_heard(&self) -> bool {
+        let is_spoken = || self.run.of(Part::Tts).any(|gist| !has_failed(gist));
+        let was_waited_for = || {
+            let exchange = self.exchange();
+            exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"))
+        };
+        let is_last = || {
+            let mut later = self.of_exchange_after();
+            later.all(|later| later.run.speaker == Speaker::Agent)
+        };
+        let is_supposed = !self.known.measures_speech && is_spoken();
+        self.run.is_heard() || is_supposed && was_waited_for() && is_last()
+    }
+}
