@@ -230,24 +230,28 @@ fn around(gist: &Gist, exchanges: &[&Gist], places: &[usize]) -> Option<usize> {
 /// All gists that are parts, generations that are told twice once: by the outer one, with what only the
 /// inner one knows.
 fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
-    let around = around_several(gists, by_key);
-    let is_llm = |gist: &Gist| gist.part == Part::Llm && !around.contains(&key(gist));
-    let mut by_trace: BTreeMap<&str, Vec<&Gist>> = BTreeMap::new();
+    let wrappers = wrappers(gists, by_key);
+    let is_llm = |gist: &Gist| gist.part == Part::Llm && !wrappers.contains(&key(gist));
+    let mut alike: BTreeMap<Alike<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
     for gist in gists.iter().filter(|gist| is_llm(gist)) {
-        match around_it(gist, by_key).filter(|above| is_llm(above)).last() {
+        match of_same(gist, by_key).filter(|above| is_llm(above)).last() {
             Some(outer) => {
                 inner.entry(key(outer)).or_default().push(gist);
                 dropped.insert(key(gist));
             }
-            None => by_trace.entry(&gist.trace_id).or_default().push(gist),
+            None => {
+                if let Some(counts) = counts(gist) {
+                    alike.entry(counts).or_default().push(gist);
+                }
+            }
         }
     }
     // What stands within another is told by that one already, and is no twin of it.
-    for outermost in by_trace.values() {
-        for gist in outermost {
-            if let Some(outer) = twin(gist, outermost) {
+    for alike in alike.values() {
+        for gist in alike {
+            if let Some(outer) = twin(gist, alike) {
                 inner.entry(key(outer)).or_default().push(gist);
                 dropped.insert(key(gist));
             }
@@ -262,7 +266,8 @@ fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
     let parts = gists
         .iter()
         .filter(|gist| !matches!(gist.part, Part::Root | Part::Exchange));
-    let parts = parts.filter(|gist| !dropped.contains(&key(gist)) && !around.contains(&key(gist)));
+    let parts =
+        parts.filter(|gist| !dropped.contains(&key(gist)) && !wrappers.contains(&key(gist)));
     let whole = parts.map(|gist| {
         let mut whole = (*gist).clone();
         for more in inner.get(&key(gist)).into_iter().flatten() {
@@ -297,23 +302,23 @@ fn same_call<'b, 'a: 'b>(
     by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
 ) -> Option<&'b Gist> {
     let is_same = |above: &&Gist| {
-        let differs = |name: &&&str| match (above.fields.get(**name), gist.fields.get(**name)) {
-            (Some(theirs), Some(own)) => theirs != own,
-            _ => false,
-        };
+        let both = |name: &str| above.fields.get(name).zip(gist.fields.get(name));
+        let agrees = |name: &str| both(name).is_none_or(|(theirs, own)| theirs == own);
         above.fields.get("name") == gist.fields.get("name")
-            && !["arguments", "callId"].iter().any(|name| differs(&name))
+            && agrees("arguments")
+            && agrees("callId")
     };
-    let mut above = ancestors(gist, by_key).filter(|_| gist.part == Part::Tool);
-    let above = above
-        .by_ref()
-        .take_while(|above| !matches!(above.part, Part::Llm | Part::Exchange));
+    if gist.part != Part::Tool {
+        return None;
+    }
+    let is_of_it = |above: &&Gist| !matches!(above.part, Part::Llm | Part::Exchange);
+    let above = ancestors(gist, by_key).take_while(is_of_it);
     let tools = above.filter(|above| above.part == Part::Tool);
     tools.take_while(is_same).last()
 }
 
 /// The spans above that may tell of the same thing: what an agent or a tool does below it is something else.
-fn around_it<'b, 'a: 'b>(
+fn of_same<'b, 'a: 'b>(
     gist: &'b Gist,
     by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
 ) -> impl Iterator<Item = &'b Gist> {
@@ -326,7 +331,7 @@ fn is_apart(gist: &Gist) -> bool {
 
 /// What is called like a generation, names no model and counts nothing, and stands around several that do, or around an
 /// agent that does: a function that makes use of them.
-fn around_several<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeSet<Key<'a>> {
+fn wrappers<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeSet<Key<'a>> {
     let is_llm = |gist: &&Gist| gist.part == Part::Llm;
     let is_known = |gist: &Gist| {
         let mut names = ["model", "promptTokens", "completionTokens"].iter();
@@ -356,23 +361,24 @@ fn around_several<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> 
     several.map(key).collect()
 }
 
-/// The same generation in a better vocabulary: of another tracer, at the same time, with the same counts.
-fn twin<'a>(gist: &Gist, generations: &[&'a Gist]) -> Option<&'a Gist> {
-    let counts = |gist: &Gist| {
-        let counts = (
-            number(gist, "promptTokens")?,
-            number(gist, "completionTokens")?,
-        );
-        Some(counts)
-    };
-    let own = counts(gist)?;
-    let mut others = generations.iter().copied();
+/// Generations of one trace that counted the same.
+type Alike<'a> = (&'a str, [u64; 2]);
+
+fn counts(gist: &Gist) -> Option<Alike<'_>> {
+    let bits = |name: &str| number(gist, name).map(f64::to_bits);
+    Some((
+        &gist.trace_id,
+        [bits("promptTokens")?, bits("completionTokens")?],
+    ))
+}
+
+/// The same generation in a better vocabulary: of another tracer, at the same time, of those that are alike.
+fn twin<'a>(gist: &Gist, alike: &[&'a Gist]) -> Option<&'a Gist> {
+    let mut others = alike.iter().copied();
     others.find(|other| {
         other.vocabulary < gist.vocabulary
-            && other.trace_id == gist.trace_id
             && other.started_at <= end(gist)
             && gist.started_at <= end(other)
-            && counts(other) == Some(own)
     })
 }
 
