@@ -11,8 +11,8 @@ use crate::domain::price;
 use crate::domain::span::TRACE_ITSELF;
 
 use super::calls::{ms_between, put, tool_value};
+use super::messages::{Asked, content};
 use super::parts;
-use super::parts::Asked;
 use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
 use super::{Gist, Part, Said, Understood, Vocabulary, exchange};
 
@@ -255,16 +255,16 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
             .iter()
             .rev()
             .filter(|m| m["role"].as_str() == Some(role));
-        return own.clone().find_map(parts::content);
+        return own.clone().find_map(content);
     }
     if let Some(message) = value.pointer("/choices/0/message") {
-        return parts::content(message);
+        return content(message);
     }
     if let Some(only) = parts::only_argument(value) {
         return spoken(only, role);
     }
     // A message that only calls a tool says nothing.
-    parts::content(value).or_else(|| {
+    content(value).or_else(|| {
         let names = [
             "output",
             "answer",
@@ -273,9 +273,7 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
             "question",
             "utterance",
         ];
-        names
-            .iter()
-            .find_map(|name| parts::content(value.get(*name)?))
+        names.iter().find_map(|name| content(value.get(*name)?))
     })
 }
 

@@ -9,6 +9,7 @@ mod genai;
 mod generic;
 mod langfuse;
 mod livekit;
+mod messages;
 mod openinference;
 mod parts;
 mod pipecat;
