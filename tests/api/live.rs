@@ -19,7 +19,7 @@ use super::support::contract::faults;
 use super::support::{Client, TestServer, now};
 
 /// Far more than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const BOTH: &str = "sessions:read,transcripts:read";
 
 struct Socket(WebSocketStream<TcpStream>);
