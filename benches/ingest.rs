@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "each benchmark uses its part")]
 mod support;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -90,6 +91,10 @@ async fn main() {
         "one call of 2,000 turns, event by event: first 200 {first:.0}/s, last 200 {last:.0}/s, time last/first {:.2}",
         first / last
     );
+    let (first, last) = server.one_long_trace().await;
+    println!(
+        "one call of 500 exchanges, a request of 4 spans each: first 100 {first:.1} ms, last 100 {last:.1} ms a request"
+    );
     println!(
         "resident memory of the server: {} MiB",
         server.server.resident_mib()
@@ -158,7 +163,7 @@ impl Server {
 
     /// Spans made durable, with what they amount to, per second by all clients together.
     async fn spans(&self, length: Duration, size: usize) -> f64 {
-        let template = Arc::new(conversation(size));
+        let template = Arc::new(conversation(0..size));
         let spans = Arc::new(AtomicU64::new(0));
         let started = Instant::now();
         let clients = (0..CLIENTS).map(|_| {
@@ -190,7 +195,7 @@ impl Server {
         let mut connection = TcpStream::connect(&self.server.address)
             .await
             .expect("a connection");
-        let (template, trace) = (conversation(1_000), uuid::Uuid::new_v4());
+        let (template, trace) = (conversation(0..1_000), uuid::Uuid::new_v4());
         let body = with_trace(&template, trace);
         let path = ("/v1/traces", "application/x-protobuf");
         send(&mut connection, &self.key, path, &body).await;
@@ -238,6 +243,25 @@ impl Server {
         }
         (rates[0], rates[9])
     }
+
+    /// What the first and the last 100 exchanges of one traced call take, exchange by exchange, in milliseconds each.
+    async fn one_long_trace(&self) -> (f64, f64) {
+        let mut connection = TcpStream::connect(&self.server.address)
+            .await
+            .expect("a connection");
+        let trace = uuid::Uuid::new_v4();
+        let path = ("/v1/traces", "application/x-protobuf");
+        let mut each_ms = Vec::new();
+        for block in 0..5 {
+            let started = Instant::now();
+            for exchange in block * 100..(block + 1) * 100 {
+                let body = with_trace(&conversation(exchange * 4..exchange * 4 + 4), trace);
+                send(&mut connection, &self.key, path, &body).await;
+            }
+            each_ms.push(started.elapsed().as_secs_f64() * 1e3 / 100.0);
+        }
+        (each_ms[0], each_ms[4])
+    }
 }
 
 fn turns(session: uuid::Uuid, first: usize, count: usize) -> Vec<u8> {
@@ -255,9 +279,8 @@ fn turns(session: uuid::Uuid, first: usize, count: usize) -> Vec<u8> {
 /// The trace id of a template, which each request has another one for.
 const TEMPLATE_TRACE: [u8; 16] = *b"a trace's own id";
 
-/// So many spans of one conversation, as Pipecat has them: an exchange, and in it a transcript, a generation and
-/// an utterance.
-fn conversation(size: usize) -> Vec<u8> {
+/// Spans of one conversation, as Pipecat has them: an exchange, and in it a transcript, a generation and an utterance.
+fn conversation(spans: Range<usize>) -> Vec<u8> {
     let text = |key: &str, value: &str| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {
@@ -297,7 +320,7 @@ fn conversation(size: usize) -> Vec<u8> {
     };
     let spans = ScopeSpans {
         scope: Some(scope),
-        spans: (0..size).map(span).collect(),
+        spans: spans.map(span).collect(),
         ..ScopeSpans::default()
     };
     let resource_spans = vec![ResourceSpans {

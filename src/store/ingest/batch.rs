@@ -308,7 +308,9 @@ async fn load_facts(
     loop {
         for (key, fact) in met.drain(..) {
             asked_by_name.insert((key, fact.identity()));
-            if let Some(reach) = reaches.get_mut(&key) {
+            if let Some(reach) = reaches.get_mut(&key)
+                && !is_alone(&fact, reach)
+            {
                 reach.meet(&fact);
             }
             facts.entry(key).or_default().push(fact);
@@ -329,6 +331,14 @@ async fn load_facts(
         met = load::facts_by_entity(connection, &wanted).await?;
         met.extend(load::facts_by_identity(connection, &named).await?);
     }
+}
+
+/// Whether all that is known of a fact's entity is at hand: a tracer's report is loaded whole, and turns that others tell
+/// too are put together from all facts.
+fn is_alone(fact: &Fact, reach: &Reach) -> bool {
+    reach.replaced_reports.contains(&Source::Trace)
+        && fact.source == Source::Trace
+        && precedence::is_of_turns(fact.kind)
 }
 
 /// The state of every session whose facts changed.
