@@ -1,7 +1,7 @@
 //! What the server does beside answering: rounds of work, each for as long as the server runs.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::time::{MissedTickBehavior, interval};
@@ -39,6 +39,9 @@ const ANALYSE_EVERY: Duration = Duration::from_millis(500);
 const STATISTICS_EVERY: Duration = Duration::from_secs(2);
 /// Between two rounds: requests come first.
 const BREATH: Duration = Duration::from_millis(5);
+/// And so many times as long as the last round took where events wait to be committed: whoever sent them waits too.
+const REST: u32 = 4;
+const REST_LONGEST: Duration = Duration::from_secs(1);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
@@ -74,21 +77,24 @@ impl Tasks {
         });
     }
 
-    /// Does a round after the other: at once again, after a breath, where there is more to do, else after `idle`. What
+    /// Does a round after the other: soon again, where there is more to do, else after `idle`. What
     /// is on its way when the server stops is done again later, so a round must be able to be cut short.
     fn rounds<F>(
         &self,
+        app: &App,
         what: &'static str,
         idle: Duration,
-        mut round: impl FnMut() -> F + Send + 'static,
+        mut round: impl FnMut(App) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<bool>> + Send + 'static,
     {
+        let app = app.clone();
         self.spawn(|stop| async move {
             loop {
-                let wait = match stop.run_until_cancelled(round()).await {
+                let begun = Instant::now();
+                let wait = match stop.run_until_cancelled(round(app.clone())).await {
                     None => return,
-                    Some(Ok(true)) => BREATH,
+                    Some(Ok(true)) => rest(begun.elapsed(), app.writer.queued_bytes()),
                     Some(Ok(false)) => idle,
                     Some(Err(error)) => {
                         tracing::warn!(%error, "{what}, trying again");
@@ -135,46 +141,40 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
 }
 
+/// How long to wait after a round that took so long, while so many bytes wait to be committed.
+fn rest(took: Duration, queued_bytes: usize) -> Duration {
+    match queued_bytes {
+        0 => BREATH,
+        _ => (took * REST).clamp(BREATH, REST_LONGEST),
+    }
+}
+
 /// Work that several processes share, a few calls at a time.
 fn start_rounds(app: &App, tasks: &Tasks) {
-    let one = app.clone();
-    tasks.rounds("calls could not be analysed", ANALYSE_EVERY, move || {
-        let app = one.clone();
-        async move { analyse(&app.store, app.clock.now()).await }
+    let what = "calls could not be analysed";
+    tasks.rounds(app, what, ANALYSE_EVERY, |app| async move {
+        analyse(&app.store, app.clock.now()).await
     });
-    let one = app.clone();
     let what = "calls whose time is over could not be looked for";
-    tasks.rounds(what, RETENTION_EVERY, move || {
-        let app = one.clone();
-        async move { let_go(&app.store, app.clock.now()).await }
+    tasks.rounds(app, what, RETENTION_EVERY, |app| async move {
+        let_go(&app.store, app.clock.now()).await
     });
-    let one = app.clone();
-    tasks.rounds(
-        "costs could not be computed again",
-        PRICE_EVERY,
-        move || {
-            let app = one.clone();
-            async move { prices::sweep(&app.store, app.clock.now()).await }
-        },
-    );
-    let one = app.clone();
+    let what = "costs could not be computed again";
+    tasks.rounds(app, what, PRICE_EVERY, |app| async move {
+        prices::sweep(&app.store, app.clock.now()).await
+    });
     let what = "words of earlier turns could not be read";
-    tasks.rounds(what, WORDS_EVERY, move || {
-        let app = one.clone();
-        async move { words::round(&app.store).await }
+    tasks.rounds(app, what, WORDS_EVERY, |app| async move {
+        words::round(&app.store).await
     });
-    let one = app.clone();
     let what = "Postgres could not be made to look at its tables";
-    tasks.rounds(what, STATISTICS_EVERY, move || {
-        let app = one.clone();
-        async move { statistics::refresh(&app.store).await.map(|_| false) }
+    tasks.rounds(app, what, STATISTICS_EVERY, |app| async move {
+        statistics::refresh(&app.store).await.map(|_| false)
     });
+    let what = "announced recordings could not be looked for";
     for _ in 0..FETCHERS {
-        let one = app.clone();
-        let what = "announced recordings could not be looked for";
-        tasks.rounds(what, FETCH_EVERY, move || {
-            let app = one.clone();
-            async move { fetches::next(&app.fetch_kit(), app.clock.now()).await }
+        tasks.rounds(app, what, FETCH_EVERY, |app| async move {
+            fetches::next(&app.fetch_kit(), app.clock.now()).await
         });
     }
 }
@@ -279,5 +279,19 @@ async fn keep_round(
     match keeper {
         Some(keeper) => keeper.round(now).await,
         None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_make_way_for_what_waits_to_be_committed() {
+        let took = Duration::from_millis(20);
+        assert_eq!(rest(took, 0), BREATH);
+        assert_eq!(rest(took, 1), Duration::from_millis(80));
+        assert_eq!(rest(Duration::ZERO, 1), BREATH);
+        assert_eq!(rest(Duration::from_secs(9), 1), REST_LONGEST);
     }
 }
