@@ -68,6 +68,11 @@ pub fn is_stream_sid(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// Whether a text is LiveKit's own id of a room, which no application would choose.
+pub fn is_room_sid(text: &str) -> bool {
+    text.strip_prefix("RM_").is_some_and(|rest| !rest.is_empty())
+}
+
 /// Which of two names of one session it is known by: what its source calls it rather than a spelling of
 /// our own id, then the first in the order of bytes. So it does not matter which came first.
 pub fn preferred<'a>(one: &'a str, other: &'a str) -> &'a str {
@@ -200,15 +205,16 @@ impl Claim {
         }
     }
 
-    /// The names that an application's id of a conversation is. Who calls it by its carrier's id means
-    /// that call.
+    /// The names that an application's id of a conversation is. Who calls it by its carrier's id, or by that of its
+    /// room, means that call.
     pub fn of_conversation(id: &str) -> Vec<Self> {
-        let carriers = match () {
+        let others = match () {
             () if is_call_sid(id) => Some(ClaimKind::CallSid),
             () if is_stream_sid(id) => Some(ClaimKind::StreamSid),
+            () if is_room_sid(id) => Some(ClaimKind::LivekitRoomSid),
             () => None,
         };
-        let kinds = carriers.into_iter().chain([ClaimKind::Conversation]);
+        let kinds = others.into_iter().chain([ClaimKind::Conversation]);
         kinds.map(|kind| Self::new(kind, id)).collect()
     }
 

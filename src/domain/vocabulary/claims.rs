@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::ids::{Claim, ClaimKind, is_call_sid};
+use crate::domain::ids::{Claim, ClaimKind, is_call_sid, is_room_sid};
 
 use super::Said;
 use super::span::SERVICE_NAME;
@@ -37,8 +37,6 @@ const LABELS: [(&str, &str); 8] = [
     ("user.id", "user_id"),
     ("traceloop.association.properties.user_id", "user_id"),
 ];
-/// How a room's own id begins, which no application would choose.
-const ROOM_SID: &str = "RM_";
 const AGENTS: [&str; 4] = [
     "lk.agent_name",
     "agent.name",
@@ -81,7 +79,7 @@ fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
             claims.push((name, claim));
         }
     };
-    let is_room = |name: &str| span.text(name).is_some_and(|id| id.starts_with(ROOM_SID));
+    let is_room = |name: &str| span.text(name).is_some_and(is_room_sid);
     for name in ROOMS.into_iter().filter(|name| is_room(name)) {
         add(Claim::new(ClaimKind::LivekitRoomSid, value(name)), name);
     }
@@ -92,7 +90,9 @@ fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
     for name in STREAMS {
         add(Claim::new(ClaimKind::StreamSid, value(name)), name);
     }
-    for name in CONVERSATIONS.into_iter().filter(|name| !is_room(name)) {
+    // LiveKit's own name for its room is that and no more.
+    let is_told = |name: &&str| !(ROOMS.contains(name) && is_room(name));
+    for name in CONVERSATIONS.into_iter().filter(is_told) {
         for claim in Claim::of_conversation(&value(name)) {
             add(claim, name);
         }

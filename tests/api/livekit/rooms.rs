@@ -159,3 +159,22 @@ async fn of_several_or_of_none_at_that_time_nothing_is_joined() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_conversation_that_is_called_by_its_room_s_id_is_in_that_room() {
+    for attribute in ["session.id", "conversation.id", "langfuse.session.id"] {
+        let mut spans = span("RM_hook", 5, 95);
+        spans["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"][0]["key"] =
+            json!(attribute);
+        let [started, finished] = room();
+        let told = [started, Told::Spans(spans), finished];
+        for order in orders(&told) {
+            let (count, names) = seen(&order, &["RM_hook", &format!("{:032x}", 7)]).await;
+            assert_eq!(
+                (count, names),
+                (1, vec![json!("RM_hook"); 2]),
+                "{attribute}"
+            );
+        }
+    }
+}
