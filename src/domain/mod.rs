@@ -40,6 +40,7 @@ pub mod review;
 pub mod rooms;
 pub mod session;
 pub mod settings;
+pub mod sip;
 pub mod span;
 pub mod tally;
 pub mod tokens;

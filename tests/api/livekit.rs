@@ -528,6 +528,49 @@ async fn webhooks_tell_of_rooms_and_callers() {
     assert_eq!(track, json!({"accepted": 0, "duplicates": 0, "ignored": 1}));
 }
 
+#[tokio::test]
+async fn a_call_by_sip_goes_the_way_that_its_rule_says() {
+    for (rule, channel, from, to) in [
+        (Some("SDR_1"), "inbound", "+15550100", "+15550199"),
+        (None, "outbound", "+15550199", "+15550100"),
+    ] {
+        let mut attributes = json!({"phoneNumber": "+15550100", "trunkPhoneNumber": "+15550199",
+            "trunkID": "ST_1", "callID": "SCL_1"});
+        if let Some(rule) = rule {
+            attributes["ruleID"] = json!(rule);
+        }
+        let under = |prefix: &str| -> Vec<(String, Value)> {
+            let each = attributes.as_object().expect("an object").iter();
+            each.map(|(name, value)| (format!("{prefix}{name}"), value.clone()))
+                .collect()
+        };
+        let mut joined = room_event("participant_joined", 2);
+        let own: serde_json::Map<String, Value> = under("sip.").into_iter().collect();
+        joined["participant"] =
+            json!({"sid": "PA_1", "identity": "sip_1", "kind": "SIP", "attributes": own});
+        let told = under("lk.sip.")
+            .into_iter()
+            .map(|(name, value)| json!({"key": name, "value": {"stringValue": value}}));
+        let spans = json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "livekit-agents"}, "spans": [{
+            "traceId": format!("{:032x}", 7), "spanId": format!("{:016x}", 7), "name": "agent_session",
+            "startTimeUnixNano": format!("{}000000000", at(0)), "endTimeUnixNano": format!("{}000000000", at(9)),
+            "attributes": told.collect::<Vec<Value>>()}]}]}]});
+        for is_hook in [true, false] {
+            let (server, _folder) = server().await;
+            let acme = server.tenant("acme").await;
+            let client = with_key(&acme, SECRET).await;
+            if is_hook {
+                hook(&server, &joined).await.status(200);
+            } else {
+                client.post("/v1/traces", &spans).await.status(200);
+            }
+            let seen = the_session(&client).await;
+            let way = [&seen["channel"], &seen["from"], &seen["to"]];
+            assert_eq!(way, [channel, from, to], "{is_hook} {seen:#}");
+        }
+    }
+}
+
 fn caller_left(reason: &str) -> Value {
     let mut left = room_event("participant_left", 20);
     left["participant"] = json!({

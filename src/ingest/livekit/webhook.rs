@@ -15,6 +15,7 @@ use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, LabelKind, TenantId, is_call_sid};
+use crate::domain::sip::Leg;
 use crate::domain::webhook::Told;
 use crate::ingest::beside;
 use crate::ingest::document;
@@ -235,8 +236,10 @@ impl Hook {
         );
         if kind == "SIP" {
             put(fields, "transport", Some("sip"));
-            put(fields, "from", attribute(who, "sip.phoneNumber"));
-            put(fields, "to", attribute(who, "sip.trunkPhoneNumber"));
+            let leg = Leg::of(|name| attribute(who, &format!("sip.{name}")));
+            put(fields, "channel", leg.channel);
+            put(fields, "from", leg.from);
+            put(fields, "to", leg.to);
             let sid = attribute(who, "sip.twilio.callSid").filter(|sid| is_call_sid(sid));
             put(fields, "callSid", sid);
         }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::sip::Leg;
 use crate::domain::tokens::Cache;
 use crate::domain::vocabulary::calls::{put, read_usage};
 use crate::domain::vocabulary::span::{number, parsed, said};
@@ -55,10 +56,10 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     if sip {
         gist.session
             .insert("transport".to_owned(), Value::from("sip"));
-        let caller = content(span, "sip.phoneNumber");
-        put(&mut gist.session, "from", caller.map(Value::from));
-        let called = span.text("lk.sip.trunkPhoneNumber");
-        put(&mut gist.session, "to", called.map(Value::from));
+        let leg = Leg::of(|name| content(span, &format!("sip.{name}")));
+        for (name, told) in [("channel", leg.channel), ("from", leg.from), ("to", leg.to)] {
+            put(&mut gist.session, name, told.map(Value::from));
+        }
     }
     Some(gist)
 }
