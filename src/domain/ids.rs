@@ -70,7 +70,8 @@ pub fn is_stream_sid(text: &str) -> bool {
 
 /// Whether a text is LiveKit's own id of a room, which no application would choose.
 pub fn is_room_sid(text: &str) -> bool {
-    text.strip_prefix("RM_").is_some_and(|rest| !rest.is_empty())
+    text.strip_prefix("RM_")
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 /// Which of two names of one session it is known by: what its source calls it rather than a spelling of

@@ -215,9 +215,15 @@ fn metadata(call: &Value, analysis: &Value, turns_left_out: Option<usize>, form:
     form.object("metadata", metadata);
 }
 
+/// Where what is personal is not kept, what is left of the call stands under names of its own.
 fn recording(call: &Value) -> Option<Announced> {
-    let url =
-        text(call, &["recording_multi_channel_url"]).or_else(|| text(call, &["recording_url"]))?;
+    let names = [
+        "recording_multi_channel_url",
+        "recording_url",
+        "scrubbed_recording_multi_channel_url",
+        "scrubbed_recording_url",
+    ];
+    let url = names.iter().find_map(|name| text(call, &[*name]))?;
     Some(Announced::At {
         url: url.to_owned(),
         placement: Placement::default(),
@@ -225,10 +231,13 @@ fn recording(call: &Value) -> Option<Announced> {
 }
 
 fn dialogue(call: &Value) -> Dialogue {
-    let entries = match list(call, &["transcript_with_tool_calls"]) {
-        [] => list(call, &["transcript_object"]),
-        entries => entries,
-    };
+    let names = [
+        "transcript_with_tool_calls",
+        "transcript_object",
+        "scrubbed_transcript_with_tool_calls",
+    ];
+    let mut told = names.iter().map(|name| list(call, &[*name]));
+    let entries = told.find(|entries| !entries.is_empty()).unwrap_or_default();
     let mut dialogue = Dialogue::default();
     for entry in entries {
         match text(entry, &["role"]).unwrap_or_default() {
@@ -389,6 +398,18 @@ mod tests {
         assert_eq!(session["endedBy"], "user");
         assert_eq!(session["metadata"]["order"], 7);
         assert_eq!(session["metadata"]["retell"]["latency"]["e2e"]["p50"], 850);
+    }
+
+    #[test]
+    fn what_is_kept_without_what_is_personal_is_the_call_too() {
+        let mut call = whole();
+        let entries = call["transcript_with_tool_calls"].take();
+        call["scrubbed_transcript_with_tool_calls"] = entries;
+        call["scrubbed_recording_url"] = json!("https://dxc03zgurdly9.cloudfront.net/r.wav");
+        let told = told("call_ended", call);
+        assert_eq!(of_kind(&told, Kind::Turn).len(), 3);
+        assert_eq!(of_kind(&told, Kind::ToolCall).len(), 1);
+        assert!(matches!(told.recording, Some(Announced::At { .. })));
     }
 
     #[test]

@@ -120,7 +120,8 @@ fn status(message: &Value) -> Option<&'static str> {
 }
 
 /// What reasons say in which a call came about badly or not at all: Vapi has hundreds, and new ones come.
-const FAILURES: [&str; 13] = [
+const FAILURES: [&str; 15] = [
+    "did-not-give",
     "error",
     "failed",
     "invalid",
@@ -133,14 +134,17 @@ const FAILURES: [&str; 13] = [
     "no-server",
     "not-found",
     "not-valid",
+    "scheduled-call-deleted",
     "unallocated",
 ];
 
 /// What an end is here.
 fn ended_status(reason: &str) -> &'static str {
     match reason {
-        "customer-busy" => "declined",
+        "customer-busy" | "vonage-rejected" => "declined",
         "customer-did-not-answer" => "missed",
+        // Who called gave up before anybody answered.
+        _ if reason.contains("hungup-before-call-connect") => "missed",
         _ if FAILURES.iter().any(|word| reason.contains(word)) => "failed",
         _ => "completed",
     }
@@ -608,6 +612,19 @@ mod tests {
             ("voicemail", "completed", Some("system")),
             ("customer-busy", "declined", Some("system")),
             ("customer-did-not-answer", "missed", Some("system")),
+            ("vonage-rejected", "declined", Some("system")),
+            (
+                "call.ringing.sip-inbound-caller-hungup-before-call-connect",
+                "missed",
+                Some("system"),
+            ),
+            (
+                "customer-did-not-give-microphone-permission",
+                "failed",
+                Some("system"),
+            ),
+            ("scheduled-call-deleted", "failed", Some("system")),
+            ("call.forwarding.operator-busy", "completed", Some("system")),
             ("assistant-not-found", "failed", Some("system")),
             ("assistant-join-timed-out", "failed", Some("system")),
             ("assistant-request-failed", "failed", Some("system")),
