@@ -123,10 +123,15 @@ pub async fn place(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result
     })
 }
 
-/// Refuses audio of a call that was deleted, or whose content was.
-pub async fn check_open(scope: &Scope, reference: &str, now: DateTime<Utc>) -> Result<()> {
+/// Refuses audio of a call that was deleted, or whose content was. Answers which call it is, if it is known.
+pub async fn check_open(
+    scope: &Scope,
+    reference: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<SessionId>> {
     let call = known(scope, None, reference).await?;
-    refuse_over(scope, call.as_ref(), reference, now).await
+    refuse_over(scope, call.as_ref(), reference, now).await?;
+    Ok(call.map(|call| call.id))
 }
 
 async fn refuse_over(

@@ -217,9 +217,10 @@ impl Door {
             true => session.external_id.clone(),
             false => session.id.to_string(),
         };
-        recordings::check_open(&self.scope, &reference, now).await?;
+        // Doors that name a call differently announce recordings of one call.
+        let known = recordings::check_open(&self.scope, &reference, now).await?;
         let fetch = |url: String, placement: Placement, failure| Fetch {
-            id: session.id,
+            id: known.unwrap_or(session.id),
             reference: reference.clone(),
             url,
             endpoint_id: Some(self.endpoint.id.clone()),

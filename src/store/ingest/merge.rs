@@ -256,13 +256,17 @@ async fn move_edits(connection: &mut PgConnection, (tenant, into): Key, other: U
     Ok(())
 }
 
-/// One recording a session: the audio that the one that stays has, else the other's.
+/// One recording a session: the audio that the one that stays has, else the other's; where both were announced, the
+/// one that began later, as if both had been announced for one session.
 async fn move_recording(
     connection: &mut PgConnection,
     (tenant, into): Key,
     other: Uuid,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    if is_recorded_better(connection, (tenant, into), other).await? {
+        give_way(connection, (tenant, into), other, now).await?;
+    }
     sqlx::query!(
         "update recordings r
             set id = $3, is_early = false
@@ -286,6 +290,67 @@ async fn move_recording(
     )
     .execute(&mut *connection)
     .await?;
+    drop_recording(connection, (tenant, other), now).await
+}
+
+/// Whether what was announced for the other counts, and not what was for the one that stays.
+async fn is_recorded_better(
+    connection: &mut PgConnection,
+    (tenant, into): Key,
+    other: Uuid,
+) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (
+            select 1
+              from recording_fetches f
+              join recording_fetches k on k.tenant_id = f.tenant_id and k.id = $3
+             where f.tenant_id = $1 and f.id = $2 and f.status <> 'failed'
+               and case when k.status <> 'failed' then f.started_at > k.started_at
+                        else not exists (select 1 from recordings r where r.tenant_id = $1 and r.id = $3)
+                   end
+         ) as "is_better!""#,
+        tenant,
+        other,
+        into,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(found)
+}
+
+/// Makes place for what the other has. Audio that is there is kept until there is other audio.
+async fn give_way(
+    connection: &mut PgConnection,
+    (tenant, into): Key,
+    other: Uuid,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let has_audio = sqlx::query_scalar!(
+        r#"select exists (select 1 from recordings where tenant_id = $1 and id = $2) as "has_audio!""#,
+        tenant,
+        other,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if has_audio {
+        drop_recording(connection, (tenant, into), now).await?;
+    }
+    sqlx::query!(
+        "delete from recording_fetches where tenant_id = $1 and id = $2",
+        tenant,
+        into,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Removes the audio that a session has, if any.
+async fn drop_recording(
+    connection: &mut PgConnection,
+    (tenant, session): Key,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         "with gone as (
             delete from recordings where tenant_id = $1 and id = $2 returning object_path, size_bytes, status
@@ -299,7 +364,7 @@ async fn move_recording(
          select $1, object_path, $3 from gone
              on conflict do nothing",
         tenant,
-        other,
+        session,
         now,
     )
     .execute(connection)

@@ -13,7 +13,7 @@ use crate::store::scope::Scope;
 pub use super::claims::claim;
 
 /// Wants a recording. The same address again changes nothing; another one takes the place of what was
-/// wanted before. Answers whether anything is new.
+/// wanted before, unless it began earlier. That there is none takes no other's place. Answers whether anything is new.
 pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
     let status = if fetch.failure.is_some() {
         "failed"
@@ -28,7 +28,10 @@ pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
             set reference = excluded.reference, url = excluded.url, endpoint_id = excluded.endpoint_id,
                 started_at = excluded.started_at, start_offset_ms = excluded.start_offset_ms,
                 status = excluded.status, attempts = 0, due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at
-          where recording_fetches.url <> excluded.url",
+          where recording_fetches.url <> excluded.url
+            and excluded.url <> ''
+            and (recording_fetches.status = 'failed'
+                 or coalesce(excluded.started_at >= recording_fetches.started_at, true))",
         scope.tenant.0,
         fetch.id.0,
         fetch.reference,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use voxray::services::fetches;
 
+use super::vendors::from_vapi;
 use super::{House, SECRET, SID, callback, endpoint, results};
 use crate::support::Client;
 
@@ -21,6 +22,7 @@ const ACCOUNT: &str = "AC00000000000000000000000000000001";
 #[derive(Clone, Default)]
 struct Source {
     asked: Arc<Mutex<Vec<String>>>,
+    paths: Arc<Mutex<Vec<String>>>,
     failures: Arc<Mutex<Vec<u16>>>,
 }
 
@@ -31,9 +33,13 @@ impl Source {
             ..Self::default()
         };
         let own = source.clone();
-        let answer = move |headers: HeaderMap| {
+        let answer = move |uri: Uri, headers: HeaderMap| {
             let source = own.clone();
-            async move { source.answer(&headers) }
+            async move {
+                let path = uri.path().to_owned();
+                source.paths.lock().expect("a lock").push(path);
+                source.answer(&headers)
+            }
         };
         #[expect(clippy::disallowed_methods, reason = "routes of the tests' own")]
         let router = axum::Router::new()
@@ -394,6 +400,84 @@ async fn that_there_is_none_is_told() {
         )
     );
     assert_eq!(studio.work().await, 0);
+}
+
+#[tokio::test]
+async fn that_there_is_no_second_one_takes_nothing_away() {
+    for is_first in [true, false] {
+        let studio = Studio::open(&[]).await;
+        let none = [("RecordingSid", "RE2"), ("RecordingStatus", "absent")];
+        if is_first {
+            studio.tell(&none).await;
+        }
+        studio.announce(&studio.url("RE1")).await;
+        if !is_first {
+            studio.tell(&none).await;
+        }
+        studio.end().await;
+        assert_eq!(studio.shown().await["status"], "processing", "{is_first}");
+        assert_eq!(studio.work().await, 1);
+        assert_eq!(studio.shown().await["status"], "available", "{is_first}");
+    }
+}
+
+/// Which recordings were asked for, of a call whose two recordings are announced in this order, and whose doors learn in
+/// the end that they tell of one call.
+async fn asked_for(order: &[&str], is_fetched_between: bool) -> Vec<String> {
+    let studio = Studio::open(&[]).await;
+    let vapi = endpoint(&studio.manager, "vapi", json!({})).await;
+    let call = |more: Value| {
+        let mut message = json!({"type": "end-of-call-report", "timestamp": 1_749_636_070_000_i64,
+            "endedReason": "customer-ended-call", "call": {"id": "v1"}});
+        for (name, value) in more.as_object().expect("an object") {
+            message[name] = value.clone();
+        }
+        json!({ "message": message })
+    };
+    for told in order {
+        match *told {
+            "vapi" => {
+                // A minute before the carrier's.
+                let report = call(
+                    json!({"startedAt": "2025-06-11T09:59:09Z", "endedAt": "2025-06-11T10:00:50Z",
+                    "call": {"id": "v1", "createdAt": "2025-06-11T09:59:05Z"},
+                    "artifact": {"recordingUrl": studio.url("vapi")}}),
+                );
+                from_vapi(&studio.house.vendor(), &vapi, &report)
+                    .await
+                    .status(200);
+            }
+            sid => studio.announce(&studio.url(sid)).await,
+        }
+        if is_fetched_between {
+            studio.work().await;
+        }
+    }
+    studio.end().await;
+    let joined = call(json!({"type": "status-update", "status": "in-progress",
+        "timestamp": 1_749_636_010_000_i64, "call": {"id": "v1", "phoneCallProviderId": SID}}));
+    from_vapi(&studio.house.vendor(), &vapi, &joined)
+        .await
+        .status(200);
+    studio.work().await;
+    let shown = studio.shown().await;
+    assert_eq!(shown["status"], "available", "{order:?} {shown}");
+    assert_eq!(
+        shown["startedAt"], "2025-06-11T10:00:09Z",
+        "{order:?} {shown}"
+    );
+    studio.source.paths.lock().expect("a lock").clone()
+}
+
+#[tokio::test]
+async fn of_two_recordings_of_a_call_the_later_counts_whichever_was_announced_first() {
+    for is_fetched_between in [true, false] {
+        for order in [["vapi", "RE1"], ["RE1", "vapi"]] {
+            let asked = asked_for(&order, is_fetched_between).await;
+            let last = asked.iter().filter(|path| path.ends_with("RE1")).count();
+            assert_eq!(last, 1, "{order:?} {asked:?}");
+        }
+    }
 }
 
 #[tokio::test]
