@@ -342,9 +342,10 @@ fn telephony(session: &Session) -> Option<(Key, Used)> {
     let duration_ms = session.duration_ms().filter(|ms| *ms > 0)?;
     // Both ways the number called decides.
     let called = session.to_number.as_deref().unwrap_or_default();
-    let digits = called.strip_prefix("+1").unwrap_or_default();
-    let is_american = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let zone = if is_american { " +1" } else { "" };
+    let zone = match is_american(called, direction) {
+        true => " +1",
+        false => "",
+    };
     let minutes = duration_ms.saturating_add(59_999) / 60_000;
     let used = Used {
         audio_ms: minutes.saturating_mul(60_000),
@@ -352,6 +353,24 @@ fn telephony(session: &Session) -> Option<(Key, Used)> {
     };
     let model = format!("{direction}{zone}");
     Some(((Service::Telephony, TWILIO.to_owned(), model), used))
+}
+
+/// Behind `+1`, and none of the United States or Canada: islands, each at a price of its own; and what costs extra.
+const OTHERS: [&str; 28] = [
+    "242", "246", "264", "268", "284", "340", "345", "441", "473", "649", "658", "664", "670",
+    "671", "684", "721", "758", "767", "784", "787", "809", "829", "849", "868", "869", "876",
+    "900", "939",
+];
+/// Whoever is called there pays more.
+const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
+
+/// Whether a number is one of those that the table has a price for.
+fn is_american(called: &str, direction: &str) -> bool {
+    let digits = called.strip_prefix("+1").unwrap_or_default();
+    let is_whole = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_one_of = |areas: &[&str]| areas.iter().any(|area| digits.starts_with(area));
+    let is_dearer = is_one_of(&OTHERS) || direction == "inbound" && is_one_of(&TOLL_FREE);
+    is_whole && !is_dearer
 }
 
 /// A failure may come before the answer or behind it: which of both the carrier's own word tells, where there is one.
@@ -408,6 +427,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn not_all_that_is_called_by_one_code_costs_the_same() {
+        for (called, direction, is_priced) in [
+            ("+14155550100", "outbound", true),
+            ("+16045550100", "inbound", true),
+            ("+18765550100", "outbound", false),
+            ("+18095550100", "inbound", false),
+            ("+18005550100", "outbound", true),
+            ("+18005550100", "inbound", false),
+            ("+19005550100", "outbound", false),
+            ("+1415555010", "outbound", false),
+            ("+442071838750", "outbound", false),
+        ] {
+            assert_eq!(is_american(called, direction), is_priced, "{called}");
+        }
+    }
 
     fn observation(usage: Value, model: &str) -> Option<i64> {
         let usage = usage.as_object().cloned().unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Error, Fault, Result};
 
 /// The table's own version: changed with every price in `prices/`, and with the way in which costs are computed.
-pub const VERSION: &str = "2025-08-31.3";
+pub const VERSION: &str = "2025-08-31.4";
 
 const FILES: [&str; 2] = [
     include_str!("../../../prices/llm.json"),
@@ -490,6 +490,19 @@ mod tests {
             ("GPT-4o-mini-2024-07-18", "gpt-4o-mini"),
             ("openai/gpt-4.1-2025-04-14", "gpt-4.1"),
             ("gpt-4-0613", "gpt-4"),
+            // Some revisions have prices of their own.
+            ("gpt-4o-2024-11-20", "gpt-4o"),
+            ("azure/gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),
+            (
+                "gpt-4o-realtime-preview-2024-12-17",
+                "gpt-4o-realtime-preview",
+            ),
+            (
+                "gpt-4o-realtime-preview-2024-10-01",
+                "gpt-4o-realtime-preview-2024-10-01",
+            ),
+            ("gpt-3.5-turbo-0125", "gpt-3.5-turbo"),
+            ("gpt-3.5-turbo-0301", "gpt-3.5-turbo-0613"),
             ("claude-3-5-sonnet-latest", "claude-3-5-sonnet"),
             ("claude-sonnet-4-20250514", "claude-sonnet-4"),
             ("claude-sonnet-4@20250514", "claude-sonnet-4"),
