@@ -2,6 +2,7 @@
 //! in these one span a transcript, a generation and an utterance. No span is a tool call: those stand in
 //! the messages of the generation that follows.
 
+mod given;
 mod heard;
 mod realtime;
 mod runs;

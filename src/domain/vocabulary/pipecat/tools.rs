@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
 
 use super::super::calls::{error_in, put, tool_value};
 use super::super::{Beside, Gist, Part, Said, calls, moment};
+use super::given::{Item, items};
 use super::realtime;
 
 /// What stands for a result that is not there yet.
@@ -16,12 +18,12 @@ const PENDING: [&str; 2] = ["IN_PROGRESS", "in_progress"];
 /// the last, for a result may come late.
 const ANSWERS_BACK: usize = 2;
 const CALLS_MAX: usize = 16;
-/// What a message says it is that tells of a tool which runs on while the conversation does.
-const ASYNC: &str = "async_tool";
 /// Marks a call behind which the model has answered already.
 const ANSWERED: &str = "answered";
 /// Marks a result behind which the user has spoken already.
 const SPOKEN_ON: &str = "spokenOn";
+/// Marks a result behind which the user has spoken, or the application in the user's place.
+const ASKED_ON: &str = "askedOn";
 
 /// Reads the calls in the messages that a model was given.
 pub fn read_messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
@@ -35,132 +37,92 @@ fn in_messages(input: &str) -> Vec<Value> {
     let Ok(Value::Array(messages)) = serde_json::from_str::<Value>(input) else {
         return Vec::new();
     };
-    let (mut found, mut results, mut answers) = (Vec::new(), Results::new(), 0);
-    let mut has_spoken = false;
+    let mut read = Backwards::default();
     for message in messages.iter().rev() {
-        if let Some((id, result)) = later_result(message) {
-            results.entry(id).or_insert((result, has_spoken));
-            continue;
+        for item in items(message).into_iter().rev() {
+            read.take(item);
         }
-        let list = message.get("tool_calls").and_then(Value::as_array);
-        let parts = message.get("content").and_then(Value::as_array);
-        let of_type = |wanted: &'static str| {
-            let parts = parts.into_iter().flatten();
-            parts.filter(move |part| part["type"].as_str() == Some(wanted))
-        };
-        // Another provider's way: calls and results are parts of what was said.
-        for part in of_type("tool_result") {
-            if let Some(id) = part["tool_use_id"].as_str() {
-                let result = part.get("content").cloned();
-                results.entry(id.to_owned()).or_insert((result, has_spoken));
-            }
-        }
-        let used: Vec<&Value> = of_type("tool_use").collect();
-        found.extend(
-            used.iter()
-                .rev()
-                .filter_map(|part| read_use(part, &mut results, answers)),
-        );
-        match message.get("role").and_then(Value::as_str) {
-            Some("tool") => {
-                if let Some(id) = message.get("tool_call_id").and_then(Value::as_str) {
-                    let result = message.get("content").cloned();
-                    results.entry(id.to_owned()).or_insert((result, has_spoken));
-                }
-            }
-            Some("assistant") if list.is_none_or(Vec::is_empty) && used.is_empty() => {
-                answers += 1;
-                if answers == ANSWERS_BACK {
-                    break;
-                }
-            }
-            _ => {
-                for call in list.into_iter().flatten().rev() {
-                    found.extend(read_call(call, &mut results, answers));
-                }
-            }
-        }
-        let is_users = message.get("role").and_then(Value::as_str) == Some("user");
-        has_spoken |= is_users && of_type("tool_result").next().is_none();
-        if found.len() >= CALLS_MAX {
+        if read.answers >= ANSWERS_BACK || read.found.len() >= CALLS_MAX {
             break;
         }
     }
-    let of_earlier = results.into_iter().filter_map(|(id, result)| {
+    let of_earlier = read.results.into_iter().filter_map(|(id, result)| {
         let mut read = Map::new();
         put(&mut read, "id", Some(id));
         put_result(&mut read, Some(result));
         read.contains_key("result").then_some(Value::Object(read))
     });
+    let mut found = read.found;
     found.extend(of_earlier);
     found.reverse();
     found
 }
 
-/// What each call that is not found yet resulted in, and whether the user has spoken since.
-type Results = BTreeMap<String, (Option<Value>, bool)>;
-
-fn read_call(call: &Value, results: &mut Results, answers: usize) -> Option<Value> {
-    let function = call.get("function")?;
-    let (name, arguments) = (function.get("name"), function.get("arguments"));
-    whole(call, name, arguments, results, answers)
-}
-
-fn read_use(part: &Value, results: &mut Results, answers: usize) -> Option<Value> {
-    let (name, arguments) = (part.get("name"), part.get("input"));
-    whole(part, name, arguments, results, answers)
-}
-
-/// A call and its result, behind which stand so many answers.
-fn whole(
-    call: &Value,
-    name: Option<&Value>,
-    arguments: Option<&Value>,
-    results: &mut Results,
+/// What messages tell that are read from the last of them on.
+#[derive(Default)]
+struct Backwards {
+    found: Vec<Value>,
+    /// Results of calls that are not found yet.
+    results: BTreeMap<String, Given>,
     answers: usize,
-) -> Option<Value> {
-    let id = call.get("id")?.as_str()?;
-    let mut read = Map::new();
-    put(&mut read, "id", Some(id));
-    put(&mut read, "name", name.cloned());
-    put(&mut read, "arguments", arguments.map(tool_value));
-    put(&mut read, ANSWERED, (answers > 0).then_some(true));
-    put_result(&mut read, results.remove(id));
-    Some(Value::Object(read))
+    has_spoken: bool,
 }
 
-fn put_result(read: &mut Map<String, Value>, result: Option<(Option<Value>, bool)>) {
-    let Some((result, has_spoken)) = result else {
+/// A result, and what marks it where somebody has spoken since.
+struct Given {
+    value: Option<Value>,
+    since: Option<&'static str>,
+}
+
+impl Backwards {
+    fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Answer => self.answers += 1,
+            Item::Asked => self.has_spoken = true,
+            Item::Result(answered) => {
+                let mark = match answered.is_among_users {
+                    true => ASKED_ON,
+                    false => SPOKEN_ON,
+                };
+                let given = Given {
+                    value: answered.value,
+                    since: self.has_spoken.then_some(mark),
+                };
+                self.results.entry(answered.id).or_insert(given);
+            }
+            Item::Call {
+                id,
+                name,
+                arguments,
+            } => {
+                let mut read = Map::new();
+                put(&mut read, "id", Some(id));
+                put(&mut read, "name", name.cloned());
+                put(&mut read, "arguments", arguments.map(tool_value));
+                put(&mut read, ANSWERED, (self.answers > 0).then_some(true));
+                put_result(&mut read, self.results.remove(id));
+                self.found.push(Value::Object(read));
+            }
+        }
+    }
+}
+
+fn put_result(read: &mut Map<String, Value>, given: Option<Given>) {
+    let Some(given) = given else {
         return;
     };
-    if let Some(result) = result.filter(|result| !is_pending(result)) {
+    if let Some(result) = given.value.filter(|result| !is_pending(result)) {
         put(read, "result", Some(tool_value(&result)));
-        put(read, SPOKEN_ON, has_spoken.then_some(true));
+        if let Some(mark) = given.since {
+            put(read, mark, Some(true));
+        }
     }
 }
 
 fn is_pending(result: &Value) -> bool {
-    let text = result.as_str().unwrap_or_default().trim_matches('"');
+    let text = result.as_str().or_else(|| result.get("response")?.as_str());
+    let text = text.unwrap_or_default().trim_matches('"');
     PENDING.contains(&text)
-}
-
-/// The call that a message tells of which ran on beside the conversation, and its result if it is there.
-fn later_result(message: &Value) -> Option<(String, Option<Value>)> {
-    let content = message.get("content")?;
-    let parts = || {
-        content
-            .as_array()?
-            .iter()
-            .find_map(|part| part["text"].as_str())
-    };
-    let text = content.as_str().or_else(parts)?;
-    let payload = text.contains(ASYNC).then(|| serde_json::from_str(text));
-    let payload: Value = payload?.ok()?;
-    let says = |name: &str| payload.get(name).and_then(Value::as_str);
-    let id = says("tool_call_id").filter(|_| says("type") == Some(ASYNC))?;
-    let is_over = says("status") != Some("running");
-    let result = payload.get("result").filter(|_| is_over);
-    Some((id.to_owned(), result.cloned()))
 }
 
 /// A span of a realtime model that is a call, or its result.
@@ -181,7 +143,9 @@ pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
 struct Call {
     fields: Map<String, Value>,
     turn: Option<String>,
-    at: chrono::DateTime<chrono::Utc>,
+    at: DateTime<Utc>,
+    /// When the generation was over that asked for it.
+    asked_at: Option<DateTime<Utc>>,
 }
 
 /// All calls of a session, each once. `place` tells of a gist the turn that it is part of, and the generation
@@ -205,11 +169,16 @@ pub fn calls<'a>(
                 }
                 let (turn, before) = place(gist);
                 let mut fields = Map::new();
-                let asked = before.map(|llm| moment(realtime::over_at(llm)));
-                put(&mut fields, "startMs", asked);
+                let asked_at = before.map(realtime::over_at);
+                put(&mut fields, "startMs", asked_at.map(moment));
                 put(&mut fields, "derived", Some(true));
-                let at = gist.started_at;
-                found.insert(id.to_owned(), Call { fields, turn, at });
+                let call = Call {
+                    fields,
+                    turn,
+                    at: gist.started_at,
+                    asked_at,
+                };
+                found.insert(id.to_owned(), call);
             }
             let Some(call) = found.get_mut(id) else {
                 continue;
@@ -220,7 +189,9 @@ pub fn calls<'a>(
             if is_first {
                 call.at = call.at.max(gist.started_at);
                 let is_placed = call.fields.contains_key("startMs");
-                let was_awaited = is_placed && !tool.contains_key(SPOKEN_ON);
+                let has_spoken = tool.contains_key(SPOKEN_ON)
+                    || tool.contains_key(ASKED_ON) && is_heard_since(gists, call.asked_at, gist);
+                let was_awaited = is_placed && !has_spoken;
                 let told = was_awaited.then(|| moment(gist.started_at));
                 put(&mut call.fields, "endMs", told);
             }
@@ -248,6 +219,14 @@ pub fn calls<'a>(
         .collect()
 }
 
+/// Whether a user was transcribed before a generation, but after what had asked for a tool.
+fn is_heard_since(gists: &[&Gist], asked_at: Option<DateTime<Utc>>, told: &Gist) -> bool {
+    gists.iter().any(|gist| {
+        let over = calls::end(gist);
+        gist.part == Part::Stt && Some(over) > asked_at && over <= told.started_at
+    })
+}
+
 fn listed(gist: &Gist) -> impl Iterator<Item = &Map<String, Value>> {
     let tools = gist.fields.get("tools").and_then(Value::as_array);
     tools.into_iter().flatten().filter_map(Value::as_object)
@@ -272,6 +251,7 @@ fn told(id: String, call: Call) -> Vec<Beside> {
         mut fields,
         turn,
         at,
+        ..
     } = call;
     put(&mut fields, "callId", Some(id.as_str()));
     let found = fields.get("result").and_then(error_in);

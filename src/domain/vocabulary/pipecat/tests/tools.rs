@@ -136,3 +136,136 @@ fn calls_of_a_conversation_before_this_one_are_none_of_it() {
     assert_eq!((tools.len(), &tools[0]["callId"]), (1, &json!("new")));
     assert!(of(&events, Kind::Error).is_empty());
 }
+
+/// A call, its result and an answer, as the APIs have them which Pipecat writes down.
+fn by_provider(result: Value, text: &str) -> Vec<[Value; 5]> {
+    let gemini = |role: &str, part: Value| json!({"role": role, "parts": [part]});
+    let listed = |role: &str, part: Value| json!({"role": role, "content": [part]});
+    let gemini_result = match &result {
+        Value::Object(_) => result.clone(),
+        _ => json!({"value": result}),
+    };
+    let bedrock_result = match &result {
+        Value::String(text) => json!([{"text": text}]),
+        _ => json!([{"json": result}]),
+    };
+    let arguments = json!({"x": "Kiel"});
+    vec![
+        [
+            gemini("user", json!({"text": "Warm?"})),
+            json!({"role": "model", "parts": [{"thought_signature": "...",
+                "function_call": {"id": "c1", "args": arguments, "name": "weather"}}]}),
+            gemini(
+                "user",
+                json!({"function_response": {"id": "c1", "name": "weather", "response": gemini_result}}),
+            ),
+            gemini("model", json!({"text": text})),
+            gemini("user", json!({"text": "Thanks."})),
+        ],
+        [
+            listed("user", json!({"text": "Warm?"})),
+            listed(
+                "assistant",
+                json!({"toolUse": {"toolUseId": "c1", "name": "weather", "input": arguments}}),
+            ),
+            listed(
+                "user",
+                json!({"toolResult": {"toolUseId": "c1", "content": bedrock_result}}),
+            ),
+            listed("assistant", json!({"text": text})),
+            listed("user", json!({"text": "Thanks."})),
+        ],
+        [
+            user("Warm?"),
+            listed(
+                "assistant",
+                json!({"type": "tool_use", "id": "c1", "name": "weather", "input": arguments}),
+            ),
+            listed(
+                "user",
+                json!({"type": "tool_result", "tool_use_id": "c1",
+                    "content": result.as_str().map_or_else(|| result.to_string(), str::to_owned)}),
+            ),
+            answer(text),
+            user("Thanks."),
+        ],
+    ]
+}
+
+#[test]
+fn tools_are_read_in_the_messages_of_every_provider() {
+    for messages in by_provider(json!({"error": "no such town"}), "I do not know.") {
+        let events = understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, 8.0), 1.0, false),
+            stt("t1/s1", (0.0, 1.4), "Warm?"),
+            given("t1/l1", (1.7, 2.1), &messages[..1], None),
+            given("t1/l2", (2.8, 3.1), &messages[..3], Some("I do not know.")),
+            tts("t1/v2", (3.1, 3.3), 0.1, "I do not know."),
+            exchange("t2", (8.0, 14.0), 1.0, false),
+            stt("t2/s1", (8.0, 9.4), "Thanks."),
+            given("t2/l1", (9.7, 9.9), &messages, Some("Bye.")),
+            tts("t2/v1", (9.9, 10.1), 0.1, "Bye."),
+        ]);
+        let tools = tools(&events);
+        assert_eq!((tools.len(), &tools[0]["turn"]), (1, &json!(1)));
+        let told = |name: &str| tools[0][name].clone();
+        assert_eq!(
+            (told("name"), told("callId")),
+            (json!("weather"), json!("c1"))
+        );
+        assert_eq!(told("arguments"), json!({"x": "Kiel"}));
+        assert_eq!((told("startMs"), told("endMs")), (json!(2100), json!(2800)));
+        assert_eq!(told("error"), json!("no such town"));
+    }
+}
+
+#[test]
+fn a_result_that_is_no_object_is_what_the_tool_gave() {
+    let given_back = |result: &str| {
+        let all = by_provider(json!(result), "So.")
+            .into_iter()
+            .map(|messages| {
+                let events = understood(vec![
+                    call(20.0),
+                    exchange("t1", (0.0, 8.0), 1.0, false),
+                    stt("t1/s1", (0.0, 1.4), "Warm?"),
+                    given("t1/l1", (1.7, 2.1), &messages[..1], None),
+                    given("t1/l2", (2.8, 3.1), &messages[..3], Some("So.")),
+                ]);
+                tools(&events)[0].get("result").cloned()
+            });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(given_back("\"noted\""), vec![Some(json!("noted")); 3]);
+    assert_eq!(given_back("IN_PROGRESS"), vec![None; 3]);
+    let running = told("user", "running", None)["content"].clone();
+    assert_eq!(given_back(running.as_str().unwrap()), vec![None; 3]);
+}
+
+#[test]
+fn an_application_that_speaks_as_users_do_leaves_a_tool_its_end() {
+    let spoken_on = |mut messages: Vec<Value>, name: &str, heard: bool| {
+        let part = match name {
+            "parts" => json!({"text": "Ask for the name now."}),
+            _ => json!({"type": "text", "text": "Ask for the name now."}),
+        };
+        messages[2][name].as_array_mut().unwrap().push(part);
+        let mut gists = vec![
+            call(20.0),
+            exchange("t1", (0.0, 8.0), 1.0, false),
+            stt("t1/s1", (0.0, 1.4), "Warm?"),
+            given("t1/l1", (1.7, 2.1), &messages[..1], None),
+            given("t1/l2", (4.8, 5.1), &messages[..3], Some("Your name?")),
+            tts("t1/v2", (5.1, 5.3), 0.1, "Your name?"),
+        ];
+        gists.extend(heard.then(|| stt("t1/s2", (3.0, 4.4), "Hello?")));
+        tools(&understood(gists))[0].get("endMs").cloned()
+    };
+    let names = ["parts", "content", "content"];
+    let all = by_provider(json!({"ok": true}), "Your name?");
+    for (messages, name) in all.into_iter().zip(names) {
+        assert_eq!(spoken_on(messages.to_vec(), name, false), Some(json!(4800)));
+        assert_eq!(spoken_on(messages.to_vec(), name, true), None);
+    }
+}
