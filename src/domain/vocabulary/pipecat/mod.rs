@@ -6,6 +6,7 @@ mod given;
 mod heard;
 mod realtime;
 mod runs;
+mod sentences;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -60,10 +61,17 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         Part::Llm => {
             read_provider(span, fields);
             read_usage(span, cache(span), fields);
+            if let (Some(thought), Some(written)) = (
+                thought_beside(span),
+                fields.get("completionTokens").and_then(Value::as_u64),
+            ) {
+                put(fields, "completionTokens", Some(written + thought));
+            }
             put(fields, "text", span.first_text(&["output", "transcript"]));
             read_failure(span, fields);
             put(fields, "llmMs", first_token_ms(span, fields));
             tools::read_messages(span, fields);
+            sentences::read(span, fields);
             if span.name == "llm_response" {
                 realtime::read(span, fields);
             }
@@ -145,15 +153,34 @@ fn is_length(span: &Said<'_>, ms: f64) -> bool {
     length_ms.is_some_and(|length| ms > length - CLOCK_STOPPED_WITHIN_MS)
 }
 
+const PROVIDERS: [&str; 2] = ["gen_ai.provider.name", "gen_ai.system"];
 /// Providers whose counts Pipecat hands on as they are, and which count beside the rest what came from a cache.
 const CACHE_BESIDE: [&str; 3] = ["anthropic", "aws.bedrock", "awsbedrock"];
 
 fn cache(span: &Said<'_>) -> Cache {
-    let provider = span.term(&["gen_ai.provider.name", "gen_ai.system"]);
+    let provider = span.term(&PROVIDERS);
     match provider.is_some_and(|provider| CACHE_BESIDE.contains(&provider)) {
         true => Cache::Beside,
         false => Cache::Within,
     }
+}
+
+/// Of whose models Pipecat handed on what they wrote and what they thought as they count it, beside each other, before
+/// it summed them up.
+const THOUGHT_BESIDE: [&str; 2] = ["gcp.gemini", "gcp.vertex_ai"];
+/// Only versions that sum nothing up know what was thought by this name.
+const THOUGHT: &str = "gen_ai.usage.reasoning_tokens";
+
+/// The tokens of thoughts that are not among what was written. By their other name they are, unless they are more.
+fn thought_beside(span: &Said<'_>) -> Option<u64> {
+    let is_theirs = |provider: &&str| THOUGHT_BESIDE.contains(provider);
+    span.term(&PROVIDERS).filter(is_theirs)?;
+    let written = span.count(&["gen_ai.usage.output_tokens", "tokens.completion"])?;
+    let more = || {
+        span.count(&["gen_ai.usage.reasoning.output_tokens"])
+            .filter(|thought| *thought > written)
+    };
+    span.count(&[THOUGHT]).or_else(more)
 }
 
 /// What an application adds to the conversation.

@@ -1,5 +1,6 @@
 //! Calls of which only the seconds matter: what no capture has, told as the framework's tracer tells it.
 
+mod sentences;
 mod tools;
 mod unheard;
 mod unmeasured;
@@ -548,4 +549,22 @@ fn an_answer_to_what_was_not_understood_has_the_latency_that_was_measured() {
     assert_eq!(said(&events), ["Hello"]);
     assert_eq!(of(&events, Kind::Turn)[0]["latencyMs"], 1000);
     assert_eq!(of(&events, Kind::Error)[0]["turn"], 0);
+}
+
+#[test]
+fn what_gemini_thought_is_among_what_it_wrote() {
+    let written = |provider: &str, thought: Value| {
+        let mut attributes =
+            json!({"gen_ai.provider.name": provider, "gen_ai.usage.output_tokens": 9});
+        let members = thought.as_object().unwrap().clone();
+        attributes.as_object_mut().unwrap().extend(members);
+        span("t1/l1", "llm", (2.6, 2.9), attributes).fields["completionTokens"].clone()
+    };
+    let before = json!({"gen_ai.usage.reasoning_tokens": 7});
+    assert_eq!(written("gcp.gemini", before.clone()), 16);
+    assert_eq!(written("gcp.vertex_ai", before.clone()), 16);
+    assert_eq!(written("openai", before), 9);
+    let summed = |count: u64| json!({"gen_ai.usage.reasoning.output_tokens": count});
+    assert_eq!(written("gcp.gemini", summed(7)), 9);
+    assert_eq!(written("gcp.gemini", summed(100)), 109);
 }

@@ -14,13 +14,16 @@ use super::super::calls::{
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
-use super::{realtime, tools};
+use super::{realtime, sentences, tools};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {
+    let gists = sentences::whole(gists);
+    let gists: Vec<&Gist> = gists.iter().map(AsRef::as_ref).collect();
+    let gists = gists.as_slice();
     let of = |part| -> Vec<&Gist> { gists.iter().copied().filter(|g| g.part == part).collect() };
     let exchanges: BTreeMap<&str, &Gist> = of(Part::Exchange)
         .into_iter()
