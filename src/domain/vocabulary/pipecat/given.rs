@@ -106,7 +106,7 @@ fn result(answer: &Value, id: &str, value: &str, is_among_users: bool) -> Option
 
 /// What a tool gave, without what an API puts around it: Bedrock has a list of parts, and to Gemini, which takes
 /// nothing but objects, all else is a `value`.
-fn bare(value: &Value) -> Value {
+pub fn bare(value: &Value) -> Value {
     let only = |members: &[&str]| {
         let object = value.as_object().filter(|object| object.len() == 1)?;
         members.iter().find_map(|name| object.get(*name))

@@ -11,7 +11,7 @@ use super::turns::Context;
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
 /// every last turn, too.
-const FOLLOWS_MS: f64 = 50.0;
+pub const FOLLOWS_MS: f64 = 50.0;
 /// One that brings no sound is open for longer: it is given up after three seconds.
 const WAITED_FOR_SOUND_MS: f64 = 2_500.0;
 

@@ -1,18 +1,24 @@
 //! Models that hear and speak themselves. Their spans stand where a response was over, not where it began, and no
 //! span is the audio: when an answer was heard follows from what was asked for, or from the latency of its exchange.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::calls::{after, end, is_set, llm_call, number, put, text};
+use super::super::calls::{after, end, is_set, llm_call, ms_between, number, put, text};
 use super::super::{Gist, Part, Said, moment};
+use super::heard::FOLLOWS_MS;
 
 const RESPONSE: &str = "isResponse";
 const CUT_SHORT: &str = "isCutShort";
+/// Marks a response that says how it ended.
+const STATUS: &str = "hasStatus";
 
 /// Marks a response, one that its user stopped, and one that failed: that stands in no span's own status.
 pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, RESPONSE, Some(true));
+    put(fields, STATUS, span.has("response.status").then_some(true));
     match span.text("response.status") {
         Some("cancelled") => put(fields, CUT_SHORT, Some(true)),
         Some("failed") => {
@@ -30,6 +36,60 @@ pub fn is_response(gist: &Gist) -> bool {
 /// Whether it was stopped: by a user who spoke, so that its end may count to the exchange that begins then.
 pub fn is_cut_short(gist: &Gist) -> bool {
     is_set(gist, CUT_SHORT)
+}
+
+/// Responses that do not say so, but were stopped all the same: each is the first of its exchange, at whose beginning
+/// the user broke into an answer of which no response was over yet, and was over before the user was heard.
+pub fn cut_short<'a>(
+    gists: &[&'a Gist],
+    exchanges: &BTreeMap<&str, &'a Gist>,
+) -> BTreeSet<&'a str> {
+    let mut cut = BTreeSet::new();
+    if !gists.iter().any(|gist| is_response(gist)) {
+        return cut;
+    }
+    let mut before: Option<&'a Gist> = None;
+    let mut begun: Vec<&'a Gist> = exchanges.values().copied().collect();
+    begun.sort_by_key(|exchange| exchange.started_at);
+    for exchange in begun {
+        let broken = before.filter(|before| is_broken_by(before, exchange));
+        let first = broken.and_then(|before| first_unless_answered(gists, before, exchange));
+        cut.extend(first.map(|response| response.span_id.as_str()));
+        before = Some(exchange);
+    }
+    cut
+}
+
+/// Whether the user broke into what an exchange was about, and began the next by that.
+fn is_broken_by(exchange: &Gist, next: &Gist) -> bool {
+    let follows = exchange
+        .ended_at
+        .is_some_and(|at| ms_between(at, next.started_at).abs() <= FOLLOWS_MS);
+    follows && is_set(exchange, "cutOff") && exchange.parent == next.parent
+}
+
+/// The first response of an exchange, if nothing was transcribed before it, and the exchange before has no response
+/// behind its last transcript.
+fn first_unless_answered<'a>(
+    gists: &[&'a Gist],
+    before: &'a Gist,
+    exchange: &'a Gist,
+) -> Option<&'a Gist> {
+    let within = |exchange: &'a Gist| {
+        let is_its = move |gist: &&Gist| gist.parent.as_deref() == Some(exchange.span_id.as_str());
+        gists.iter().copied().filter(is_its)
+    };
+    let asked = within(before).rfind(|gist| gist.part == Part::Stt);
+    let is_answer = |gist: &Gist| {
+        is_response(gist) && asked.is_none_or(|asked| gist.started_at >= asked.started_at)
+    };
+    if within(before).any(is_answer) {
+        return None;
+    }
+    let first = within(exchange).find(|gist| is_response(gist))?;
+    let mut heard = within(exchange).filter(|gist| gist.part == Part::Stt);
+    let is_before_all = heard.all(|stt| end(stt) > first.started_at);
+    (is_before_all && !is_set(first, STATUS)).then_some(first)
 }
 
 /// Whether something of a response was to be heard: one may also do no more than call tools.

@@ -72,6 +72,9 @@ impl<'a> Run<'a> {
 /// was no answer to it.
 pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Run<'a>> {
     let conversations = conversations(gists);
+    let cut_short = realtime::cut_short(gists, exchanges);
+    let is_cut_short =
+        |gist: &Gist| realtime::is_cut_short(gist) || cut_short.contains(gist.span_id.as_str());
     let spoken =
         |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts) && !is_lost(gist);
     let mut spoken: Vec<&Gist> = gists.iter().filter(spoken).copied().collect();
@@ -88,14 +91,16 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
         match runs.last_mut() {
             Some(run)
                 if run.speaker == speaker
-                    && (speaker == Speaker::User || continues(run, gist, &conversations)) =>
+                    && (speaker == Speaker::User
+                        || is_cut_short(gist)
+                        || continues(run, gist, &conversations)) =>
             {
                 run.gists.push(gist);
                 run.exchange = run.exchange.or(gist.parent.as_deref());
             }
             last => {
                 let before = last.and_then(|run| run.exchange);
-                let before = before.filter(|_| realtime::is_cut_short(gist));
+                let before = before.filter(|_| is_cut_short(gist));
                 runs.push(Run {
                     speaker,
                     gists: vec![gist],
@@ -142,7 +147,7 @@ fn continues(run: &Run<'_>, gist: &Gist, conversations: &BTreeSet<&str>) -> bool
     let is_between = parent.is_some_and(|id| conversations.contains(id));
     let is_spoken = last.part == Part::Tts || realtime::speaks(last);
     let is_later = is_spoken && ms_between(end(last), gist.started_at) > TURN_END_MS;
-    last.parent.as_deref() == parent && !(is_between && is_later) || realtime::is_cut_short(gist)
+    last.parent.as_deref() == parent && !(is_between && is_later)
 }
 
 /// The turn in which was asked for what a gist tells, and the generation that did.

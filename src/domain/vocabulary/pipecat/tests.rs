@@ -314,6 +314,98 @@ fn a_tool_is_the_answer_s_that_it_led_to() {
     assert_eq!(tools[0]["error"], "declined");
 }
 
+/// Gemini's, which does not say how its responses ended.
+fn gemini_response(id: &str, over: f64, output: Option<&str>) -> Gist {
+    let attributes = json!({"output": output, "metrics.ttfb": 0.000_04,
+        "gen_ai.provider.name": "gcp.gemini", "gen_ai.usage.audio.output_tokens": 30});
+    span(id, "llm_response", (over, over), attributes)
+}
+
+#[test]
+fn a_response_that_does_not_say_so_was_stopped_where_none_was_over_that_the_user_broke_into() {
+    let broken = |greeted: bool, over: f64, heard: f64| {
+        let mut gists = vec![
+            call(30.0),
+            exchange("t1", (0.0, 6.9), 0.54, true),
+            own_stt("t1/s1", (3.7, 5.3), "Tell me all."),
+            own_stt("t2/s2", (6.7, heard), "Stop it."),
+            exchange("t2", (6.9, 12.4), 0.63, false),
+            gemini_response("t2/r2", over, Some("Here is a very")),
+            gemini_response("t2/r3", 9.7, Some("Fine.")),
+        ];
+        gists.extend(greeted.then(|| gemini_response("t1/r1", 1.3, Some("Good day."))));
+        let events = understood(gists);
+        let turns = of(&events, Kind::Turn);
+        let told = turns.iter().map(|turn| {
+            let ms = turn.get("latencyMs").cloned().unwrap_or_default();
+            (turn["text"].clone(), ms, turn.contains_key("interrupted"))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let cut = (json!("Here is a very"), json!(540), true);
+    let told = broken(true, 7.0, 8.3);
+    assert_eq!((told.len(), &told[2], &told[4].1), (5, &cut, &json!(630)));
+    assert_eq!(broken(false, 7.0, 8.3)[1], cut);
+    // What was over when the user had been heard answers that.
+    assert!(
+        broken(true, 8.6, 8.3)
+            .iter()
+            .all(|(_, _, interrupted)| !interrupted)
+    );
+}
+
+/// A realtime model's tools: what it asked for, in one span, and what it was told.
+fn asked_and_told(told: &[(&str, &str, f64, Value)]) -> Vec<Event> {
+    let names: Vec<&str> = told.iter().map(|(_, name, ..)| *name).collect();
+    let asked = json!({"tool.function_name": names[0], "tool.call_id": told[0].0, "tool.arguments": "{}",
+        "tool.calls_count": told.len(), "tool.all_function_names": names.join(",")});
+    let mut gists = vec![
+        call(30.0),
+        exchange("t1", (0.0, 12.0), 0.9, false),
+        own_stt("t1/s1", (1.0, 3.3), "Pay it"),
+        span("t1/tc", "llm_tool_call", (4.0, 4.001), asked),
+        gemini_response("t1/r1", 7.0, Some("So.")),
+    ];
+    for (id, name, at, result) in told.iter().filter(|(.., result)| !result.is_null()) {
+        let told = json!({"tool.function_name": name, "tool.call_id": id, "tool.result": result.to_string()});
+        gists.push(span(
+            &format!("t1/{id}"),
+            "llm_tool_result",
+            (*at, at + 0.002),
+            told,
+        ));
+    }
+    understood(gists)
+}
+
+#[test]
+fn tools_that_a_realtime_model_asked_for_at_once_began_at_once() {
+    let events = asked_and_told(&[
+        ("f1", "weather", 5.0, json!({"error": "no such town"})),
+        ("f2", "table", 4.3, json!({"free": true})),
+    ]);
+    let tools = of(&events, Kind::ToolCall);
+    let times = |name: &str| {
+        let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        (tool["startMs"].clone(), tool["endMs"].clone())
+    };
+    assert_eq!(times("weather"), (json!(4000), json!(5000)));
+    assert_eq!(times("table"), (json!(4000), json!(4300)));
+}
+
+#[test]
+fn a_realtime_model_s_tool_ends_with_its_result_and_nobody_knows_when_it_was_given_up() {
+    let tool = |result: Value| {
+        let events = asked_and_told(&[("f1", "pay", 6.0, result)]);
+        of(&events, Kind::ToolCall)[0].clone()
+    };
+    assert!(!tool(Value::Null).contains_key("endMs"));
+    let cut = tool(json!({"value": "CANCELLED"}));
+    assert!(cut["result"] == "CANCELLED" && !cut.contains_key("endMs"));
+    let raised = "The function `pay` failed and returned no result.";
+    assert_eq!(tool(json!({"value": raised}))["error"], raised);
+}
+
 #[test]
 fn a_response_that_the_user_stopped_is_of_the_exchange_that_it_answered() {
     let events = understood(vec![

@@ -9,15 +9,21 @@ use crate::domain::event::Kind;
 
 use super::super::calls::{error_in, put, tool_value};
 use super::super::{Beside, Gist, Part, Said, calls, moment};
-use super::given::{Item, items};
+use super::given::{Item, bare, items};
 use super::realtime;
 
 /// What stands for a result that is not there yet.
 const PENDING: [&str; 2] = ["IN_PROGRESS", "in_progress"];
+/// What stands for the result of a call that was given up.
+const CUT_OFF: &str = "CANCELLED";
 /// Later generations repeat what earlier ones were given: the end is looked at, back to the answer before
 /// the last, for a result may come late.
 const ANSWERS_BACK: usize = 2;
 const CALLS_MAX: usize = 16;
+/// Marks a span of a tool that is done.
+const IS_OVER: &str = "isOver";
+/// The names of all tools that were asked for at once.
+const CALLED: &str = "called";
 /// Marks a call behind which the model has answered already.
 const ANSWERED: &str = "answered";
 /// Marks a result behind which the user has spoken already.
@@ -134,7 +140,12 @@ pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "arguments",
         span.value("tool.arguments").map(tool_value),
     );
-    put(fields, "result", span.value("tool.result").map(tool_value));
+    let result = span.value("tool.result").map(tool_value);
+    let result = result.map(|result| tool_value(&bare(&result)));
+    put(fields, "result", result);
+    let is_over = span.name == "llm_tool_result";
+    put(fields, IS_OVER, is_over.then_some(true));
+    put(fields, CALLED, span.text("tool.all_function_names"));
     calls::read_failure(span, fields);
 }
 
@@ -191,7 +202,7 @@ pub fn calls<'a>(
                 let is_placed = call.fields.contains_key("startMs");
                 let has_spoken = tool.contains_key(SPOKEN_ON)
                     || tool.contains_key(ASKED_ON) && is_heard_since(gists, call.asked_at, gist);
-                let was_awaited = is_placed && !has_spoken;
+                let was_awaited = is_placed && !has_spoken && !is_cut_off(tool);
                 let told = was_awaited.then(|| moment(gist.started_at));
                 put(&mut call.fields, "endMs", told);
             }
@@ -203,11 +214,17 @@ pub fn calls<'a>(
             let call = found.entry(id.to_owned()).or_default();
             call.turn = call.turn.take().or(place(gist).0);
             call.at = call.at.max(calls::end(gist));
+            let is_over = calls::is_set(gist, IS_OVER);
             let fields = &mut call.fields;
-            fields
-                .entry("startMs")
-                .or_insert_with(|| moment(gist.started_at));
-            put(fields, "endMs", Some(moment(calls::end(gist))));
+            if !fields.contains_key("startMs") {
+                let asked = match is_over {
+                    true => asked_with_others(gists, gist).map(|asked| asked.started_at),
+                    false => Some(gist.started_at),
+                };
+                put(fields, "startMs", asked.map(moment));
+            }
+            let has_ended = is_over && !is_cut_off(&gist.fields) || calls::has_failed(gist);
+            put(fields, "endMs", has_ended.then(|| moment(gist.started_at)));
             for name in ["name", "arguments", "result", "error"] {
                 put(fields, name, gist.fields.get(name).cloned());
             }
@@ -217,6 +234,23 @@ pub fn calls<'a>(
         .into_iter()
         .flat_map(|(id, call)| told(id, call))
         .collect()
+}
+
+/// Whether a call's result is that it was given up, which is told some time after.
+fn is_cut_off(told: &Map<String, Value>) -> bool {
+    told.get("result").and_then(Value::as_str) == Some(CUT_OFF)
+}
+
+/// The span by which a model asked for several tools, of which it names all, but says more of the first only.
+fn asked_with_others<'a>(gists: &[&'a Gist], result: &Gist) -> Option<&'a Gist> {
+    let name = calls::text(result, "name")?;
+    let is_its = |gist: &&&Gist| {
+        let called = calls::text(gist, CALLED).unwrap_or_default();
+        gist.started_at <= result.started_at
+            && gist.trace_id == result.trace_id
+            && called.split(',').any(|called| called == name)
+    };
+    gists.iter().rfind(is_its).copied()
 }
 
 /// Whether a user was transcribed before a generation, but after what had asked for a tool.
