@@ -660,3 +660,21 @@ fn what_gemini_thought_is_among_what_it_wrote() {
     assert_eq!(written("gcp.gemini", summed(7)), 9);
     assert_eq!(written("gcp.gemini", summed(100)), 109);
 }
+
+#[test]
+fn the_first_token_of_an_answer_is_not_that_of_a_model_which_was_asked_beside_it() {
+    let first_token_ms = |said: &str| {
+        let events = understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, 8.0), 1.7, false),
+            stt("t1/s1", (0.0, 1.4), "Hello, who is there?"),
+            llm("t1/l1", (1.7, 2.4), 0.6, "**It is Ada.** How are you?"),
+            llm("t1/l2", (1.71, 2.0), 0.2, "CONVERSATION"),
+            tts("t1/v1", (2.4, 2.6), 0.1, said),
+        ]);
+        of(&events, Kind::Turn)[1]["llmMs"].clone()
+    };
+    assert_eq!(first_token_ms("It is Ada. How are you?"), 600.0);
+    // What no model has written tells none from another.
+    assert_eq!(first_token_ms("One moment please."), 200.0);
+}

@@ -122,6 +122,19 @@ fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> String {
     texts.collect::<Vec<_>>().join(" ")
 }
 
+/// What a text says, however it is set.
+fn letters(text: &str) -> String {
+    let letters = text.chars().filter(|sign| sign.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// So much of what was spoken tells which generation made it.
+const BEGINNING_CHARS: usize = 24;
+
+fn beginning(spoken: &str) -> String {
+    letters(spoken).chars().take(BEGINNING_CHARS).collect()
+}
+
 impl<'a, 'b> Context<'a, 'b> {
     pub fn at(&self, place: usize) -> Option<Self> {
         let run = self.known.runs.get(place)?;
@@ -339,8 +352,20 @@ impl<'a, 'b> Context<'a, 'b> {
         }
         let is_in_time = |gist: &&Gist| audio.is_none_or(|heard_at| gist.started_at < heard_at);
         let generated = self.run.of(Part::Llm).filter(is_in_time);
-        let generated = generated.filter(|gist| !has_failed(gist));
-        generated.filter_map(|gist| number(gist, "llmMs")).last()
+        let generated =
+            generated.filter(|gist| !has_failed(gist) && number(gist, "llmMs").is_some());
+        let generated: Vec<&Gist> = generated.collect();
+        // Another model may be asked beside it, whether anybody is there, and say nothing to them.
+        let spoken = self.run.of(Part::Tts).find_map(|gist| text(gist, "text"));
+        let spoken = spoken.map(beginning).filter(|letters| !letters.is_empty());
+        let is_spoken = |gist: &&&Gist| {
+            let written = text(gist, "text").map(letters);
+            let spoken = spoken.as_deref().zip(written);
+            spoken.is_some_and(|(spoken, written)| written.contains(spoken))
+        };
+        let own = generated.iter().rfind(is_spoken);
+        own.or(generated.last())
+            .and_then(|gist| number(gist, "llmMs"))
     }
 
     /// The exchange's latency is that of its first answer that was heard.
