@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::domain::event::Event;
 
 pub use claims::{claims, named_claims};
-pub use livekit::python_value;
+pub use livekit::{in_python, python_value};
 pub use span::{OF_PROCESS, Said};
 pub use understood::{Beside, End, Turn, Understood, moment};
 

@@ -19,7 +19,13 @@ const NO_TERMS: [&str; 4] = ["None", "null", "unknown", "NotGiven"];
 pub const SERVICE_NAME: &str = "service.name";
 pub const LANGFUSE_RELEASE: &str = "langfuse.release";
 pub const LANGFUSE_ENVIRONMENT: &str = "langfuse.environment";
-pub const OF_PROCESS: [&str; 3] = [SERVICE_NAME, LANGFUSE_RELEASE, LANGFUSE_ENVIRONMENT];
+pub const LANGUAGE: &str = "telemetry.sdk.language";
+pub const OF_PROCESS: [&str; 4] = [
+    SERVICE_NAME,
+    LANGFUSE_RELEASE,
+    LANGFUSE_ENVIRONMENT,
+    LANGUAGE,
+];
 /// OTLP's number and both names of an error.
 const STATUS_ERROR: i64 = 2;
 

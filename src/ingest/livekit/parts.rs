@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::event::SessionRef;
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
+use crate::domain::vocabulary::in_python;
 
 use super::{number, put, text};
 
@@ -26,12 +27,21 @@ pub fn external_ids(room_sid: &str, room_name: Option<&str>, job_id: Option<&str
     told.collect()
 }
 
+const AUDIO: &str = "audio_duration";
+
+/// Node.js counts milliseconds.
+fn audio_seconds(usage: &Value) -> Option<f64> {
+    let ms = || number(usage, &format!("{AUDIO}_ms"));
+    number(usage, AUDIO).or_else(|| Some(ms()? / 1e3))
+}
+
 /// The usage of models, of all of a kind together, and who they are.
 pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
-    let Some(list) = list.as_array() else { return };
+    let list = list.as_array().into_iter().flatten();
+    let list: Vec<Value> = list.cloned().map(in_python).collect();
     let mut sums: Map<String, Value> = Map::new();
     let (mut models, mut providers) = (Map::new(), Map::new());
-    for one in list {
+    for one in &list {
         let (stage, counts): (_, &[(&str, &str)]) = match text(one, "type") {
             Some("llm_usage") => (
                 "llm",
@@ -46,11 +56,15 @@ pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
                 ],
             ),
             Some("tts_usage") => ("tts", &[("characters_count", "ttsCharacters")]),
-            Some("stt_usage") => ("stt", &[("audio_duration", "sttSeconds")]),
+            Some("stt_usage") => ("stt", &[(AUDIO, "sttSeconds")]),
             _ => continue,
         };
         for (name, native) in counts {
-            if let Some(count) = number(one, name).filter(|count| *count > 0.0) {
+            let count = match *name {
+                AUDIO => audio_seconds(one),
+                name => number(one, name),
+            };
+            if let Some(count) = count.filter(|count| *count > 0.0) {
                 let sum = sums
                     .get(*native)
                     .and_then(Value::as_f64)

@@ -87,11 +87,15 @@ fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
     let is_purpose =
         |gist: &&Gist| matches!(gist.part, Part::Llm | Part::Tts) || node(gist).is_some();
     // The last comes last: siblings are in the order of time.
-    (is_attempt && tree.siblings(failed).iter().rev().any(is_next))
-        || tree
-            .ancestors(failed)
-            .filter(is_purpose)
-            .any(|gist| !has_failed(gist))
+    if is_attempt && tree.siblings(failed).iter().rev().any(is_next) {
+        return true;
+    }
+    // Node.js marks attempts alone: what it was done for came to a good end if something came of it later.
+    let is_marked = !is_attempt || tree.parent(failed).is_some_and(has_failed);
+    let is_good = |gist: &Gist| is_marked || tree.has_brought_after(gist, failed.started_at);
+    tree.ancestors(failed)
+        .filter(is_purpose)
+        .any(|gist| !has_failed(gist) && is_good(gist))
 }
 
 fn service(gist: &Gist) -> &'static str {

@@ -1,9 +1,10 @@
-//! The spans of LiveKit's agents, 1.3 and 1.8. An answer of the agent is a *speech*: an `agent_turn` with its
-//! model calls, tools and audio below it. What the user says is a `user_turn`; what they type stands on the
-//! answer only.
+//! The spans of LiveKit's agents, 1.2 to 1.8 in Python and 1.2 to 1.9 in Node.js. An answer of the agent is a
+//! *speech*: an `agent_turn` with its model calls, tools and audio below it. What the user says is a `user_turn`; what
+//! they type stands on the answer only.
 
 mod failures;
 mod interruptions;
+mod nodejs;
 mod python;
 mod read;
 mod speech;
@@ -24,6 +25,7 @@ use super::{Beside, End, Gist, Part, Turn, Understood};
 use failures::{Failures, has_failed};
 use tree::{Key, Speech, Tree, key};
 
+pub use nodejs::in_python;
 pub use python::value as python_value;
 pub use read::gist;
 
@@ -65,7 +67,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood
         .besides
         .extend(heard.iter().map(|gist| user::speech(gist)));
-    understood.session = session(gists, &speeches, &outside);
+    understood.session = session(gists, &tree, &speeches, &outside);
     let roots = || of(gists, Part::Root);
     understood.started_at = roots().map(|root| root.started_at).min();
     understood.end = ending(gists, &understood.turns);
@@ -122,7 +124,12 @@ fn reason(gists: &[&Gist]) -> Option<String> {
     reason.map(str::to_owned)
 }
 
-fn session(gists: &[&Gist], speeches: &[Speech<'_>], outside: &[&Gist]) -> Map<String, Value> {
+fn session(
+    gists: &[&Gist],
+    tree: &Tree<'_>,
+    speeches: &[Speech<'_>],
+    outside: &[&Gist],
+) -> Map<String, Value> {
     let mut session = Map::new();
     let named = |name: &str| gists.iter().find_map(|gist| gist.fields.get(name)).cloned();
     let agent = ["agentName", "agentLabel", "service"]
@@ -163,7 +170,7 @@ fn session(gists: &[&Gist], speeches: &[Speech<'_>], outside: &[&Gist]) -> Map<S
     if outside.iter().any(|gist| gist.part == Part::Llm) {
         let inside = speeches.iter().flat_map(Speech::all);
         let all: Vec<&Gist> = inside.chain(outside.iter().copied()).collect();
-        let usage = speech::usage(&all);
+        let usage = speech::usage(&all, tree);
         put(&mut session, "usage", (!usage.is_empty()).then_some(usage));
     }
     let ended_by = match reason(gists).as_deref() {

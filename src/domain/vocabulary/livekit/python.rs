@@ -6,8 +6,13 @@ use serde_json::{Map, Number, Value};
 /// Values are not taken apart deeper than this.
 const DEPTH_MAX: usize = 32;
 
-/// What a text holds: JSON or Python's `repr` of a list, tuple or dictionary, else the text itself.
+/// What a text holds: JSON or Python's `repr` of a list, tuple or dictionary, else the text itself. Node.js quotes it.
 pub fn value(text: &str) -> Value {
+    if text.starts_with('"')
+        && let Ok(quoted) = serde_json::from_str::<String>(text)
+    {
+        return value(&quoted);
+    }
     if !text.trim_start().starts_with(['{', '[', '(']) {
         return Value::from(text);
     }
@@ -168,6 +173,8 @@ mod tests {
             ("('x',)", json!(["x"])),
             ("delivered", json!("delivered")),
             ("5", json!("5")),
+            (r#""shipped \"today\"""#, json!("shipped \"today\"")),
+            ("\"half of it", json!("\"half of it")),
         ];
         for (text, expected) in read {
             assert_eq!(value(text), expected, "{text}");

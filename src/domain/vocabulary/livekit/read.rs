@@ -1,5 +1,5 @@
 //! What one span of LiveKit's agents says. Content stands under `lk.pii.…` since 1.8 and under `lk.…`
-//! before; durations are seconds; a duration of zero was not measured.
+//! before; durations are seconds, but for what Node.js counts otherwise; a duration of zero was not measured.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::domain::vocabulary::calls::{put, read_usage};
 use crate::domain::vocabulary::span::{number, parsed, said};
 use crate::domain::vocabulary::{Gist, Part, Said, Vocabulary, moment};
 
-use super::python;
+use super::{nodejs, python};
 
 /// So many changes of state are kept of a session.
 const STATES_MAX: usize = 500;
@@ -24,10 +24,12 @@ pub const NODE: &str = "node";
 /// Marks a node that stands right below the agent's turn.
 pub const TOP: &str = "top";
 pub const FAILURE: &str = "failure";
+/// What a synthesis was to speak.
+pub const SPOKEN: &str = "spoken";
 
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
-    // That the process stood still is nothing of a conversation.
-    if span.has("lk.blocking.duration") || span.has("lk.blocking.count") {
+    // That the process stood still is nothing of a conversation. Its session counts how often it did.
+    if span.has("lk.blocking.duration") {
         return None;
     }
     let part = part(span);
@@ -69,6 +71,8 @@ fn part(span: &Said<'_>) -> Part {
         "agent_session" => Part::Root,
         "user_turn" => Part::UserTurn,
         "agent_turn" => Part::AgentTurn,
+        // What 1.2 calls it.
+        "assistant_turn" | "realtime_assistant_turn" => Part::AgentTurn,
         "user_speaking" => Part::UserSpeech,
         "agent_speaking" => Part::AgentSpeech,
         "eou_wait" => Part::Endpointing,
@@ -94,10 +98,17 @@ fn positive(ms: Option<f64>) -> Option<f64> {
     ms.filter(|ms| *ms > 0.0)
 }
 
-/// Seconds in a document of the SDK, as milliseconds.
-fn seconds(metrics: &Value, name: &str) -> Option<f64> {
-    let seconds = metrics.get(name).and_then(number)?;
-    positive(Some((seconds * 1e6).round() / 1e3))
+/// A document of the SDK within a span.
+fn metrics(span: &Said<'_>, name: &str) -> Option<Value> {
+    span.json(name).map(nodejs::in_python)
+}
+
+/// A duration in a document of the SDK, as milliseconds: in Node.js they are that already.
+fn duration(metrics: &Value, name: &str) -> Option<f64> {
+    let told = |name: &str| metrics.get(name).and_then(number);
+    let ms = told(name).map(|seconds| seconds * 1e3);
+    let ms = ms.or_else(|| told(&format!("{name}_ms")))?;
+    positive(Some((ms * 1e3).round() / 1e3))
 }
 
 fn root(span: &Said<'_>, fields: &mut Map<String, Value>) {
@@ -130,8 +141,14 @@ fn user_turn(span: &Said<'_>, fields: &mut Map<String, Value>) {
 /// The silence after the user's last word: until it was a text, and until the turn was decided, which
 /// contains the former.
 fn delays(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let stt = positive(span.seconds_as_ms("lk.transcription_delay"));
-    let turn = positive(span.seconds_as_ms("lk.end_of_turn_delay"));
+    let [stt, turn] = nodejs::waits(
+        span,
+        [
+            &["lk.transcription_delay"],
+            &["lk.end_of_turn_delay", "lk.end_of_utterance_delay"],
+        ],
+    );
+    let (stt, turn) = (positive(stt), positive(turn));
     put(fields, "sttMs", stt);
     let rest = turn.map(|turn| (turn - stt.unwrap_or_default()).max(0.0));
     put(
@@ -170,14 +187,14 @@ fn user_speech(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let metrics = span.json("lk.llm_metrics");
-    let metrics = metrics.or_else(|| span.json("lk.realtime_model_metrics"));
-    let metrics = metrics.unwrap_or(Value::Null);
+    let told = metrics(span, "lk.llm_metrics");
+    let told = told.or_else(|| metrics(span, "lk.realtime_model_metrics"));
+    let metrics = told.unwrap_or(Value::Null);
     let stated = positive(span.seconds_as_ms("gen_ai.response.time_to_first_chunk"));
     put(
         fields,
         "llmMs",
-        stated.or_else(|| seconds(&metrics, "ttft")),
+        stated.or_else(|| duration(&metrics, "ttft")),
     );
     let usage = usage(span, &metrics);
     put(fields, "usage", (!usage.is_empty()).then_some(usage));
@@ -213,6 +230,10 @@ fn usage(span: &Said<'_>, metrics: &Value) -> Map<String, Value> {
     }
     usage
         .retain(|name, count| SAID_AS_ZERO.contains(&name.as_str()) || count.as_f64() != Some(0.0));
+    // Where nothing was counted at all, nobody was told.
+    if usage.values().all(|count| count.as_f64() == Some(0.0)) {
+        usage.clear();
+    }
     usage
 }
 
@@ -242,9 +263,10 @@ const IN_METRICS: [(&str, &[&str]); 7] = [
 ];
 
 fn tts(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let metrics = span.json("lk.tts_metrics").unwrap_or(Value::Null);
-    put(fields, "ttsMs", seconds(&metrics, "ttfb"));
-    put(fields, "audioMs", seconds(&metrics, "audio_duration"));
+    let metrics = metrics(span, "lk.tts_metrics").unwrap_or(Value::Null);
+    put(fields, SPOKEN, content(span, "input_text"));
+    put(fields, "ttsMs", duration(&metrics, "ttfb"));
+    put(fields, "audioMs", duration(&metrics, "audio_duration"));
     let characters = metrics.get("characters_count").and_then(number);
     put(
         fields,

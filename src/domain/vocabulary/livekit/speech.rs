@@ -12,7 +12,7 @@ use super::super::calls::{duration_ms, end, first_at, number, put};
 use super::failures;
 use super::failures::{Failures, has_failed};
 use super::interruptions::is_stopped;
-use super::read::{FAILURE, TOP};
+use super::read::{FAILURE, SPOKEN, TOP};
 use super::tree::{Speech, Tree, is_step, node};
 
 /// Texts of one speech's steps are said one behind the other.
@@ -27,7 +27,7 @@ pub fn turn<'a>(
 ) -> Turn {
     let audio = speech.audio();
     // A speech that is still going on has no span of its own yet, nor has its sound before it ends.
-    let is_over = !speech.turns.is_empty();
+    let is_over = !speech.turns.is_empty() || speech.is_say && audio.is_some();
     let begun_at = first_byte_at(speech).filter(|_| !is_over);
     let heard_at = audio.map(|(start, _)| start).or(begun_at);
     let is_made = is_over || heard_at.is_some() || !is_aloud;
@@ -44,7 +44,7 @@ pub fn turn<'a>(
     for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
         put(&mut fields, name, speech.number(name));
     }
-    let audio_ms = ms_of(speech.of(Part::Tts), "audioMs");
+    let audio_ms = ms_of(speech.syntheses(tree), "audioMs");
     if speech.flag("interrupted") {
         put(&mut fields, "playedMs", speech.number("playedMs"));
         let is_given_up = audio.is_none() && !failed;
@@ -67,7 +67,7 @@ pub fn turn<'a>(
     );
     generations(speech, tree, &mut fields);
     syntheses(speech, tree, &mut fields);
-    stages(speech, &mut fields);
+    stages(speech, tree, &mut fields);
     let mut metadata = Map::new();
     put(&mut metadata, "endOfTurnMs", speech.number("endOfTurnMs"));
     let stopped_by = speech.text("stoppedBy").filter(|_| is_stopped(speech));
@@ -104,6 +104,7 @@ fn first_byte_at(speech: &Speech<'_>) -> Option<DateTime<Utc>> {
 /// What was said; of a speech that is still going on, what was generated.
 fn text<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Option<String> {
     let texts: Vec<&str> = match speech.turns.is_empty() {
+        true if speech.is_say => spoken(speech, tree),
         true => speech.parts.iter().filter_map(|part| said(part)).collect(),
         false => speech
             .turns
@@ -112,6 +113,15 @@ fn text<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Option<String> {
             .collect(),
     };
     (!texts.is_empty()).then(|| texts.join(BETWEEN_STEPS))
+}
+
+/// What was to be spoken, as it was handed in.
+fn spoken<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Vec<&'a str> {
+    let is_first = |gist: &&Gist| !tree.ancestors(gist).any(|above| above.part == Part::Tts);
+    let requests = speech.of(Part::Tts).filter(is_first);
+    requests
+        .filter_map(|gist| gist.fields.get(SPOKEN)?.as_str())
+        .collect()
 }
 
 /// What was said in one span of a speech. It tells what was said last; what was said before that, to bridge the time
@@ -252,7 +262,7 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
     let mut calls = Vec::new();
     let failed = speech.of(Part::TtsAttempt).filter(|gist| has_failed(gist));
     let failed: Vec<&'a Gist> = failed.collect();
-    for request in speech.of(Part::Tts) {
+    for request in speech.syntheses(tree) {
         let is_told = failed.iter().any(|attempt| {
             tree.parent(attempt)
                 .is_some_and(|parent| std::ptr::eq(parent, request))
@@ -297,7 +307,7 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
     put(fields, "ttsTotalMs", total);
 }
 
-fn stages(speech: &Speech<'_>, fields: &mut Map<String, Value>) {
+fn stages(speech: &Speech<'_>, tree: &Tree<'_>, fields: &mut Map<String, Value>) {
     let (mut models, mut providers) = (Map::new(), Map::new());
     for gist in &speech.parts {
         if let Some(stage) = gist.fields.get("stage").and_then(Value::as_str) {
@@ -320,19 +330,21 @@ fn stages(speech: &Speech<'_>, fields: &mut Map<String, Value>) {
         .chain(&speech.discarded)
         .copied()
         .collect();
-    let usage = usage(&all);
+    let usage = usage(&all, tree);
     put(fields, "usage", (!usage.is_empty()).then_some(usage));
 }
 
 /// Tokens and characters, counted on the level of requests only.
-pub fn usage(gists: &[&Gist]) -> Map<String, Value> {
+pub fn usage(gists: &[&Gist], tree: &Tree<'_>) -> Map<String, Value> {
     let mut usage = Map::new();
     for name in tokens::names() {
         let requests = gists.iter().filter(|gist| gist.part == Part::Llm);
         let counts = requests.filter_map(|gist| gist.fields.get("usage")?.get(name)?.as_f64());
         put(&mut usage, name, counts.reduce(|sum, count| sum + count));
     }
-    let requests = gists.iter().filter(|gist| gist.part == Part::Tts);
+    let requests = gists
+        .iter()
+        .filter(|gist| gist.part == Part::Tts && !tree.is_adapter(gist));
     let characters = requests.filter_map(|gist| gist.fields.get("characters")?.as_f64());
     put(
         &mut usage,

@@ -2,6 +2,7 @@
 //! without harm.
 
 mod unheard;
+mod versions;
 
 use std::io::Read as _;
 use std::path::Path;

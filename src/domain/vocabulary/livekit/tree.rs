@@ -1,6 +1,6 @@
 //! A session's LiveKit spans as they hang together, and what each answer of the agent consists of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -15,6 +15,12 @@ pub type Key<'a> = (&'a str, &'a str);
 pub struct Tree<'a> {
     spans: BTreeMap<Key<'a>, &'a Gist>,
     children: BTreeMap<Key<'a>, Vec<&'a Gist>>,
+    /// Spans that sessions are made of, also those that have not come yet.
+    sessions: BTreeSet<Key<'a>>,
+    /// Syntheses that had another one do the work, which is told below them.
+    adapters: BTreeSet<Key<'a>>,
+    /// When the last call of a model below a span began that brought something.
+    brought: BTreeMap<Key<'a>, DateTime<Utc>>,
 }
 
 /// One answer of the agent: a speech, in the SDK's words.
@@ -27,6 +33,8 @@ pub struct Speech<'a> {
     pub parts: Vec<&'a Gist>,
     /// Generations for answers that were thrown away before anything was heard.
     pub discarded: Vec<&'a Gist>,
+    /// The application had it said, in a version that makes no span of that.
+    pub is_say: bool,
 }
 
 pub fn key(gist: &Gist) -> Key<'_> {
@@ -48,10 +56,34 @@ impl<'a> Tree<'a> {
                     .push(gist);
             }
         }
-        Self {
+        let mut tree = Self {
             spans: gists.iter().map(|gist| (key(gist), *gist)).collect(),
             children,
+            sessions: sessions(gists),
+            adapters: BTreeSet::new(),
+            brought: BTreeMap::new(),
+        };
+        for gist in gists.iter().copied().filter(|gist| has_brought(gist)) {
+            let above: Vec<&'a Gist> = tree.ancestors(gist).collect();
+            for above in above {
+                let last = tree.brought.entry(key(above)).or_insert(gist.started_at);
+                *last = gist.started_at.max(*last);
+                if gist.part == Part::Tts && above.part == Part::Tts {
+                    tree.adapters.insert(key(above));
+                }
+            }
         }
+        tree
+    }
+
+    /// Whether a call of a model below a span began after a moment, and brought something.
+    pub fn has_brought_after(&self, gist: &Gist, at: DateTime<Utc>) -> bool {
+        self.brought.get(&key(gist)).is_some_and(|last| *last > at)
+    }
+
+    /// Whether another synthesis below it did the work.
+    pub fn is_adapter(&self, gist: &Gist) -> bool {
+        self.adapters.contains(&key(gist))
     }
 
     /// In the order of time.
@@ -91,8 +123,19 @@ impl<'a> Tree<'a> {
             .values()
             .map(|speech| (speech.id.clone(), speech.started_at(), speech.ended_at()))
             .collect();
+        let says: Vec<&'a Gist> = gists
+            .iter()
+            .copied()
+            .filter(|gist| is_voice_node(gist) && self.is_below_session(gist))
+            .collect();
         let mut outside = Vec::new();
         for part in gists.iter().filter(|gist| is_part(gist)) {
+            if let Some(say) = self.say(part, &says) {
+                let speech = Speech::called(&mut speeches, say.span_id.clone());
+                speech.is_say = true;
+                speech.parts.push(part);
+                continue;
+            }
             match self.home(part, &known) {
                 Some(id) => Speech::called(&mut speeches, id).parts.push(part),
                 None => outside.push(*part),
@@ -101,6 +144,24 @@ impl<'a> Tree<'a> {
         let mut speeches: Vec<_> = speeches.into_values().collect();
         speeches.sort_by(|a, b| (a.started_at(), &a.id).cmp(&(b.started_at(), &b.id)));
         (kept(speeches), outside)
+    }
+
+    fn is_below_session(&self, gist: &Gist) -> bool {
+        let parent = gist.parent.as_deref();
+        parent.is_some_and(|parent| self.sessions.contains(&(&gist.trace_id, parent)))
+    }
+
+    /// What the application had said, of which a span is a part: 1.2 and Node.js make no turn of it, and its synthesis and
+    /// its sound stand right below the session. `says` are all the syntheses that do, in the order of time.
+    fn say(&self, part: &'a Gist, says: &[&'a Gist]) -> Option<&'a Gist> {
+        let mut line = std::iter::once(part).chain(self.ancestors(part));
+        let top = line.find(|gist| self.is_below_session(gist))?;
+        if is_voice_node(top) {
+            return Some(top);
+        }
+        let is_sound = top.part == Part::AgentSpeech;
+        let made = |say: &&&Gist| say.trace_id == top.trace_id && say.started_at <= top.started_at;
+        says.iter().filter(|_| is_sound).rfind(made).copied()
     }
 
     /// The answer that a span belongs to: the one above it, also if that has not come yet; else the one
@@ -140,6 +201,7 @@ impl<'a> Speech<'a> {
             turns: Vec::new(),
             parts: Vec::new(),
             discarded: Vec::new(),
+            is_say: false,
         })
     }
 
@@ -191,6 +253,11 @@ impl<'a> Speech<'a> {
             .find_map(|turn| turn.fields.get(name)?.as_f64())
     }
 
+    /// Its syntheses, each told once.
+    pub fn syntheses(&self, tree: &Tree<'a>) -> impl Iterator<Item = &'a Gist> {
+        self.of(Part::Tts).filter(|gist| !tree.is_adapter(gist))
+    }
+
     pub fn has_audio(&self) -> bool {
         self.of(Part::AgentSpeech).next().is_some()
     }
@@ -239,6 +306,34 @@ fn kept(speeches: Vec<Speech<'_>>) -> Vec<Speech<'_>> {
         last.discarded.append(&mut discarded);
     }
     kept
+}
+
+/// Sessions, and what turns stand in. An answer's next step may stand in the one before it.
+fn sessions<'a>(gists: &[&'a Gist]) -> BTreeSet<Key<'a>> {
+    let session = |gist: &&'a Gist| match gist.part {
+        Part::Root => Some(key(gist)),
+        Part::AgentTurn | Part::UserTurn => Some((gist.trace_id.as_str(), gist.parent.as_deref()?)),
+        _ => None,
+    };
+    let mut sessions: BTreeSet<Key<'a>> = gists.iter().filter_map(session).collect();
+    for turn in gists.iter().filter(|gist| gist.part == Part::AgentTurn) {
+        sessions.remove(&key(turn));
+    }
+    sessions
+}
+
+fn is_voice_node(gist: &Gist) -> bool {
+    node(gist) == Some("tts") && gist.fields.contains_key(TOP)
+}
+
+/// Whether a call of a model had a result.
+fn has_brought(gist: &Gist) -> bool {
+    let told: &[&str] = match gist.part {
+        Part::Llm => &["llmMs"],
+        Part::Tts => &["ttsMs", "audioMs"],
+        _ => &[],
+    };
+    told.iter().any(|name| gist.fields.contains_key(*name))
 }
 
 fn speech_id(turn: &Gist) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// `id` of which the first is the parent's: `a1/llm` stands below `a1`, an answer below the session.
-fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
+pub fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
     let span = fields(id, name, during, attributes);
     vocabulary::gist(span.as_object().unwrap()).unwrap()
 }
@@ -15,7 +15,7 @@ fn broken(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
     vocabulary::gist(span.as_object().unwrap()).unwrap()
 }
 
-fn fields(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Value {
+pub fn fields(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Value {
     let start = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
     let at = |seconds: f64| {
         let at = start + chrono::TimeDelta::milliseconds((seconds * 1e3) as i64);
@@ -31,7 +31,7 @@ fn fields(id: &str, name: &str, (from, to): (f64, f64), attributes: Value) -> Va
     })
 }
 
-fn session(seconds: f64) -> Gist {
+pub fn session(seconds: f64) -> Gist {
     span("session", "agent_session", (0.0, seconds), json!({}))
 }
 
@@ -64,7 +64,7 @@ fn answer(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 3] {
     ]
 }
 
-fn understood(mut gists: Vec<Gist>) -> Vec<Event> {
+pub fn understood(mut gists: Vec<Gist>) -> Vec<Event> {
     let events = vocabulary::interpret(&gists);
     gists.reverse();
     assert_eq!(vocabulary::interpret(&gists), events, "in any order");
