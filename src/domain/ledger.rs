@@ -16,6 +16,7 @@ use crate::domain::partial;
 use crate::domain::precedence;
 use crate::domain::session;
 use crate::domain::session::Activity;
+use crate::domain::turn::Speaker;
 
 /// A session holds at most so many turns, and so many facts of all kinds.
 pub const TURNS_MAX: i32 = 2_000;
@@ -192,8 +193,8 @@ impl Ledger {
     /// Takes what the session's spans amount to in place of what they amounted to before. Too much of it is
     /// not taken: the spans themselves are kept.
     pub fn interpret(&mut self, mut events: Vec<Event>) {
-        hearing::lend(&mut events, || {
-            let mut words: Vec<_> = self.words_of_user(Source::LivekitReport).collect();
+        hearing::lend(&mut events, |speaker| {
+            let mut words: Vec<_> = self.words(Source::LivekitReport, speaker).collect();
             words.sort_unstable();
             let words = words.into_iter();
             words.map(|(_, words)| words.to_owned()).collect()
@@ -251,15 +252,15 @@ impl Ledger {
     }
 
     fn tells_user(&self, source: Source) -> bool {
-        self.words_of_user(source).next().is_some()
+        self.words(source, Speaker::User).next().is_some()
     }
 
-    /// What the user said by the turns of a source, as far as it was written down, each with its turn's place.
-    fn words_of_user(&self, source: Source) -> impl Iterator<Item = (i32, &str)> {
+    /// What somebody said by the turns of a source, as far as it was written down, each with its turn's place.
+    fn words(&self, source: Source, speaker: Speaker) -> impl Iterator<Item = (i32, &str)> {
         let all = self.entities.values().flat_map(|spoken| &spoken.0);
         let told = all.filter(move |fact| fact.source == source);
-        told.filter_map(|fact| {
-            let words = hearing::words_of_user(fact.kind, &fact.fields)?;
+        told.filter_map(move |fact| {
+            let words = hearing::words(fact.kind, &fact.fields, speaker)?;
             (!words.is_empty()).then(|| (fact.turn_index(), words))
         })
     }

@@ -1126,6 +1126,82 @@ async fn what_the_user_said_is_told_by_the_chat_history_where_no_span_knows_it()
 }
 
 #[tokio::test]
+async fn what_an_application_had_said_is_told_by_the_chat_history_where_no_span_knows_it() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let span = |n: u64, name: &str, seconds: (u64, u64), said: Option<Value>| {
+        let nanos = |seconds: u64| ((1_795_236_900 + seconds) * 1_000_000_000).to_string();
+        let attributes: Vec<Value> = said
+            .into_iter()
+            .chain([text("room_id", "RM_node")])
+            .collect();
+        json!({"traceId": format!("{:032x}", 12), "spanId": format!("{n:016x}"), "parentSpanId": format!("{:016x}", 99),
+            "name": name, "startTimeUnixNano": nanos(seconds.0), "endTimeUnixNano": nanos(seconds.1), "attributes": attributes})
+    };
+    let spans = [
+        span(1, "tts_node", (1, 2), None),
+        span(2, "agent_speaking", (2, 4), None),
+        span(
+            3,
+            "user_turn",
+            (5, 7),
+            Some(text("lk.user_transcript", "When are you open?")),
+        ),
+        span(
+            4,
+            "agent_turn",
+            (8, 12),
+            Some(text("lk.response.text", "All day.")),
+        ),
+    ];
+    let spans = json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "livekit-agents"}, "spans": spans}]}]});
+    let message = |id: &str, role: &str, said: &str, at: f64| json!({"type": "message", "id": id, "role": role, "content": [said], "created_at": at});
+    let history = |more: bool| {
+        let mut items = vec![
+            message(
+                "item_1",
+                "assistant",
+                "Thanks for calling.",
+                1_795_236_902.0,
+            ),
+            message("item_2", "user", "When are you open?", 1_795_236_906.0),
+            message("item_3", "assistant", "All day.", 1_795_236_909.0),
+        ];
+        // Whose sound this was, nobody knows.
+        let unheard = message("item_4", "assistant", "Are you there?", 1_795_236_920.0);
+        items.extend(more.then_some(unheard));
+        Value::from(items)
+    };
+    for (place, (more, expected)) in [(false, json!("Thanks for calling.")), (true, Value::Null)]
+        .into_iter()
+        .enumerate()
+    {
+        for spans_first in [true, false] {
+            let name = format!("says-{place}-{spans_first}");
+            let acme = server.tenant(&name).await;
+            let secret = format!("{SECRET}-{name}");
+            let client = with_key(&acme, &secret).await;
+            let agent = agent(&server, &secret);
+            for is_spans in [spans_first, !spans_first] {
+                match is_spans {
+                    true => client.post("/v1/traces", &spans).await,
+                    false => upload_chat(&agent, "RM_node", history(more)).await,
+                }
+                .status(200);
+            }
+            let seen = told(&client).await;
+            let transcript = seen[1]["transcript"].as_array().expect("a transcript");
+            let turns = the_session(&client).await["turns"].clone();
+            assert_eq!(turns[0]["text"], expected, "{turns:#}");
+            let said = transcript.iter().map(|turn| &turn["text"]);
+            let said: Vec<_> = said.filter(|text| **text != expected).collect();
+            assert_eq!(said, ["When are you open?", "All day."], "{seen:#}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_failed_in_silence_has_no_latency() {
     let (server, _folder) = server().await;
     server.clock.advance(TimeDelta::days(529));
