@@ -28,6 +28,7 @@ pub fn external_ids(room_sid: &str, room_name: Option<&str>, job_id: Option<&str
 }
 
 const AUDIO: &str = "audio_duration";
+const CHARACTERS: &str = "characters_count";
 
 /// Node.js counts milliseconds.
 fn audio_seconds(usage: &Value) -> Option<f64> {
@@ -35,10 +36,20 @@ fn audio_seconds(usage: &Value) -> Option<f64> {
     number(usage, AUDIO).or_else(|| Some(ms()? / 1e3))
 }
 
+/// What a report says that models used, by the names that Python has for it. In Node.js it counts the characters of speech
+/// that is synthesised by sentences twice.
+fn certain(usage: &Value) -> Option<Value> {
+    let mut certain = in_python(usage.clone());
+    if usage.get(CHARACTERS).is_none() {
+        certain.as_object_mut()?.remove(CHARACTERS);
+    }
+    Some(certain)
+}
+
 /// The usage of models, of all of a kind together, and who they are.
 pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
     let list = list.as_array().into_iter().flatten();
-    let list: Vec<Value> = list.cloned().map(in_python).collect();
+    let list: Vec<Value> = list.filter_map(certain).collect();
     let mut sums: Map<String, Value> = Map::new();
     let (mut models, mut providers) = (Map::new(), Map::new());
     for one in &list {
@@ -55,7 +66,7 @@ pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
                     ("output_audio_tokens", "audioOutputTokens"),
                 ],
             ),
-            Some("tts_usage") => ("tts", &[("characters_count", "ttsCharacters")]),
+            Some("tts_usage") => ("tts", &[(CHARACTERS, "ttsCharacters")]),
             Some("stt_usage") => ("stt", &[(AUDIO, "sttSeconds")]),
             _ => continue,
         };
@@ -84,5 +95,38 @@ pub fn usage(list: &Value, fields: &mut Map<String, Value>) {
         ("providers", providers),
     ] {
         put(fields, name, (!members.is_empty()).then_some(members));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_node_js_is_read_but_for_what_it_counts_twice() {
+        let told = |list: Value| {
+            let mut fields = Map::new();
+            usage(&list, &mut fields);
+            Value::from(fields)
+        };
+        let in_python = json!([
+            {"type": "llm_usage", "provider": "openai", "model": "gpt-4o-mini", "input_tokens": 42, "output_tokens": 4},
+            {"type": "tts_usage", "provider": "openai", "model": "tts-1", "characters_count": 110},
+            {"type": "stt_usage", "provider": "openai", "model": "whisper-1", "audio_duration": 3.7},
+        ]);
+        let in_nodejs = json!([
+            {"type": "llm_usage", "provider": "openai", "model": "gpt-4o-mini", "inputTokens": 42, "outputTokens": 4},
+            {"type": "tts_usage", "provider": "openai", "model": "tts-1", "charactersCount": 220},
+            {"type": "stt_usage", "provider": "openai", "model": "whisper-1", "audioDurationMs": 3700},
+        ]);
+        let mut expected = told(in_python);
+        assert_eq!(
+            expected["usage"],
+            json!({"promptTokens": 42.0, "completionTokens": 4.0, "ttsCharacters": 110.0, "sttSeconds": 3.7})
+        );
+        expected["usage"]
+            .as_object_mut()
+            .map(|usage| usage.remove("ttsCharacters"));
+        assert_eq!(told(in_nodejs), expected);
     }
 }

@@ -43,7 +43,7 @@ fn stalled(view: &View, turn: &Spoken) -> Option<Issue> {
 fn too_short(view: &View, turn: &Spoken, usual: Pace) -> Option<Issue> {
     let (chars, ms) = said(turn)?;
     let expected = chars * usual.ms_per_char;
-    if says_interrupted(turn) || ms > expected * (1.0 - SHORTER) || ms > chars * usual.fastest {
+    if is_cut_off(turn) || ms > expected * (1.0 - SHORTER) || ms > chars * usual.fastest {
         return None;
     }
     let description = format!(
@@ -56,6 +56,13 @@ fn too_short(view: &View, turn: &Spoken, usual: Pace) -> Option<Issue> {
             .measures("audioMs", Some(ms))
             .measures("expectedMs", Some(expected)),
     )
+}
+
+/// By the user, or by the application or the end of the call.
+fn is_cut_off(turn: &Spoken) -> bool {
+    let metadata = turn.turn.extra.get("metadata");
+    let stopped_by = metadata.and_then(|metadata| metadata.get("stoppedBy"));
+    says_interrupted(turn) || stopped_by.is_some()
 }
 
 fn issue(view: &View, turn: &Spoken, description: String) -> Issue {
@@ -93,7 +100,7 @@ struct Pace {
 fn pace(view: &View) -> Option<Pace> {
     let whole = view
         .agent_turns()
-        .filter(|(_, turn)| !turn.turn.cancelled && !turn.is_silent() && !says_interrupted(turn));
+        .filter(|(_, turn)| !turn.turn.cancelled && !turn.is_silent() && !is_cut_off(turn));
     let mut paces: Vec<f64> = whole
         .filter_map(|(_, turn)| said(turn).map(|(chars, ms)| ms / chars))
         .collect();
@@ -142,6 +149,10 @@ mod tests {
         assert!(found(&call, KIND).is_empty());
         call["turns"][3]["audioMs"] = json!(expected * 0.5);
         call["turns"][3]["interrupted"] = json!(true);
+        assert!(found(&call, KIND).is_empty());
+        call["turns"][3]["interrupted"] = json!(false);
+        assert_eq!(found(&call, KIND).len(), 1);
+        call["turns"][3]["metadata"] = json!({"stoppedBy": "programmatic"});
         assert!(found(&call, KIND).is_empty());
     }
 }
