@@ -6,12 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::analytics::hour_of;
-use crate::domain::assemble::{Change, Draft, Known, Neighbour};
+use crate::domain::assemble::{Change, Draft};
 use crate::domain::event::{Kind, Outcome, SessionRef, Source, Submission};
 use crate::domain::fact::{Entity, Fact, Identity};
-use crate::domain::ids::{ClaimKind, preferred};
-use crate::domain::ledger::{Ledger, Reach, Room};
+use crate::domain::ledger::{Ledger, Room};
 use crate::domain::precedence;
 use crate::domain::price;
 use crate::domain::price::Prices;
@@ -19,16 +17,13 @@ use crate::domain::session::Activity;
 
 use super::closed;
 use super::divide;
-use super::divide::Division;
-use super::labels;
-use super::load::{self, Key, Place, SessionBefore};
+use super::keep;
+use super::known;
+use super::load::{self, Key, SessionBefore};
 use super::merge;
 use super::moves;
 use super::named::Named;
-use super::outbox;
 use super::resolve::{self, Resolved};
-use super::save::{self, Rows, SessionRow, Tagged};
-use super::spans;
 use super::understand;
 use super::understand::Gists;
 use super::{Result, Trouble};
@@ -61,7 +56,7 @@ impl SessionWork<'_> {
         Self::named(Named::default())
     }
 
-    fn all(&self) -> impl Iterator<Item = &Submission> {
+    pub fn all(&self) -> impl Iterator<Item = &Submission> {
         let told = self.submissions.iter().map(|(_, submission)| *submission);
         told.chain(&self.moved)
     }
@@ -70,9 +65,6 @@ impl SessionWork<'_> {
         self.all().any(wanted)
     }
 }
-
-/// Touching more turns than this at once reads the whole session's turns instead of neighbours one by one.
-const MANY_TURNS: usize = 32;
 
 /// Writes a batch in the transaction of this connection; the caller commits. Answers what became of each
 /// submission, by its place.
@@ -112,7 +104,7 @@ pub async fn write(
     let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
     merge::count_own(connection, &members, &mut changes).await?;
     price(connection, &mut changes).await?;
-    let saved = Saved {
+    let known = keep::Before {
         resolved,
         whole: &whole,
         before: &before,
@@ -121,7 +113,7 @@ pub async fn write(
         emptied: &taken.emptied,
         told: &taken.told,
     };
-    save(connection, saved, &ledgers, &changes, now).await?;
+    keep::keep(connection, known, &ledgers, &changes, now).await?;
     Ok(outcomes)
 }
 
@@ -157,7 +149,7 @@ async fn take(
     now: DateTime<Utc>,
 ) -> Result<Taken> {
     let work = &resolved.work;
-    let mut known = load_facts(connection, work, before, whole).await?;
+    let mut known = known::facts(connection, work, before, whole).await?;
     let members: Vec<(Key, Key)> = whole
         .iter()
         .flat_map(|key| {
@@ -255,7 +247,7 @@ fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BT
 }
 
 /// Which families of sources tell turns here, a bit each.
-fn families(work: &SessionWork<'_>) -> i16 {
+pub fn families(work: &SessionWork<'_>) -> i16 {
     work.all()
         .map(|submission| match submission {
             Submission::Event(source, event) | Submission::Undated(source, event)
@@ -279,68 +271,6 @@ fn families(work: &SessionWork<'_>) -> i16 {
         .fold(0, |all, bit| all | bit)
 }
 
-/// The facts that the submissions may meet, of sessions that exist.
-async fn load_facts(
-    connection: &mut PgConnection,
-    work: &BTreeMap<Key, SessionWork<'_>>,
-    before: &BTreeMap<Key, SessionBefore>,
-    whole: &BTreeSet<Key>,
-) -> Result<BTreeMap<Key, Vec<Fact>>> {
-    let mut reaches: BTreeMap<Key, Reach> = BTreeMap::new();
-    let is_part = |key: &Key| before.contains_key(key) && !whole.contains(key);
-    for (key, work) in work.iter().filter(|(key, _)| is_part(key)) {
-        let reach = reaches.entry(*key).or_default();
-        if understand::tells_spans(work) {
-            reach.replaced_reports.insert(Source::Trace);
-        }
-        work.all()
-            .for_each(|submission| reach.and(Ledger::reach(submission)));
-    }
-    let mut facts: BTreeMap<Key, Vec<Fact>> = BTreeMap::new();
-    let reports: Vec<(Key, Source)> = reaches
-        .iter()
-        .flat_map(|(key, reach)| reach.replaced_reports.iter().map(|source| (*key, *source)))
-        .collect();
-    let mut met = load::facts_of_reports(connection, &reports).await?;
-    // A fact that is to be replaced may have spoken of another entity than its successor does.
-    let mut asked: BTreeSet<(Key, Entity)> = BTreeSet::new();
-    let mut asked_by_name: BTreeSet<(Key, Identity)> = BTreeSet::new();
-    loop {
-        for (key, fact) in met.drain(..) {
-            asked_by_name.insert((key, fact.identity()));
-            if let Some(reach) = reaches.get_mut(&key)
-                && !is_alone(&fact, reach)
-            {
-                reach.meet(&fact);
-            }
-            facts.entry(key).or_default().push(fact);
-        }
-        let wanted: Vec<(Key, Entity)> = reaches
-            .iter()
-            .flat_map(|(key, reach)| reach.entities.iter().map(|entity| (*key, entity.clone())))
-            .filter(|wanted| Fact::is_shared(wanted.1.kind) && asked.insert(wanted.clone()))
-            .collect();
-        let named: Vec<(Key, Identity)> = reaches
-            .iter()
-            .flat_map(|(key, reach)| reach.identities.iter().map(|name| (*key, name.clone())))
-            .filter(|name| asked_by_name.insert(name.clone()))
-            .collect();
-        if wanted.is_empty() && named.is_empty() {
-            return Ok(facts);
-        }
-        met = load::facts_by_entity(connection, &wanted).await?;
-        met.extend(load::facts_by_identity(connection, &named).await?);
-    }
-}
-
-/// Whether all that is known of a fact's entity is at hand: a tracer's report is loaded whole, and turns that others tell
-/// too are put together from all facts.
-fn is_alone(fact: &Fact, reach: &Reach) -> bool {
-    reach.replaced_reports.contains(&Source::Trace)
-        && fact.source == Source::Trace
-        && precedence::is_of_turns(fact.kind)
-}
-
 /// The state of every session whose facts changed.
 async fn assemble(
     connection: &mut PgConnection,
@@ -359,7 +289,7 @@ async fn assemble(
         .iter()
         .map(|(key, ledger)| (*key, Draft::of(ledger)))
         .collect();
-    let around = load_around(connection, &drafts, before).await?;
+    let around = known::around(connection, &drafts, before).await?;
     let none = Vec::new();
     let of = |key: &Key| around.get(key).unwrap_or(&none);
     let successors: Vec<(Key, Entity)> = drafts
@@ -383,7 +313,7 @@ async fn assemble(
             draft.add_turn(*index, &facts.iter().collect::<Vec<_>>());
         }
     }
-    let mut known = load_known(connection, &drafts, before).await?;
+    let mut known = known::amounts(connection, &drafts, before).await?;
     let finished = drafts.into_iter().filter_map(|(key, draft)| {
         let known = known.remove(&key).unwrap_or_default();
         Some((key, draft.finish(known, of(&key))?))
@@ -401,270 +331,4 @@ async fn price(connection: &mut PgConnection, changes: &mut BTreeMap<Key, Change
         price::apply(&mut change.session, &change.digest, prices);
     }
     Ok(())
-}
-
-async fn load_around(
-    connection: &mut PgConnection,
-    drafts: &BTreeMap<Key, Draft<'_>>,
-    before: &BTreeMap<Key, &SessionBefore>,
-) -> Result<BTreeMap<Key, Vec<Neighbour>>> {
-    let (mut places, mut whole) = (Vec::new(), Vec::new());
-    for (key, draft) in drafts.iter().filter(|(key, _)| before.contains_key(key)) {
-        let touched: Vec<i32> = draft.turn_indexes().collect();
-        if touched.len() > MANY_TURNS {
-            whole.push(*key);
-        } else {
-            places.extend(draft.places().map(|p| Place {
-                key: *key,
-                position: *p,
-                touched: touched.clone(),
-            }));
-        }
-    }
-    let mut around: BTreeMap<Key, Vec<Neighbour>> = BTreeMap::new();
-    let mut found = load::neighbours(connection, &places).await?;
-    found.extend(load::all_turns(connection, &whole).await?);
-    for (key, neighbour) in found {
-        let is_touched = drafts
-            .get(&key)
-            .is_some_and(|d| d.turn_indexes().any(|i| i == neighbour.position.2));
-        if !is_touched {
-            around.entry(key).or_default().push(neighbour);
-        }
-    }
-    Ok(around)
-}
-
-async fn load_known(
-    connection: &mut PgConnection,
-    drafts: &BTreeMap<Key, Draft<'_>>,
-    before: &BTreeMap<Key, &SessionBefore>,
-) -> Result<BTreeMap<Key, Known>> {
-    let mut known: BTreeMap<Key, Known> = before
-        .iter()
-        .map(|(key, s)| {
-            (
-                *key,
-                Known {
-                    counters: s.counters,
-                    digest: s.digest.clone(),
-                    ..Known::default()
-                },
-            )
-        })
-        .collect();
-    let existing = || drafts.iter().filter(|(key, _)| before.contains_key(key));
-    let turns: Vec<_> = existing()
-        .flat_map(|(key, d)| d.turn_indexes().map(|index| (*key, index)))
-        .collect();
-    for (key, index, turn) in load::known_turns(connection, &turns).await? {
-        known.entry(key).or_default().turns.insert(index, turn);
-    }
-    let summed: Vec<_> = existing()
-        .flat_map(|(key, d)| d.summable().map(|index| (*key, index)))
-        .collect();
-    for (key, id, turn, interval) in load::tool_intervals(connection, &summed).await? {
-        known
-            .entry(key)
-            .or_default()
-            .tool_calls
-            .push((id, turn, interval));
-    }
-    Ok(known)
-}
-
-/// What was there before, and what becomes of it.
-struct Saved<'a> {
-    resolved: &'a Resolved<'a>,
-    whole: &'a BTreeSet<Key>,
-    before: &'a BTreeMap<Key, SessionBefore>,
-    /// Sessions that have been absorbed.
-    gone: &'a BTreeMap<Key, SessionBefore>,
-    division: &'a Division,
-    /// Sessions of which nothing is left.
-    emptied: &'a [Key],
-    told: &'a Gists,
-}
-
-async fn save(
-    connection: &mut PgConnection,
-    saved: Saved<'_>,
-    ledgers: &BTreeMap<Key, Ledger>,
-    changes: &BTreeMap<Key, Change>,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let before = saved.before;
-    let (mut new, mut old, mut retagged, mut moved) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut hours: BTreeSet<_> = saved
-        .gone
-        .iter()
-        .chain(before.iter().filter(|(key, _)| saved.emptied.contains(key)))
-        .map(|(key, session)| (key.0, hour_of(session.started_at)))
-        .collect();
-    for (key, change) in changes {
-        let name = name(*key, &saved);
-        let row = || SessionRow {
-            key: *key,
-            external_id: name.0,
-            name_kind: name.1,
-            turn_families: turn_families(*key, &saved, ledgers),
-            change,
-            activity: ledgers[key].activity().unwrap_or(Activity {
-                first_at: now,
-                last_at: now,
-            }),
-            touched_at: now,
-        };
-        let session = &change.session;
-        hours.insert((key.0, hour_of(session.started_at)));
-        match before.get(key) {
-            None => {
-                new.push(row());
-                if !session.tags.is_empty() {
-                    retagged.push(Tagged {
-                        key: *key,
-                        tags: &session.tags,
-                        started_at: session.started_at,
-                    });
-                }
-            }
-            Some(before) => {
-                hours.insert((key.0, hour_of(before.started_at)));
-                old.push(row());
-                if before.started_at != session.started_at && before.counters.errors > 0 {
-                    moved.push(row());
-                }
-                let tags = before.effective_tags(&session.tags);
-                if before.effective_tags(&before.tags) != tags
-                    || (!tags.is_empty() && before.started_at != session.started_at)
-                {
-                    retagged.push(Tagged {
-                        key: *key,
-                        tags,
-                        started_at: session.started_at,
-                    });
-                }
-            }
-        }
-    }
-    save::insert_sessions(connection, &new).await?;
-    merge::absorb(connection, &saved.resolved.absorbed, now).await?;
-    // Where nothing of what was told could be taken there is no session, and nothing that a name could lead to.
-    let mut names = saved.resolved.aliases.clone();
-    names.retain(|(tenant, ..), session| {
-        let key = (*tenant, *session);
-        before.contains_key(&key) || changes.contains_key(&key)
-    });
-    merge::keep_names(connection, &names).await?;
-    merge::clear(connection, saved.whole, before).await?;
-    moves::keep(
-        connection,
-        saved.division,
-        saved.resolved,
-        saved.emptied,
-        now,
-    )
-    .await?;
-    save_facts(connection, ledgers, saved.told).await?;
-    let each = || changes.iter().map(|(key, change)| (*key, change));
-    save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
-    save::tool_calls(
-        connection,
-        Rows::of(each().map(|(key, c)| (key, &c.tool_calls))),
-    )
-    .await?;
-    save::interruptions(
-        connection,
-        Rows::of(each().map(|(key, c)| (key, &c.interruptions))),
-    )
-    .await?;
-    save::errors(
-        connection,
-        Rows::of(each().map(|(key, c)| (key, &c.errors))),
-        |key| {
-            changes
-                .get(key)
-                .map_or(now, |change| change.session.started_at)
-        },
-    )
-    .await?;
-    save::move_errors(connection, &moved).await?;
-    save::evaluations(
-        connection,
-        Rows::of(each().map(|(key, c)| (key, &c.evaluations))),
-    )
-    .await?;
-    spans::save(
-        connection,
-        Rows::of(each().map(|(key, c)| (key, &c.spans))),
-        each().map(|(key, c)| (key, &c.traces, &c.receded)),
-    )
-    .await?;
-    save::update_sessions(connection, &old).await?;
-    save::replace_tags(connection, &retagged).await?;
-    outbox::append(
-        connection,
-        changes,
-        ledgers,
-        before,
-        &saved.resolved.absorbed,
-        now,
-    )
-    .await?;
-    save::mark_analyses(connection, changes, now).await?;
-    labels::save(connection, changes, ledgers, now).await?;
-    save::mark_hours(connection, &hours.into_iter().collect::<Vec<_>>()).await
-}
-
-/// What a session is called from now on, and what kind of name that is.
-fn name<'a>(key: Key, saved: &Saved<'a>) -> (&'a str, ClaimKind) {
-    let told = saved.resolved.work.get(&key).map(|work| &work.named);
-    let told_kind = told.and_then(|named| named.kind);
-    let told_name = told.map_or("", |named| named.external_id.as_str());
-    match (saved.before.get(&key), told_kind) {
-        (None, kind) => (told_name, kind.unwrap_or(ClaimKind::Trace)),
-        (Some(before), Some(kind)) if kind < before.name_kind => (told_name, kind),
-        (Some(before), Some(kind)) if kind == before.name_kind => {
-            (preferred(&before.external_id, told_name), kind)
-        }
-        (Some(before), _) => (&before.external_id, before.name_kind),
-    }
-}
-
-/// Which families of sources tell this session's turns: counted where all its facts are at hand.
-fn turn_families(key: Key, saved: &Saved<'_>, ledgers: &BTreeMap<Key, Ledger>) -> i16 {
-    if saved.whole.contains(&key) {
-        return ledgers.get(&key).map_or(0, Ledger::families);
-    }
-    let known = saved
-        .before
-        .get(&key)
-        .map_or(0, |before| before.turn_families);
-    known | saved.resolved.work.get(&key).map_or(0, families)
-}
-
-async fn save_facts(
-    connection: &mut PgConnection,
-    ledgers: &BTreeMap<Key, Ledger>,
-    gists: &Gists,
-) -> Result<()> {
-    let removed: Vec<_> = ledgers
-        .iter()
-        .flat_map(|(key, ledger)| ledger.removed().map(|i| (*key, i)))
-        .collect();
-    save::delete_facts(connection, &removed).await?;
-    let (mut new, mut known) = (Vec::new(), Vec::new());
-    for (key, ledger) in ledgers {
-        for (fact, entity) in ledger.written() {
-            let into = if ledger.is_stored(&fact.identity()) {
-                &mut known
-            } else {
-                &mut new
-            };
-            into.push((*key, fact, entity));
-        }
-    }
-    save::insert_facts(connection, &new, gists).await?;
-    save::replace_facts(connection, &known, gists).await
 }

@@ -9,6 +9,8 @@
 mod batch;
 mod closed;
 mod divide;
+mod keep;
+mod known;
 mod labels;
 mod load;
 mod merge;
