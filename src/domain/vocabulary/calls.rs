@@ -10,6 +10,9 @@ use crate::domain::tokens::{Cache, Count};
 use super::span::{Said, parsed};
 use super::{Beside, Gist, moment};
 
+/// The field of a generation that names who told of it.
+pub const TRACER: &str = "tracer";
+
 /// No trace is deeper; one whose parents go in a circle is.
 pub const DEPTH_MAX: usize = 64;
 

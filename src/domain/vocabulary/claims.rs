@@ -8,7 +8,7 @@ use super::Said;
 use super::span::SERVICE_NAME;
 
 /// Attributes that tell a conversation from all others, the most trusted first.
-const CONVERSATIONS: [&str; 7] = [
+const CONVERSATIONS: [&str; 9] = [
     "session.id",
     "langfuse.session.id",
     "conversation.id",
@@ -16,6 +16,8 @@ const CONVERSATIONS: [&str; 7] = [
     "traceloop.association.properties.session_id",
     "traceloop.association.properties.conversation_id",
     "ai.telemetry.metadata.sessionId",
+    "gcp.vertex.agent.session_id",
+    "mastra.metadata.sessionId",
 ];
 const ROOMS: [&str; 3] = ["lk.room_sid", "room_id", "gen_ai.conversation.id"];
 const CALLS: [&str; 5] = [

@@ -14,11 +14,29 @@ const OPERATION: &str = "ai.operationId";
 
 /// What one span says.
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
+    let part = part(span);
+    let mut gist = span.gist(Vocabulary::Genai, part);
+    parts::read(span, part, &mut gist.fields);
+    if span.text("logfire.span_type") == Some("log") {
+        // A stream is told of when it is over, in a span without a length.
+        let lasted = span
+            .seconds_as_ms("duration")
+            .filter(|ms| *ms <= DURATION_MAX_MS);
+        gist.started_at = lasted.map_or(gist.started_at, |ms| after(gist.started_at, -ms));
+    }
+    parts::leave_end_open(&mut gist);
+    Some(gist)
+}
+
+/// What a span is by the conventions.
+pub fn part(span: &Said<'_>) -> Part {
     let operation = span.text("gen_ai.operation.name").unwrap_or_default();
-    let part = match operation.to_ascii_lowercase().as_str() {
+    match operation.to_ascii_lowercase().as_str() {
         // Whose stream is told of by itself.
         "chat" | "text_completion" if is_request_of_stream(span) => Part::Other,
         "chat" | "text_completion" | "generate_content" | "completion" | "responses" => Part::Llm,
+        // In which Google's ADK sums up tools that were called at once.
+        "execute_tool" if span.text("gen_ai.tool.name") == Some("(merged tools)") => Part::Other,
         "execute_tool" => Part::Tool,
         "invoke_agent" | "invoke_workflow" => Part::Exchange,
         "transcribe" | "transcription" | "stt" | "speech_to_text" => Part::Stt,
@@ -43,17 +61,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             None if span.has("gen_ai.request.model") => Part::Llm,
             None => Part::Other,
         },
-    };
-    let mut gist = span.gist(Vocabulary::Genai, part);
-    parts::read(span, part, &mut gist.fields);
-    if span.text("logfire.span_type") == Some("log") {
-        // A stream is told of when it is over, in a span without a length.
-        let lasted = span
-            .seconds_as_ms("duration")
-            .filter(|ms| *ms <= DURATION_MAX_MS);
-        gist.started_at = lasted.map_or(gist.started_at, |ms| after(gist.started_at, -ms));
     }
-    Some(gist)
 }
 
 /// Whether Logfire tells in it of no more than that a stream began: what comes of it stands in a span of its own.

@@ -39,6 +39,10 @@ const BARE_PARTS: [&str; 12] = [
     "function_response",
     "inline_data",
 ];
+/// What requests call their list of messages: most APIs, and Gemini's.
+const LISTS: [&str; 2] = ["messages", "contents"];
+/// Where Google's ADK keeps what a model was asked, before it followed the conventions.
+const ADK_REQUEST: &str = "gcp.vertex.agent.llm_request";
 /// Sorts of parts that hold words.
 const WORDS: [&str; 3] = ["text", "output_text", "input_text"];
 
@@ -66,6 +70,7 @@ pub fn content(value: &Value) -> Option<String> {
                 "messages",
                 "query",
                 "question",
+                "task",
             ];
             return names.iter().find_map(|name| content(members.get(*name)?));
         }
@@ -313,6 +318,7 @@ pub fn asked(span: &Said<'_>) -> Option<Asked> {
         .or_else(within)
         .or_else(told)
         .or_else(|| listed("request_data"))
+        .or_else(|| listed(ADK_REQUEST))
         .or_else(|| listed("input"))
 }
 
@@ -360,17 +366,14 @@ fn numbers(span: &Said<'_>, prefix: &str) -> BTreeSet<usize> {
         .collect()
 }
 
-/// The last message of a role in a list.
-pub fn last_of(span: &Said<'_>, name: &str, role: &str) -> Option<String> {
-    said_by(&list_of(span, name)?, role)
-}
-
-pub fn said_by(list: &Value, role: &str) -> Option<String> {
-    let mut own = messages(list)?
-        .iter()
-        .rev()
-        .filter(|message| message["role"].as_str() == Some(role));
-    own.find_map(content)
+/// What was answered last in a list: of an answer that is told in pieces, as it came, all of it.
+pub fn answer(list: &Value) -> Option<String> {
+    let is_own = |message: &&Value| message["role"].as_str() == Some("assistant");
+    let is_open = |message: &&Value| message.get("finish_reason").is_some_and(|why| why == "");
+    let mut own = messages(list)?.iter().rev().filter(is_own);
+    let last = own.find_map(content)?;
+    let earlier: Vec<String> = own.take_while(is_open).filter_map(content).collect();
+    Some(earlier.into_iter().rev().chain([last]).collect())
 }
 
 /// A value, or what a text holds that is quoted twice.
@@ -382,5 +385,6 @@ pub fn list_of(span: &Said<'_>, name: &str) -> Option<Value> {
 }
 
 fn messages(list: &Value) -> Option<&Vec<Value>> {
-    list.as_array().or_else(|| list.get("messages")?.as_array())
+    let named = || LISTS.iter().find_map(|name| list.get(*name)?.as_array());
+    list.as_array().or_else(named)
 }

@@ -5,9 +5,19 @@ use super::{Gist, Part, Said, Vocabulary, parts};
 
 /// What one span says.
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
+    let part = part(span);
+    let mut gist = span.gist(Vocabulary::Openinference, part);
+    parts::read(span, part, &mut gist.fields);
+    parts::leave_end_open(&mut gist);
+    Some(gist)
+}
+
+/// What a span is by its kind.
+pub fn part(span: &Said<'_>) -> Part {
     let kind = span.text("openinference.span.kind").unwrap_or_default();
     let named = parts::by_name(span.name);
-    let part = match kind.to_ascii_uppercase().as_str() {
+    match kind.to_ascii_uppercase().as_str() {
+        "LLM" if !is_generation(span) => Part::Other,
         "LLM" => Part::Llm,
         "TOOL" => Part::Tool,
         // Speech has no kind of its own.
@@ -16,8 +26,11 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             _ => Part::Exchange,
         },
         _ => Part::Other,
-    };
-    let mut gist = span.gist(Vocabulary::Openinference, part);
-    parts::read(span, part, &mut gist.fields);
-    Some(gist)
+    }
+}
+
+/// Whether a span of this kind tells of any generation, its own attributes or its end: LlamaIndex has the kind also where
+/// it writes an answer into its memory.
+fn is_generation(span: &Said<'_>) -> bool {
+    span.has_prefix("llm.") || span.has("output.value") || span.failure().is_some()
 }

@@ -1,15 +1,16 @@
 //! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
 //! GenAI, of OpenInference, and what applications write by themselves.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::tokens::Cache;
 
-use super::calls::{put, read_failure, read_provider, read_usage, tool_value};
+use super::calls::{TRACER, first_at, put, read_failure, read_provider, read_usage, tool_value};
 use super::messages::{
-    Asked, asked, content, last_of, list_of, lists_in_events, numbered_text, said_by, told_in,
+    Asked, answer, asked, content, list_of, lists_in_events, numbered_text, told_in,
 };
-use super::{Part, Said};
+use super::{Gist, Part, Said};
 
 /// Events that mark the first token: OpenInference's, and OpenLLMetry's of each piece.
 const FIRST_TOKEN: [&str; 2] = [
@@ -20,8 +21,12 @@ const FIRST_TOKEN: [&str; 2] = [
 const SAID_IN_RUN: &str = "pydantic_ai.all_messages";
 /// Where Vercel's AI SDK keeps what it was asked for.
 const PROMPT: &str = "ai.prompt";
-/// What a generation cost, where its tracer knows prices: OpenInference's conventions, and Logfire.
-const COSTS: [&str; 2] = ["llm.cost.total", "operation.cost"];
+/// Where Mastra keeps what a run of an agent was told.
+const MASTRA_INPUT: &str = "mastra.agent_run.input";
+/// Where Google's ADK keeps what a model was asked and answered, as its API has both, before it followed the conventions.
+const ADK_RESPONSE: &str = "gcp.vertex.agent.llm_response";
+/// What a generation cost, where its tracer knows prices: OpenInference's conventions, Logfire, and LiteLLM.
+const COSTS: [&str; 3] = ["llm.cost.total", "operation.cost", "gen_ai.cost.total_cost"];
 /// Words in which applications name spans, in lower case. The first that fits counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (
@@ -61,6 +66,15 @@ pub fn by_name(name: &str) -> Option<Part> {
         };
         fits.then_some(part)
     })
+}
+
+/// Of a stream some tell only how it began: its first token comes when their span is over, and nobody knows its end.
+pub fn leave_end_open(gist: &mut Gist) {
+    let first = first_at(gist, "llmMs").filter(|_| gist.part == Part::Llm);
+    let is_later = |at: DateTime<Utc>| gist.ended_at.is_some_and(|end| end < at);
+    if first.is_some_and(is_later) {
+        gist.ended_at = None;
+    }
 }
 
 /// Reads what a span says as such a part.
@@ -106,7 +120,8 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
     // By the conventions of GenAI an agent's messages stand where a generation's do.
     let asked = || {
         let whole = |name: &&str| Asked::in_list(&list_of(span, name)?);
-        let told = asked(span).or_else(|| [SAID_IN_RUN, PROMPT].iter().find_map(whole));
+        let told =
+            asked(span).or_else(|| [SAID_IN_RUN, PROMPT, MASTRA_INPUT].iter().find_map(whole));
         let prompt = || content(span.json(PROMPT)?.get("prompt")?);
         told.and_then(|asked| asked.text).or_else(prompt)
     };
@@ -120,6 +135,7 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
             "output",
             "response",
             "final_result",
+            "mastra.agent_run.output",
         ],
     );
     put(fields, "text", given.or_else(|| generated(span)));
@@ -147,11 +163,19 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     );
     put(fields, "llmMs", first_output_ms(span));
     put(fields, "text", generated(span));
+    put(fields, "responseId", span.text("gen_ai.response.id"));
+    put(
+        fields,
+        TRACER,
+        Some(span.scope()).filter(|scope| !scope.is_empty()),
+    );
     if let Some(asked) = asked(span) {
         asked.write(fields);
     }
-    let reasons = span.value("gen_ai.response.finish_reasons");
-    let reason = reasons.and_then(|reasons| reasons.get(0)?.as_str());
+    let reasons = span.json("gen_ai.response.finish_reasons");
+    let reason = reasons
+        .as_ref()
+        .and_then(|reasons| reasons.get(0)?.as_str());
     put(
         fields,
         "finishReason",
@@ -192,6 +216,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "tool_arguments",
         "traceloop.entity.input",
         "ai.toolCall.args",
+        "gcp.vertex.agent.tool_call_args",
     ];
     // What is called so by convention describes them; some write there what they are.
     let described = || first(&["tool.parameters"]).filter(|parameters| !is_schema(parameters));
@@ -209,6 +234,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "tool_response",
         "traceloop.entity.output",
         "ai.toolCall.result",
+        "gcp.vertex.agent.tool_response",
         "result",
         "output",
     ]);
@@ -224,17 +250,24 @@ fn is_schema(value: &Value) -> bool {
 /// What a function was called with: by name or by place, where it was one of the two.
 pub fn called_with(value: Value) -> Value {
     match arguments(&value) {
-        Some((by_place, by_name)) if by_place.is_empty() => Value::from(by_name.clone()),
-        Some((by_place, by_name)) if by_name.is_empty() => Value::from(by_place.clone()),
+        Some(([], by_name)) => Value::from(by_name.clone()),
+        Some((by_place, by_name)) if by_name.is_empty() => Value::from(by_place.to_vec()),
         _ => value,
     }
 }
 
-/// What decorators of Python's functions write down of a call.
-fn arguments(value: &Value) -> Option<(&Vec<Value>, &Map<String, Value>)> {
-    let members = value.as_object().filter(|members| members.len() == 2)?;
-    let by_place = members.get("args")?.as_array()?;
-    Some((by_place, members.get("kwargs")?.as_object()?))
+/// What decorators of Python's functions write down of a call, besides how it was made.
+fn arguments(value: &Value) -> Option<(&[Value], &Map<String, Value>)> {
+    let members = value.as_object()?;
+    let by_name = members.get("kwargs")?.as_object()?;
+    let by_place = match members.get("args") {
+        Some(by_place) => by_place.as_array()?.as_slice(),
+        None => &[],
+    };
+    let mut others = members.iter();
+    let is_known = |name: &str| ["args", "kwargs"].contains(&name);
+    let is_call = others.all(|(name, value)| is_known(name) || value.is_boolean());
+    is_call.then_some((by_place, by_name))
 }
 
 /// What a function was told, where it took nothing else: of several arguments nobody knows which was said.
@@ -270,7 +303,28 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
 
 /// The first of these attributes that holds a text, also as the content of a message.
 fn text_of(span: &Said<'_>, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| content(&span.json(name)?))
+    let mut texts = names.iter().filter_map(|name| content(&span.json(name)?));
+    texts.find(|text| !is_object(text))
+}
+
+/// Whether a text is what Python prints of an object that has no text: `StopEvent(result=...)`, `<Context object at 0x7f>`.
+fn is_object(text: &str) -> bool {
+    let text = text.trim();
+    let is_name = |name: &str| {
+        let is_letter = |c: char| c.is_alphanumeric() || "_.".contains(c);
+        name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(is_letter)
+    };
+    let is_call = || {
+        // A long one is cut off.
+        let begun = text
+            .strip_suffix(')')
+            .or_else(|| text.strip_suffix("..."))?;
+        let (class, rest) = begun.split_once('(')?;
+        let (member, _) = rest.split_once('=')?;
+        Some(is_name(class) && is_name(member))
+    };
+    let is_printed = text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x");
+    is_printed || is_call() == Some(true)
 }
 
 /// What a generation wrote.
@@ -281,7 +335,7 @@ fn generated(span: &Said<'_>) -> Option<String> {
     };
     let within = || {
         let mut lists = lists_in_events(span, "gen_ai.output.messages", "gen_ai.completion");
-        lists.find_map(|list| said_by(&list, "assistant"))
+        lists.find_map(|list| answer(&list))
     };
     // Logfire, before it followed the conventions.
     let logged = || {
@@ -291,10 +345,11 @@ fn generated(span: &Said<'_>) -> Option<String> {
     };
     numbered_text(span, "llm.output_messages", "message.")
         .or_else(|| numbered_text(span, "gen_ai.completion", ""))
-        .or_else(|| last_of(span, "gen_ai.output.messages", "assistant"))
+        .or_else(|| answer(&list_of(span, "gen_ai.output.messages")?))
         .or_else(within)
         .or_else(choice)
         .or_else(logged)
+        .or_else(|| content(&span.json(ADK_RESPONSE).filter(Value::is_object)?))
         .or_else(|| {
             text_of(
                 span,

@@ -294,3 +294,124 @@ fn a_picture_of_openinference_has_no_words() {
     assert_eq!(said["messagesBefore"], 2);
     assert_eq!(said["answeredBefore"], "Hello.");
 }
+
+#[test]
+fn an_answer_that_is_told_in_pieces_is_one() {
+    let piece = |text: &str, why: &str| {
+        let parts = json!([{"type": "text", "content": text}]);
+        json!({"role": "assistant", "parts": parts, "finish_reason": why})
+    };
+    let said = |list: Vec<Value>| {
+        let list = Value::from(list).to_string();
+        let operation = "generate_content";
+        fields(json!({"gen_ai.operation.name": operation, "gen_ai.output.messages": list}))["text"]
+            .clone()
+    };
+    let pieces = vec![
+        piece("It", ""),
+        piece(" has", ""),
+        piece(" shipped.", "stop"),
+    ];
+    assert_eq!(said(pieces), "It has shipped.");
+    let several = vec![
+        piece("One moment.", "stop"),
+        piece("It has shipped.", "stop"),
+    ];
+    assert_eq!(said(several), "It has shipped.");
+}
+
+#[test]
+fn google_s_kit_is_understood_as_it_was_before_the_conventions() {
+    let said = gist(
+        "call_llm",
+        json!({
+            "gen_ai.system": "gcp.vertex.agent", "gen_ai.request.model": "gemini-2.0-flash",
+            "gcp.vertex.agent.session_id": "call-7",
+            "gcp.vertex.agent.llm_request": json!({"model": "gemini-2.0-flash", "contents": [
+                {"role": "user", "parts": [{"text": "Where is A1?"}]},
+                {"role": "model", "parts": [{"function_call": {"name": "lookup_order", "args": {"id": "A1"}}}]},
+                {"role": "user", "parts": [{"function_response": {"name": "lookup_order", "response": {"status": "shipped"}}}]},
+            ]}).to_string(),
+            "gcp.vertex.agent.llm_response":
+                json!({"content": {"role": "model", "parts": [{"text": "It has shipped."}]}}).to_string(),
+        }),
+    );
+    assert_eq!(said.part, Part::Llm);
+    assert_eq!(said.fields["userText"], "Where is A1?");
+    assert_eq!(said.fields["isContinued"], true);
+    assert_eq!(said.fields["text"], "It has shipped.");
+    assert_eq!(said.session["externalIds"][0]["id"], "call-7");
+    let tool = |name: &str, given: &str, result: &str| {
+        let attributes = json!({
+            "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name,
+            "gcp.vertex.agent.tool_call_args": given, "gcp.vertex.agent.tool_response": result,
+        });
+        gist("execute_tool", attributes)
+    };
+    let called = tool("lookup_order", r#"{"id":"A1"}"#, r#"{"status":"shipped"}"#);
+    assert_eq!(called.fields["arguments"], json!({"id": "A1"}));
+    assert_eq!(called.fields["result"], json!({"status": "shipped"}));
+    let summed_up = tool("(merged tools)", "N/A", "<not serializable>");
+    assert_eq!(summed_up.part, Part::Other);
+}
+
+#[test]
+fn what_a_program_prints_of_its_objects_was_not_said() {
+    let said = |output: &str| {
+        let attributes = json!({"openinference.span.kind": "CHAIN", "output.value": output});
+        fields(attributes).get("text").cloned()
+    };
+    assert_eq!(
+        said("StopEvent(result=AgentOutput(response=ChatMessage(role=1)))"),
+        None
+    );
+    assert_eq!(
+        said("AgentSetup(input=[ChatMessage(role=<Role.USER: 'user'>, add..."),
+        None
+    );
+    assert_eq!(said("<llama_index.Context object at 0x7f17>"), None);
+    for words in [
+        "It costs 3 (VAT=19 %) today...",
+        "Sure (a=b)",
+        "Please hold (one moment).",
+    ] {
+        assert_eq!(said(words), Some(json!(words)));
+    }
+}
+
+#[test]
+fn a_span_that_only_has_the_kind_of_a_generation_is_none() {
+    let part = |attributes: Value| gist("own", attributes).part;
+    let given =
+        json!({"openinference.span.kind": "LLM", "input.value": "{\"memory\": \"Memory()\"}"});
+    assert_eq!(part(given), Part::Other);
+    let model = json!({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o"});
+    assert_eq!(part(model), Part::Llm);
+}
+
+#[test]
+fn a_stream_whose_span_was_over_before_its_first_token_has_no_end() {
+    let said = gist(
+        "astream_chat",
+        json!({
+            "openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "ttft_ms": 1_600,
+        }),
+    );
+    assert_eq!(said.fields["llmMs"], 1_600.0);
+    assert_eq!(said.ended_at, None);
+}
+
+#[test]
+fn a_function_s_arguments_are_found_beside_how_it_was_called() {
+    let arguments = |given: Value| {
+        let given = given.to_string();
+        fields(json!({"openinference.span.kind": "TOOL", "input.value": given}))["arguments"]
+            .clone()
+    };
+    let by_name = json!({"id": "A1"});
+    assert_eq!(arguments(json!({"kwargs": by_name})), by_name);
+    let sanitised = json!({"args": [], "sanitize_inputs_outputs": true, "kwargs": by_name});
+    assert_eq!(arguments(sanitised), by_name);
+    let own = json!({"kwargs": {"id": "A1"}, "order": "B2"});
+    assert_eq!(arguments(own.clone()), own);
+}
