@@ -1,19 +1,16 @@
-//! Which spans make one exchange, and which of them tell of the same generation twice.
+//! Which spans make one exchange.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use super::super::calls::{DEPTH_MAX, end, has_failed, ms_between, number};
+use super::super::calls::{DEPTH_MAX, end, has_failed};
 use super::super::{Gist, Part};
+use super::once::counted;
 use super::said;
 use super::sequence::{Places, is_said, sequences};
 
-type Key<'a> = (&'a str, &'a str);
-
-/// Fields that say how long after its start something came of a span.
-const SINCE_START: [&str; 2] = ["llmMs", "ttsMs"];
+pub type Key<'a> = (&'a str, &'a str);
 
 /// One exchange: its own span, where it has one, and what belongs to it, in the order of time.
 pub struct Group<'a> {
@@ -157,12 +154,12 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
     }
 }
 
-fn key(gist: &Gist) -> Key<'_> {
+pub fn key(gist: &Gist) -> Key<'_> {
     (&gist.trace_id, &gist.span_id)
 }
 
 /// The spans above, the nearest first.
-fn ancestors<'b, 'a: 'b>(
+pub fn ancestors<'b, 'a: 'b>(
     gist: &'b Gist,
     by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
 ) -> impl Iterator<Item = &'b Gist> {
@@ -204,8 +201,11 @@ fn exchanges<'a>(
         let is_turn = gist.fields.contains_key("isTurn");
         gist.part == Part::Exchange && !is_turn && (below >= 2 || below == 1 && !speaks)
     };
+    let runs = Runs::of(gists);
     let is_topmost = |gist: &Gist| {
+        let is_turn = gist.fields.contains_key("isTurn");
         ancestors(gist, by_key).all(|above| above.part != Part::Exchange || holds_turns(above))
+            && (is_turn || !runs.is_of_tool(gist, by_key))
     };
     let (mut counted, mut whole) = (Vec::new(), Vec::new());
     for exchange in all {
@@ -218,6 +218,38 @@ fn exchanges<'a>(
     (counted, whole)
 }
 
+/// Tools and exchanges, by trace.
+struct Runs<'a>(BTreeMap<&'a str, Vec<&'a Gist>>);
+
+impl<'a> Runs<'a> {
+    fn of(gists: &[&'a Gist]) -> Self {
+        let mut runs: BTreeMap<&str, Vec<&Gist>> = BTreeMap::new();
+        let is_run = |gist: &&&'a Gist| matches!(gist.part, Part::Tool | Part::Exchange);
+        for gist in gists.iter().filter(is_run) {
+            runs.entry(&gist.trace_id).or_default().push(gist);
+        }
+        Self(runs)
+    }
+
+    /// Whether an exchange, of which a span stands above that nobody knows, is what a tool of another one did: it took
+    /// place while the tool ran.
+    fn is_of_tool(&self, gist: &Gist, by_key: &BTreeMap<Key<'_>, &Gist>) -> bool {
+        let top = ancestors(gist, by_key).last().unwrap_or(gist);
+        let runs = self.0.get(gist.trace_id.as_str());
+        let runs = runs.filter(|_| top.parent.is_some());
+        let all = || runs.into_iter().flatten();
+        let holds = |outer: &Gist, inner: &Gist| {
+            outer.started_at <= inner.started_at && end(inner) <= end(outer)
+        };
+        let is_called = |tool: &Gist| {
+            let mut others = all().filter(|other| other.part == Part::Exchange);
+            others.any(|other| key(other) != key(gist) && holds(other, tool))
+        };
+        let mut tools = all().filter(|tool| tool.part == Part::Tool && tool.parent != top.parent);
+        tools.any(|tool| holds(tool, gist) && is_called(tool))
+    }
+}
+
 /// The exchange, of those of its trace, during which something began, where no span between tells.
 fn around(gist: &Gist, exchanges: &[&Gist], places: &[usize]) -> Option<usize> {
     let holds = |place: &usize| {
@@ -225,161 +257,6 @@ fn around(gist: &Gist, exchanges: &[&Gist], places: &[usize]) -> Option<usize> {
         exchange.is_some_and(|own| (own.started_at..=end(own)).contains(&gist.started_at))
     };
     places.iter().rev().copied().find(|place| holds(place))
-}
-
-/// All gists that are parts, generations that are told twice once: by the outer one, with what only the
-/// inner one knows.
-fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
-    let wrappers = wrappers(gists, by_key);
-    let is_llm = |gist: &Gist| gist.part == Part::Llm && !wrappers.contains(&key(gist));
-    let mut alike: BTreeMap<Alike<'_>, Vec<&Gist>> = BTreeMap::new();
-    let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
-    let mut dropped = BTreeSet::new();
-    for gist in gists.iter().filter(|gist| is_llm(gist)) {
-        match of_same(gist, by_key).filter(|above| is_llm(above)).last() {
-            Some(outer) => {
-                inner.entry(key(outer)).or_default().push(gist);
-                dropped.insert(key(gist));
-            }
-            None => {
-                if let Some(counts) = counts(gist) {
-                    alike.entry(counts).or_default().push(gist);
-                }
-            }
-        }
-    }
-    // What stands within another is told by that one already, and is no twin of it.
-    for alike in alike.values() {
-        for gist in alike {
-            if let Some(outer) = twin(gist, alike) {
-                inner.entry(key(outer)).or_default().push(gist);
-                dropped.insert(key(gist));
-            }
-        }
-    }
-    for gist in gists {
-        if let Some(outer) = same_call(gist, by_key) {
-            inner.entry(key(outer)).or_default().push(gist);
-            dropped.insert(key(gist));
-        }
-    }
-    let parts = gists
-        .iter()
-        .filter(|gist| !matches!(gist.part, Part::Root | Part::Exchange));
-    let parts =
-        parts.filter(|gist| !dropped.contains(&key(gist)) && !wrappers.contains(&key(gist)));
-    let whole = parts.map(|gist| {
-        let mut whole = (*gist).clone();
-        for more in inner.get(&key(gist)).into_iter().flatten() {
-            add(&mut whole, more);
-        }
-        whole
-    });
-    whole.collect()
-}
-
-/// What only the inner span of the same knows.
-fn add(whole: &mut Gist, inner: &Gist) {
-    // An attempt that failed within a call which did not.
-    let is_made_up_for = whole.part == Part::Tool && whole.fields.contains_key("result");
-    let later = ms_between(whole.started_at, inner.started_at);
-    for (name, value) in &inner.fields {
-        let value = match value.as_f64() {
-            // They are counted from where a span begins.
-            Some(ms) if SINCE_START.contains(&name.as_str()) && later > 0.0 => {
-                Value::from(ms + later)
-            }
-            _ if is_made_up_for && name.starts_with("error") => continue,
-            _ => value.clone(),
-        };
-        whole.fields.entry(name).or_insert(value);
-    }
-}
-
-/// The outermost span around a tool's that tells of the same call: nothing that both say differs.
-fn same_call<'b, 'a: 'b>(
-    gist: &'b Gist,
-    by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
-) -> Option<&'b Gist> {
-    let is_same = |above: &&Gist| {
-        let both = |name: &str| above.fields.get(name).zip(gist.fields.get(name));
-        let agrees = |name: &str| both(name).is_none_or(|(theirs, own)| theirs == own);
-        above.fields.get("name") == gist.fields.get("name")
-            && agrees("arguments")
-            && agrees("callId")
-    };
-    if gist.part != Part::Tool {
-        return None;
-    }
-    let is_of_it = |above: &&Gist| !matches!(above.part, Part::Llm | Part::Exchange);
-    let above = ancestors(gist, by_key).take_while(is_of_it);
-    let tools = above.filter(|above| above.part == Part::Tool);
-    tools.take_while(is_same).last()
-}
-
-/// The spans above that may tell of the same thing: what an agent or a tool does below it is something else.
-fn of_same<'b, 'a: 'b>(
-    gist: &'b Gist,
-    by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
-) -> impl Iterator<Item = &'b Gist> {
-    ancestors(gist, by_key).take_while(|above| !is_apart(above))
-}
-
-fn is_apart(gist: &Gist) -> bool {
-    matches!(gist.part, Part::Exchange | Part::Tool)
-}
-
-/// What is called like a generation, names no model and counts nothing, and stands around several that do, or around an
-/// agent that does: a function that makes use of them.
-fn wrappers<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeSet<Key<'a>> {
-    let is_llm = |gist: &&Gist| gist.part == Part::Llm;
-    let is_known = |gist: &Gist| {
-        let mut names = ["model", "promptTokens", "completionTokens"].iter();
-        names.any(|name| gist.fields.contains_key(*name))
-    };
-    let mut known_below: BTreeMap<Key<'_>, usize> = BTreeMap::new();
-    for gist in gists
-        .iter()
-        .copied()
-        .filter(is_llm)
-        .filter(|gist| is_known(gist))
-    {
-        let mut within = 1;
-        for above in ancestors(gist, by_key) {
-            match above.part {
-                // Of one that is known nothing more is to be known.
-                Part::Llm if is_known(above) && within == 1 => break,
-                Part::Llm => *known_below.entry(key(above)).or_default() += within,
-                Part::Exchange => within = 2,
-                _ => {}
-            }
-        }
-    }
-    let several = gists.iter().copied().filter(is_llm);
-    let several = several.filter(|gist| !is_known(gist));
-    let several = several.filter(|gist| known_below.get(&key(gist)).is_some_and(|n| *n > 1));
-    several.map(key).collect()
-}
-
-/// Generations of one trace that counted the same.
-type Alike<'a> = (&'a str, [u64; 2]);
-
-fn counts(gist: &Gist) -> Option<Alike<'_>> {
-    let bits = |name: &str| number(gist, name).map(f64::to_bits);
-    Some((
-        &gist.trace_id,
-        [bits("promptTokens")?, bits("completionTokens")?],
-    ))
-}
-
-/// The same generation in a better vocabulary: of another tracer, at the same time, of those that are alike.
-fn twin<'a>(gist: &Gist, alike: &[&'a Gist]) -> Option<&'a Gist> {
-    let mut others = alike.iter().copied();
-    others.find(|other| {
-        other.vocabulary < gist.vocabulary
-            && other.started_at <= end(gist)
-            && gist.started_at <= end(other)
-    })
 }
 
 impl<'a> Group<'a> {

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod group;
+mod once;
 mod sequence;
 mod turns;
 

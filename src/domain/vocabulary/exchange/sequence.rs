@@ -11,6 +11,8 @@ use super::said;
 
 /// Sooner nobody has heard an answer and spoken again: what is generated then is more of the same exchange.
 const HEARD_AND_SPOKEN: TimeDelta = TimeDelta::seconds(1);
+/// Words in the reason why a generation ended that is gone on with by a tool.
+const TO_TOOLS: [&str; 2] = ["tool", "function"];
 /// In so many answers, and so much of each, what a generation was given as answered is looked for.
 const ANSWERS_MAX: usize = 8;
 const ANSWER_CHARS: usize = 2_000;
@@ -108,7 +110,9 @@ impl<'b> Open<'b> {
         self.answers.extend(text);
         match gist.part {
             Part::Tts => self.spoken_at = self.spoken_at.max(Some(gist.started_at)),
-            _ if text.is_some() => self.written_at = self.written_at.max(Some(end(gist))),
+            _ if text.is_some() || is_silent_answer(gist) => {
+                self.written_at = self.written_at.max(Some(end(gist)));
+            }
             _ => {}
         }
     }
@@ -120,6 +124,9 @@ impl<'b> Open<'b> {
             (Part::Llm, Some(before)) if !self.is_heard && is_asked(gist) => {
                 said(before, "userText") != said(gist, "userText")
                     || self.is_said_again(before, gist, is_spoken)
+            }
+            (Part::Llm, _) if !self.is_heard => {
+                !self.is_of(gist) && self.is_answered_before(gist, is_spoken)
             }
             _ => false,
         }
@@ -149,20 +156,30 @@ impl<'b> Open<'b> {
     /// for another attempt at an answer, or for the rest of one: the user was answered, could have spoken since, and
     /// these words are the last. Then it is of another trace, or was told more of the conversation before them.
     fn is_said_again(&self, before: &Gist, gist: &Gist, is_spoken: bool) -> bool {
-        // Of what is spoken, what was generated is no answer yet.
-        let answered_at = match is_spoken {
-            true => self.spoken_at,
-            false => self.written_at,
-        };
-        let is_later = answered_at.is_some_and(|at| gist.started_at - at >= HEARD_AND_SPOKEN);
         let messages = |gist: &Gist| number(gist, "messagesBefore");
         let is_told_more = || {
             messages(before).is_some()
                 && messages(gist) > messages(before)
                 && self.is_told_of_answer(gist) != Some(false)
         };
-        let is_elsewhere = || !self.traces.contains(gist.trace_id.as_str());
-        is_later && !is_set(gist, "isContinued") && (is_elsewhere() || is_told_more())
+        self.is_answered_before(gist, is_spoken)
+            && !is_set(gist, "isContinued")
+            && (!self.is_of(gist) || is_told_more())
+    }
+
+    /// Whether it is of a trace that is known here.
+    fn is_of(&self, gist: &Gist) -> bool {
+        self.traces.contains(gist.trace_id.as_str())
+    }
+
+    /// Whether the user was answered so long before that he could have spoken since.
+    fn is_answered_before(&self, gist: &Gist, is_spoken: bool) -> bool {
+        // Of what is spoken, what was generated is no answer yet.
+        let answered_at = match is_spoken {
+            true => self.spoken_at,
+            false => self.written_at,
+        };
+        answered_at.is_some_and(|at| gist.started_at - at >= HEARD_AND_SPOKEN)
     }
 
     /// Whether what was answered before the user's words, as a generation was told, was answered here: as it was written,
@@ -193,6 +210,15 @@ impl<'b> Open<'b> {
             None => Vec::new(),
         }
     }
+}
+
+/// Whether a generation of which no word is told came to its end: one that goes on with a tool says so.
+fn is_silent_answer(gist: &Gist) -> bool {
+    let calls_tools = said(gist, "finishReason").is_some_and(|reason| {
+        let reason = reason.to_ascii_lowercase();
+        TO_TOOLS.iter().any(|word| reason.contains(word))
+    });
+    !is_asked(gist) && !calls_tools
 }
 
 /// Whether a generation tells what it was asked, be it no words.

@@ -716,3 +716,152 @@ fn a_first_token_that_only_the_inner_span_tells_was_there_when_it_says() {
     let turns = told(&spans, Kind::Turn);
     assert_eq!(turns[1]["llmMs"].as_f64(), Some(2_500.0));
 }
+
+/// A generation of which no content is told, of a trace of its own.
+fn silent_chat(id: u8, seconds: (u8, u8), why: Value) -> Value {
+    let mut said = chat();
+    said["gen_ai.response.finish_reasons"] = why;
+    let mut span = span(id, 0, seconds, &said);
+    span["traceId"] = json!(format!("t{id}"));
+    span
+}
+
+#[test]
+fn generations_of_which_no_word_is_told_are_answers_each_in_its_trace() {
+    let spans = [
+        silent_chat(1, (0, 1), json!(["stop"])),
+        silent_chat(2, (5, 6), json!(["tool_calls"])),
+        silent_chat(3, (8, 9), json!("[\"stop\"]")),
+        silent_chat(4, (14, 15), json!(["stop"])),
+    ];
+    let turns = told(&spans, Kind::Turn);
+    let starts: Vec<&Value> = turns.iter().map(|turn| &turn["startMs"]).collect();
+    assert_eq!(starts, [1_000.0, 9_000.0, 15_000.0]);
+    assert!(turns.iter().all(|turn| turn["speaker"] == "agent"));
+    // In one trace nobody knows which of them was heard, nor at once.
+    let mut together = spans.clone();
+    for span in &mut together {
+        span["traceId"] = json!("t");
+    }
+    assert_eq!(told(&together, Kind::Turn).len(), 1);
+    let at_once = [spans[0].clone(), silent_chat(5, (1, 2), json!(["stop"]))];
+    assert_eq!(told(&at_once, Kind::Turn).len(), 1);
+}
+
+/// A generation as a tracer with this name tells of it.
+fn traced(tracer: &str, id: u8, seconds: (u8, u8), response: Option<&str>) -> Value {
+    let mut said = chat();
+    said["gen_ai.usage.input_tokens"] = json!(50);
+    if let Some(response) = response {
+        said["gen_ai.response.id"] = json!(response);
+    }
+    let mut span = span(id, 1, seconds, &said);
+    span["scope"] = json!({"name": tracer});
+    span
+}
+
+#[test]
+fn a_generation_that_two_tracers_of_one_vocabulary_tell_of_side_by_side_counts_once() {
+    let count = |generations: &[Value]| {
+        let own = span(1, 0, (0, 9), &agent(true));
+        let spans: Vec<Value> = [own].iter().chain(generations).cloned().collect();
+        let calls = told(&spans, Kind::Turn)[1]["llmCalls"]
+            .as_array()
+            .map(Vec::len);
+        let used = told(&spans, Kind::Session)[0]["usage"]["promptTokens"].clone();
+        (calls.unwrap_or_default(), used)
+    };
+    let wrapper = traced("openllmetry", 2, (1, 3), Some("msg_1"));
+    let client = traced("anthropic", 3, (1, 3), Some("msg_1"));
+    assert_eq!(count(&[wrapper.clone(), client.clone()]), (1, json!(50)));
+    let mut uncounted = client.clone();
+    uncounted["attributes"] = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.response.id": "msg_1",
+    });
+    assert_eq!(count(&[wrapper.clone(), uncounted]), (1, json!(50)));
+    let nameless = traced("anthropic", 3, (1, 3), None);
+    assert_eq!(count(&[wrapper.clone(), nameless]), (1, json!(50)));
+    // Another answer, another time, or the same tracer.
+    for other in [
+        traced("anthropic", 3, (1, 3), Some("msg_2")),
+        traced("anthropic", 3, (5, 6), Some("msg_1")),
+        traced("openllmetry", 3, (1, 3), None),
+    ] {
+        assert_eq!(count(&[wrapper.clone(), other]), (2, json!(100)));
+    }
+}
+
+#[test]
+fn a_generation_that_fails_for_two_tracers_is_one_error() {
+    let own = || span(1, 0, (0, 9), &agent(true));
+    let fails = |tracer: &str, id: u8| failed(traced(tracer, id, (1, 3), None));
+    let errors = |other: &str| {
+        let spans = [own(), fails("openllmetry", 2), fails(other, 3)];
+        told(&spans, Kind::Error).len()
+    };
+    assert_eq!(errors("anthropic"), 1);
+    assert_eq!(errors("openllmetry"), 2);
+}
+
+#[test]
+fn what_an_agent_below_a_span_that_nobody_knows_does_for_a_tool_is_of_its_exchange() {
+    let tool = json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "expert"});
+    let mut expert = agent(true);
+    expert["gen_ai.agent.name"] = json!("expert");
+    expert["gen_ai.output.messages"] = message("assistant", "Within a week.");
+    let said = |from: u8, to: u8| {
+        let spans = [
+            span(1, 90, (0, 9), &agent(true)),
+            span(2, 1, (2, 6), &tool),
+            span(3, 91, (from, to), &expert),
+        ];
+        told(&spans, Kind::Turn).len()
+    };
+    assert_eq!(said(3, 5), 2);
+    // What only begins meanwhile is an exchange.
+    assert_eq!(said(3, 8), 4);
+}
+
+#[test]
+fn a_step_s_output_is_no_answer_of_what_failed() {
+    let own = failed(span(
+        1,
+        0,
+        (0, 9),
+        &json!({"gen_ai.operation.name": "invoke_agent"}),
+    ));
+    let step = span(
+        2,
+        1,
+        (1, 2),
+        &json!({"openinference.span.kind": "CHAIN", "output.value": "And B2?"}),
+    );
+    let asked = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
+        "gen_ai.input.messages": message("user", "And B2?"),
+    });
+    let spans = [own, step, failed(span(3, 1, (3, 4), &asked))];
+    assert_said(&spans, json!([["user", "And B2?"], ["agent", null]]));
+    assert_eq!(told(&spans, Kind::Turn)[1]["failed"], true);
+}
+
+#[test]
+fn a_step_of_a_generation_is_none_itself_whatever_stands_between() {
+    let kind = |kind: &str| json!({"openinference.span.kind": kind, "output.value": "Lost."});
+    let mut known = kind("LLM");
+    known["llm.model_name"] = json!("gpt-4o");
+    let count = |below: Value| {
+        let spans = [
+            span(1, 0, (0, 9), &agent(true)),
+            span(2, 1, (1, 8), &known),
+            span(3, 2, (2, 7), &kind("CHAIN")),
+            span(4, 3, (3, 6), &below),
+        ];
+        told(&spans, Kind::Turn)[1]["llmCalls"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(count(kind("LLM")), Some(1));
+    // Who names a model is an agent's that works below it.
+    assert_eq!(count(known.clone()), Some(2));
+}

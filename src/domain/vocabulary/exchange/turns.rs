@@ -165,9 +165,10 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
             .map(str::to_owned)
     };
     let within = || {
-        let mut texts = group
-            .within
-            .iter()
+        // What a step gave is no answer of what failed behind it.
+        let within = group.within.iter();
+        let mut texts = within
+            .filter(|_| !group.own.is_some_and(has_failed))
             .rev()
             .filter_map(|own| text(own, "text"));
         texts.next().map(str::to_owned)
@@ -237,8 +238,13 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
     })
 }
 
+/// How long all of them took; none where that is not known of each.
 fn total(gists: &[&Gist]) -> Option<f64> {
-    (!gists.is_empty()).then(|| gists.iter().map(|gist| duration_ms(gist)).sum())
+    let each = gists.iter();
+    let each: Option<Vec<f64>> = each
+        .map(|gist| gist.ended_at.map(|_| duration_ms(gist)))
+        .collect();
+    each.and_then(|each| each.into_iter().reduce(|a, b| a + b))
 }
 
 /// The call, and its error where it ended in one.
