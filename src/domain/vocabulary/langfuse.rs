@@ -14,9 +14,10 @@ use super::calls::{ms_between, put, tool_value};
 use super::messages::{Asked, content};
 use super::parts;
 use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
-use super::{Gist, Part, Said, Understood, Vocabulary, exchange};
+use super::{Gist, Part, Said, Understood, Vocabulary, exchange, genai, openinference};
 
 const OBSERVATION: &str = "langfuse.observation.";
+const SORT: &str = "langfuse.observation.type";
 const TRACE_METADATA: &str = "langfuse.trace.metadata.";
 const OBSERVATION_METADATA: &str = "langfuse.observation.metadata.";
 /// Marks of the observation that an application began with, whatever called it.
@@ -61,6 +62,11 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         let message = observed(span, "status_message");
         let message = message.as_ref().and_then(Value::as_str).unwrap_or("failed");
         fields.insert("error".to_owned(), Value::from(message));
+        // Some clients hand on as the output what went wrong.
+        let is_error = |text: &Value| text.as_str().map(str::trim) == Some(message.trim());
+        if fields.get("text").is_some_and(is_error) {
+            fields.remove("text");
+        }
     }
     gist.session = session(span);
     Some(gist)
@@ -73,6 +79,9 @@ fn part(span: &Said<'_>) -> Part {
     let named = parts::by_name(span.name);
     let speech = named.filter(|part| matches!(part, Part::Stt | Part::Tts));
     let is_root = span.parent.is_none() || is_marked(span);
+    if let Some(part) = by_convention(span) {
+        return part;
+    }
     match sort(span).as_str() {
         "generation" => speech.unwrap_or(Part::Llm),
         "tool" => Part::Tool,
@@ -83,8 +92,19 @@ fn part(span: &Said<'_>) -> Part {
     }
 }
 
+/// What other conventions say that a span is, where it does not say what sort of observation it is.
+fn by_convention(span: &Said<'_>) -> Option<Part> {
+    let part = match span {
+        _ if span.has(SORT) => return None,
+        _ if span.has("openinference.span.kind") => openinference::part(span),
+        _ if span.has("gen_ai.operation.name") => genai::part(span),
+        _ => return None,
+    };
+    (part != Part::Other).then_some(part)
+}
+
 fn sort(span: &Said<'_>) -> String {
-    let sort = span.text("langfuse.observation.type").unwrap_or("span");
+    let sort = span.text(SORT).unwrap_or("span");
     sort.to_ascii_lowercase()
 }
 
@@ -95,7 +115,11 @@ fn is_marked(span: &Said<'_>) -> bool {
 /// Whether nothing but its place makes an exchange of it: that there is nothing above it.
 fn is_by_place(span: &Said<'_>, fields: &Map<String, Value>) -> bool {
     let is_named = parts::by_name(span.name) == Some(Part::Exchange);
-    sort(span) == "span" && !is_named && !is_marked(span) && !fields.contains_key("isTurn")
+    sort(span) == "span"
+        && by_convention(span).is_none()
+        && !is_named
+        && !is_marked(span)
+        && !fields.contains_key("isTurn")
 }
 
 /// An attribute of the observation, JSON within its text taken out.

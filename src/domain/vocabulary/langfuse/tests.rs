@@ -649,3 +649,45 @@ fn what_stands_beside_whole_exchanges_takes_nothing_from_them() {
     let llm = beside("llm", "generation", (4, 5), question, json!("It shipped."));
     assert_eq!(said_in(&with(&guard, vec![llm, told])), said[..2]);
 }
+
+#[test]
+fn what_went_wrong_is_no_answer_though_it_stands_in_the_output() {
+    let said = |output: &str| {
+        let attributes = json!({
+            "langfuse.observation.type": "generation", "langfuse.observation.level": "ERROR",
+            "langfuse.observation.status_message": "RateLimitError: slow down", "langfuse.observation.output": output,
+        });
+        span("g", None, "litellm-acompletion", 0, attributes).fields
+    };
+    let failed = said("RateLimitError: slow down");
+    assert_eq!(failed.get("text"), None);
+    assert_eq!(failed["error"], "RateLimitError: slow down");
+    assert_eq!(said("It has")["text"], "It has");
+}
+
+#[test]
+fn what_says_no_sort_of_observation_is_what_other_conventions_call_it() {
+    let part = |attributes: Value| span("own", Some("above"), "desk", 0, attributes).part;
+    let started = "langfuse.observation.completion_start_time";
+    let generation = json!({
+        started: "2026-01-17T10:00:00.200Z", "gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 64,
+    });
+    assert_eq!(part(generation.clone()), Part::Llm);
+    let said = span("own", Some("above"), "chat gpt-4o", 0, generation).fields;
+    assert_eq!(said["promptTokens"], 64);
+    let own = "langfuse.observation.input";
+    assert_eq!(
+        part(json!({own: "{}", "gen_ai.operation.name": "execute_tool"})),
+        Part::Tool
+    );
+    assert_eq!(
+        part(json!({own: "{}", "openinference.span.kind": "TOOL"})),
+        Part::Tool
+    );
+    assert_eq!(
+        part(json!({own: "{}", "gen_ai.operation.name": "agent_step"})),
+        Part::Other
+    );
+    let sorted = json!({"langfuse.observation.type": "span", "gen_ai.operation.name": "chat"});
+    assert_eq!(part(sorted), Part::Other);
+}
