@@ -6,11 +6,14 @@ use serde_json::Map;
 use crate::domain::event::Kind;
 use crate::domain::vocabulary::{Beside, Gist, Part, moment};
 
-use super::super::calls::{end, ms_between, put};
-use super::tree::{PROGRAMMATIC, Speech};
+use super::super::calls::{duration_ms, end, ms_between, number, put};
+use super::tree::{PROGRAMMATIC, Speech, Tree};
 
 /// So long after a voice an answer still stops because of it.
 const STOPPED_WITHIN: TimeDelta = TimeDelta::seconds(1);
+
+/// So much less than was made is heard only where somebody stopped it.
+const UNHEARD_MS: f64 = 300.0;
 
 /// Whether the application stopped it, not the user.
 pub fn is_stopped(speech: &Speech<'_>) -> bool {
@@ -18,8 +21,9 @@ pub fn is_stopped(speech: &Speech<'_>) -> bool {
 }
 
 /// That the user broke into it. `heard` is all that was heard of the user.
-pub fn of(speech: &Speech<'_>, heard: &[&Gist]) -> Option<Beside> {
-    if !speech.flag("interrupted") || is_stopped(speech) {
+pub fn of(speech: &Speech<'_>, tree: &Tree<'_>, heard: &[&Gist]) -> Option<Beside> {
+    let is_told = speech.flag("interrupted") && !is_stopped(speech);
+    if !is_told && !is_cut_short(speech, tree) {
         return None;
     }
     let (start, stop) = speech
@@ -45,6 +49,17 @@ pub fn of(speech: &Speech<'_>, heard: &[&Gist]) -> Option<Beside> {
     );
     told.at = stop;
     Some(told)
+}
+
+/// What the application had said has no span of its own, which would tell that it was interrupted: more of it was made than
+/// heard.
+fn is_cut_short(speech: &Speech<'_>, tree: &Tree<'_>) -> bool {
+    let made = speech
+        .syntheses(tree)
+        .filter_map(|gist| number(gist, "audioMs"));
+    let made_ms = made.reduce(|sum, ms| sum + ms);
+    let heard_ms: f64 = speech.of(Part::AgentSpeech).map(duration_ms).sum();
+    speech.is_say && speech.has_audio() && made_ms.is_some_and(|made| made - heard_ms > UNHEARD_MS)
 }
 
 /// That an answer was paused because of the user's voice, and went on where no words followed. `heard` is all that was

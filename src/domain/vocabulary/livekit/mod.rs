@@ -43,7 +43,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let mut understood = Understood::default();
     for speech in &speeches {
         let mut turn = speech::turn(speech, &tree, &failures, is_aloud);
-        if let Some(interruption) = interruptions::of(speech, &heard) {
+        if let Some(interruption) = interruptions::of(speech, &tree, &heard) {
             put(&mut turn.fields, "interrupted", Some(true));
             understood.besides.push(interruption);
         }

@@ -120,6 +120,17 @@ fn what_an_application_had_said_is_a_turn_also_where_no_answer_s_span_tells_of_i
     for unknown in ["text", "interrupted", "cancelled", "latencyMs"] {
         assert!(!greeting.contains_key(unknown), "{unknown}: {greeting:#?}");
     }
+    // More of it was made than heard, since the user broke in.
+    let mut gists = call_in_nodejs(true);
+    gists.retain(|gist| gist.span_id != "sound");
+    gists.push(span("sound", "agent_speaking", (0.3, 0.45), json!({})));
+    assert!(of(&understood(gists.clone()), Kind::Interruption).is_empty());
+    gists.push(span("voice", "user_speaking", (0.35, 0.9), json!({})));
+    let events = understood(gists);
+    let interruptions = of(&events, Kind::Interruption);
+    assert_eq!(interruptions.len(), 1);
+    assert_eq!(interruptions[0]["stopMs"], 100);
+    assert_eq!(of(&events, Kind::Turn)[0]["interrupted"], true);
     // 1.2 says what it was.
     let spoken = json!({"lk.input_text": "Thanks for calling."});
     let events = understood(vec![
