@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::issue::{Issue, IssueType, Severity, Stage};
 use super::super::path::{at, list};
-use super::super::view::View;
+use super::super::view::{Spoken, View};
 use super::tell::{count, time};
 
 /// Shorter sounds need not be speech.
@@ -108,9 +108,7 @@ fn heard(view: &View) -> Vec<(f64, f64)> {
         .map(|speech| (speech.start_ms, speech.end_ms))
         .collect();
     if view.turns.iter().any(|turn| turn.turn.text.is_some()) {
-        let silent = |turn: &&super::super::view::Spoken| {
-            turn.turn.text.as_deref().is_none_or(str::is_empty)
-        };
+        let silent = |turn: &&Spoken| turn.turn.text.as_deref().is_none_or(str::is_empty);
         let turns = view.user_turns().map(|(_, turn)| turn).filter(silent);
         sounds.extend(turns.filter_map(|turn| turn.interval()));
     }
@@ -141,8 +139,13 @@ fn written(view: &View) -> Vec<(f64, f64)> {
         let at = f64::from(item.at_ms?);
         Some((at, at))
     });
+    // Words to a model that hears for itself may have a beginning only.
+    let during = |turn: &Spoken| {
+        let from = turn.start_ms?;
+        Some((from, turn.end_ms.unwrap_or(from)))
+    };
     let mut all: Vec<(f64, f64)> = texts
-        .filter_map(|(_, turn)| turn.interval())
+        .filter_map(|(_, turn)| during(turn))
         .chain(reported)
         .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -216,6 +219,30 @@ mod tests {
             }
         }
         assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn words_of_which_only_the_beginning_is_known_are_of_the_sound_that_begins_there() {
+        let mut call = clean(2);
+        let mut sounds = Vec::new();
+        for turn in call["turns"].as_array_mut().unwrap() {
+            if turn["speaker"] == "user" {
+                sounds.push(
+                    json!({"speaker": "user", "startMs": turn["startMs"], "endMs": turn["endMs"]}),
+                );
+                turn["endMs"] = json!(null);
+            }
+        }
+        call["speech"] = json!(sounds);
+        assert!(found(&call, KIND).is_empty());
+        for turn in call["turns"].as_array_mut().unwrap() {
+            turn["text"] = if turn["speaker"] == "user" {
+                json!(null)
+            } else {
+                turn["text"].clone()
+            };
+        }
+        assert_eq!(found(&call, KIND).len(), 1);
     }
 
     #[test]
