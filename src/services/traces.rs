@@ -1,5 +1,7 @@
 //! Questions about traces. A session that nobody traced has one for each answer to a user.
 
+use std::collections::BTreeMap;
+
 use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::answer::Answer;
@@ -16,6 +18,7 @@ use crate::store::Scope;
 use crate::store::prices;
 use crate::store::sessions::content_deleted_at;
 use crate::store::traces;
+use crate::store::traces::Unpriced;
 
 /// Observations that one answer shows.
 pub const OBSERVATIONS_MAX: i64 = 5_000;
@@ -95,12 +98,40 @@ async fn estimate(
         let of_trace = unpriced
             .iter()
             .filter(|unpriced| unpriced.trace == trace.id);
-        let costs: Vec<Option<i64>> = of_trace
-            .map(|unpriced| price::of_observation(&unpriced.usage, &unpriced.model, own))
-            .collect();
+        let of_trace: Vec<&Unpriced> = of_trace.collect();
+        let counted = used(&of_trace);
+        let costs = of_trace
+            .iter()
+            .map(|unpriced| match is_told_above(unpriced, &counted) {
+                true => Some(0),
+                false => price::of_observation(&unpriced.usage, &unpriced.model, own),
+            });
+        let costs: Vec<Option<i64>> = costs.collect();
         trace.estimate(costs.into_iter());
     }
     Ok(())
+}
+
+/// What a generation has read and written.
+type Counted = [Option<u64>; 2];
+
+fn counted(generation: &Unpriced) -> Counted {
+    ["input", "output"].map(|name| generation.usage.get(name)?.as_u64())
+}
+
+/// What each of a trace's generations has used, by its span.
+fn used<'a>(generations: &[&'a Unpriced]) -> BTreeMap<&'a str, Counted> {
+    let each = generations.iter();
+    each.map(|generation| (generation.span.as_str(), counted(generation)))
+        .collect()
+}
+
+/// Whether a generation is the one that it stands in, told by a second tracer: a framework and the client below it tell
+/// of one call, and count the same.
+fn is_told_above(generation: &Unpriced, used: &BTreeMap<&str, Counted>) -> bool {
+    let above = generation.parent.as_deref().and_then(|id| used.get(id));
+    let own = counted(generation);
+    own.iter().any(Option::is_some) && above == Some(&own)
 }
 
 async fn detail(

@@ -304,6 +304,47 @@ async fn a_total_tells_what_came_from_a_cache_beside_the_rest() {
     }
 }
 
+/// Pipecat tells of a generation, and the client that it calls tells of it again: the session and its trace cost one.
+#[tokio::test]
+async fn a_generation_that_two_tracers_tell_of_costs_once_in_its_trace_too() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let generation = |read: u32| {
+        json!({
+            "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4",
+            "gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": 100
+        })
+    };
+    let mut llm = span(1, 1, "llm", 100..900, &generation(1_000));
+    llm["parentSpanId"] = json!(format!("{:016x}", 9));
+    let conversation = json!({"conversation.id": "twice"});
+    let mut turn = span(1, 9, "turn", 0..2_000, &conversation);
+    turn["parentSpanId"] = json!("");
+    send(&client, "pipecat", &[llm, turn]).await;
+    let again = |id, read| {
+        span(
+            1,
+            id,
+            "anthropic.messages.create",
+            110..890,
+            &generation(read),
+        )
+    };
+    let usd = |read: f64, written: f64| (read * 3.0 + written * 15.0) / 1e6;
+    send(&client, "com.anthropic.sdk.python", &[again(2, 1_000)]).await;
+    let trace = async || {
+        let traces = client.get("/v1/traces/session/twice").await;
+        traces.status(200).json()["traces"][0].clone()
+    };
+    assert_usd(&trace().await["totalCostUsd"], usd(1_000.0, 100.0));
+    assert_eq!(trace().await["costIncomplete"], Value::Null);
+    let told = seen(&client, "twice").await;
+    assert_usd(&told["cost"]["totalUsd"], usd(1_000.0, 100.0));
+    // One that counts otherwise is another call.
+    send(&client, "com.anthropic.sdk.python", &[again(3, 400)]).await;
+    assert_usd(&trace().await["totalCostUsd"], usd(1_400.0, 200.0));
+}
+
 #[tokio::test]
 async fn speech_beside_priced_generations_is_priced_too() {
     let server = TestServer::start().await;

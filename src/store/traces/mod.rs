@@ -8,4 +8,4 @@ mod spans;
 pub use answers::{answer, answers, count_answers};
 pub use observations::observations;
 pub use scores::scores;
-pub use spans::{count, find, find_anywhere, list, unpriced};
+pub use spans::{Unpriced, count, find, find_anywhere, list, unpriced};

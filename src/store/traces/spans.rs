@@ -135,6 +135,8 @@ pub async fn find_anywhere(scope: &Scope, trace: &str) -> Result<Option<Trace>> 
 /// A generation that says what it used and not what that cost.
 pub struct Unpriced {
     pub trace: String,
+    pub span: String,
+    pub parent: Option<String>,
     pub model: String,
     pub usage: Map<String, Value>,
 }
@@ -148,7 +150,7 @@ pub async fn unpriced(
 ) -> Result<Vec<Unpriced>> {
     let rows = read(&scope.pool, || {
         sqlx::query!(
-            r#"select trace_id, model as "model!", usage
+            r#"select trace_id, span_id, parent, model as "model!", usage
                  from spans
                 where tenant_id = $1
                   and session_id = $2
@@ -171,6 +173,8 @@ pub async fn unpriced(
         .map(|row| {
             Ok(Unpriced {
                 trace: row.trace_id,
+                span: row.span_id,
+                parent: row.parent,
                 model: row.model,
                 usage: object("spans.usage", &row.usage)?,
             })
