@@ -24,7 +24,6 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             .filter(|ms| *ms <= DURATION_MAX_MS);
         gist.started_at = lasted.map_or(gist.started_at, |ms| after(gist.started_at, -ms));
     }
-    parts::leave_end_open(&mut gist);
     Some(gist)
 }
 

@@ -8,7 +8,6 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     let part = part(span);
     let mut gist = span.gist(Vocabulary::Openinference, part);
     parts::read(span, part, &mut gist.fields);
-    parts::leave_end_open(&mut gist);
     Some(gist)
 }
 

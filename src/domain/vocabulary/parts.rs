@@ -1,16 +1,15 @@
 //! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
 //! GenAI, of OpenInference, and what applications write by themselves.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::tokens::Cache;
 
-use super::calls::{TRACER, first_at, put, read_failure, read_provider, read_usage, tool_value};
+use super::calls::{TRACER, put, read_failure, read_provider, read_usage, tool_value};
 use super::messages::{
     Asked, answer, asked, content, list_of, lists_in_events, numbered_text, told_in,
 };
-use super::{Gist, Part, Said};
+use super::{Part, Said};
 
 /// Events that mark the first token: OpenInference's, and OpenLLMetry's of each piece.
 const FIRST_TOKEN: [&str; 2] = [
@@ -66,15 +65,6 @@ pub fn by_name(name: &str) -> Option<Part> {
         };
         fits.then_some(part)
     })
-}
-
-/// Of a stream some tell only how it began: its first token comes when their span is over, and nobody knows its end.
-pub fn leave_end_open(gist: &mut Gist) {
-    let first = first_at(gist, "llmMs").filter(|_| gist.part == Part::Llm);
-    let is_later = |at: DateTime<Utc>| gist.ended_at.is_some_and(|end| end < at);
-    if first.is_some_and(is_later) {
-        gist.ended_at = None;
-    }
 }
 
 /// Reads what a span says as such a part.

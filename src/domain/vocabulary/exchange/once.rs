@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::super::calls::{TRACER, end, has_failed, ms_between, number, text};
+use super::super::calls::{TRACER, end, first_at, has_failed, ms_between, number, text};
 use super::super::{Gist, Part};
 use super::group::{Key, ancestors, key};
 
@@ -57,9 +58,19 @@ pub fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> 
         for more in inner.get(&key(gist)).into_iter().flatten() {
             add(&mut whole, more);
         }
+        leave_end_open(&mut whole);
         whole
     });
     whole.collect()
+}
+
+/// Of a stream some tell only how it began: its first token comes when their span is over, and nobody knows its end.
+fn leave_end_open(gist: &mut Gist) {
+    let first = first_at(gist, "llmMs").filter(|_| gist.part == Part::Llm);
+    let is_later = |at: DateTime<Utc>| gist.ended_at.is_some_and(|end| end < at);
+    if first.is_some_and(is_later) {
+        gist.ended_at = None;
+    }
 }
 
 /// What only the inner span of the same knows.

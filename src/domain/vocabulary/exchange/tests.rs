@@ -865,3 +865,19 @@ fn a_step_of_a_generation_is_none_itself_whatever_stands_between() {
     // Who names a model is an agent's that works below it.
     assert_eq!(count(known.clone()), Some(2));
 }
+
+#[test]
+fn a_stream_whose_spans_were_over_before_its_first_token_has_no_end() {
+    let mut inner = chat();
+    inner["ttft_ms"] = json!(2_500);
+    let spans = [
+        span(1, 0, (0, 9), &agent(true)),
+        span(2, 1, (1, 2), &chat()),
+        span(3, 2, (1, 2), &inner),
+    ];
+    let turns = told(&spans, Kind::Turn);
+    assert_eq!(turns[1]["llmMs"], 2_500.0);
+    assert_eq!(turns[1].get("llmTotalMs"), None);
+    assert_eq!(turns[1]["llmCalls"][0].get("endMs"), None);
+    assert_eq!(turns[1]["startMs"], 3_500.0);
+}

@@ -390,18 +390,6 @@ fn a_span_that_only_has_the_kind_of_a_generation_is_none() {
 }
 
 #[test]
-fn a_stream_whose_span_was_over_before_its_first_token_has_no_end() {
-    let said = gist(
-        "astream_chat",
-        json!({
-            "openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "ttft_ms": 1_600,
-        }),
-    );
-    assert_eq!(said.fields["llmMs"], 1_600.0);
-    assert_eq!(said.ended_at, None);
-}
-
-#[test]
 fn a_function_s_arguments_are_found_beside_how_it_was_called() {
     let arguments = |given: Value| {
         let given = given.to_string();
