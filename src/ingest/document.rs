@@ -3,6 +3,41 @@
 
 use serde_json::{Map, Value};
 
+use crate::problem::{Kind, Problem};
+
+/// About so many bytes one object and one value take in memory, whatever they take as a text.
+const OBJECT_BYTES: usize = 700;
+const VALUE_BYTES: usize = 40;
+/// Smaller documents are never too heavy.
+const LIGHT_BYTES: usize = 128 << 10;
+
+/// Refuses a document that would take more memory than this once it is read: a small text may be a large tree.
+pub fn refuse_heavier(bytes: &[u8], max: usize) -> Result<(), Problem> {
+    if bytes.len() <= LIGHT_BYTES || weight(bytes) <= max {
+        return Ok(());
+    }
+    let detail = "the body holds too many values: split it";
+    Err(Problem::new(&Kind::TOO_LARGE, detail))
+}
+
+/// About how much memory a document takes, without its texts.
+fn weight(bytes: &[u8]) -> usize {
+    let (mut objects, mut values) = (0, 0);
+    let (mut is_in_text, mut is_escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_in_text,
+            b'"' => is_in_text = !is_in_text,
+            _ if is_in_text => {}
+            b'{' => objects += 1,
+            b',' | b'[' => values += 1,
+            _ => {}
+        }
+    }
+    objects * OBJECT_BYTES + values * VALUE_BYTES
+}
+
 /// Stands for half a character, as everywhere.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 /// `\u` and four digits.
@@ -82,6 +117,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_small_text_may_be_a_large_tree() {
+        assert_eq!(weight(br#"{"a": "{{,\"{", "b": [1, 2]}"#), 700 + 3 * 40);
+        let objects = format!("[{}1]", r#"{"a":0},"#.repeat(20_000));
+        assert!(refuse_heavier(objects.as_bytes(), 1 << 20).is_err());
+        assert!(refuse_heavier(objects.as_bytes(), 16 << 20).is_ok());
+        let text = format!("[\"{}\"]", "{,".repeat(100_000));
+        assert!(refuse_heavier(text.as_bytes(), 1 << 20).is_ok());
+    }
 
     #[test]
     fn half_a_character_costs_nothing_but_itself() {

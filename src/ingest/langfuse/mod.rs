@@ -21,7 +21,8 @@ use crate::domain::event;
 use crate::domain::event::{SessionRef, Submission};
 use crate::domain::ids::TenantId;
 use crate::ingest::beside;
-use crate::ingest::native::{ITEMS_MAX, refuse_more_than};
+use crate::ingest::document::refuse_heavier;
+use crate::ingest::native::{HEAVY_BYTES, ITEMS_MAX, refuse_more_than};
 use crate::ingest::receive;
 use crate::problem::{Kind, Problem, Query, Upload, is_json};
 use crate::services::ingest;
@@ -131,6 +132,7 @@ fn read_scores(
     bytes: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(Vec<Item>, bool), Problem> {
+    refuse_heavier(bytes, HEAVY_BYTES)?;
     let body: Value = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("must be JSON: {error}")))?;
     let (scores, is_list) = match clean(event::normalised(body)) {

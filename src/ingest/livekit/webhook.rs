@@ -38,6 +38,9 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("AGENT_ERROR", "failed"),
 ];
 
+/// No event takes so much memory.
+const HEAVY_BYTES: usize = 64 << 20;
+
 #[derive(Serialize)]
 struct Taken {
     accepted: usize,
@@ -85,6 +88,7 @@ fn items(told: Told) -> Vec<Item> {
 
 /// What an event of a LiveKit server amounts to.
 pub fn told(tenant: TenantId, bytes: &[u8], now: DateTime<Utc>) -> Result<Told, Problem> {
+    document::refuse_heavier(bytes, HEAVY_BYTES)?;
     let said = document::parse(bytes).map_err(|error| {
         let message = format!("must be JSON: {error}");
         Error::Invalid(vec![Fault::body("body", message)])

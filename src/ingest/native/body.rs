@@ -7,11 +7,15 @@ use serde_json::value::RawValue;
 
 use crate::domain::Fault;
 use crate::domain::event;
+use crate::ingest::document::refuse_heavier;
 use crate::problem::Kind;
 use crate::problem::Problem;
 
 /// Items that one request may hold.
 pub const ITEMS_MAX: usize = 5_000;
+
+/// Values in memory are many times as large as in a body: so much is more than a body of whole calls amounts to.
+pub const HEAVY_BYTES: usize = 384 << 20;
 
 const NDJSON: [&str; 5] = [
     "application/x-ndjson",
@@ -48,6 +52,7 @@ pub fn split<'a>(
             "`Content-Type` must be `application/json` or `application/x-ndjson`",
         ));
     }
+    refuse_heavier(bytes, HEAVY_BYTES)?;
     let text =
         std::str::from_utf8(bytes).map_err(|error| malformed(format!("must be UTF-8: {error}")))?;
     let whole: &RawValue =

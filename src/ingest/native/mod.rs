@@ -26,7 +26,7 @@ use crate::services::ingest::Admission;
 use crate::services::ingest::Item;
 use crate::services::ingest::Receipt;
 
-pub use body::{ITEMS_MAX, refuse_more_than};
+pub use body::{HEAVY_BYTES, ITEMS_MAX, refuse_more_than};
 pub use call::item as call_item;
 
 /// `POST /v1/ingest/events`
@@ -65,6 +65,7 @@ pub async fn calls(
     let tenant = ingestor.scope.tenant();
     let items = beside(bytes, move |bytes| {
         let raw = body::split(&headers, bytes, "calls")?;
+        refuse_more_than(raw.len(), ITEMS_MAX)?;
         let items: Vec<(Item, usize)> = raw
             .into_iter()
             .map(|raw| call_item(tenant, raw, now))

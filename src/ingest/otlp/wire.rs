@@ -17,6 +17,7 @@ use crate::problem::Kind;
 use crate::problem::Problem;
 
 use super::json::repaired;
+use super::refuse_more_than;
 
 /// What a signal's levels are called in JSON, and that each may also be written with underscores.
 pub struct Names {
@@ -67,7 +68,9 @@ pub fn split<T: Message + Default + DeserializeOwned>(
 ) -> Result<Vec<Group<T>>, Problem> {
     match encoding {
         Encoding::Protobuf => {
-            from_protobuf(bytes).map_err(|error| malformed(format!("must be OTLP: {error}")))
+            let broken = |error| malformed(format!("must be OTLP: {error}"));
+            refuse_more_than(count(&bytes).map_err(broken)?)?;
+            from_protobuf(bytes).map_err(broken)
         }
         Encoding::Json => {
             // Some editors put a byte order mark before the text.
@@ -100,6 +103,17 @@ struct Level {
     about: Bytes,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     within: Vec<Bytes>,
+}
+
+/// How many items a body has, which are many times as large once they are read.
+fn count(bytes: &Bytes) -> Result<usize, prost::DecodeError> {
+    let mut count = 0;
+    for group in Request::decode(bytes.clone())?.groups {
+        for scope in Level::decode(group)?.within {
+            count += Level::decode(scope)?.within.len();
+        }
+    }
+    Ok(count)
 }
 
 fn from_protobuf<T: Message + Default>(bytes: Bytes) -> Result<Vec<Group<T>>, prost::DecodeError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::{Error, Result};
 
-const BYTES_MAX: usize = 256 << 20;
+const BYTES_MAX: usize = 96 << 20;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 

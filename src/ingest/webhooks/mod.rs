@@ -41,6 +41,14 @@ use crate::problem::is_json;
 use crate::services::webhooks;
 use crate::services::webhooks::{Done, Door};
 
+const TWILIO_SIGNATURE: &str = "x-twilio-signature";
+const RETELL_SIGNATURE: &str = "x-retell-signature";
+const ELEVENLABS_SIGNATURE: &str = "elevenlabs-signature";
+/// More than any callback has: they are taken apart before anybody is believed.
+const PARAMS_MAX: usize = 1_000;
+/// No report of a call takes so much memory: two are read at once.
+const HEAVY_BYTES: usize = 64 << 20;
+
 /// `POST /v1/ingest/twilio/{endpointId}`
 pub async fn twilio(
     State(app): State<App>,
@@ -53,7 +61,8 @@ pub async fn twilio(
     let call = Call::open(&app, Vendor::Twilio, &id, now).await?;
     let door = &call.door;
     let is_proxied = app.settings.trust_proxy;
-    call.answer(upload, async |body| {
+    let known = required(&headers, TWILIO_SIGNATURE).map(|_| ());
+    call.answer(known, upload, async |body| {
         let params = twilio_params(&door.endpoint, &uri, &headers, is_proxied, &body)?;
         Ok(twilio::read(door.tenant(), &params, now))
     })
@@ -74,7 +83,12 @@ pub async fn vapi(
     let call = Call::open(&app, Vendor::Vapi, &id, now).await?;
     let door = &call.door;
     let url = address(&door.endpoint, &uri, &headers, app.settings.trust_proxy);
-    call.answer_in_json(upload, async |body| {
+    // Where nothing is signed the body does not matter.
+    let known = match &door.endpoint.settings.signature {
+        Some(signing) => required(&headers, &signing.signature_header).map(|_| ()),
+        None => believe_vapi(&door.endpoint, &headers, &url, b"", now),
+    };
+    call.answer_in_json(known, upload, async |body| {
         believe_vapi(&door.endpoint, &headers, &url, &body, now)?;
         let tenant = door.tenant();
         let read = move |document| vapi::read(tenant, &document, now);
@@ -93,8 +107,9 @@ pub async fn retell(
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Retell, &id, now).await?;
     let door = &call.door;
-    call.answer_in_json(upload, async |body| {
-        let header = required(&headers, "x-retell-signature")?;
+    let known = required(&headers, RETELL_SIGNATURE).map(|_| ());
+    call.answer_in_json(known, upload, async |body| {
+        let header = required(&headers, RETELL_SIGNATURE)?;
         let signed_at = signature::retell(&door.endpoint.secret, header, &body, now);
         let signed_at = signed_at.map_err(refused)?;
         let tenant = door.tenant();
@@ -114,8 +129,9 @@ pub async fn elevenlabs(
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Elevenlabs, &id, now).await?;
     let door = &call.door;
-    call.answer_in_json(upload, async |body| {
-        let header = required(&headers, "elevenlabs-signature")?;
+    let known = required(&headers, ELEVENLABS_SIGNATURE).map(|_| ());
+    call.answer_in_json(known, upload, async |body| {
+        let header = required(&headers, ELEVENLABS_SIGNATURE)?;
         signature::elevenlabs(&door.endpoint.secret, header, &body, now).map_err(refused)?;
         let tenant = door.tenant();
         let read = move |document| elevenlabs::read(tenant, document, now);
@@ -134,13 +150,18 @@ pub async fn livekit(
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Livekit, &id, now).await?;
     let tenant = call.door.tenant();
-    call.answer_in_json(upload, async |body| {
-        let server = LivekitServer::of(tenant, &headers, &app).await;
-        let checked = server.and_then(|server| server.check(&body));
-        checked.map_err(|problem| match problem.status() {
-            StatusCode::UNAUTHORIZED => Problem::new(&Kind::INVALID_SIGNATURE, problem.detail()),
-            _ => problem,
-        })?;
+    let as_others = |problem: Problem| match problem.status() {
+        StatusCode::UNAUTHORIZED => Problem::new(&Kind::INVALID_SIGNATURE, problem.detail()),
+        _ => problem,
+    };
+    let (server, known) = match LivekitServer::of(tenant, &headers, &app).await {
+        Ok(server) => (Some(server), Ok(())),
+        Err(problem) => (None, Err(as_others(problem))),
+    };
+    call.answer_in_json(known, upload, async |body| {
+        if let Some(server) = server {
+            server.check(&body).map_err(as_others)?;
+        }
         beside(body, move |bytes| livekit::told(tenant, bytes, now)).await
     })
     .await
@@ -182,19 +203,25 @@ impl<'a> Call<'a> {
     /// The same as `answer`, for vendors that read what became of it.
     async fn answer_in_json(
         &self,
+        known: Result<(), Problem>,
         upload: Upload,
         read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
     ) -> Result<Response, Problem> {
-        let done = self.answer(upload, read).await?;
+        let done = self.answer(known, upload, read).await?;
         Ok(Json(Answer::from(done)).into_response())
     }
 
-    /// Reads the body, has it believed and understood, writes what it says, and notes what came of it.
+    /// Reads the body, has it believed and understood, writes what it says, and notes what came of it. `known` is what
+    /// there is to be said before the body: nothing is kept of whoever cannot be believed.
     async fn answer(
         &self,
+        known: Result<(), Problem>,
         upload: Upload,
         read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
     ) -> Result<Done, Problem> {
+        if let Err(problem) = known {
+            return Err(self.refuse(problem, None).await);
+        }
         let mut held = budget::Held::default();
         let told = match upload.read(|bytes| held.grow(bytes)).await {
             Ok(body) => read(body.clone()).await.map(|told| (told, body)),
@@ -317,6 +344,7 @@ async fn json(
         return Err(Problem::new(&Kind::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     beside(body, move |bytes| {
+        document::refuse_heavier(bytes, HEAVY_BYTES)?;
         let document = document::parse(bytes).map_err(|_| broken("JSON"))?;
         Ok(read(document))
     })
@@ -371,7 +399,7 @@ fn twilio_params(
     is_proxied: bool,
     body: &[u8],
 ) -> Result<Vec<(String, String)>, Problem> {
-    let signature = required(headers, "x-twilio-signature")?;
+    let signature = required(headers, TWILIO_SIGNATURE)?;
     let url = address(endpoint, uri, headers, is_proxied);
     let query = uri.query().unwrap_or_default();
     let mut query = form_urlencoded::parse(query.as_bytes());
@@ -385,6 +413,11 @@ fn twilio_params(
         });
     let check = |signed| signature::twilio(&endpoint.secret, &[url], signed, signature);
     let params = if is_form {
+        let count = body.iter().filter(|byte| **byte == b'&').count();
+        if count >= PARAMS_MAX {
+            let detail = format!("a callback has at most {PARAMS_MAX} parameters");
+            return Err(Problem::new(&Kind::TOO_LARGE, detail));
+        }
         let pairs = form_urlencoded::parse(body).into_owned();
         let params: Vec<(String, String)> = pairs.collect();
         check(signature::Signed::Form(&params)).map_err(refused)?;
@@ -397,6 +430,7 @@ fn twilio_params(
             bytes: body,
         };
         check(signed).map_err(refused)?;
+        document::refuse_heavier(body, HEAVY_BYTES)?;
         let document = document::parse(body).map_err(|_| broken("JSON"))?;
         twilio::of_json(&document).ok_or_else(|| broken("an object"))?
     } else {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::vendors::{NOW_MS, from_elevenlabs, from_retell, from_vapi, session};
-use super::{House, SID, callback, endpoint, results};
+use super::{House, SECRET, SID, callback, deliver, endpoint, results};
 use crate::support::Client;
 
 const BASE: &str = "https://voxray.example.org";
@@ -43,6 +43,28 @@ async fn half_a_character_costs_no_call() {
     let turns = session(&manager, "call_half").await["turns"].take();
     assert_eq!(turns[0]["text"], "Hi \u{fffd}");
     assert_eq!(turns[1]["text"], "Yo");
+}
+
+#[tokio::test]
+async fn a_report_that_is_a_larger_tree_than_any_call_is_refused() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "vapi", json!({})).await;
+    let report = |messages: usize| {
+        let one = r#"{"role":"bot","message":"a"}"#;
+        let messages = vec![one; messages].join(",");
+        format!(
+            r#"{{"message":{{"type":"end-of-call-report","call":{{"id":"c{}"}},"artifact":{{"messages":[{messages}]}}}}}}"#,
+            messages.len()
+        )
+    };
+    let header = ("x-vapi-secret", SECRET);
+    let vendor = house.vendor();
+    let long = deliver(&vendor, &path, header, &report(20_000)).await;
+    long.status(200);
+    let heavy = deliver(&vendor, &path, header, &report(120_000)).await;
+    heavy.problem(413, "too-large");
+    assert_eq!(results(&manager, &path).await, ["invalid", "accepted"]);
 }
 
 #[tokio::test]

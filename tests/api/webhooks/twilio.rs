@@ -293,6 +293,18 @@ async fn what_twilio_did_not_send_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn more_parameters_than_a_callback_has_are_not_taken_apart() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
+    let many = vec![("a", "1"); 1_001];
+    let url = format!("{BASE}{path}");
+    callback(&house.vendor(), &path, &url, &many)
+        .await
+        .problem(413, "too-large");
+}
+
+#[tokio::test]
 async fn every_spelling_of_the_address_is_understood() {
     let house = House::open().await;
     let manager = house.manager().await;
