@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::Result;
 use crate::domain::retention::Retention;
+use crate::domain::{Error, Result};
 use crate::objects::Objects;
 use crate::services::recordings;
 use crate::services::sessions;
@@ -48,11 +48,25 @@ pub async fn erase(
     key_id: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let session = sessions::resolve(scope, None, reference).await?;
-    for object in retention::erase(scope, session, key_id, now).await? {
+    let gone = match erase_found(scope, reference, key_id, now).await {
+        // It may have become part of another one meanwhile, to which its names lead now.
+        Err(Error::NotFound(_)) => erase_found(scope, reference, key_id, now).await?,
+        erased => erased?,
+    };
+    for object in gone {
         recordings::remove(scope, objects, &object).await;
     }
     Ok(())
+}
+
+async fn erase_found(
+    scope: &Scope,
+    reference: &str,
+    key_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    let session = sessions::resolve(scope, None, reference).await?;
+    retention::erase(scope, session, key_id, now).await
 }
 
 /// What has gone.

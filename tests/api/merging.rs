@@ -263,6 +263,52 @@ async fn what_hangs_on_a_session_moves_with_it() {
 }
 
 #[tokio::test]
+async fn what_becomes_part_of_another_while_it_is_deleted_is_deleted_there() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, admin) = (acme.ingestor().await, acme.client("admin").await);
+    let reader = acme.transcripts().await;
+    deliver(&ingestor, &turn()).await;
+    let (part, _) = session(&reader, CONVERSATION).await;
+    deliver(&ingestor, &native()).await;
+    // The part is being taken up into the other, and whoever deletes it has to wait for that.
+    let mut connection = server.connect().await;
+    let run = [
+        "begin",
+        "select id from sessions where external_id = 'conv-17' for update",
+    ];
+    for statement in run {
+        sqlx::query(statement)
+            .execute(&mut connection)
+            .await
+            .expect("a lock");
+    }
+    let path = format!("/api/v1/sessions/{part}");
+    let deleted = admin.delete(&path);
+    let taken_up = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        for statement in [
+            "update session_aliases a set session_id = (select id from sessions where external_id = 'mine')
+              where session_id = (select id from sessions where external_id = 'conv-17')",
+            "insert into session_aliases (tenant_id, kind, value, session_id)
+             select p.tenant_id, 0, p.id::text, m.id from sessions p, sessions m
+              where p.external_id = 'conv-17' and m.external_id = 'mine'",
+            "delete from sessions where external_id = 'conv-17'",
+            "commit",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut connection)
+                .await
+                .expect("a merger");
+        }
+    };
+    let (deleted, ()) = tokio::join!(deleted, taken_up);
+    deleted.status(204);
+    let list = reader.get("/v1/observability/sessions").await.status(200);
+    assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
 async fn sessions_that_are_named_apart_stay_apart() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
