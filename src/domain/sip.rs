@@ -13,6 +13,7 @@ impl<'a> Leg<'a> {
     /// `attribute` is what the participant has under a name behind `sip.`. `phoneNumber` is always that of the other
     /// side, whoever called; a call that came in was let in by a rule, and one that went out by none.
     pub fn of(attribute: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let attribute = |name: &str| attribute(name).filter(|value| !value.trim().is_empty());
         let (other, own) = (attribute("phoneNumber"), attribute("trunkPhoneNumber"));
         // Without these nobody says that all is told.
         let is_whole = || attribute("trunkID").is_some() || attribute("callID").is_some();
@@ -50,6 +51,8 @@ mod tests {
         let inbound = [("trunkID", "ST_1"), ("ruleID", "SDR_1")];
         assert_eq!(leg(&inbound), (Some("inbound"), other, own));
         assert_eq!(leg(&inbound[..1]), (Some("outbound"), own, other));
+        let blank = [("callID", "SCL_1"), ("ruleID", " ")];
+        assert_eq!(leg(&blank), (Some("outbound"), own, other));
         assert_eq!(leg(&[]), (None, other, own));
     }
 }

@@ -477,7 +477,7 @@ async fn webhooks_tell_of_rooms_and_callers() {
         "sid": "PA_1", "identity": "sip_+15550100", "kind": "SIP", "joinedAt": at(2),
         "attributes": {
             "sip.phoneNumber": "+15550100", "sip.trunkPhoneNumber": "+15550199",
-            "sip.twilio.callSid": "CA0123456789abcdef0123456789abcdef",
+            "sip.twilio.callSid": "CA0123456789abcdef0123456789abcdef", "sip.ruleID": "SDR_1",
         },
     });
     let mut left = room_event("participant_left", 90);
@@ -506,6 +506,10 @@ async fn webhooks_tell_of_rooms_and_callers() {
     assert_eq!(seen["status"], "completed", "{seen:#}");
     assert_eq!(seen["startedAt"], "2025-06-11T10:00:00Z");
     assert_eq!(seen["endedAt"], "2025-06-11T10:01:40Z");
+    assert_eq!(
+        (&seen["channel"], &seen["from"], &seen["to"]),
+        (&json!("inbound"), &json!("+15550100"), &json!("+15550199"))
+    );
     let path = format!(
         "/api/v1/conversations/{}",
         seen["id"].as_str().expect("an id")

@@ -568,3 +568,18 @@ fn the_first_token_is_of_the_generation_that_was_waited_for() {
         "all are told"
     );
 }
+
+#[test]
+fn who_called_is_told_by_whether_a_rule_let_the_call_in() {
+    let placed = json!({"lk.sip.callID": "SCL_1", "lk.pii.sip.phoneNumber": "+15550100", "lk.sip.trunkPhoneNumber": "+15550199"});
+    let mut let_in = placed.clone();
+    let_in["lk.sip.ruleID"] = json!("SDR_1");
+    for (attributes, expected) in [
+        (placed, ["outbound", "+15550199", "+15550100"]),
+        (let_in, ["inbound", "+15550100", "+15550199"]),
+    ] {
+        let gist = unheard::span("session", "agent_session", (0.0, 9.0), attributes);
+        let told = ["channel", "from", "to"].map(|name| gist.session[name].clone());
+        assert_eq!(json!(told), json!(expected));
+    }
+}
