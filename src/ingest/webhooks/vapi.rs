@@ -1,13 +1,16 @@
 //! Vapi's server messages: `status-update` while a call runs, `end-of-call-report` with all of it. Pure.
 
+mod ended;
+mod transcript;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::dialogue::{Dialogue, Failure, Names, parsed};
+use super::dialogue::{Failure, Names};
 use super::lens;
-use super::lens::{Form, at, id, list, measured, number, text, time};
+use super::lens::{Form, at, id, list, number, text, time};
 use crate::domain::event::{Event, Kind, Source, Submission};
 use crate::domain::ids::{Claim, ClaimKind, TenantId};
 use crate::domain::recording::Placement;
@@ -113,50 +116,9 @@ fn status(message: &Value) -> Option<&'static str> {
         "in-progress" | "forwarding" => Some("active"),
         "ended" => {
             let reason = text(message, &["endedReason"]);
-            Some(ended_status(reason.unwrap_or_default()))
+            Some(ended::status(reason.unwrap_or_default()))
         }
         _ => None,
-    }
-}
-
-/// What reasons say in which a call came about badly or not at all: Vapi has hundreds, and new ones come.
-const FAILURES: [&str; 15] = [
-    "did-not-give",
-    "error",
-    "failed",
-    "invalid",
-    "join-timed-out",
-    "manually-canceled",
-    "misdialed",
-    "no-assistant",
-    "no-available",
-    "no-call-received",
-    "no-server",
-    "not-found",
-    "not-valid",
-    "scheduled-call-deleted",
-    "unallocated",
-];
-
-/// What an end is here.
-fn ended_status(reason: &str) -> &'static str {
-    match reason {
-        "customer-busy" | "vonage-rejected" => "declined",
-        "customer-did-not-answer" => "missed",
-        // Who called gave up before anybody answered.
-        _ if reason.contains("hungup-before-call-connect") => "missed",
-        _ if FAILURES.iter().any(|word| reason.contains(word)) => "failed",
-        _ => "completed",
-    }
-}
-
-/// Whoever did not answer has ended nothing, nor has who could not be had.
-fn ended_by(reason: &str) -> Option<&'static str> {
-    match ended_status(reason) {
-        _ if reason.is_empty() => None,
-        "completed" if reason.starts_with("customer-") => Some("user"),
-        "completed" if reason.starts_with("assistant-") => Some("agent"),
-        _ => Some("system"),
     }
 }
 
@@ -216,7 +178,7 @@ fn report(
     let reason = text(message, &["endedReason"])
         .or_else(|| text(message, &["call", "endedReason"]))
         .unwrap_or_default();
-    let status = ended_status(reason);
+    let status = ended::status(reason);
     let was_answered = !matches!(status, "declined" | "missed");
     let mut form = Form::default();
     names.write(&mut form);
@@ -231,7 +193,7 @@ fn report(
             "endReason",
             Some(reason).filter(|reason| !reason.is_empty()),
         )
-        .set("endedBy", ended_by(reason))
+        .set("endedBy", ended::by(reason))
         .set("answeredBy", (reason == "voicemail").then_some("machine"))
         .set(
             "summary",
@@ -243,8 +205,8 @@ fn report(
                 .filter(|v| v.is_object())
                 .cloned(),
         );
-    let mut dialogue = dialogue(message, &beginning);
-    latencies(message, &mut dialogue);
+    let mut dialogue = transcript::dialogue(message, &beginning);
+    transcript::latencies(message, &mut dialogue);
     costs(message, &mut form);
     metadata(message, dialogue.cut(), &mut form);
     if let Some(Announced::At { url, .. }) = recording(message) {
@@ -258,7 +220,7 @@ fn report(
     if status == "failed" {
         let failure = Failure {
             id: "ended",
-            service: service(reason),
+            service: ended::service(reason),
             code: Some(reason).filter(|reason| reason.len() <= 255),
             message: text(message, &["call", "endedMessage"]).unwrap_or(reason),
             occurred_at: ended_at,
@@ -439,138 +401,6 @@ fn recording(message: &Value) -> Option<Announced> {
     })
 }
 
-fn dialogue(message: &Value, beginning: &Beginning) -> Dialogue {
-    let start_ms = beginning.started_at.map(|at| at.timestamp_millis() as f64);
-    let messages = match list(message, &["artifact", "messages"]) {
-        [] => list(message, &["messages"]),
-        messages => messages,
-    };
-    let mut dialogue = Dialogue::default();
-    for said in messages {
-        // By Vapi's own clock of the call, else by the clock on the wall.
-        let from_ms = number(said, &["secondsFromStart"]);
-        let from_ms = from_ms.map(|seconds| seconds * 1000.0 + beginning.rang_ms());
-        let from_ms = from_ms.or_else(|| Some(measured(said, &["time"])? - start_ms?));
-        match text(said, &["role"]).unwrap_or_default() {
-            role @ ("bot" | "assistant" | "user") => {
-                let Some(words) = text(said, &["message"]).or_else(|| text(said, &["content"]))
-                else {
-                    continue;
-                };
-                let length_ms = || Some(measured(said, &["endTime"])? - measured(said, &["time"])?);
-                let until_ms = from_ms.zip(length_ms()).map(|(from, length)| from + length);
-                let mut form = Form::default();
-                form.set("text", Some(words));
-                dialogue.turn(role != "user", (from_ms, until_ms), form);
-            }
-            "tool_calls" => {
-                for call in list(said, &["toolCalls"]) {
-                    tool(call, from_ms, &mut dialogue);
-                }
-            }
-            "tool_call_result" => result(said, from_ms, &mut dialogue),
-            _ => {}
-        }
-    }
-    dialogue.sort();
-    dialogue
-}
-
-fn tool(call: &Value, from_ms: Option<f64>, dialogue: &mut Dialogue) {
-    let Some(id) = id(call, &["id"]) else { return };
-    let function = at(call, &["function"]).unwrap_or(call);
-    let arguments = at(function, &["arguments"]).map(|arguments| match arguments {
-        Value::String(text) => parsed(text),
-        other => other.clone(),
-    });
-    let mut form = Form::default();
-    form.set("name", text(function, &["name"]))
-        .set("arguments", arguments)
-        .set("startMs", from_ms.filter(|ms| *ms >= 0.0).map(lens::ms));
-    dialogue.tool(&id, form);
-}
-
-fn result(said: &Value, at_ms: Option<f64>, dialogue: &mut Dialogue) {
-    let Some(id) = id(said, &["toolCallId"]) else {
-        return;
-    };
-    let start_ms = dialogue.tool_start_ms(&id).unwrap_or_default();
-    let result = at(said, &["result"]).map(|result| match result {
-        Value::String(text) => parsed(text),
-        other => other.clone(),
-    });
-    let mut form = Form::default();
-    form.set("name", text(said, &["name"]))
-        .set("result", result)
-        .set("error", at(said, &["error"]).cloned())
-        .set("endMs", at_ms.filter(|ms| *ms >= start_ms).map(lens::ms));
-    dialogue.tool(&id, form);
-}
-
-/// Latencies are a list beside the messages, without a word whose they are: in the order of the turns.
-fn latencies(message: &Value, dialogue: &mut Dialogue) {
-    let latencies = list(
-        message,
-        &["artifact", "performanceMetrics", "turnLatencies"],
-    );
-    let turns = dialogue
-        .measured_turns(latencies.len())
-        .unwrap_or_else(|| dialogue.answers());
-    for (turn, latency) in turns.into_iter().zip(latencies) {
-        let Some(form) = dialogue.form(turn) else {
-            continue;
-        };
-        for (name, given) in [
-            ("sttMs", "transcriberLatency"),
-            ("endpointingMs", "endpointingLatency"),
-            ("llmMs", "modelLatency"),
-            ("ttsMs", "voiceLatency"),
-            ("latencyMs", "turnLatency"),
-        ] {
-            form.set(name, measured(latency, &[given]));
-        }
-    }
-}
-
-/// Which service a reason speaks of: they are named after whose fault it was.
-fn service(reason: &str) -> &'static str {
-    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    if has(&[
-        "transcriber",
-        "deepgram",
-        "gladia",
-        "talkscriber",
-        "assembly-ai",
-        "speechmatics",
-    ]) {
-        "stt"
-    } else if has(&[
-        "voice-failed",
-        "-voice",
-        "eleven-labs",
-        "cartesia",
-        "playht",
-        "rime",
-        "lmnt",
-    ]) {
-        "tts"
-    } else if has(&[
-        "llm",
-        "openai",
-        "anthropic",
-        "google",
-        "groq",
-        "mistral",
-        "model",
-    ]) {
-        "llm"
-    } else if has(&["tool"]) {
-        "tool"
-    } else {
-        "workflow"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};
@@ -600,60 +430,6 @@ mod tests {
     fn of_kind(events: &[Event], kind: Kind) -> Vec<Map<String, Value>> {
         let found = events.iter().filter(|event| event.kind == kind);
         found.map(|event| event.fields.fields().clone()).collect()
-    }
-
-    #[test]
-    fn ends_are_told_apart() {
-        for (reason, status, by) in [
-            ("customer-ended-call", "completed", Some("user")),
-            ("assistant-said-end-call-phrase", "completed", Some("agent")),
-            ("assistant-ended-call", "completed", Some("agent")),
-            ("assistant-forwarded-call", "completed", Some("agent")),
-            ("voicemail", "completed", Some("system")),
-            ("customer-busy", "declined", Some("system")),
-            ("customer-did-not-answer", "missed", Some("system")),
-            ("vonage-rejected", "declined", Some("system")),
-            (
-                "call.ringing.sip-inbound-caller-hungup-before-call-connect",
-                "missed",
-                Some("system"),
-            ),
-            (
-                "customer-did-not-give-microphone-permission",
-                "failed",
-                Some("system"),
-            ),
-            ("scheduled-call-deleted", "failed", Some("system")),
-            ("call.forwarding.operator-busy", "completed", Some("system")),
-            ("assistant-not-found", "failed", Some("system")),
-            ("assistant-join-timed-out", "failed", Some("system")),
-            ("assistant-request-failed", "failed", Some("system")),
-            ("no-server-available", "failed", Some("system")),
-            ("pipeline-no-available-llm-model", "failed", Some("system")),
-            (
-                "twilio-reported-customer-misdialed",
-                "failed",
-                Some("system"),
-            ),
-            ("silence-timed-out", "completed", Some("system")),
-            ("twilio-failed-to-connect-call", "failed", Some("system")),
-            (
-                "call.in-progress.error-openai-llm-failed",
-                "failed",
-                Some("system"),
-            ),
-            ("", "completed", None),
-        ] {
-            assert_eq!(
-                (ended_status(reason), ended_by(reason)),
-                (status, by),
-                "{reason}"
-            );
-        }
-        assert_eq!(service("call.in-progress.error-openai-llm-failed"), "llm");
-        assert_eq!(service("pipeline-error-deepgram-transcriber-failed"), "stt");
-        assert_eq!(service("pipeline-no-available-llm-model"), "llm");
-        assert_eq!(service("assistant-not-found"), "workflow");
     }
 
     #[test]

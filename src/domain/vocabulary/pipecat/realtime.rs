@@ -48,14 +48,26 @@ pub fn cut_short<'a>(
     if !gists.iter().any(|gist| is_response(gist)) {
         return cut;
     }
-    let mut before: Option<&'a Gist> = None;
+    let mut within: BTreeMap<&str, Vec<&'a Gist>> = BTreeMap::new();
+    for gist in gists {
+        let parent = gist.parent.as_deref();
+        within
+            .entry(parent.unwrap_or_default())
+            .or_default()
+            .push(gist);
+    }
+    let parts = |exchange: &Gist| {
+        within
+            .get(exchange.span_id.as_str())
+            .map_or(&[][..], Vec::as_slice)
+    };
     let mut begun: Vec<&'a Gist> = exchanges.values().copied().collect();
     begun.sort_by_key(|exchange| exchange.started_at);
-    for exchange in begun {
-        let broken = before.filter(|before| is_broken_by(before, exchange));
-        let first = broken.and_then(|before| first_unless_answered(gists, before, exchange));
-        cut.extend(first.map(|response| response.span_id.as_str()));
-        before = Some(exchange);
+    for (before, exchange) in begun.iter().zip(begun.iter().skip(1)) {
+        if is_broken_by(before, exchange) {
+            let first = first_unless_answered(parts(before), parts(exchange));
+            cut.extend(first.map(|response| response.span_id.as_str()));
+        }
     }
     cut
 }
@@ -70,26 +82,18 @@ fn is_broken_by(exchange: &Gist, next: &Gist) -> bool {
 
 /// The first response of an exchange, if nothing was transcribed before it, and the exchange before has no response
 /// behind its last transcript.
-fn first_unless_answered<'a>(
-    gists: &[&'a Gist],
-    before: &'a Gist,
-    exchange: &'a Gist,
-) -> Option<&'a Gist> {
-    let within = |exchange: &'a Gist| {
-        let is_its = move |gist: &&Gist| gist.parent.as_deref() == Some(exchange.span_id.as_str());
-        gists.iter().copied().filter(is_its)
-    };
-    let asked = within(before).rfind(|gist| gist.part == Part::Stt);
-    let is_answer = |gist: &Gist| {
+fn first_unless_answered<'a>(before: &[&'a Gist], exchange: &[&'a Gist]) -> Option<&'a Gist> {
+    let asked = before.iter().rfind(|gist| gist.part == Part::Stt);
+    let is_answer = |gist: &&Gist| {
         is_response(gist) && asked.is_none_or(|asked| gist.started_at >= asked.started_at)
     };
-    if within(before).any(is_answer) {
+    if before.iter().any(is_answer) {
         return None;
     }
-    let first = within(exchange).find(|gist| is_response(gist))?;
-    let mut heard = within(exchange).filter(|gist| gist.part == Part::Stt);
+    let first = exchange.iter().find(|gist| is_response(gist))?;
+    let mut heard = exchange.iter().filter(|gist| gist.part == Part::Stt);
     let is_before_all = heard.all(|stt| end(stt) > first.started_at);
-    (is_before_all && !is_set(first, STATUS)).then_some(first)
+    (is_before_all && !is_set(first, STATUS)).then_some(*first)
 }
 
 /// Whether something of a response was to be heard: one may also do no more than call tools.
