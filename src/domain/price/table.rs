@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Error, Fault, Result};
 
 /// The table's own version: changed with every price in `prices/`, and with the way in which costs are computed.
-pub const VERSION: &str = "2025-08-31.4";
+pub const VERSION: &str = "2026-11-22.1";
 
 const FILES: [&str; 2] = [
     include_str!("../../../prices/llm.json"),
@@ -504,6 +504,9 @@ mod tests {
             ("gpt-3.5-turbo-0125", "gpt-3.5-turbo"),
             ("gpt-3.5-turbo-0301", "gpt-3.5-turbo-0613"),
             ("claude-3-5-sonnet-latest", "claude-3-5-sonnet"),
+            ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+            ("anthropic/claude-haiku-4.5", "claude-haiku-4-5"),
+            ("gpt-5.4-mini-2026-03-17", "gpt-5.4-mini"),
             ("claude-sonnet-4-20250514", "claude-sonnet-4"),
             ("claude-sonnet-4@20250514", "claude-sonnet-4"),
             (
