@@ -236,6 +236,10 @@ pub fn tool_value(value: &Value) -> Value {
         Value::String(text) => parsed(text),
         other => other.clone(),
     };
+    let value = match in_langchain(&value) {
+        Some(content) => content.clone(),
+        None => value,
+    };
     let written = match &value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -244,6 +248,12 @@ pub fn tool_value(value: &Value) -> Value {
         Some((cut, _)) => Value::from(format!("{}…", &written[..cut])),
         None => value,
     }
+}
+
+/// What a message of LangChain's holds, as its JavaScript writes one down: as a call of the message's constructor.
+fn in_langchain(message: &Value) -> Option<&Value> {
+    let is_one = message.get("lc")?.is_number() && message.get("type")? == "constructor";
+    message.get("kwargs")?.get("content").filter(|_| is_one)
 }
 
 const TOOL_MAX_CHARS: usize = 8_000;

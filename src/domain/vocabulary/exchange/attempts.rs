@@ -1,11 +1,13 @@
 //! Attempts at the same within an exchange: what failed and was made up for, and what is said once though it was tried
 //! several times.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::domain::analysis::words;
 
 use super::super::calls::{end, has_failed, ms_between, number, text};
 use super::super::{Gist, Part};
-use super::group::Group;
+use super::group::{Group, Key, ancestors, key};
 
 /// Who tries again to transcribe something does so at once: what is transcribed later was said later.
 const TRIED_AGAIN_WITHIN_MS: f64 = 1_000.0;
@@ -23,6 +25,21 @@ impl<'a> Group<'a> {
             // Nobody knows what else is the same.
             _ => false,
         }
+    }
+
+    /// Steps that failed by what had failed below them, and say no more than that did.
+    pub fn passed_on<'b>(&self, by_key: &'b BTreeMap<Key<'b>, &'a Gist>) -> BTreeSet<Key<'b>> {
+        let mut passed = BTreeSet::new();
+        for gist in by_key.values().copied() {
+            let Some(message) = text(gist, "error").filter(|_| !self.made_up_for(gist)) else {
+                continue;
+            };
+            let says_it =
+                |above: &&Gist| text(above, "error").is_some_and(|error| error.contains(message));
+            let steps = ancestors(gist, by_key).filter(|above| above.part == Part::Other);
+            passed.extend(steps.filter(says_it).map(key));
+        }
+        passed
     }
 
     /// Those of a part, each thing that was attempted once.

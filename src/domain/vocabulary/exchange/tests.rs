@@ -804,6 +804,31 @@ fn a_generation_that_fails_for_two_tracers_is_one_error() {
 }
 
 #[test]
+fn a_failure_that_went_through_steps_is_told_where_it_arose() {
+    let chat = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"});
+    let errors = |step: &str| {
+        let mut above = failed(span(
+            2,
+            1,
+            (1, 5),
+            &json!({"gen_ai.operation.name": "step"}),
+        ));
+        above["status"]["message"] = json!(step);
+        let spans = [
+            span(1, 0, (0, 9), &agent(true)),
+            above,
+            failed(span(3, 2, (2, 4), &chat)),
+        ];
+        let errors = told(&spans, Kind::Error);
+        let services = errors.iter().map(|error| error["service"].clone());
+        services.collect::<Value>()
+    };
+    assert_eq!(errors("overloaded"), json!(["llm"]));
+    assert_eq!(errors("model: overloaded"), json!(["llm"]));
+    assert_eq!(errors("no route"), json!(["workflow", "llm"]));
+}
+
+#[test]
 fn what_an_agent_below_a_span_that_nobody_knows_does_for_a_tool_is_of_its_exchange() {
     let tool = json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "expert"});
     let mut expert = agent(true);

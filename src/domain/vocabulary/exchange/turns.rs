@@ -12,7 +12,7 @@ use super::super::calls::{
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::attempts::is_same_audio;
-use super::group::Group;
+use super::group::{Group, key};
 use super::said;
 
 /// Adds an exchange's turns, tools, interruptions and errors.
@@ -279,7 +279,17 @@ fn tool_call(tool: &Gist, turn: Option<String>) -> Vec<Beside> {
 /// Each failure once: where it happened, and at the exchange only if nothing within says it.
 fn errors(group: &Group<'_>, turn: Option<&String>, understood: &mut Understood) {
     let before = understood.besides.len();
-    for gist in &group.members {
+    let by_key = group
+        .members
+        .iter()
+        .map(|gist| (key(gist), *gist))
+        .collect();
+    let passed_on = group.passed_on(&by_key);
+    for gist in group
+        .members
+        .iter()
+        .filter(|gist| !passed_on.contains(&key(gist)))
+    {
         let service = match gist.part {
             Part::Stt => "stt",
             Part::Llm => "llm",

@@ -691,3 +691,20 @@ fn what_says_no_sort_of_observation_is_what_other_conventions_call_it() {
     let sorted = json!({"langfuse.observation.type": "span", "gen_ai.operation.name": "chat"});
     assert_eq!(part(sorted), Part::Other);
 }
+
+#[test]
+fn what_a_tool_gave_stands_within_a_message_of_langchain_s() {
+    let gave = |output: Value| {
+        let attributes = json!({
+            "langfuse.observation.type": "tool", "langfuse.observation.output": output.to_string(),
+        });
+        span("own", Some("above"), "weather", 0, attributes).fields["result"].clone()
+    };
+    let message = json!({
+        "lc": 1, "type": "constructor", "id": ["langchain_core", "messages", "ToolMessage"],
+        "kwargs": {"content": "sunny in Kiel", "name": "weather", "tool_call_id": "c1"},
+    });
+    assert_eq!(gave(message), "sunny in Kiel");
+    let other = json!({"type": "constructor", "kwargs": {"content": "x"}});
+    assert_eq!(gave(other.clone()), other);
+}
