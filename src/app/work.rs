@@ -97,7 +97,7 @@ impl Tasks {
                 let begun = Instant::now();
                 let wait = match stop.run_until_cancelled(round(app.clone())).await {
                     None => return,
-                    Some(Ok(true)) => BREATH.max(rest(&app, begun).min(REST_LONGEST)),
+                    Some(Ok(true)) => BREATH.max(rest(&app, begun, REST_LONGEST)),
                     Some(Ok(false)) => idle,
                     Some(Err(error)) => {
                         tracing::warn!(%error, "{what}, trying again");
@@ -145,10 +145,14 @@ pub fn start_work(app: &App, tasks: &Tasks) {
 }
 
 /// How long to leave room for what waits to be committed, after a round that has begun then.
-fn rest(app: &App, begun: Instant) -> Duration {
-    match app.writer.queued_bytes() {
+fn rest(app: &App, begun: Instant, longest: Duration) -> Duration {
+    rest_after(begun.elapsed(), app.writer.queued_bytes()).min(longest)
+}
+
+fn rest_after(took: Duration, queued_bytes: usize) -> Duration {
+    match queued_bytes {
         0 => Duration::ZERO,
-        _ => begun.elapsed() * REST,
+        _ => took * REST,
     }
 }
 
@@ -239,7 +243,7 @@ async fn keep_rollups(app: App, stop: CancellationToken) {
                 CLAIM_EVERY
             }
         };
-        let wait = wait.max(rest(&app, begun).min(ROLL_UP_REST_LONGEST));
+        let wait = wait.max(rest(&app, begun, ROLL_UP_REST_LONGEST));
         if pause(wait).await.is_none() {
             return;
         }
@@ -284,5 +288,18 @@ async fn keep_round(
     match keeper {
         Some(keeper) => keeper.round(now).await,
         None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_make_way_for_what_waits_to_be_committed() {
+        let took = Duration::from_millis(20);
+        assert_eq!(rest_after(took, 0), Duration::ZERO);
+        assert_eq!(rest_after(took, 1), Duration::from_millis(80));
+        assert_eq!(rest_after(Duration::ZERO, 1), Duration::ZERO);
     }
 }
