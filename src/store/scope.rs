@@ -76,7 +76,7 @@ fn pool(options: &PgConnectOptions, plan_cache_mode: &str, size: u32) -> Pool {
 /// fn steal(scope: &voxray::store::Scope) { let _ = &scope.pool; }
 /// ```
 /// ```compile_fail
-/// let forged = voxray::store::Scope { tenant: todo!(), pool: todo!(), analytics: todo!() };
+/// fn forge(own: voxray::store::Scope) -> voxray::store::Scope { voxray::store::Scope { ..own } }
 /// ```
 #[derive(Clone)]
 pub struct Scope {

@@ -104,7 +104,7 @@ pub async fn write(
     let mut changes = assemble(connection, &ledgers, &before, &whole).await?;
     merge::count_own(connection, &members, &mut changes).await?;
     price(connection, &mut changes).await?;
-    let known = keep::Before {
+    let saved = keep::Saved {
         resolved,
         whole: &whole,
         before: &before,
@@ -113,7 +113,7 @@ pub async fn write(
         emptied: &taken.emptied,
         told: &taken.told,
     };
-    keep::keep(connection, known, &ledgers, &changes, now).await?;
+    keep::keep(connection, saved, &ledgers, &changes, now).await?;
     Ok(outcomes)
 }
 

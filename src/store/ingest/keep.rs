@@ -25,7 +25,7 @@ use super::spans;
 use super::understand::Gists;
 
 /// What was there before, and what becomes of it.
-pub struct Before<'a> {
+pub struct Saved<'a> {
     pub resolved: &'a Resolved<'a>,
     pub whole: &'a BTreeSet<Key>,
     pub before: &'a BTreeMap<Key, SessionBefore>,
@@ -40,27 +40,27 @@ pub struct Before<'a> {
 /// Writes what became of sessions.
 pub async fn keep(
     connection: &mut PgConnection,
-    known: Before<'_>,
+    saved: Saved<'_>,
     ledgers: &BTreeMap<Key, Ledger>,
     changes: &BTreeMap<Key, Change>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let before = known.before;
+    let before = saved.before;
     let (mut new, mut old, mut retagged, mut moved) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut hours: BTreeSet<_> = known
+    let mut hours: BTreeSet<_> = saved
         .gone
         .iter()
-        .chain(before.iter().filter(|(key, _)| known.emptied.contains(key)))
+        .chain(before.iter().filter(|(key, _)| saved.emptied.contains(key)))
         .map(|(key, session)| (key.0, hour_of(session.started_at)))
         .collect();
     for (key, change) in changes {
-        let name = name(*key, &known);
+        let name = name(*key, &saved);
         let row = || SessionRow {
             key: *key,
             external_id: name.0,
             name_kind: name.1,
-            turn_families: turn_families(*key, &known, ledgers),
+            turn_families: turn_families(*key, &saved, ledgers),
             change,
             activity: ledgers[key].activity().unwrap_or(Activity {
                 first_at: now,
@@ -101,24 +101,24 @@ pub async fn keep(
         }
     }
     save::insert_sessions(connection, &new).await?;
-    merge::absorb(connection, &known.resolved.absorbed, now).await?;
+    merge::absorb(connection, &saved.resolved.absorbed, now).await?;
     // Where nothing of what was told could be taken there is no session, and nothing that a name could lead to.
-    let mut names = known.resolved.aliases.clone();
+    let mut names = saved.resolved.aliases.clone();
     names.retain(|(tenant, ..), session| {
         let key = (*tenant, *session);
         before.contains_key(&key) || changes.contains_key(&key)
     });
     merge::keep_names(connection, &names).await?;
-    merge::clear(connection, known.whole, before).await?;
+    merge::clear(connection, saved.whole, before).await?;
     moves::keep(
         connection,
-        known.division,
-        known.resolved,
-        known.emptied,
+        saved.division,
+        saved.resolved,
+        saved.emptied,
         now,
     )
     .await?;
-    save_facts(connection, ledgers, known.told).await?;
+    save_facts(connection, ledgers, saved.told).await?;
     let each = || changes.iter().map(|(key, change)| (*key, change));
     save::turns(connection, Rows::of(each().map(|(key, c)| (key, &c.turns)))).await?;
     save::tool_calls(
@@ -160,7 +160,7 @@ pub async fn keep(
         changes,
         ledgers,
         before,
-        &known.resolved.absorbed,
+        &saved.resolved.absorbed,
         now,
     )
     .await?;
@@ -170,11 +170,11 @@ pub async fn keep(
 }
 
 /// What a session is called from now on, and what kind of name that is.
-fn name<'a>(key: Key, known: &Before<'a>) -> (&'a str, ClaimKind) {
-    let told = known.resolved.work.get(&key).map(|work| &work.named);
+fn name<'a>(key: Key, saved: &Saved<'a>) -> (&'a str, ClaimKind) {
+    let told = saved.resolved.work.get(&key).map(|work| &work.named);
     let told_kind = told.and_then(|named| named.kind);
     let told_name = told.map_or("", |named| named.external_id.as_str());
-    match (known.before.get(&key), told_kind) {
+    match (saved.before.get(&key), told_kind) {
         (None, kind) => (told_name, kind.unwrap_or(ClaimKind::Trace)),
         (Some(before), Some(kind)) if kind < before.name_kind => (told_name, kind),
         (Some(before), Some(kind)) if kind == before.name_kind => {
@@ -185,15 +185,15 @@ fn name<'a>(key: Key, known: &Before<'a>) -> (&'a str, ClaimKind) {
 }
 
 /// Which families of sources tell this session's turns: counted where all its facts are at hand.
-fn turn_families(key: Key, known: &Before<'_>, ledgers: &BTreeMap<Key, Ledger>) -> i16 {
-    if known.whole.contains(&key) {
+fn turn_families(key: Key, saved: &Saved<'_>, ledgers: &BTreeMap<Key, Ledger>) -> i16 {
+    if saved.whole.contains(&key) {
         return ledgers.get(&key).map_or(0, Ledger::families);
     }
-    let before = known
+    let before = saved
         .before
         .get(&key)
         .map_or(0, |before| before.turn_families);
-    before | known.resolved.work.get(&key).map_or(0, families)
+    before | saved.resolved.work.get(&key).map_or(0, families)
 }
 
 async fn save_facts(
