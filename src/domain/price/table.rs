@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Error, Fault, Result};
 
 /// The table's own version: changed with every price in `prices/`, and with the way in which costs are computed.
-pub const VERSION: &str = "2026-11-22.1";
+pub const VERSION: &str = "2026-11-22.2";
 
 const FILES: [&str; 2] = [
     include_str!("../../../prices/llm.json"),
