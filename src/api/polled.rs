@@ -162,11 +162,7 @@ impl Answer {
         let body =
             serde_json::to_vec(&page.body).map_err(|error| Error::Internal(error.to_string()))?;
         let hash: [u8; 32] = Sha256::digest(&body).into();
-        let hex: String = hash[..12]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let etag = HeaderValue::from_str(&format!("\"{hex}\""))
+        let etag = HeaderValue::from_str(&format!("\"{}\"", hex::encode(&hash[..12])))
             .map_err(|error| Error::Internal(error.to_string()))?;
         Ok(Self {
             body: body.into(),

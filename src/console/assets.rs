@@ -47,10 +47,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
 impl Asset {
     fn new(name: &'static str, media_type: &'static str, body: &'static str) -> Self {
         let hash = Sha256::digest(body.as_bytes());
-        let hash: String = hash[..HASH_BYTES]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hex::encode(&hash[..HASH_BYTES]);
         let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
         Self {
             name,

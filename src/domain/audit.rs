@@ -148,7 +148,7 @@ impl Entry {
             self.object_type,
             self.object_id,
             self.fields,
-            hex(&self.previous_hash),
+            hex::encode(&self.previous_hash),
         ]);
         Sha256::digest(said.to_string().as_bytes()).into()
     }
@@ -230,10 +230,6 @@ impl Walk {
             first_broken_seq: self.broken.or(at_head),
         }
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

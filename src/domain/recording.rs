@@ -134,10 +134,7 @@ pub struct Recording {
 impl Recording {
     /// The bytes' hash in hex digits.
     pub fn sha256_hex(&self) -> String {
-        self.sha256
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex::encode(self.sha256)
     }
 }
 

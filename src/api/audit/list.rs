@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::page;
 use crate::app::App;
 use crate::auth::Admin;
-use crate::domain::audit::{Action, Entry, Filter, Key, hex};
+use crate::domain::audit::{Action, Entry, Filter, Key};
 use crate::domain::page::Start;
 use crate::problem::Json;
 use crate::problem::Params;
@@ -101,8 +101,8 @@ impl From<Entry> for Item {
             object_type: entry.object_type,
             object_id: entry.object_id,
             fields: entry.fields,
-            previous_hash: hex(&entry.previous_hash),
-            hash: hex(&entry.hash),
+            previous_hash: hex::encode(&entry.previous_hash),
+            hash: hex::encode(&entry.hash),
         }
     }
 }

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::Admin;
-use crate::domain::audit::hex;
 use crate::problem::Json;
 use crate::problem::Problem;
 use crate::problem::Query;
@@ -21,7 +20,7 @@ pub async fn handle(
     Ok(Json(Body {
         valid: verdict.first_broken_seq.is_none(),
         seq: verdict.seq,
-        head_hash: hex(&verdict.head_hash),
+        head_hash: hex::encode(&verdict.head_hash),
         first_broken_seq: verdict.first_broken_seq,
     }))
 }

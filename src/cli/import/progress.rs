@@ -45,12 +45,7 @@ impl Progress {
 
     /// The mark of a file as it is now: one that was changed starts over.
     pub fn of(&self, file: &Path, scope: &Scope) -> Mark {
-        let name = identity(file, scope).map(|identity| {
-            identity[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        });
+        let name = identity(file, scope).map(|identity| hex::encode(&identity[..16]));
         Mark {
             path: name.ok().map(|name| self.folder.join(name)),
             has_failed: AtomicBool::new(false),

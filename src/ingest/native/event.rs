@@ -63,10 +63,7 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
     };
     let identity = match kind {
         Kind::Span => identity_of(&fields),
-        _ => id
-            .clone()
-            .or(whole.map(|hash| hex(&hash)))
-            .unwrap_or_default(),
+        _ => id.clone().or(whole.map(hex::encode)).unwrap_or_default(),
     };
     let event = Event {
         kind,
@@ -189,10 +186,6 @@ fn kind(given: Option<Value>, faults: &mut Vec<Fault>) -> Option<Kind> {
     };
     faults.push(Fault::body("type", message));
     None
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

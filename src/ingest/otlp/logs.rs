@@ -106,9 +106,12 @@ fn error(
     };
     let attributes = value::attributes(record.attributes, DETAILS_BYTES, &mut Notes::default());
     let mut details = attributes.clone();
-    let trace_id = span::hex(&record.trace_id);
+    let trace_id = hex::encode(&record.trace_id);
     details.insert("traceId".to_owned(), Value::from(trace_id.as_str()));
-    details.insert("spanId".to_owned(), Value::from(span::hex(&record.span_id)));
+    details.insert(
+        "spanId".to_owned(),
+        Value::from(hex::encode(&record.span_id)),
+    );
     details.insert(
         "logger".to_owned(),
         Value::from(span::short(scope.to_owned(), 255)),
@@ -125,7 +128,7 @@ fn error(
     }
     set("details", Value::Object(details));
     let place = json!({
-        "traceId": trace_id, "spanId": span::hex(&record.span_id), "name": "log",
+        "traceId": trace_id, "spanId": hex::encode(&record.span_id), "name": "log",
         "startedAt": span::written(at), "attributes": attributes, "resource": origin.resource(),
     });
     // Without a time of its own it is known by what it says.

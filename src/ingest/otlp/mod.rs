@@ -142,7 +142,7 @@ pub fn span_items(
         for item in group.items {
             let item = item.map_err(|error| (None, vec![unreadable(error)]));
             read.push(item.and_then(|span| {
-                let id = Some(span::hex(&span.span_id)).filter(|id| !id.is_empty());
+                let id = Some(hex::encode(&span.span_id)).filter(|id| !id.is_empty());
                 let event = span::event(span, &origin, now);
                 event.map_err(|faults| (id, faults))
             }));

@@ -67,7 +67,7 @@ pub fn twilio(
             }
         }
         Signed::Hashed { sha256_hex, bytes } => {
-            let found = hex(&Sha256::digest(bytes));
+            let found = hex::encode(Sha256::digest(bytes));
             let given = sha256_hex.to_ascii_lowercase();
             if !bool::from(found.as_bytes().ct_eq(given.as_bytes())) {
                 return Err("the body is not the one that `bodySHA256` speaks of");
@@ -177,7 +177,7 @@ pub fn vapi(
         .strip_prefix(signing.prefix.as_str())
         .ok_or(WRONG)?;
     let signature = match signing.encoding {
-        Encoding::Hex => unhex(signature).ok_or(WRONG)?,
+        Encoding::Hex => hex::decode(signature).map_err(|_| WRONG)?,
         Encoding::Base64 => STANDARD.decode(signature).map_err(|_| WRONG)?,
     };
     let mut signed: Vec<&[u8]> = Vec::new();
@@ -219,7 +219,8 @@ pub fn retell(
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, Refused> {
     let timestamp = member(header, "v").ok_or("the signature has no time")?;
-    let digest = member(header, "d").and_then(unhex).ok_or(WRONG)?;
+    let digest = member(header, "d").and_then(|digest| hex::decode(digest).ok());
+    let digest = digest.ok_or(WRONG)?;
     let ms: i64 = timestamp.parse().map_err(|_| "the signature has no time")?;
     let at = DateTime::from_timestamp_millis(ms).ok_or("the signature has no time")?;
     let signed = [body, timestamp.as_bytes()];
@@ -239,7 +240,7 @@ pub fn elevenlabs(
     let timestamp = member(header, "t").ok_or("the signature has no time")?;
     let seconds: i64 = timestamp.parse().map_err(|_| "the signature has no time")?;
     let at = DateTime::from_timestamp(seconds, 0).ok_or("the signature has no time")?;
-    let mut digests = members(header, "v0").filter_map(unhex);
+    let mut digests = members(header, "v0").filter_map(|digest| hex::decode(digest).ok());
     let signed = [timestamp.as_bytes(), b".", body];
     // While a secret is being changed there may be two.
     let is_one =
@@ -276,19 +277,6 @@ fn members<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> 
     pairs
         .filter(move |(known, _)| *known == name)
         .map(|(_, value)| value)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then(|| (0..text.len()).step_by(2).filter_map(pair).collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -421,6 +409,7 @@ mod tests {
             "d=00",
             "v=99999999999999999999,d=00",
             "v=1,d=zz",
+            "v=1,d=+1",
             "🦊",
         ] {
             assert!(retell("k", header, b"", now()).is_err(), "{header}");
@@ -428,6 +417,5 @@ mod tests {
         }
         let form = Signed::Form(&[]);
         assert!(twilio("k", &["no url".to_owned()], form, "🦊").is_err());
-        assert_eq!(unhex("+1"), None);
     }
 }

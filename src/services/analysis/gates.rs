@@ -10,7 +10,6 @@ use crate::domain::Error;
 use crate::domain::Result;
 use crate::domain::analysis::gate::{Check, Metric, Verdict};
 use crate::domain::analysis::{Clock, RULES_VERSION};
-use crate::domain::audit::hex;
 use crate::domain::release::{self, Arm, Question, Sample};
 use crate::domain::settings::Effective;
 use crate::store::Scope;
@@ -91,7 +90,7 @@ pub async fn evaluate(
         "tolerance": question.tolerance,
         "pendingCalls": pending,
         "checks": checks.iter().map(|check| check_json(check, clock)).collect::<Vec<_>>(),
-        "inputsDigest": hex(&digest),
+        "inputsDigest": hex::encode(digest),
         "rulesVersion": RULES_VERSION,
         "targetsVersion": own.version,
     });

@@ -45,11 +45,7 @@ impl Folders {
     fn sockets(&self) -> PathBuf {
         let beside = self.base.join("run");
         let digest = Sha256::digest(self.base.as_os_str().as_bytes());
-        let name: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let name = format!("voxray-{name}");
+        let name = format!("voxray-{}", hex::encode(&digest[..8]));
         [beside, std::env::temp_dir().join(&name)]
             .into_iter()
             .find(|folder| socket(folder).as_os_str().len() <= SOCKET_PATH_MAX_BYTES)
