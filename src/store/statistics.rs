@@ -10,18 +10,28 @@ use crate::store::scope::Store;
 const LOCK: i64 = 0x766f_7872_6179_0073;
 /// Fewer rows than this are read as fast as looked up.
 const FEW_ROWS: i64 = 500;
-/// Tables that grow with what is told, and how Postgres is made to look at them.
+/// Tables that grow with what is told, and how Postgres is made to look at them: of those that grow most, at the columns
+/// that rows are looked up by. Their others, and the words of turns, take most of the time; they wait for autovacuum.
 const TABLES: [(&str, &str); 13] = [
     ("sessions", "analyze sessions"),
     ("session_aliases", "analyze session_aliases"),
     ("session_tags", "analyze session_tags"),
-    ("facts", "analyze facts"),
-    ("turns", "analyze turns"),
+    (
+        "facts",
+        "analyze facts (tenant_id, session_id, source, kind, id, entity)",
+    ),
+    (
+        "turns",
+        "analyze turns (tenant_id, session_id, index, text, start_ms, end_ms, latency_ms, answers_user, cancelled)",
+    ),
     ("tool_calls", "analyze tool_calls"),
     ("interruptions", "analyze interruptions"),
     ("errors", "analyze errors"),
     ("evaluations", "analyze evaluations"),
-    ("spans", "analyze spans"),
+    (
+        "spans",
+        "analyze spans (tenant_id, session_id, trace_id, span_id, parent, started_at)",
+    ),
     ("traces", "analyze traces"),
     ("session_analyses", "analyze session_analyses"),
     ("session_issues", "analyze session_issues"),
