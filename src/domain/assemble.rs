@@ -80,13 +80,25 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Changed<K, V> {
     pub written: Vec<V>,
+    /// The places among the written of those that were not there before, as far as that is known.
+    pub new: BTreeSet<usize>,
     pub gone: Vec<K>,
+}
+
+impl<K, V> Changed<K, V> {
+    fn write(&mut self, value: V, is_new: bool) {
+        if is_new {
+            self.new.insert(self.written.len());
+        }
+        self.written.push(value);
+    }
 }
 
 impl<K, V> Default for Changed<K, V> {
     fn default() -> Self {
         Self {
             written: Vec::new(),
+            new: BTreeSet::new(),
             gone: Vec::new(),
         }
     }
@@ -251,8 +263,9 @@ impl<'a> Draft<'a> {
         let (mut changed, mut traces) = (Changed::default(), Tallies::new());
         let mut receded = BTreeSet::new();
         for entity in self.ledger.touched().filter(|e| e.kind == Kind::Span) {
-            let before = Span::derive(&self.ledger.facts_before(entity));
-            let now = Span::derive(&self.ledger.facts_of(entity));
+            let before = Span::outline(&self.ledger.facts_before(entity));
+            let now = Span::outline(&self.ledger.facts_of(entity));
+            let is_new = before.is_none();
             if let Some(before) = before {
                 before.remove_from(&mut traces);
                 if !now.as_ref().is_some_and(|now| now.reaches(&before)) {
@@ -265,7 +278,7 @@ impl<'a> Draft<'a> {
             }
             if let Some(now) = now {
                 now.add_to(&mut traces);
-                changed.written.push(now);
+                changed.write(now, is_new);
             }
         }
         (changed, traces, receded)
@@ -397,7 +410,7 @@ impl<'a> Draft<'a> {
             known.counters.turn_tokens += turn.tokens;
             known.counters.turn_prompt_tokens += turn.prompt_tokens;
             known.counters.turns += 1;
-            changed.written.push(turn);
+            changed.write(turn, was_known.is_none());
         }
         changed
     }

@@ -1,6 +1,9 @@
 //! Which attribute of a span says what: the names that Langfuse, OpenTelemetry's GenAI conventions and
 //! OpenInference give to the same things, in one table.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
@@ -139,15 +142,44 @@ fn fillers() -> impl Iterator<Item = (&'static str, To)> {
     TABLE.iter().copied().chain(counts)
 }
 
+/// What an attribute of a name fills, and its place among all: the first fills.
+static FILLERS: LazyLock<HashMap<&'static str, (usize, To)>> = LazyLock::new(|| {
+    let mut places = HashMap::new();
+    for (place, (name, to)) in fillers().enumerate() {
+        places.entry(name).or_insert((place, to));
+    }
+    places
+});
+
+/// Whether an attribute may say something besides what was said in the conversation: the others need not be read by
+/// who does not tell that.
+pub fn is_outline(name: &str, value: &Value) -> bool {
+    match FILLERS.get(name) {
+        Some((_, To::StatusMessage | To::Input | To::Output)) => false,
+        Some(_) => true,
+        None => name.starts_with(PARAMETER_PREFIX) && is_shown(value),
+    }
+}
+
+/// A parameter may be a prompt; a number or a switch is none.
+pub fn is_shown(parameter: &Value) -> bool {
+    matches!(parameter, Value::Number(_) | Value::Bool(_))
+}
+
 /// Reads attributes. What does not make sense where it belongs stays metadata as it came.
 pub fn read(mut attributes: Map<String, Value>, started_at: DateTime<Utc>) -> Said {
     let mut said = Said::default();
     attributes.retain(|_, value| !value.is_null());
-    for (name, to) in fillers() {
-        if let Some(value) = attributes.get(name)
-            && said.fill(to, value, started_at)
+    let named = attributes.keys();
+    let mut known: Vec<_> = named
+        .filter_map(|name| FILLERS.get_key_value(name.as_str()))
+        .collect();
+    known.sort_by_key(|(_, (place, _))| *place);
+    for (name, (_, to)) in known {
+        if let Some(value) = attributes.get(*name)
+            && said.fill(*to, value, started_at)
         {
-            attributes.remove(name);
+            attributes.remove(*name);
         }
     }
     if let Some(Value::Object(members)) = attributes.get(METADATA).map(unpacked) {

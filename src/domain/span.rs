@@ -75,11 +75,57 @@ pub struct Tally {
 
 pub type Tallies = BTreeMap<String, Tally>;
 
+const ATTRIBUTES: &str = "attributes";
+/// What stands beside the attributes and is told of a span whatever was said in it.
+const OUTLINE: [&str; 9] = [
+    "traceId",
+    "spanId",
+    "parentSpanId",
+    "name",
+    "kind",
+    "status",
+    "startedAt",
+    "endedAt",
+    OCCURRED_AT,
+];
+
+/// The fact that says most about a span.
+fn telling<'a>(facts: &[&'a Fact]) -> Option<&'a Fact> {
+    match facts {
+        [only] => Some(only),
+        facts => facts.iter().max_by_key(|fact| fact.span_rank()).copied(),
+    }
+}
+
 impl Span {
     /// Of several facts about one span the one that says most; none where there is no fact.
     pub fn derive(facts: &[&Fact]) -> Option<Self> {
-        let fact = facts.iter().max_by_key(|fact| fact.span_rank())?;
-        let mut fields = Taker(fact.fields.fields().clone());
+        let fact = telling(facts)?;
+        Some(Self::read(fact, fact.fields.fields().clone()))
+    }
+
+    /// The same without what was said in it, which is long and not looked at: all that lists and sums are made of.
+    pub fn outline(facts: &[&Fact]) -> Option<Self> {
+        let fact = telling(facts)?;
+        let members = OUTLINE.iter().filter_map(|name| {
+            let (name, value) = fact.fields.get_key_value(*name)?;
+            Some((name.clone(), value.clone()))
+        });
+        let mut fields: Map<String, Value> = members.collect();
+        if let Some(Value::Object(attributes)) = fact.fields.get(ATTRIBUTES) {
+            let read = attributes.iter();
+            let read = read.filter(|(name, value)| attributes::is_outline(name, value));
+            let read = read.map(|(name, value)| (name.clone(), value.clone()));
+            fields.insert(ATTRIBUTES.to_owned(), Value::Object(read.collect()));
+        }
+        let mut outline = Self::read(fact, fields);
+        outline.status_message = None;
+        outline.metadata = Map::new();
+        Some(outline)
+    }
+
+    fn read(fact: &Fact, fields: Map<String, Value>) -> Self {
+        let mut fields = Taker(fields);
         // A null says nothing here: there is no earlier word to take back.
         fields.0.retain(|_, value| !value.is_null());
         if partial::is_piece(fact) {
@@ -92,7 +138,7 @@ impl Span {
             .or(occurred_at)
             .or(ended_at)
             .unwrap_or(fact.at);
-        let attributes = match fields.0.remove("attributes") {
+        let attributes = match fields.0.remove(ATTRIBUTES) {
             Some(Value::Object(attributes)) => attributes,
             _ => Map::new(),
         };
@@ -127,7 +173,7 @@ impl Span {
         for (name, value) in fields.0.into_iter().chain(status.odd) {
             span.metadata.entry(name).or_insert(value);
         }
-        Some(span)
+        span
     }
 
     /// Gives a generation that only says what it used the cost of that, where it has a price.
@@ -272,5 +318,67 @@ impl Status {
         }
         status.message = status.message.filter(|text| !text.is_empty());
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Kind, Source};
+
+    fn fact(fields: Value) -> Fact {
+        let fields = fields.as_object().cloned().unwrap();
+        Fact {
+            source: Source::Trace,
+            kind: Kind::Span,
+            id: identity_of(&fields),
+            at: DateTime::UNIX_EPOCH,
+            hash: 0,
+            fields: fields.into(),
+        }
+    }
+
+    #[test]
+    fn an_outline_is_the_span_without_what_was_said() {
+        let generation = serde_json::json!({
+            "traceId": "t", "spanId": "s", "parentSpanId": "p", "name": "llm", "kind": "client",
+            "startedAt": "2026-01-11T10:00:00Z", "endedAt": "2026-01-11T10:00:02Z",
+            "status": {"code": 2, "message": "no answer"}, "events": [{"name": "exception"}], "scope": {"name": "x"},
+            "attributes": {
+                "openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "llm.token_count.prompt": "90",
+                "llm.invocation_parameters": "{\"temperature\": 0.5}", "gen_ai.request.top_p": 0.9,
+                "gen_ai.request.prompt": "You are a waiter.", "input.value": "[{\"role\": \"user\"}]",
+                "output.value": "Yes.", "llm.cost.total": 0.001, "langfuse.observation.status_message": "said",
+                "langfuse.trace.name": "call", "langfuse.environment": "test", "own": [1],
+                "langfuse.observation.completion_start_time": "2026-01-11T10:00:01Z",
+            },
+        });
+        for fields in [
+            generation,
+            serde_json::json!({"traceId": "t", "spanId": "s", "kind": "tool", "status": "error"}),
+            serde_json::json!({"traceId": "t", "spanId": "s", "name": null, "occurredAt": "2026-01-11T10:00:00Z"}),
+        ] {
+            let fact = fact(fields);
+            let whole = Span::derive(&[&fact]).unwrap();
+            let mut outline = Span::outline(&[&fact]).unwrap();
+            let shown = |parameters: &Map<String, Value>| -> Map<String, Value> {
+                let shown = parameters
+                    .iter()
+                    .filter(|(_, value)| attributes::is_shown(value));
+                shown
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
+            };
+            outline.parameters = shown(&outline.parameters);
+            let said_nothing = Span {
+                parameters: shown(&whole.parameters),
+                status_message: None,
+                input: None,
+                output: None,
+                metadata: Map::new(),
+                ..whole
+            };
+            assert_eq!(outline, said_nothing);
+        }
     }
 }

@@ -130,8 +130,10 @@ impl Memory {
             .gone
             .iter()
             .for_each(|i| drop(self.turns.remove(i)));
-        self.turns
-            .extend(change.turns.written.into_iter().map(|t| (t.index, t)));
+        for (place, turn) in change.turns.written.into_iter().enumerate() {
+            let known = self.turns.insert(turn.index, turn);
+            assert_eq!(known.is_none(), change.turns.new.contains(&place));
+        }
         change
             .tool_calls
             .gone
@@ -168,8 +170,10 @@ impl Memory {
             .gone
             .iter()
             .for_each(|key| drop(self.spans.remove(key)));
-        self.spans
-            .extend(change.spans.written.into_iter().map(|s| (s.key(), s)));
+        for (place, span) in change.spans.written.into_iter().enumerate() {
+            let known = self.spans.insert(span.key(), span);
+            assert_eq!(known.is_none(), change.spans.new.contains(&place));
+        }
         for (trace, tally) in change.traces {
             self.traces.entry(trace).or_default().and(tally, 1);
         }

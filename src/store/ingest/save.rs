@@ -302,6 +302,8 @@ pub async fn replace_facts(
 /// Rows of one table, under their sessions.
 pub struct Rows<'a, K, V> {
     pub gone: Vec<(Key, &'a K)>,
+    /// Those that are known not to be there yet. Nobody can be faster, since their sessions are locked.
+    pub new: Vec<(Key, &'a V)>,
     pub written: Vec<(Key, &'a V)>,
 }
 
@@ -309,16 +311,67 @@ impl<'a, K, V> Rows<'a, K, V> {
     pub fn of(changes: impl Iterator<Item = (Key, &'a Changed<K, V>)>) -> Self {
         let mut rows = Self {
             gone: Vec::new(),
+            new: Vec::new(),
             written: Vec::new(),
         };
         for (key, changed) in changes {
             rows.gone
                 .extend(changed.gone.iter().map(|gone| (key, gone)));
-            rows.written
-                .extend(changed.written.iter().map(|written| (key, written)));
+            for (place, written) in changed.written.iter().enumerate() {
+                let into = match changed.new.contains(&place) {
+                    true => &mut rows.new,
+                    false => &mut rows.written,
+                };
+                into.push((key, written));
+            }
         }
         rows
     }
+}
+
+/// Runs one statement over all columns of turns.
+macro_rules! over_turns {
+    ($connection:expr, $turns:expr, $conflict:literal) => {{
+        let rows = $turns;
+        sqlx::query!(
+            "insert into turns
+                  (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
+                   tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
+                   extra, tokens, measures, prompt_tokens, words)
+             select *
+               from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
+                    $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
+                    $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
+                    $22::bigint[], $23::bytea[], $24::bigint[], $25::text[])" + $conflict,
+            &column(rows, |(key, _)| key.0),
+            &column(rows, |(key, _)| key.1),
+            &column(rows, |(_, t)| t.index),
+            &column(rows, |(_, t)| t.speaker.as_str().to_owned()),
+            &column(rows, |(_, t)| t.text.clone()) as _,
+            &column(rows, |(_, t)| t.start_ms) as _,
+            &column(rows, |(_, t)| t.end_ms) as _,
+            &column(rows, |(_, t)| t.stt_ms) as _,
+            &column(rows, |(_, t)| t.endpointing_ms) as _,
+            &column(rows, |(_, t)| t.llm_ms) as _,
+            &column(rows, |(_, t)| t.llm_total_ms) as _,
+            &column(rows, |(_, t)| t.tts_ms) as _,
+            &column(rows, |(_, t)| t.tts_total_ms) as _,
+            &column(rows, |(_, t)| t.latency_ms) as _,
+            &column(rows, |(_, t)| t.latency_source.map(LatencySource::as_str)) as _,
+            &column(rows, |(_, t)| t.answers_user),
+            &column(rows, |(_, t)| t.confidence) as _,
+            &column(rows, |(_, t)| t.interrupted),
+            &column(rows, |(_, t)| t.failed),
+            &column(rows, |(_, t)| t.cancelled),
+            &column(rows, |(_, t)| to_text(&t.extra)),
+            &column(rows, |(_, t)| t.tokens),
+            &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
+            &column(rows, |(_, t)| t.prompt_tokens),
+            &column(rows, |(_, t)| t.text.as_deref().and_then(words::beside)) as _,
+        )
+        .execute(&mut *$connection)
+        .await?
+    }};
 }
 
 pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> Result<()> {
@@ -334,57 +387,24 @@ pub async fn turns(connection: &mut PgConnection, rows: Rows<'_, i32, Turn>) -> 
         .execute(&mut *connection)
         .await?;
     }
-    if rows.written.is_empty() {
-        return Ok(());
+    if !rows.new.is_empty() {
+        over_turns!(connection, &rows.new, "");
     }
-    let rows = &rows.written;
-    sqlx::query!(
-        "insert into turns
-              (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
-               tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
-               extra, tokens, measures, prompt_tokens, words)
-         select *
-           from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
-                $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
-                $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
-                $22::bigint[], $23::bytea[], $24::bigint[], $25::text[])
-             on conflict (tenant_id, session_id, index)
-             do update set speaker = excluded.speaker, text = excluded.text, start_ms = excluded.start_ms,
-                end_ms = excluded.end_ms, stt_ms = excluded.stt_ms, endpointing_ms = excluded.endpointing_ms,
-                llm_ms = excluded.llm_ms, llm_total_ms = excluded.llm_total_ms, tts_ms = excluded.tts_ms,
-                tts_total_ms = excluded.tts_total_ms, latency_ms = excluded.latency_ms,
-                latency_source = excluded.latency_source, answers_user = excluded.answers_user,
-                confidence = excluded.confidence, interrupted = excluded.interrupted, failed = excluded.failed,
-                cancelled = excluded.cancelled, extra = excluded.extra, tokens = excluded.tokens,
-                measures = excluded.measures, prompt_tokens = excluded.prompt_tokens, words = excluded.words",
-        &column(rows, |(key, _)| key.0),
-        &column(rows, |(key, _)| key.1),
-        &column(rows, |(_, t)| t.index),
-        &column(rows, |(_, t)| t.speaker.as_str().to_owned()),
-        &column(rows, |(_, t)| t.text.clone()) as _,
-        &column(rows, |(_, t)| t.start_ms) as _,
-        &column(rows, |(_, t)| t.end_ms) as _,
-        &column(rows, |(_, t)| t.stt_ms) as _,
-        &column(rows, |(_, t)| t.endpointing_ms) as _,
-        &column(rows, |(_, t)| t.llm_ms) as _,
-        &column(rows, |(_, t)| t.llm_total_ms) as _,
-        &column(rows, |(_, t)| t.tts_ms) as _,
-        &column(rows, |(_, t)| t.tts_total_ms) as _,
-        &column(rows, |(_, t)| t.latency_ms) as _,
-        &column(rows, |(_, t)| t.latency_source.map(LatencySource::as_str)) as _,
-        &column(rows, |(_, t)| t.answers_user),
-        &column(rows, |(_, t)| t.confidence) as _,
-        &column(rows, |(_, t)| t.interrupted),
-        &column(rows, |(_, t)| t.failed),
-        &column(rows, |(_, t)| t.cancelled),
-        &column(rows, |(_, t)| to_text(&t.extra)),
-        &column(rows, |(_, t)| t.tokens),
-        &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
-        &column(rows, |(_, t)| t.prompt_tokens),
-        &column(rows, |(_, t)| t.text.as_deref().and_then(words::beside)) as _,
-    )
-    .execute(connection)
-    .await?;
+    if !rows.written.is_empty() {
+        over_turns!(
+            connection,
+            &rows.written,
+            " on conflict (tenant_id, session_id, index)
+              do update set speaker = excluded.speaker, text = excluded.text, start_ms = excluded.start_ms,
+                 end_ms = excluded.end_ms, stt_ms = excluded.stt_ms, endpointing_ms = excluded.endpointing_ms,
+                 llm_ms = excluded.llm_ms, llm_total_ms = excluded.llm_total_ms, tts_ms = excluded.tts_ms,
+                 tts_total_ms = excluded.tts_total_ms, latency_ms = excluded.latency_ms,
+                 latency_source = excluded.latency_source, answers_user = excluded.answers_user,
+                 confidence = excluded.confidence, interrupted = excluded.interrupted, failed = excluded.failed,
+                 cancelled = excluded.cancelled, extra = excluded.extra, tokens = excluded.tokens,
+                 measures = excluded.measures, prompt_tokens = excluded.prompt_tokens, words = excluded.words"
+        );
+    }
     Ok(())
 }
 

@@ -21,9 +21,9 @@ pub async fn save(
 ) -> Result<()> {
     let some_gone = !rows.gone.is_empty();
     delete(connection, &rows.gone).await?;
-    upsert(connection, &rows.written).await?;
+    write(connection, &rows).await?;
     let mut ends: BTreeMap<(Key, &str), End> = BTreeMap::new();
-    for (key, span) in &rows.written {
+    for (key, span) in rows.new.iter().chain(&rows.written) {
         ends.entry((*key, &span.trace_id)).or_default().and(span);
     }
     let traces: Vec<TraceRow<'_>> = traces
@@ -86,45 +86,58 @@ async fn delete(connection: &mut PgConnection, gone: &[(Key, &SpanKey)]) -> Resu
     Ok(())
 }
 
-async fn upsert(connection: &mut PgConnection, rows: &[(Key, &Span)]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// Runs one statement over all columns of spans.
+macro_rules! over_spans {
+    ($connection:expr, $spans:expr, $conflict:literal) => {{
+        let rows = $spans;
+        sqlx::query!(
+            "insert into spans
+                  (tenant_id, session_id, trace_id, span_id, parent, trace_name, name, type, level, environment,
+                   started_at, ended_at, completion_start, model, usage, costs, cost_nano_usd, parameters)
+             select *
+               from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+                    $15::text[], $16::text[], $17::bigint[], $18::text[])" + $conflict,
+            &column(rows, |(key, _)| key.0),
+            &column(rows, |(key, _)| key.1),
+            &column(rows, |(_, s)| s.trace_id.as_str()) as _,
+            &column(rows, |(_, s)| s.span_id.as_str()) as _,
+            &column(rows, |(_, s)| s.parent.as_deref()) as _,
+            &column(rows, |(_, s)| s.trace_name.as_deref()) as _,
+            &column(rows, |(_, s)| s.name.as_deref()) as _,
+            &column(rows, |(_, s)| s.r#type.as_str()) as _,
+            &column(rows, |(_, s)| s.level.as_str()) as _,
+            &column(rows, |(_, s)| s.environment.as_deref()) as _,
+            &column(rows, |(_, s)| s.started_at),
+            &column(rows, |(_, s)| s.ended_at) as _,
+            &column(rows, |(_, s)| s.completion_start) as _,
+            &column(rows, |(_, s)| s.model.as_deref()) as _,
+            &column(rows, |(_, s)| to_text(&s.usage)),
+            &column(rows, |(_, s)| to_text(&s.costs)),
+            &column(rows, |(_, s)| s.cost_nano_usd) as _,
+            &column(rows, |(_, s)| shown_parameters(s)),
+        )
+        .execute(&mut *$connection)
+        .await?
+    }};
+}
+
+async fn write(connection: &mut PgConnection, rows: &Rows<'_, SpanKey, Span>) -> Result<()> {
+    if !rows.new.is_empty() {
+        over_spans!(connection, &rows.new, "");
     }
-    sqlx::query!(
-        "insert into spans
-              (tenant_id, session_id, trace_id, span_id, parent, trace_name, name, type, level, environment,
-               started_at, ended_at, completion_start, model, usage, costs, cost_nano_usd, parameters)
-         select *
-           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-                $15::text[], $16::text[], $17::bigint[], $18::text[])
-             on conflict (tenant_id, session_id, trace_id, span_id)
-             do update set parent = excluded.parent, trace_name = excluded.trace_name, name = excluded.name,
-                type = excluded.type, level = excluded.level, environment = excluded.environment,
-                started_at = excluded.started_at, ended_at = excluded.ended_at,
-                completion_start = excluded.completion_start, model = excluded.model, usage = excluded.usage,
-                costs = excluded.costs, cost_nano_usd = excluded.cost_nano_usd, parameters = excluded.parameters",
-        &column(rows, |(key, _)| key.0),
-        &column(rows, |(key, _)| key.1),
-        &column(rows, |(_, s)| s.trace_id.as_str()) as _,
-        &column(rows, |(_, s)| s.span_id.as_str()) as _,
-        &column(rows, |(_, s)| s.parent.as_deref()) as _,
-        &column(rows, |(_, s)| s.trace_name.as_deref()) as _,
-        &column(rows, |(_, s)| s.name.as_deref()) as _,
-        &column(rows, |(_, s)| s.r#type.as_str()) as _,
-        &column(rows, |(_, s)| s.level.as_str()) as _,
-        &column(rows, |(_, s)| s.environment.as_deref()) as _,
-        &column(rows, |(_, s)| s.started_at),
-        &column(rows, |(_, s)| s.ended_at) as _,
-        &column(rows, |(_, s)| s.completion_start) as _,
-        &column(rows, |(_, s)| s.model.as_deref()) as _,
-        &column(rows, |(_, s)| to_text(&s.usage)),
-        &column(rows, |(_, s)| to_text(&s.costs)),
-        &column(rows, |(_, s)| s.cost_nano_usd) as _,
-        &column(rows, |(_, s)| shown_parameters(s)),
-    )
-    .execute(connection)
-    .await?;
+    if !rows.written.is_empty() {
+        over_spans!(
+            connection,
+            &rows.written,
+            " on conflict (tenant_id, session_id, trace_id, span_id)
+              do update set parent = excluded.parent, trace_name = excluded.trace_name, name = excluded.name,
+                 type = excluded.type, level = excluded.level, environment = excluded.environment,
+                 started_at = excluded.started_at, ended_at = excluded.ended_at,
+                 completion_start = excluded.completion_start, model = excluded.model, usage = excluded.usage,
+                 costs = excluded.costs, cost_nano_usd = excluded.cost_nano_usd, parameters = excluded.parameters"
+        );
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::attributes;
 use crate::domain::items::{ServiceError, is_code, shown_code};
 use crate::domain::price::PRICING;
 use crate::domain::record::Record;
@@ -185,9 +186,9 @@ fn show_only(fields: &mut Map<String, Value>, shown: &[&str]) {
     }
 }
 
-/// A parameter of a span may be a prompt; a number or a switch is none.
+/// Parameters of a span that cannot be what was said.
 pub fn show_parameters(parameters: &mut Map<String, Value>) {
-    parameters.retain(|_, value| matches!(value, Value::Number(_) | Value::Bool(_)));
+    parameters.retain(|_, value| attributes::is_shown(value));
 }
 
 /// All but the last digits of a number, or of an address of another kind.
