@@ -2,6 +2,7 @@
 //! for. Cheap to clone.
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -44,6 +45,25 @@ impl Body {
     pub fn hash(&self) -> i64 {
         text_hash(self.text())
     }
+}
+
+/// How many bytes of JSON a value is, which is not written for that.
+pub fn json_bytes(value: &Value) -> usize {
+    struct Counted(usize);
+    impl io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted(0);
+    // Neither writing a value nor counting can fail.
+    let _ = serde_json::to_writer(&mut counted, value);
+    counted.0
 }
 
 impl From<Map<String, Value>> for Body {

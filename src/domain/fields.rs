@@ -2,9 +2,12 @@
 //!
 //! Every ingest door checks against it, so that nothing deeper needs to ask again.
 
+use std::fmt;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::body::json_bytes;
 use crate::domain::error::Fault;
 use crate::domain::event::Kind;
 use crate::domain::fact;
@@ -362,34 +365,48 @@ pub fn check(kind: Kind, item: &Map<String, Value>, now: DateTime<Utc>) -> Findi
     {
         findings.faults.push(Fault::body(*name, "is required"));
     }
-    check_object(fields, item, "", now, &mut findings);
+    check_object(fields, item, &Path::Item, now, &mut findings);
     check_order(item, ("startMs", "endMs"), &mut findings);
     check_times(item, &mut findings);
     findings
 }
 
+/// Where in an item a field stands, written out only where there is something to say about it.
+enum Path<'a> {
+    Item,
+    Member(&'a Self, &'a str),
+    Place(&'a Self, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Item => Ok(()),
+            Self::Member(Self::Item, name) => formatter.write_str(name),
+            Self::Member(path, name) => write!(formatter, "{path}.{name}"),
+            Self::Place(path, place) => write!(formatter, "{path}[{place}]"),
+        }
+    }
+}
+
 fn check_object(
     fields: &'static [Field],
     object: &Map<String, Value>,
-    path: &str,
+    path: &Path<'_>,
     now: DateTime<Utc>,
     findings: &mut Findings,
 ) {
     for (name, value) in object {
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
+        let path = Path::Member(path, name);
         match fields.iter().find(|field| field.name == name) {
             _ if value.is_null() => {}
             Some(field) => check_value(&field.rule, value, &path, now, findings),
             None => {
-                let fault = too_large(value).map(|message| Fault::body(&path, message));
+                let fault = too_large(value).map(|message| Fault::body(path.to_string(), message));
                 findings.faults.extend(fault);
                 if findings.unknown.len() < UNKNOWN_TOLD_MAX {
                     findings.unknown.push(Unknown {
-                        name: path,
+                        name: path.to_string(),
                         known: Known::Fields(fields),
                         is_kept: true,
                     });
@@ -402,7 +419,7 @@ fn check_object(
 fn check_value(
     rule: &Rule,
     value: &Value,
-    path: &str,
+    path: &Path<'_>,
     now: DateTime<Utc>,
     findings: &mut Findings,
 ) {
@@ -442,7 +459,7 @@ fn check_value(
         _ => Some(format!("must be {}, got {}", expected(rule), shown(value))),
     };
     if let Some(message) = fault.or_else(|| without_nul(value)) {
-        findings.faults.push(Fault::body(path, message));
+        findings.faults.push(Fault::body(path.to_string(), message));
     }
 }
 
@@ -450,7 +467,7 @@ fn check_list(
     items: &[Value],
     max: usize,
     fields: &'static [Field],
-    path: &str,
+    path: &Path<'_>,
     now: DateTime<Utc>,
     findings: &mut Findings,
 ) -> Option<String> {
@@ -464,14 +481,14 @@ fn check_list(
         if findings.faults.len() >= FAULTS_TOLD_MAX {
             break;
         }
-        let path = format!("{path}[{n}]");
+        let path = Path::Place(path, n);
         match item {
             Value::Object(object) => {
                 check_object(fields, object, &path, now, findings);
                 check_order(object, ("startMs", "endMs"), findings);
             }
             other => findings.faults.push(Fault::body(
-                path,
+                path.to_string(),
                 format!("must be an object, got {}", shown(other)),
             )),
         }
@@ -527,8 +544,8 @@ pub enum Known {
     Names(&'static [&'static str]),
 }
 
-impl std::fmt::Debug for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Known")
     }
 }
@@ -584,7 +601,7 @@ fn too_large(value: &Value) -> Option<String> {
         Value::Null | Value::Bool(_) | Value::Number(_) => return None,
         // A character takes at most six bytes of JSON: short texts are not written out.
         Value::String(text) if text.len() < FREE_MAX_BYTES / 6 => return None,
-        _ => value.to_string().len(),
+        _ => json_bytes(value),
     };
     (bytes > FREE_MAX_BYTES)
         .then(|| format!("must be at most {FREE_MAX_BYTES} bytes of JSON, got {bytes}"))

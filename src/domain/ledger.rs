@@ -314,12 +314,16 @@ impl Ledger {
     }
 
     pub fn facts_of(&self, entity: &Entity) -> Vec<&Fact> {
+        self.counting(entity).collect()
+    }
+
+    fn counting(&self, entity: &Entity) -> impl Iterator<Item = &Fact> {
         let facts = self
             .entities
             .get(entity)
             .into_iter()
             .flat_map(|spoken| &spoken.0);
-        facts.filter(|fact| self.counts(fact)).collect()
+        facts.filter(|fact| self.counts(fact))
     }
 
     /// Whether no better family of sources speaks in its place.
@@ -398,12 +402,13 @@ impl Ledger {
                 _ => Outcome::Duplicate,
             };
         }
-        if let Some(bound) = self.bound(&fact) {
+        let entity = fact.entity();
+        if let Some(bound) = self.bound(&identity, &entity, &fact) {
             return Outcome::Full(bound);
         }
         self.hear(&said);
         self.remove(&identity);
-        self.put(fact);
+        self.put_as(identity, entity, fact);
         Outcome::Accepted
     }
 
@@ -434,8 +439,11 @@ impl Ledger {
     }
 
     fn put(&mut self, fact: Fact) {
+        self.put_as(fact.identity(), fact.entity(), fact);
+    }
+
+    fn put_as(&mut self, identity: Identity, entity: Entity, fact: Fact) {
         self.more.count(fact.kind, 0, fact.bytes());
-        let (identity, entity) = (fact.identity(), fact.entity());
         self.touch(&entity);
         self.changed.insert(identity.clone());
         self.insert_as(identity, entity, fact);
@@ -551,22 +559,21 @@ impl Ledger {
 
     /// What stands against this fact. One in place of another, or about a turn that is there, is welcome
     /// if it is no longer; that a session has been silent is a few bytes once.
-    fn bound(&self, fact: &Fact) -> Option<Bound> {
+    fn bound(&self, identity: &Identity, entity: &Entity, fact: &Fact) -> Option<Bound> {
         if fact.source == Source::Timeout {
             return None;
         }
-        let (entity, identity) = (fact.entity(), fact.identity());
-        let was = self.whereabouts.get(&identity);
-        let there = self.facts_of(&entity).len();
-        if was != Some(&entity) && there >= ENTITY_FACTS_MAX {
+        let was = self.whereabouts.get(identity);
+        let there = self.counting(entity).count();
+        if was != Some(entity) && there >= ENTITY_FACTS_MAX {
             return Some(Bound::EntityFacts);
         }
-        let empties = was.is_some_and(|was| *was != entity && self.facts_of(was).len() == 1);
+        let empties = was.is_some_and(|was| was != entity && self.counting(was).count() == 1);
         let mut change = Held::default();
         if fact.kind == Kind::Turn {
             change.turns = i32::from(there == 0) - i32::from(empties);
         }
-        let known_bytes = self.known(&identity).map_or(0, Fact::bytes);
+        let known_bytes = self.known(identity).map_or(0, Fact::bytes);
         let facts = i32::from(was.is_none());
         change.count(fact.kind, facts, fact.bytes() - known_bytes);
         self.room.bound(fact.kind, self.more, change)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::ids::{Claim, ClaimKind, is_call_sid, is_room_sid};
 
 use super::Said;
-use super::span::SERVICE_NAME;
+use super::span::{SERVICE_NAME, said};
 
 /// Attributes that tell a conversation from all others, the most trusted first.
 const CONVERSATIONS: [&str; 9] = [
@@ -65,12 +65,17 @@ pub fn claims(fields: &Map<String, Value>) -> Vec<Claim> {
 
 /// The same, each with the attribute that gives it, the most trusted first.
 pub fn named_claims(fields: &Map<String, Value>) -> Vec<(&'static str, Claim)> {
-    Said::read(fields).map_or_else(Vec::new, |span| of(&span))
+    let attributes = fields.get("attributes").and_then(Value::as_object);
+    match attributes {
+        // Every span of a request is asked several times: its times were checked at the door.
+        Some(attributes) if Said::has_place(fields) => of(|name| attributes.get(name)),
+        _ => Vec::new(),
+    }
 }
 
-fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
+fn of<'a>(attribute: impl Fn(&str) -> Option<&'a Value>) -> Vec<(&'static str, Claim)> {
     let mut claims = Vec::new();
-    let value = |name: &str| match span.value(name) {
+    let value = |name: &str| match attribute(name) {
         Some(Value::String(text)) => text.trim().to_owned(),
         // Some count their conversations.
         Some(Value::Number(number)) => number.to_string(),
@@ -81,20 +86,22 @@ fn of(span: &Said<'_>) -> Vec<(&'static str, Claim)> {
             claims.push((name, claim));
         }
     };
-    let is_room = |name: &str| span.text(name).is_some_and(is_room_sid);
+    let text = |name: &str| attribute(name).and_then(said);
+    let is_room = |name: &str| text(name).is_some_and(is_room_sid);
     for name in ROOMS.into_iter().filter(|name| is_room(name)) {
         add(Claim::new(ClaimKind::LivekitRoomSid, value(name)), name);
     }
-    let is_call = |name: &str| span.text(name).is_some_and(is_call_sid);
+    let is_call = |name: &str| text(name).is_some_and(is_call_sid);
     for name in CALLS.into_iter().filter(|name| is_call(name)) {
         add(Claim::new(ClaimKind::CallSid, value(name)), name);
     }
-    for name in STREAMS {
+    for name in STREAMS.into_iter().filter(|name| attribute(name).is_some()) {
         add(Claim::new(ClaimKind::StreamSid, value(name)), name);
     }
     // LiveKit's own name for its room is that and no more.
     let is_told = |name: &&str| !(ROOMS.contains(name) && is_room(name));
-    for name in CONVERSATIONS.into_iter().filter(is_told) {
+    let is_there = |name: &&str| attribute(name).is_some();
+    for name in CONVERSATIONS.into_iter().filter(is_there).filter(is_told) {
         for claim in Claim::of_conversation(&value(name)) {
             add(claim, name);
         }
@@ -111,7 +118,7 @@ pub fn session_fields(span: &Said<'_>) -> Map<String, Value> {
         }
     };
     let mut ids: Vec<Value> = Vec::new();
-    for (_, claim) in of(span) {
+    for (_, claim) in of(|name| span.value(name)) {
         match claim.kind {
             ClaimKind::CallSid => set("callSid", Some(claim.value.clone().into())),
             ClaimKind::StreamSid => set("streamId", Some(claim.value.clone().into())),

@@ -61,6 +61,12 @@ impl<'a> Said<'a> {
         })
     }
 
+    /// Whether it says what it is and when it was: whether it can be read.
+    pub fn has_place(fields: &Map<String, Value>) -> bool {
+        let is_said = |name: &str| fields.get(name).is_some_and(Value::is_string);
+        is_said("traceId") && is_said("spanId") && (is_said("startedAt") || is_said("endedAt"))
+    }
+
     /// The same, noting which of its attributes are read.
     pub fn noting(fields: &'a Map<String, Value>) -> Option<Self> {
         let noted = Some(RefCell::default());

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::Fault;
+use crate::domain::body::json_bytes;
 use crate::domain::event::{Event, Kind, SessionRef, Source, Submission};
 use crate::domain::fact;
 use crate::domain::fields;
@@ -226,7 +227,7 @@ fn attributes(
     let mut put = |name: String, value: &Value| {
         if !value.is_null() && attributes.len() < ATTRIBUTES_MAX {
             let value = cut(value, room.min(ATTRIBUTE_MAX_BYTES));
-            room = room.saturating_sub(value.to_string().len() + name.len());
+            room = room.saturating_sub(json_bytes(&value) + name.len());
             attributes.insert(name, value);
         }
     };

@@ -12,21 +12,22 @@ use crate::domain::vocabulary::named_claims;
 
 /// The session of each span's fields, in their order; none where a span has no trace.
 pub fn of(tenant: TenantId, spans: &[&Map<String, Value>]) -> Vec<Option<SessionRef>> {
-    let trace = |fields: &Map<String, Value>| {
-        let id = fields.get("traceId").and_then(Value::as_str);
-        id.unwrap_or_default().to_owned()
-    };
-    let mut traces: BTreeMap<String, BTreeSet<Claim>> = BTreeMap::new();
+    let mut traces: BTreeMap<&str, BTreeSet<Claim>> = BTreeMap::new();
     for fields in spans {
         let trace = trace(fields);
-        let own = Claim::new(ClaimKind::Trace, trace.as_str());
         let names = named_claims(fields).into_iter().map(|(_, claim)| claim);
-        traces.entry(trace).or_default().extend(names.chain([own]));
+        let own = || BTreeSet::from([Claim::new(ClaimKind::Trace, trace)]);
+        traces.entry(trace).or_insert_with(own).extend(names);
     }
-    let sessions: BTreeMap<String, Option<SessionRef>> = traces
+    let sessions: BTreeMap<&str, Option<SessionRef>> = traces
         .into_iter()
         .map(|(trace, claims)| (trace, SessionRef::claimed(tenant, claims)))
         .collect();
-    let each = spans.iter().map(|fields| sessions.get(&trace(fields)));
+    let each = spans.iter().map(|fields| sessions.get(trace(fields)));
     each.map(|session| session.cloned().flatten()).collect()
+}
+
+fn trace(fields: &Map<String, Value>) -> &str {
+    let id = fields.get("traceId").and_then(Value::as_str);
+    id.unwrap_or_default()
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::Fault;
 use crate::domain::attributes;
+use crate::domain::body::json_bytes;
 use crate::domain::event::{Event, Kind, normalised};
 use crate::domain::fields;
 use crate::domain::span::identity_of;
@@ -90,10 +91,13 @@ pub fn event(span: Span, origin: &Origin, now: DateTime<Utc>) -> Result<Event, V
     });
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("traceId", Value::from(hex(&span.trace_id)));
-    set("spanId", Value::from(hex(&span.span_id)));
+    set("traceId", Value::from(hex::encode(&span.trace_id)));
+    set("spanId", Value::from(hex::encode(&span.span_id)));
     match fault_of_id(&span.parent_span_id, SPAN_ID_BYTES) {
-        None => drop(set("parentSpanId", Value::from(hex(&span.parent_span_id)))),
+        None => drop(set(
+            "parentSpanId",
+            Value::from(hex::encode(&span.parent_span_id)),
+        )),
         Some(_) if span.parent_span_id.iter().all(|byte| *byte == 0) => {}
         Some(message) => notes.add(format!("its parent's id {message}: left out")),
     }
@@ -160,7 +164,7 @@ fn events(events: Vec<SpanEvent>, now: DateTime<Utc>, notes: &mut Notes) -> Valu
             item.insert("attributes".to_owned(), Value::Object(attributes));
         }
         let item = Value::Object(item);
-        bytes += item.to_string().len();
+        bytes += json_bytes(&item);
         if bytes > EVENTS_BYTES {
             break;
         }
@@ -242,10 +246,6 @@ pub fn short(text: String, max_chars: usize) -> String {
         text.truncate(cut);
     }
     text
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn kind(number: i32) -> Option<&'static str> {

@@ -9,6 +9,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Of;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use serde_json::{Map, Value};
 
+use crate::domain::body::json_bytes;
+
 /// Attributes of one span, of its resource, of one event: their number, and bytes of JSON.
 pub const ATTRIBUTES_MAX: usize = 2_000;
 pub const ATTRIBUTES_BYTES: usize = 224 << 10;
@@ -64,7 +66,7 @@ pub fn attributes_with(
             all.insert(name, value);
         }
     }
-    let size = |(name, value): (&String, &Value)| name.len() + value.to_string().len() + 4;
+    let size = |(name, value): (&String, &Value)| name.len() + json_bytes(value) + 4;
     let total: usize = all.iter().map(size).sum();
     if all.len() <= ATTRIBUTES_MAX && total <= max_bytes {
         return all;
@@ -149,7 +151,7 @@ pub fn plain(text: String) -> String {
 fn shortened(name: &str, value: Value, notes: &mut Notes) -> Value {
     let bytes = match &value {
         Value::String(text) => text.len(),
-        Value::Array(_) | Value::Object(_) => value.to_string().len(),
+        Value::Array(_) | Value::Object(_) => json_bytes(&value),
         _ => return value,
     };
     if bytes <= TEXT_MAX_BYTES {
@@ -176,7 +178,7 @@ fn last(items: Vec<Value>) -> Value {
     let mut bytes = 2;
     let mut kept: Vec<Value> = Vec::new();
     for item in items.into_iter().rev() {
-        bytes += item.to_string().len() + 1;
+        bytes += json_bytes(&item) + 1;
         if bytes > TEXT_MAX_BYTES {
             break;
         }

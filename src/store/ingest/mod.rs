@@ -195,7 +195,10 @@ impl Writer {
             let work = lanes[lane]
                 .entry((scope.tenant().0, session.id.0))
                 .or_insert_with(|| (Named::of(&session), Vec::new()));
-            work.0.and(&session);
+            // Most often all of a request are called the same.
+            if work.1.last().is_none_or(|(_, last, _)| *last != session) {
+                work.0.and(&session);
+            }
             work.0.hear(&submission);
             work.1.push((place, session, submission));
         }
