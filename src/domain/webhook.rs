@@ -52,7 +52,8 @@ impl Vendor {
                 "api.dublin.ie1.twilio.com",
                 "api.sydney.au1.twilio.com",
             ],
-            Self::Vapi => &["storage.vapi.ai"],
+            // Private storage, at addresses that Vapi signs; and where it was before.
+            Self::Vapi => &["*.r2.cloudflarestorage.com", "storage.vapi.ai"],
             Self::Retell => &["dxc03zgurdly9.cloudfront.net"],
             Self::Elevenlabs | Self::Livekit => &[],
         }
@@ -387,4 +388,17 @@ pub struct Fetch {
     pub created_at: DateTime<Utc>,
     /// Why it will not be had; none while it may.
     pub failure: Option<String>,
+}
+
+/// What the query of an address has that somebody signed for a short time: S3's way, Google's, CloudFront's.
+const SIGNATURES: [&str; 3] = ["X-Amz-Signature", "X-Goog-Signature", "Signature"];
+
+impl Fetch {
+    /// Whether its address is signed: then another query is no other recording.
+    pub fn is_signed(&self) -> bool {
+        url::Url::parse(&self.url).is_ok_and(|url| {
+            url.query_pairs()
+                .any(|(name, _)| SIGNATURES.contains(&name.as_ref()))
+        })
+    }
 }

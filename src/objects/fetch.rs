@@ -22,7 +22,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Whom we fetch from.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// `host`, at its scheme's own port, or `host:port`.
+    /// `host`, at its scheme's own port, or `host:port`; `*.` stands for any host below.
     pub allowed_hosts: Vec<String>,
     /// Also from addresses that are not public: for tests and closed networks.
     pub allow_private: bool,
@@ -196,7 +196,12 @@ fn is_listed(url: &Url, hosts: &[String]) -> bool {
     let wanted = with_port.as_deref().unwrap_or(host);
     hosts
         .iter()
-        .any(|allowed| allowed.eq_ignore_ascii_case(wanted))
+        .any(|allowed| match allowed.strip_prefix("*.") {
+            Some(above) => wanted
+                .strip_suffix(above)
+                .is_some_and(|name| name.len() > 1 && name.ends_with('.')),
+            None => allowed.eq_ignore_ascii_case(wanted),
+        })
 }
 
 fn next(url: &Url, response: &Response) -> Result<Url> {
@@ -333,5 +338,20 @@ mod tests {
         assert!(ask("https://8.8.8.8/x", "8.8.8.8").await);
         assert!(!ask("https://9.9.9.9/x", "8.8.8.8").await);
         assert!(!ask("https://10.0.0.2/x", "10.0.0.2").await);
+    }
+
+    #[test]
+    fn a_vendor_s_storage_may_be_any_host_below_its_own() {
+        let hosts = ["*.r2.cloudflarestorage.com".to_owned()];
+        let listed = |url: &str| is_listed(&Url::parse(url).expect("a URL"), &hosts);
+        assert!(listed("https://a1b2.r2.cloudflarestorage.com/x?y=1"));
+        for url in [
+            "https://r2.cloudflarestorage.com/x",
+            "https://a.r2.cloudflarestorage.com.example.org/x",
+            "https://a.r2.cloudflarestorage.com:8443/x",
+            "https://ar2.cloudflarestorage.com/x",
+        ] {
+            assert!(!listed(url), "{url}");
+        }
     }
 }

@@ -209,11 +209,9 @@ fn report(
     transcript::latencies(message, &mut dialogue);
     costs(message, &mut form);
     metadata(message, dialogue.cut(), &mut form);
-    if let Some(Announced::At { url, .. }) = recording(message) {
-        let mut audio = Form::default();
-        audio.set("url", Some(url));
-        form.object("recording", audio);
-    }
+    let mut audio = Form::default();
+    audio.set("url", recording_url(message));
+    form.object("recording", audio);
     let mut events = dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgement(analysis, said_at, now));
@@ -381,7 +379,8 @@ fn judgement(analysis: &Value, said_at: DateTime<Utc>, now: DateTime<Utc>) -> Op
     verdict.and_then(|_| lens::event(Kind::Evaluation, "success", said_at, form, now))
 }
 
-fn recording(message: &Value) -> Option<Announced> {
+/// Where the recording lies, by an address that stays. It may open to nobody but Vapi.
+fn recording_url(message: &Value) -> Option<&str> {
     let paths: [&[&str]; 6] = [
         &["artifact", "stereoRecordingUrl"],
         &["artifact", "recording", "stereoUrl"],
@@ -390,7 +389,14 @@ fn recording(message: &Value) -> Option<Announced> {
         &["stereoRecordingUrl"],
         &["recordingUrl"],
     ];
-    let url = paths.iter().find_map(|path| text(message, path))?;
+    paths.iter().find_map(|path| text(message, path))
+}
+
+/// What is fetched: by an address that is signed, so that whoever has it may, and that is another one each time.
+fn recording(message: &Value) -> Option<Announced> {
+    let signed = ["presignedStereoUrl", "presignedMonoUrl"].into_iter();
+    let signed = signed.filter_map(|name| text(message, &["artifact", name]));
+    let url = signed.chain(recording_url(message)).next()?;
     Some(Announced::At {
         url: url.to_owned(),
         // A recording begins with the answer.
@@ -475,6 +481,34 @@ mod tests {
         assert_eq!((&missed[0], &missed[1]), (&json!(created), &Value::Null));
         let missed = of(json!(created), json!(answered), "customer-did-not-answer");
         assert_eq!((&missed[0], &missed[1]), (&json!(created), &Value::Null));
+    }
+
+    #[test]
+    fn a_recording_is_fetched_by_its_signed_address_and_known_by_the_one_that_stays() {
+        let of = |signed: &str| {
+            told(json!({
+                "type": "end-of-call-report", "timestamp": 1_774_087_531_000_i64, "endedReason": "customer-ended-call",
+                "call": {"id": "c"},
+                "artifact": {"recordingUrl": "https://a.r2.cloudflarestorage.com/r/c-mono.wav",
+                    "stereoRecordingUrl": "https://a.r2.cloudflarestorage.com/r/c-stereo.wav",
+                    "presignedMonoUrl": "https://a.r2.cloudflarestorage.com/r/c-mono.wav?X-Amz-Signature=1",
+                    "presignedStereoUrl": signed},
+            }))
+        };
+        let signed = "https://a.r2.cloudflarestorage.com/r/c-stereo.wav?X-Amz-Signature=2";
+        let first = of(signed);
+        let Some(Announced::At { url, .. }) = &first.recording else {
+            panic!("{first:?}")
+        };
+        assert_eq!(url, signed);
+        let stays = json!({"url": "https://a.r2.cloudflarestorage.com/r/c-stereo.wav"});
+        assert_eq!(
+            of_kind(&events(&first), Kind::Session)[0]["recording"],
+            stays
+        );
+        // Signed anew for each delivery, which says the same all the same.
+        let again = of(&signed.replace("=2", "=3"));
+        assert_eq!(first.submissions, again.submissions);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use crate::store::scope::Scope;
 
 pub use super::claims::claim;
 
-/// Wants a recording. The same address again changes nothing; another one takes the place of what was
-/// wanted before, unless it began earlier. That there is none takes no other's place. Answers whether anything is new.
+/// Wants a recording. The same address again changes nothing, nor does one that is signed anew of what was fetched
+/// already; another one takes the place of what was wanted before, unless it began earlier. That there is none takes no
+/// other's place. Answers whether anything is new.
 pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
     let status = if fetch.failure.is_some() {
         "failed"
@@ -30,6 +31,8 @@ pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
                 status = excluded.status, attempts = 0, due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at
           where recording_fetches.url <> excluded.url
             and excluded.url <> ''
+            and not ($11 and recording_fetches.status = 'done'
+                     and split_part(recording_fetches.url, '?', 1) = split_part(excluded.url, '?', 1))
             and (recording_fetches.status = 'failed'
                  or coalesce(excluded.started_at >= recording_fetches.started_at, true))",
         scope.tenant.0,
@@ -42,6 +45,7 @@ pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
         status,
         fetch.created_at,
         fetch.failure,
+        fetch.is_signed(),
     )
     .execute(&scope.pool)
     .await

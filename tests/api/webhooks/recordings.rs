@@ -505,3 +505,27 @@ async fn what_a_native_call_names_is_fetched_from_a_host_of_the_settings() {
     let other = client.get("/v1/recordings/elsewhere").await;
     other.problem(404, "not-found");
 }
+
+#[tokio::test]
+async fn an_address_that_is_signed_anew_is_no_other_recording() {
+    let studio = Studio::open(&[403]).await;
+    let path = endpoint(&studio.manager, "vapi", json!({})).await;
+    let vendor = studio.house.vendor();
+    let tell = async |signature: &str| {
+        let message = json!({ "message": { "type": "end-of-call-report", "timestamp": 1_749_636_058_000_i64,
+            "endedReason": "customer-ended-call", "call": { "id": "c", "phoneCallProviderId": SID },
+            "artifact": { "stereoRecordingUrl": format!("http://{}/audio", studio.host),
+                "presignedStereoUrl": format!("http://{}/audio?X-Amz-Signature={signature}", studio.host) } } });
+        let answer = from_vapi(&vendor, &path, &message).await;
+        answer.status(200).json()["result"].clone()
+    };
+    assert_eq!(tell("1").await, "accepted");
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "failed");
+    // Its time was over: with a new one it may be had.
+    assert_eq!(tell("2").await, "accepted");
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "available");
+    assert_eq!(tell("3").await, "duplicate");
+    assert_eq!((studio.work().await, studio.tries()), (0, 2));
+}
