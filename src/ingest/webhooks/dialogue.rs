@@ -92,6 +92,34 @@ impl Dialogue {
         });
     }
 
+    /// A sign of listening (`mhm`), which takes nobody's turn and answers nothing: it stands with the turn that it was
+    /// said in.
+    pub fn backchannel(
+        &mut self,
+        is_agent: bool,
+        (start_ms, end_ms): (Option<f64>, Option<f64>),
+        said: &str,
+    ) {
+        let Some(turn) = self.turns.last_mut() else {
+            let mut form = Form::default();
+            form.set("text", Some(said));
+            return self.turn(is_agent, (start_ms, end_ms), form);
+        };
+        let mut sign = Form::default();
+        sign.set("speaker", Some(if is_agent { "agent" } else { "user" }))
+            .set("text", Some(said))
+            .set("startMs", start_ms.map(lens::ms))
+            .set("endMs", end_ms.map(lens::ms));
+        let metadata = turn.form.0.entry("metadata").or_insert_with(|| json!({}));
+        match metadata
+            .get_mut("backchannels")
+            .and_then(Value::as_array_mut)
+        {
+            Some(signs) => signs.push(Value::Object(sign.0)),
+            None => metadata["backchannels"] = json!([sign.0]),
+        }
+    }
+
     /// A tool call, or more about one: what is told of it later is added.
     pub fn tool(&mut self, id: &str, form: Form) {
         match self.tools.iter_mut().find(|tool| tool.id == id) {
@@ -357,6 +385,19 @@ mod tests {
             panic!("{events:?}")
         };
         assert_eq!(tool.fields["turn"], 1999);
+    }
+
+    #[test]
+    fn a_sign_of_listening_is_no_turn_and_stands_with_the_one_it_was_said_in() {
+        let mut dialogue = dialogue(&[(false, 2000.0)]);
+        dialogue.backchannel(true, (Some(4100.0), Some(4400.0)), "uh-huh");
+        dialogue.turn(false, (Some(4600.0), None), Form::default());
+        dialogue.turn(true, (Some(6500.0), None), Form::default());
+        assert_eq!(dialogue.measured_turns(1), Some(vec![2]));
+        let events = dialogue.events(None, DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        assert_eq!(events.len(), 3);
+        let said = json!({"backchannels": [{"speaker": "agent", "text": "uh-huh", "startMs": 4100, "endMs": 4400}]});
+        assert_eq!(events[0].fields["metadata"], said);
     }
 
     #[test]

@@ -373,6 +373,29 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_said_is_a_turn_and_all_voices_of_an_agent_say_it() {
+        let told = told(
+            "post_call_transcription",
+            json!({"conversation_id": "c", "transcript": [
+                {"role": "agent", "message": "Well, I", "time_in_call_secs": 2, "interrupted": true},
+                {"role": "user", "message": "mhm", "time_in_call_secs": 3, "ignored_as_backchannel": true},
+                {"role": "user", "message": "...", "time_in_call_secs": 12, "platform_event": "user_turn_timeout"},
+                {"role": "agent", "message": null, "time_in_call_secs": 13, "multivoice_message": {"parts": [
+                    {"text": "Are you there?", "voice_label": "a"}, {"text": "Hello?", "voice_label": "b"}]}},
+            ]}),
+        );
+        let turns = of_kind(&told, Kind::Turn);
+        let said: Vec<&Value> = turns.iter().map(|turn| &turn["text"]).collect();
+        assert_eq!(said, ["Well, I", "Are you there? Hello?"]);
+        assert_eq!(
+            turns[0]["metadata"]["backchannels"],
+            json!([{"speaker": "user", "text": "mhm", "startMs": 3000}])
+        );
+        let cut_off = of_kind(&told, Kind::Interruption);
+        assert_eq!(cut_off[0].get("atMs"), None, "nobody knows when");
+    }
+
+    #[test]
     fn audio_is_taken_and_what_never_began_is_told() {
         let audio = told(
             "post_call_audio",

@@ -293,6 +293,11 @@ fn utterance(entry: &Value, role: &str, dialogue: &mut Dialogue) {
         .collect();
     let start_ms = timed.iter().map(|(_, (start, _))| *start).reduce(f64::min);
     let end_ms = timed.iter().map(|(_, (_, end))| *end).reduce(f64::max);
+    let is_backchannel = at(entry, &["metadata", "is_backchannel"]).and_then(Value::as_bool);
+    if is_backchannel == Some(true) {
+        dialogue.backchannel(role == "agent", (start_ms, end_ms), said);
+        return;
+    }
     let listed = timed.iter().filter_map(|(word, (start, end))| {
         let word = text(word, &["word"])?.trim();
         Some(json!({"word": word, "startMs": lens::ms(*start), "endMs": lens::ms(*end)}))
@@ -451,6 +456,33 @@ mod tests {
             let found = errors.first().and_then(|error| error["service"].as_str());
             assert_eq!(found, service, "{reason}");
         }
+    }
+
+    #[test]
+    fn the_agent_s_listening_is_no_answer_and_takes_no_answer_s_latency() {
+        let said = |role: &str, text: &str, start: f64, more: Value| {
+            json!({"role": role, "content": text, "metadata": more,
+                   "words": [{"word": text, "start": start, "end": start + 0.5}]})
+        };
+        let mut call = whole();
+        call["transcript_with_tool_calls"] = json!([
+            said("user", "I want to change", 2.0, json!({})),
+            said("agent", "uh-huh", 4.0, json!({"is_backchannel": true})),
+            said("user", "my appointment", 4.6, json!({})),
+            said("agent", "For when?", 6.5, json!({"response_id": 1})),
+        ]);
+        call["latency"] = json!({"e2e": {"values": [1400]}, "llm": {"values": [400]}});
+        let told = told("call_ended", call);
+        let turns = of_kind(&told, Kind::Turn);
+        assert_eq!(turns.len(), 3);
+        assert_eq!(
+            turns[0]["metadata"]["backchannels"][0]["text"],
+            json!("uh-huh")
+        );
+        assert_eq!(
+            (&turns[2]["latencyMs"], &turns[2]["llmMs"]),
+            (&json!(1400.0), &json!(400.0))
+        );
     }
 
     #[test]

@@ -66,6 +66,14 @@ fn sum<'a>(generations: impl Iterator<Item = &'a Generation>) -> Form {
     form
 }
 
+/// What was said, by however many voices of one agent.
+fn words(entry: &Value) -> Option<String> {
+    let parts = list(entry, &["multivoice_message", "parts"]).iter();
+    let parts: Vec<&str> = parts.filter_map(|part| text(part, &["text"])).collect();
+    let whole = text(entry, &["message"]).map(str::to_owned);
+    whole.or_else(|| Some(parts.join(" ")).filter(|_| !parts.is_empty()))
+}
+
 impl Spoken {
     pub fn entry(&mut self, entry: &Value) {
         let is_agent = match text(entry, &["role"]) {
@@ -78,7 +86,15 @@ impl Spoken {
         self.unheard
             .extend(generations.map(|(model, usage)| Generation::of(model, usage)));
         let start_ms = number(entry, &["time_in_call_secs"]).map(|seconds| seconds * 1000.0);
-        if let Some((said, is_agent)) = text(entry, &["message"]).zip(is_agent) {
+        let flag = |name: &str| at(entry, &[name]).and_then(Value::as_bool) == Some(true);
+        // What stands there because the user said nothing for long is the platform's.
+        let is_said = is_agent == Some(true) || text(entry, &["platform_event"]).is_none();
+        let spoken = words(entry).filter(|_| is_said).zip(is_agent);
+        if let Some((said, is_agent)) = &spoken
+            && flag("ignored_as_backchannel")
+        {
+            self.dialogue.backchannel(*is_agent, (start_ms, None), said);
+        } else if let Some((said, is_agent)) = spoken {
             let mut form = Form::default();
             form.set("text", Some(said)).set(
                 "interrupted",
