@@ -68,8 +68,8 @@ struct Turn {
 
 struct Tool {
     id: String,
-    /// Turns that stand before it.
-    after: usize,
+    /// Turns that stand before it; none where it ran outside of the conversation.
+    after: Option<usize>,
     form: Form,
 }
 
@@ -122,11 +122,20 @@ impl Dialogue {
 
     /// A tool call, or more about one: what is told of it later is added.
     pub fn tool(&mut self, id: &str, form: Form) {
+        self.tool_at(Some(self.turns.len()), id, form);
+    }
+
+    /// The same, of one that ran before the conversation or after it.
+    pub fn tool_outside(&mut self, id: &str, form: Form) {
+        self.tool_at(None, id, form);
+    }
+
+    fn tool_at(&mut self, after: Option<usize>, id: &str, form: Form) {
         match self.tools.iter_mut().find(|tool| tool.id == id) {
             Some(tool) => tool.form.0.extend(form.0),
             None => self.tools.push(Tool {
                 id: id.to_owned(),
-                after: self.turns.len(),
+                after,
                 form,
             }),
         }
@@ -182,11 +191,11 @@ impl Dialogue {
         let mut turns: Vec<Option<Turn>> = self.turns.drain(..).map(Some).collect();
         self.turns = order.iter().filter_map(|at| turns[*at].take()).collect();
         for tool in &mut self.tools {
-            let Some(before) = tool.after.checked_sub(1) else {
+            let Some(before) = tool.after.and_then(|after| after.checked_sub(1)) else {
                 continue;
             };
             let now_at = order.iter().position(|at| *at == before);
-            tool.after = now_at.map_or(tool.after, |at| at + 1);
+            tool.after = now_at.map(|at| at + 1).or(tool.after);
         }
     }
 
@@ -196,7 +205,8 @@ impl Dialogue {
         let kept = TURNS_MAX as usize;
         let left_out = self.turns.len().checked_sub(kept).filter(|n| *n > 0)?;
         self.turns.truncate(kept);
-        self.tools.retain(|tool| tool.after <= kept);
+        self.tools
+            .retain(|tool| tool.after.is_none_or(|after| after <= kept));
         Some(left_out)
     }
 
@@ -219,7 +229,7 @@ impl Dialogue {
         for tool in self.tools {
             let mut form = tool.form;
             form.set("callId", Some(tool.id.as_str()))
-                .set("turn", owner(tool.after));
+                .set("turn", tool.after.and_then(owner));
             if let Some(failure) = failure_of_tool(&form, start) {
                 let id = format!("error/tool/{}", tool.id);
                 failures.extend(lens::event(Kind::Error, id, at, failure, now));
@@ -398,6 +408,23 @@ mod tests {
         assert_eq!(events.len(), 3);
         let said = json!({"backchannels": [{"speaker": "agent", "text": "uh-huh", "startMs": 4100, "endMs": 4400}]});
         assert_eq!(events[0].fields["metadata"], said);
+    }
+
+    #[test]
+    fn a_tool_outside_of_the_conversation_is_of_no_turn() {
+        let mut dialogue = dialogue(&[(true, 0.0), (false, 5000.0)]);
+        let mut form = Form::default();
+        form.set("error", Some("away"));
+        dialogue.tool_outside("t", form);
+        let events = dialogue.events(None, DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        let [.., tool, failure] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((tool.kind, failure.kind), (Kind::ToolCall, Kind::Error));
+        assert_eq!(
+            (tool.fields.get("turn"), failure.fields.get("turn")),
+            (None, None)
+        );
     }
 
     #[test]

@@ -231,47 +231,63 @@ fn recording(call: &Value) -> Option<Announced> {
 }
 
 fn dialogue(call: &Value) -> Dialogue {
-    let names = [
+    let told = |names: &[&str]| {
+        let mut lists = names.iter().map(|name| list(call, &[*name]));
+        lists
+            .find(|entries| !entries.is_empty())
+            .unwrap_or_default()
+    };
+    let mut dialogue = Dialogue::default();
+    for entry in told(&[
         "transcript_with_tool_calls",
         "transcript_object",
         "scrubbed_transcript_with_tool_calls",
-    ];
-    let mut told = names.iter().map(|name| list(call, &[*name]));
-    let entries = told.find(|entries| !entries.is_empty()).unwrap_or_default();
-    let mut dialogue = Dialogue::default();
-    for entry in entries {
-        match text(entry, &["role"]).unwrap_or_default() {
-            role @ ("agent" | "user" | "transfer_target") => utterance(entry, role, &mut dialogue),
-            "tool_call_invocation" => {
-                let Some(id) = id(entry, &["tool_call_id"]) else {
-                    continue;
-                };
-                let mut form = Form::default();
-                form.set("name", text(entry, &["name"]))
-                    .set("arguments", text(entry, &["arguments"]).map(parsed));
-                dialogue.tool(&id, form);
-            }
-            "tool_call_result" => {
-                let Some(id) = id(entry, &["tool_call_id"]) else {
-                    continue;
-                };
-                let content = at(entry, &["content"]).map(|content| match content {
-                    Value::String(text) => parsed(text),
-                    other => other.clone(),
-                });
-                let is_failed = at(entry, &["successful"]).and_then(Value::as_bool) == Some(false);
-                let mut form = Form::default();
-                match is_failed {
-                    true => form.set("error", content.or(Some(Value::from(true)))),
-                    false => form.set("result", content),
-                };
-                dialogue.tool(&id, form);
-            }
-            _ => {}
+    ]) {
+        if let Some((id, form)) = tool(entry) {
+            dialogue.tool(&id, form);
+        } else if let Some(role @ ("agent" | "user" | "transfer_target")) = text(entry, &["role"]) {
+            utterance(entry, role, &mut dialogue);
         }
     }
     dialogue.sort();
+    for names in [
+        [
+            "pre_session_transcript_with_tool_calls",
+            "scrubbed_pre_session_transcript_with_tool_calls",
+        ],
+        [
+            "post_session_transcript_with_tool_calls",
+            "scrubbed_post_session_transcript_with_tool_calls",
+        ],
+    ] {
+        for (id, form) in told(&names).iter().filter_map(tool) {
+            dialogue.tool_outside(&id, form);
+        }
+    }
     dialogue
+}
+
+/// That a tool was called, or what it gave.
+fn tool(entry: &Value) -> Option<(String, Form)> {
+    let mut form = Form::default();
+    match text(entry, &["role"])? {
+        "tool_call_invocation" => {
+            form.set("name", text(entry, &["name"]))
+                .set("arguments", text(entry, &["arguments"]).map(parsed));
+        }
+        "tool_call_result" => {
+            let content = at(entry, &["content"]).map(|content| match content {
+                Value::String(text) => parsed(text),
+                other => other.clone(),
+            });
+            match at(entry, &["successful"]).and_then(Value::as_bool) {
+                Some(false) => form.set("error", content.or(Some(Value::from(true)))),
+                _ => form.set("result", content),
+            };
+        }
+        _ => return None,
+    }
+    Some((id(entry, &["tool_call_id"])?, form))
 }
 
 /// Something that was said. Whom a call was handed over to is no agent of ours, and answers nobody here.
@@ -483,6 +499,29 @@ mod tests {
             (&turns[2]["latencyMs"], &turns[2]["llmMs"]),
             (&json!(1400.0), &json!(400.0))
         );
+    }
+
+    #[test]
+    fn tools_before_and_after_the_call_are_told_too() {
+        let mut call = whole();
+        call["pre_session_transcript_with_tool_calls"] = json!([
+            {"role": "tool_call_invocation", "tool_call_id": "p", "name": "look up", "arguments": "{}"},
+            {"role": "tool_call_result", "tool_call_id": "p", "content": "away", "successful": false}]);
+        call["scrubbed_post_session_transcript_with_tool_calls"] = json!([
+            {"role": "tool_call_invocation", "tool_call_id": "q", "name": "write", "arguments": "{\"a\":1}"},
+            {"role": "tool_call_result", "tool_call_id": "q", "content": "ok", "successful": true}]);
+        let told = told("call_ended", call);
+        let tools = of_kind(&told, Kind::ToolCall);
+        let find = |id: &str| tools.iter().find(|tool| tool["callId"] == id).unwrap();
+        assert_eq!(
+            (find("p").get("turn"), &find("p")["error"]),
+            (None, &json!("away"))
+        );
+        assert_eq!(
+            (&find("q")["name"], &find("q")["result"]),
+            (&json!("write"), &json!("ok"))
+        );
+        assert_eq!(of_kind(&told, Kind::Error).len(), 2);
     }
 
     #[test]
