@@ -111,7 +111,8 @@ fn report(
     let status = status(text(call, &["call_status"]).unwrap_or_default(), reason);
     let analysis = at(call, &["call_analysis"]).unwrap_or(&Value::Null);
     let in_voicemail = at(analysis, &["in_voicemail"]).and_then(Value::as_bool);
-    let is_machine = in_voicemail == Some(true) || reason == "voicemail_reached";
+    let is_machine =
+        in_voicemail == Some(true) || ["voicemail_reached", "ivr_reached"].contains(&reason);
     let extracted = at(analysis, &["custom_analysis_data"]);
     // In cents; what a call costs is never taken for what somebody owes it.
     let cents = number(call, &["call_cost", "combined_cost"]).filter(|cents| *cents >= 0.0);
