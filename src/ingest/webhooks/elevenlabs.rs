@@ -36,7 +36,7 @@ pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
     let call_sid = id(phone, &["call_sid"]).or_else(|| id(data, &["metadata", "body", "CallSid"]));
     let names = Names::new(tenant, Some(own), call_sid, id(phone, &["stream_sid"]));
     let events = match kind.as_str() {
-        "post_call_transcription" => transcription(data, phone, &names, said_at, now),
+        "post_call_transcription" => transcription(data, &names, said_at, now),
         "call_initiation_failure" => failure(data, &names, said_at.unwrap_or(now), now),
         _ => Vec::new(),
     };
@@ -61,7 +61,6 @@ pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
 
 fn transcription(
     data: &Value,
-    phone: &Value,
     names: &Names,
     dated_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
@@ -75,7 +74,8 @@ fn transcription(
         .filter(|at| *at <= now + TimeDelta::days(1))
         .or_else(|| Some(dated_at? - length?));
     let ended_at = started_at.zip(length).map(|(start, length)| start + length);
-    let is_failed = text(data, &["status"]) == Some("failed");
+    let outcome = Outcome::of(data, meta);
+    let is_failed = outcome.status == "failed";
     let analysis = at(data, &["analysis"]).unwrap_or(&Value::Null);
     let mut spoken = Spoken::default();
     for entry in list(data, &["transcript"]) {
@@ -84,15 +84,13 @@ fn transcription(
     let used = spoken.used();
     spoken.dialogue.sort();
     let turns_left_out = spoken.dialogue.cut();
-    let mut form = session(data, meta, phone, analysis, names, turns_left_out);
+    let mut form = session(data, meta, analysis, names, turns_left_out);
     form.0.extend(used.0);
-    form.set(
-        "status",
-        Some(if is_failed { "failed" } else { "completed" }),
-    )
-    .time("startedAt", started_at)
-    .time("answeredAt", time(meta, &["accepted_time_unix_secs"]))
-    .time("endedAt", ended_at);
+    form.set("status", Some(outcome.status))
+        .set("answeredBy", outcome.answered_by)
+        .time("startedAt", started_at)
+        .time("answeredAt", outcome.answered_at)
+        .time("endedAt", ended_at);
     let mut events = spoken.dialogue.events(started_at, said_at, now);
     events.extend(lens::session(said_at, form, now));
     events.extend(judgements(analysis, said_at, now));
@@ -113,26 +111,92 @@ fn transcription(
     events
 }
 
+/// Where else than on a telephone line or in a browser a conversation may be held.
+const MESSENGERS: [&str; 2] = ["whatsapp", "sms"];
+
+/// How a conversation ended. Of a call that was placed the line says whether anybody answered.
+struct Outcome {
+    status: &'static str,
+    answered_by: Option<&'static str>,
+    answered_at: Option<DateTime<Utc>>,
+}
+
+impl Outcome {
+    fn of(data: &Value, meta: &Value) -> Self {
+        let mut lines = ["phone_call", "whatsapp"].into_iter();
+        let result = lines.find_map(|line| text(meta, &[line, "call_result"]));
+        let has_failed = text(data, &["status"]) == Some("failed");
+        let status = match result {
+            Some("busy") => "declined",
+            Some("no_answer") => "missed",
+            Some("failed") => "failed",
+            _ if has_failed => "failed",
+            _ => "completed",
+        };
+        let was_answered = !matches!(result, Some("busy" | "no_answer" | "failed"));
+        Self {
+            status,
+            answered_by: (result == Some("voicemail")).then_some("machine"),
+            answered_at: time(meta, &["accepted_time_unix_secs"]).filter(|_| was_answered),
+        }
+    }
+}
+
+/// From where to where a conversation went: its channel, its two ends, by what it was carried.
+struct Way<'a> {
+    channel: Option<&'static str>,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    transport: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    fn of(meta: &'a Value) -> Self {
+        let phone = at(meta, &["phone_call"]).unwrap_or(&Value::Null);
+        let by_message = MESSENGERS
+            .into_iter()
+            .find_map(|name| Some((name, at(meta, &[name])?)));
+        let (transport, line, own, other) = match by_message {
+            Some((name, line)) if !phone.is_object() => (
+                Some(name),
+                line,
+                text(line, &["agent_phone_number"]),
+                text(line, &["sms_user_phone_number"])
+                    .or_else(|| text(line, &["whatsapp_user_id"])),
+            ),
+            _ => (
+                text(phone, &["type"]),
+                phone,
+                text(phone, &["agent_number"]),
+                text(phone, &["external_number"]),
+            ),
+        };
+        let (channel, from, to) = match text(line, &["direction"]) {
+            Some("inbound") => (Some("inbound"), other, own),
+            Some("outbound") => (Some("outbound"), own, other),
+            _ if line.is_object() => (None, other, own),
+            // Who tells of a conversation and of no telephone means one without.
+            _ => (meta.is_object().then_some("web"), None, None),
+        };
+        Self {
+            channel,
+            from,
+            to,
+            transport,
+        }
+    }
+}
+
 fn session(
     data: &Value,
     meta: &Value,
-    phone: &Value,
     analysis: &Value,
     names: &Names,
     turns_left_out: Option<usize>,
 ) -> Form {
-    let direction = text(phone, &["direction"]);
-    let (own, other) = (
-        text(phone, &["agent_number"]),
-        text(phone, &["external_number"]),
-    );
-    let (channel, from, to) = match direction {
-        Some("inbound") => (Some("inbound"), other, own),
-        Some("outbound") => (Some("outbound"), own, other),
-        _ if phone.is_object() => (None, other, own),
-        // Who tells of a conversation and of no telephone means one without.
-        _ => (meta.is_object().then_some("web"), None, None),
-    };
+    let way = Way::of(meta);
+    let campaign = id(meta, &["batch_call", "campaign", "campaign_id"])
+        .or_else(|| id(meta, &["batch_call", "batch_call_id"]));
     let reason = text(meta, &["termination_reason"]);
     let cost = number(meta, &["cost_fiat"]).filter(|usd| *usd >= 0.0);
     let mut elevenlabs = Form::default();
@@ -142,7 +206,6 @@ fn session(
         ("feedback", at(meta, &["feedback"])),
         ("title", at(analysis, &["call_summary_title"])),
         ("userId", at(data, &["user_id"])),
-        ("version", at(data, &["version_id"])),
     ] {
         elevenlabs.set(name, found.cloned());
     }
@@ -157,16 +220,18 @@ fn session(
     }
     let mut form = Form::default();
     names.write(&mut form);
-    form.set("channel", channel)
-        .set("from", from)
-        .set("to", to)
+    form.set("channel", way.channel)
+        .set("from", way.from)
+        .set("to", way.to)
+        .set("campaign", campaign)
         .set("agentId", id(data, &["agent_id"]))
+        .set("agentVersion", id(data, &["version_id"]))
         .set("endReason", reason)
         .set("endedBy", reason.and_then(ended_by))
         .set("language", text(meta, &["main_language"]))
         .set("summary", text(analysis, &["transcript_summary"]))
         .set("costUsd", cost)
-        .set("transport", text(phone, &["type"]))
+        .set("transport", way.transport)
         .object("extracted", extracted)
         .object("metadata", metadata);
     form
@@ -370,6 +435,61 @@ mod tests {
         };
         assert_eq!(channel(Value::Null), None);
         assert_eq!(channel(json!({"phone_call": null})), Some(json!("web")));
+    }
+
+    #[test]
+    fn the_line_says_whether_anybody_answered() {
+        for (result, status, answered_by) in [
+            ("answered", "completed", None),
+            ("voicemail", "completed", Some("machine")),
+            ("busy", "declined", None),
+            ("no_answer", "missed", None),
+            ("failed", "failed", None),
+        ] {
+            let told = told(
+                "post_call_transcription",
+                json!({"conversation_id": "c", "status": "done", "version_id": "v7", "metadata": {
+                    "accepted_time_unix_secs": 1_774_000_005, "start_time_unix_secs": 1_774_000_000,
+                    "batch_call": {"batch_call_id": "b1"},
+                    "phone_call": {"type": "twilio", "direction": "outbound", "call_result": result}}}),
+            );
+            let session = &of_kind(&told, Kind::Session)[0];
+            assert_eq!(session["status"], status);
+            let by = session.get("answeredBy").and_then(Value::as_str);
+            assert_eq!(by, answered_by, "{result}");
+            let is_answered = ["answered", "voicemail"].contains(&result);
+            assert_eq!(session.contains_key("answeredAt"), is_answered, "{result}");
+            let errors = of_kind(&told, Kind::Error).len();
+            assert_eq!(errors, usize::from(status == "failed"), "{result}");
+            assert_eq!(
+                (&session["campaign"], &session["agentVersion"]),
+                (&json!("b1"), &json!("v7"))
+            );
+        }
+    }
+
+    #[test]
+    fn messages_have_two_ends_as_calls_have() {
+        let of = |line: Value| {
+            let data = json!({"conversation_id": "c", "metadata": line});
+            let told = told("post_call_transcription", data);
+            let session = of_kind(&told, Kind::Session)[0].clone();
+            let get = |name: &str| session.get(name).cloned().unwrap_or_default();
+            json!([get("channel"), get("from"), get("to"), get("transport")])
+        };
+        assert_eq!(
+            of(
+                json!({"sms": {"direction": "inbound", "sms_user_phone_number": "+49",
+                              "agent_phone_number": "+1"}})
+            ),
+            json!(["inbound", "+49", "+1", "sms"])
+        );
+        assert_eq!(
+            of(
+                json!({"phone_call": null, "whatsapp": {"direction": "unknown", "whatsapp_user_id": "49"}})
+            ),
+            json!([null, "49", null, "whatsapp"])
+        );
     }
 
     #[test]
