@@ -32,10 +32,15 @@ const PARTS: [&str; 12] = [
     "session.updated",
 ];
 /// What only the assistant itself has an answer for.
-const ASKING: [&str; 3] = [
+const ASKING: [&str; 8] = [
     "assistant-request",
+    "call.endpointing.request",
+    "campaign.predial",
+    "handoff-destination-request",
+    "knowledge-base-request",
     "tool-calls",
     "transfer-destination-request",
+    "voice-request",
 ];
 
 pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
@@ -199,12 +204,7 @@ fn report(
             "summary",
             text(analysis, &["summary"]).or_else(|| text(message, &["summary"])),
         )
-        .set(
-            "extracted",
-            at(analysis, &["structuredData"])
-                .filter(|v| v.is_object())
-                .cloned(),
-        );
+        .object("extracted", extracted(message, analysis));
     let mut dialogue = transcript::dialogue(message, &beginning);
     transcript::latencies(message, &mut dialogue);
     costs(message, &mut form);
@@ -228,6 +228,18 @@ fn report(
     events
 }
 
+/// What was read out of the call: structured outputs, each under its name, and what the older analysis found.
+fn extracted(message: &Value, analysis: &Value) -> Form {
+    let found = at(analysis, &["structuredData"]).and_then(Value::as_object);
+    let mut form = Form(found.cloned().unwrap_or_default());
+    let outputs = at(message, &["artifact", "structuredOutputs"]).and_then(Value::as_object);
+    for (id, output) in outputs.into_iter().flatten() {
+        let name = text(output, &["name"]).unwrap_or(id);
+        form.set(name, at(output, &["result"]).cloned());
+    }
+    form
+}
+
 /// What both kinds of message say of the call.
 fn common(message: &Value, form: &mut Form) {
     let channel = match text(message, &["call", "type"]) {
@@ -240,10 +252,10 @@ fn common(message: &Value, form: &mut Form) {
         let beside = text(message, &[name, member]);
         beside.or_else(|| text(message, &["call", name, member]))
     };
-    let (customer, own) = (
-        either("customer", "number"),
-        either("phoneNumber", "number"),
-    );
+    let address = |name: &str| either(name, "number").or_else(|| either(name, "sipUri"));
+    let (customer, own) = (address("customer"), address("phoneNumber"));
+    let version =
+        id(message, &["assistantVersion"]).or_else(|| id(message, &["call", "assistantVersion"]));
     let (from, to) = match channel {
         Some("inbound") => (customer, own),
         _ => (own, customer),
@@ -257,6 +269,7 @@ fn common(message: &Value, form: &mut Form) {
         .set("from", from)
         .set("to", to)
         .set("agentId", agent)
+        .set("agentVersion", version)
         .set("campaign", id(message, &["call", "campaignId"]))
         .set("transport", text(message, &["call", "phoneCallProvider"]))
         .object("workflow", workflow);
@@ -509,6 +522,37 @@ mod tests {
         // Signed anew for each delivery, which says the same all the same.
         let again = of(&signed.replace("=2", "=3"));
         assert_eq!(first.submissions, again.submissions);
+    }
+
+    #[test]
+    fn a_report_tells_who_spoke_and_what_was_read_out_of_it() {
+        let told = told(json!({
+            "type": "end-of-call-report", "endedReason": "customer-ended-call", "assistantVersion": "v3",
+            "call": {"id": "c", "type": "inboundPhoneCall", "customer": {"sipUri": "sip:ann@example.org"}},
+            "analysis": {"structuredData": {"seats": 2}},
+            "artifact": {
+                "structuredOutputs": {"550e": {"name": "Order", "result": {"id": 1}}, "551e": {"result": 4}},
+                "messages": [
+                    {"role": "user", "message": "Hi", "secondsFromStart": 1, "confidence": 0.93},
+                    {"role": "bot", "message": "Hello", "secondsFromStart": 2, "assistantId": "a2", "assistantName": "Billing"},
+                ]},
+        }));
+        let events = events(&told);
+        let session = &of_kind(&events, Kind::Session)[0];
+        assert_eq!(
+            session["extracted"],
+            json!({"seats": 2, "Order": {"id": 1}, "551e": 4})
+        );
+        assert_eq!(
+            (&session["agentVersion"], &session["from"]),
+            (&json!("v3"), &json!("sip:ann@example.org"))
+        );
+        let turns = of_kind(&events, Kind::Turn);
+        assert_eq!(turns[0]["confidence"], 0.93);
+        assert_eq!(
+            turns[1]["metadata"],
+            json!({"assistantId": "a2", "assistantName": "Billing"})
+        );
     }
 
     #[test]

@@ -27,8 +27,14 @@ pub fn dialogue(message: &Value, beginning: &Beginning) -> Dialogue {
                 };
                 let length_ms = || Some(measured(said, &["endTime"])? - measured(said, &["time"])?);
                 let until_ms = from_ms.zip(length_ms()).map(|(from, length)| from + length);
+                let mut speaker = Form::default();
+                for name in ["assistantId", "assistantName"] {
+                    speaker.set(name, text(said, &[name]));
+                }
                 let mut form = Form::default();
-                form.set("text", Some(words));
+                form.set("text", Some(words))
+                    .set("confidence", number(said, &["confidence"]))
+                    .object("metadata", speaker);
                 dialogue.turn(role != "user", (from_ms, until_ms), form);
             }
             "tool_calls" => {
