@@ -122,6 +122,8 @@ fn name(params: &Params) -> String {
         .or_else(|| of("call", "CallStatus"))
         .or_else(|| of("stream", "StreamEvent"))
         .or_else(|| of("answered-by", "AnsweredBy"))
+        .or_else(|| of("conference", "StatusCallbackEvent"))
+        .or_else(|| of("transcription", "TranscriptionEvent"))
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
@@ -163,9 +165,11 @@ fn state(
     (at, said_at): (DateTime<Utc>, Option<DateTime<Utc>>),
     now: DateTime<Utc>,
 ) -> Vec<Event> {
+    // Who names the state beside something else does not say since when, and may be late.
+    let is_last_word = said_at.is_some() || known.is_final;
     let mut form = common(params, call_sid);
     form.set("status", Some(known.status))
-        .set("carrierStatus", Some(known.name))
+        .set("carrierStatus", is_last_word.then_some(known.name))
         .set(
             "sipCode",
             params.whole("SipResponseCode").filter(|code| *code > 0),
@@ -341,9 +345,24 @@ mod tests {
             let said = said(&told);
             assert_eq!(said[0].0, format!("call/00002/{status}"));
             assert_eq!(said[0].1["status"], here, "{status}");
-            assert_eq!(said[0].1["carrierStatus"], status);
         }
         assert!(told(&[("CallStatus", "thinking")]).ignored.is_some());
+    }
+
+    #[test]
+    fn what_names_the_state_beside_something_else_says_nothing_of_the_carrier_s_word() {
+        let of = |more: &[(&str, &str)]| said(&told(more))[0].1.get("carrierStatus").cloned();
+        let at = ("Timestamp", "Tue, 10 Mar 2026 10:00:00 +0000");
+        let dialled = ("DialCallStatus", "completed");
+        assert_eq!(of(&[("CallStatus", "in-progress"), dialled]), None);
+        assert_eq!(
+            of(&[("CallStatus", "in-progress"), at]),
+            Some(json!("in-progress"))
+        );
+        assert_eq!(
+            of(&[("CallStatus", "completed"), dialled]),
+            Some(json!("completed"))
+        );
     }
 
     #[test]
