@@ -321,8 +321,14 @@ impl<'a> Call<'a> {
     }
 }
 
-fn refused(why: signature::Refused) -> Problem {
+fn refused(why: &str) -> Problem {
     Problem::new(&Kind::INVALID_SIGNATURE, why)
+}
+
+/// Why somebody is not believed whose signature is over an address too: what that was taken for, without its query.
+fn unfit(why: signature::Refused, url: &str) -> String {
+    let address = url.split('?').next().unwrap_or_default();
+    format!("{why}; the address was taken for `{address}`: behind a proxy `public_url` says it")
 }
 
 fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Problem> {
@@ -411,7 +417,11 @@ fn twilio_params(
             let essence = value.split(';').next().unwrap_or_default().trim();
             essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
         });
-    let check = |signed| signature::twilio(&endpoint.secret, &[url], signed, signature);
+    let check = |signed| {
+        let urls = [url];
+        let checked = signature::twilio(&endpoint.secret, &urls, signed, signature);
+        checked.map_err(|why| refused(&unfit(why, &urls[0])))
+    };
     let params = if is_form {
         let count = body.iter().filter(|byte| **byte == b'&').count();
         if count >= PARAMS_MAX {
@@ -420,7 +430,7 @@ fn twilio_params(
         }
         let pairs = form_urlencoded::parse(body).into_owned();
         let params: Vec<(String, String)> = pairs.collect();
-        check(signature::Signed::Form(&params)).map_err(refused)?;
+        check(signature::Signed::Form(&params))?;
         let kept = |(name, value): (String, String)| (name, value.replace('\0', ""));
         params.into_iter().map(kept).collect()
     } else if is_json(headers) {
@@ -429,7 +439,7 @@ fn twilio_params(
             sha256_hex: &sha256_hex,
             bytes: body,
         };
-        check(signed).map_err(refused)?;
+        check(signed)?;
         document::refuse_heavier(body, HEAVY_BYTES)?;
         let document = document::parse(body).map_err(|_| broken("JSON"))?;
         twilio::of_json(&document).ok_or_else(|| broken("an object"))?
