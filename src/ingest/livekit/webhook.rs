@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -38,6 +38,8 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("AGENT_ERROR", "failed"),
 ];
 
+/// No room is kept longer for those who may come back.
+const IDLE_MAX_SECONDS: f64 = 86_400.0;
 /// No event takes so much memory.
 const HEAVY_BYTES: usize = 64 << 20;
 
@@ -188,7 +190,7 @@ impl Hook {
             Some("room_finished") => {
                 put(&mut fields, "startedAt", self.room_start());
                 // That the room is gone says that the call is over, and not how it ended.
-                put(&mut fields, "endedAt", Some(written(self.at)));
+                put(&mut fields, "endedAt", Some(written(self.room_end())));
             }
             Some("participant_joined") => self.participant(&mut fields, None),
             Some("participant_left" | "participant_connection_aborted") => {
@@ -212,6 +214,18 @@ impl Hook {
         let ms = number(room, "creationTimeMs").filter(|ms| *ms > 0.0);
         let seconds = ms.map(|ms| ms / 1e3).or(number(room, "creationTime"));
         seconds.and_then(moment).map(written)
+    }
+
+    /// When the last one had left: a room that is closed for being idle was kept for so long.
+    fn room_end(&self) -> DateTime<Utc> {
+        let reason = self.member("roomEndReason", "room_end_reason").as_str();
+        let room = self.room();
+        let kept = number(room, "departureTimeout").or(number(room, "departure_timeout"));
+        let kept = kept.filter(|seconds| (0.0..=IDLE_MAX_SECONDS).contains(seconds));
+        match kept.filter(|_| reason == Some("ROOM_END_IDLE_TIMEOUT")) {
+            Some(seconds) => self.at - TimeDelta::seconds(seconds as i64),
+            None => self.at,
+        }
     }
 
     /// Who came or went. What a telephone call knows of itself stands in a participant's attributes.
@@ -329,4 +343,37 @@ impl Hook {
 
 fn attribute<'a>(participant: &'a Value, name: &str) -> Option<&'a str> {
     text(participant.get("attributes")?, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended_at(more: Value) -> Value {
+        let mut said = json!({"event": "room_finished", "id": "EV_1", "createdAt": "1774000080",
+            "room": {"sid": "RM_1", "name": "call-1", "creationTime": "1774000000", "departureTimeout": 20}});
+        if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more) {
+            said.extend(more);
+        }
+        let tenant = TenantId(uuid::Uuid::nil());
+        let told = told(tenant, said.to_string().as_bytes(), at(1_774_000_100)).unwrap();
+        let [Submission::Event(_, event)] = &told.submissions[..] else {
+            panic!("{told:?}")
+        };
+        event.fields["endedAt"].clone()
+    }
+
+    #[test]
+    fn a_room_that_was_kept_for_nobody_ends_when_the_last_one_had_left() {
+        let idle = json!({"roomEndReason": "ROOM_END_IDLE_TIMEOUT"});
+        assert_eq!(ended_at(idle), written(at(1_774_000_060)));
+        let deleted = json!({"roomEndReason": "ROOM_END_API_DELETE"});
+        for other in [deleted, json!({})] {
+            assert_eq!(ended_at(other), written(at(1_774_000_080)));
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
 }
