@@ -1,7 +1,8 @@
 //! How calls of Vapi's end: what the reason says of the call, by whom it was ended, and which service failed.
 
 /// What reasons say in which a call came about badly or not at all: Vapi has hundreds, and new ones come.
-const FAILURES: [&str; 15] = [
+const FAILURES: [&str; 17] = [
+    "closed-websocket",
     "did-not-give",
     "error",
     "failed",
@@ -17,6 +18,7 @@ const FAILURES: [&str; 15] = [
     "not-valid",
     "scheduled-call-deleted",
     "unallocated",
+    "worker-shutdown",
 ];
 
 /// What an end is here.
@@ -118,6 +120,12 @@ mod tests {
                 Some("system"),
             ),
             ("silence-timed-out", "completed", Some("system")),
+            (
+                "phone-call-provider-closed-websocket",
+                "failed",
+                Some("system"),
+            ),
+            ("worker-shutdown", "failed", Some("system")),
             ("twilio-failed-to-connect-call", "failed", Some("system")),
             (
                 "call.in-progress.error-openai-llm-failed",
