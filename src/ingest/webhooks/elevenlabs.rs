@@ -290,12 +290,15 @@ fn judgements(analysis: &Value, said_at: DateTime<Utc>, now: DateTime<Utc>) -> V
 /// A call that never began.
 fn failure(data: &Value, names: &Names, said_at: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Event> {
     let reason = text(data, &["failure_reason"]).unwrap_or("unknown");
-    let status = match reason {
-        "busy" => "declined",
-        "no-answer" | "no_answer" => "missed",
-        _ => "failed",
-    };
     let body = at(data, &["metadata", "body"]).unwrap_or(&Value::Null);
+    // Where ElevenLabs does not say why, the carrier's own word came along.
+    let words = [Some(reason), text(body, &["CallStatus"])];
+    let status = words.into_iter().flatten().find_map(|word| match word {
+        "busy" => Some("declined"),
+        "no-answer" | "no_answer" => Some("missed"),
+        _ => None,
+    });
+    let status = status.unwrap_or("failed");
     let number = |one: &str, other: &str| text(body, &[one]).or_else(|| text(body, &[other]));
     let mut form = Form::default();
     names.write(&mut form);
@@ -541,6 +544,13 @@ mod tests {
             (&json!("declined"), &json!("+1"))
         );
         assert_eq!(session["callSid"], "CA0123456789abcdef0123456789abcdef");
+        let unknown = told(
+            "call_initiation_failure",
+            json!({"conversation_id": "c", "failure_reason": "unknown",
+            "metadata": {"type": "twilio", "body": {"CallStatus": "no-answer"}}}),
+        );
+        assert_eq!(of_kind(&unknown, Kind::Session)[0]["status"], "missed");
+        assert!(of_kind(&unknown, Kind::Error).is_empty());
         assert!(told("workspace_event", json!({})).ignored.is_some());
         assert!(told("post_call_transcription", json!({})).ignored.is_some());
     }
