@@ -5,6 +5,7 @@
 mod failures;
 mod interruptions;
 mod nodejs;
+mod pieces;
 mod python;
 mod read;
 mod speech;
@@ -36,6 +37,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let (speeches, outside) = tree.speeches(gists);
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
     let users = user::turns(&tree, gists, &speeches, &heard);
+    let speeches = pieces::of(speeches, &users, &tree);
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);

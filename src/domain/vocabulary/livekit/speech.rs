@@ -27,7 +27,7 @@ pub fn turn<'a>(
 ) -> Turn {
     let audio = speech.audio();
     // A speech that is still going on has no span of its own yet, nor has its sound before it ends.
-    let is_over = !speech.turns.is_empty() || speech.is_say && audio.is_some();
+    let is_over = speech.is_over();
     let begun_at = first_byte_at(speech).filter(|_| !is_over);
     let heard_at = audio.map(|(start, _)| start).or(begun_at);
     let is_made = is_over || heard_at.is_some() || !is_aloud;
@@ -42,7 +42,7 @@ pub fn turn<'a>(
     let nothing = (is_silent && !failed).then(String::new);
     put(&mut fields, "text", text.or(nothing));
     for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
-        put(&mut fields, name, speech.number(name));
+        put(&mut fields, name, speech.wait(name));
     }
     let audio_ms = ms_of(speech.syntheses(tree), "audioMs");
     if speech.flag("interrupted") {
@@ -69,7 +69,7 @@ pub fn turn<'a>(
     syntheses(speech, tree, &mut fields);
     stages(speech, tree, &mut fields);
     let mut metadata = Map::new();
-    put(&mut metadata, "endOfTurnMs", speech.number("endOfTurnMs"));
+    put(&mut metadata, "endOfTurnMs", speech.wait("endOfTurnMs"));
     let stopped_by = speech.text("stoppedBy").filter(|_| is_stopped(speech));
     put(&mut metadata, "stoppedBy", stopped_by);
     put(
@@ -132,7 +132,7 @@ fn said_in<'a>(turn: &'a Gist, speech: &Speech<'a>, tree: &Tree<'a>) -> Vec<&'a 
     };
     let below = tree.children(turn).iter().copied();
     let steps: Vec<&Gist> = below
-        .filter(|gist| is_step(gist) && said(gist).is_some())
+        .filter(|gist| is_step(gist) && said(gist).is_some() && speech.has(gist))
         .collect();
     let until = steps
         .iter()
@@ -151,7 +151,7 @@ fn said_in<'a>(turn: &'a Gist, speech: &Speech<'a>, tree: &Tree<'a>) -> Vec<&'a 
     texts
 }
 
-fn said(gist: &Gist) -> Option<&str> {
+pub fn said(gist: &Gist) -> Option<&str> {
     let text = gist.fields.get("text")?.as_str()?.trim();
     (!text.is_empty()).then_some(text)
 }

@@ -35,6 +35,17 @@ pub struct Speech<'a> {
     pub discarded: Vec<&'a Gist>,
     /// The application had it said, in a version that makes no span of that.
     pub is_say: bool,
+    /// It is one of several parts of an answer, with others' words between them.
+    pub piece: Option<Piece<'a>>,
+}
+
+/// A part of an answer, as a turn of its own.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    pub started_at: DateTime<Utc>,
+    pub is_last: bool,
+    /// The answer's spans, where what they tell of the wait is the wait for this part.
+    pub waited: Vec<&'a Gist>,
 }
 
 pub fn key(gist: &Gist) -> Key<'_> {
@@ -202,10 +213,14 @@ impl<'a> Speech<'a> {
             parts: Vec::new(),
             discarded: Vec::new(),
             is_say: false,
+            piece: None,
         })
     }
 
     pub fn started_at(&self) -> DateTime<Utc> {
+        if let Some(piece) = &self.piece {
+            return piece.started_at;
+        }
         let own = self.turns.iter().map(|turn| turn.started_at).min();
         let parts = self.parts.iter().map(|part| part.started_at).min();
         own.or(parts).unwrap_or(DateTime::UNIX_EPOCH)
@@ -248,14 +263,28 @@ impl<'a> Speech<'a> {
     }
 
     pub fn number(&self, name: &str) -> Option<f64> {
-        self.turns
-            .iter()
-            .find_map(|turn| turn.fields.get(name)?.as_f64())
+        number_in(&self.turns, name)
+    }
+
+    /// What its spans say of how long the user waited for it.
+    pub fn wait(&self, name: &str) -> Option<f64> {
+        let told = self.piece.as_ref().map(|piece| &piece.waited);
+        number_in(told.unwrap_or(&self.turns), name)
+    }
+
+    /// Whether it has come to its end, or at least this part of it.
+    pub fn is_over(&self) -> bool {
+        let is_followed = self.piece.as_ref().is_some_and(|piece| !piece.is_last);
+        is_followed || !self.turns.is_empty() || self.is_say && self.has_audio()
     }
 
     /// Its syntheses, each told once.
     pub fn syntheses(&self, tree: &Tree<'a>) -> impl Iterator<Item = &'a Gist> {
         self.of(Part::Tts).filter(|gist| !tree.is_adapter(gist))
+    }
+
+    pub fn has(&self, part: &Gist) -> bool {
+        self.parts.iter().any(|own| std::ptr::eq(*own, part))
     }
 
     pub fn has_audio(&self) -> bool {
@@ -285,6 +314,11 @@ impl<'a> Speech<'a> {
         let is_idle = !self.has_audio() && self.of(Part::Tool).next().is_none();
         self.flag("interrupted") && !by_user && is_idle && !has_failed
     }
+}
+
+fn number_in(turns: &[&Gist], name: &str) -> Option<f64> {
+    let mut turns = turns.iter();
+    turns.find_map(|turn| turn.fields.get(name)?.as_f64())
 }
 
 /// What stops an answer other than the user.

@@ -36,7 +36,7 @@ pub fn session(seconds: f64) -> Gist {
 }
 
 /// What the user says, in one voice.
-fn user(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 2] {
+pub fn user(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 2] {
     let voice = format!("{id}/voice");
     [
         span(
@@ -50,7 +50,7 @@ fn user(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 2] {
 }
 
 /// An answer that is heard from the middle of its span on.
-fn answer(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 3] {
+pub fn answer(id: &str, (from, to): (f64, f64), text: &str) -> [Gist; 3] {
     let (asked, heard) = (format!("{id}/request"), format!("{id}/audio"));
     [
         span(
