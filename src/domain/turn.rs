@@ -62,6 +62,8 @@ impl LatencySource {
 /// Marks in a turn's `metadata` that no source tells when it was heard: its `startMs` is no more than its place among the
 /// others.
 pub const UNTIMED: &str = "untimed";
+/// Marks in a user's turn's `metadata` that it was typed, and not spoken.
+pub const TYPED: &str = "typed";
 
 /// What the way to an answer is told to have taken beside its stages and tools.
 const BESIDE_STAGES: [&str; 5] = [
@@ -253,8 +255,17 @@ impl Turn {
 
     /// Whether its start is its place among the others, and not when it was heard.
     pub fn is_untimed(&self) -> bool {
+        self.is_marked(UNTIMED)
+    }
+
+    /// Whether the user wrote it: nobody heard them, and nobody knows how long they took.
+    pub fn is_typed(&self) -> bool {
+        self.is_marked(TYPED)
+    }
+
+    fn is_marked(&self, mark: &str) -> bool {
         let metadata = self.extra.get("metadata");
-        metadata.and_then(|metadata| metadata.get(UNTIMED)) == Some(&Value::Bool(true))
+        metadata.and_then(|metadata| metadata.get(mark)) == Some(&Value::Bool(true))
     }
 
     /// From the user's end to the first that is heard of the answer.

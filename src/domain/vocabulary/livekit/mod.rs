@@ -34,10 +34,10 @@ pub use read::gist;
 pub fn interpret(gists: &[&Gist]) -> Understood {
     let tree = Tree::of(gists);
     let failures = Failures::of(&tree, gists);
-    let (speeches, outside) = tree.speeches(gists);
+    let made = tree.speeches(gists);
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
-    let users = user::turns(&tree, gists, &speeches, &heard);
-    let speeches = pieces::of(speeches, &users, &tree);
+    let users = user::turns(&tree, gists, &made, &heard);
+    let speeches = pieces::of(made.kept, &users, &tree);
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);
@@ -69,7 +69,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood
         .besides
         .extend(heard.iter().map(|gist| user::speech(gist)));
-    understood.session = session(gists, &tree, &speeches, &outside);
+    understood.session = session(gists, &tree, &speeches, &made.outside);
     let roots = || of(gists, Part::Root);
     understood.started_at = roots().map(|root| root.started_at).min();
     understood.end = ending(gists, &understood.turns);

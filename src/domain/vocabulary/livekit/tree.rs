@@ -23,6 +23,15 @@ pub struct Tree<'a> {
     brought: BTreeMap<Key<'a>, DateTime<Utc>>,
 }
 
+/// What was made to be said.
+pub struct Speeches<'a> {
+    pub kept: Vec<Speech<'a>>,
+    /// Spans of answers that nobody heard anything of.
+    pub thrown_away: Vec<&'a Gist>,
+    /// Generations that belong to no answer.
+    pub outside: Vec<&'a Gist>,
+}
+
 /// One answer of the agent: a speech, in the SDK's words.
 #[derive(Debug)]
 pub struct Speech<'a> {
@@ -123,8 +132,8 @@ impl<'a> Tree<'a> {
         std::iter::successors(self.parent(gist), |gist| self.parent(gist)).take(DEPTH_MAX)
     }
 
-    /// The answers of a session, in the order of time, and the generations that belong to none.
-    pub fn speeches(&self, gists: &[&'a Gist]) -> (Vec<Speech<'a>>, Vec<&'a Gist>) {
+    /// The answers of a session, in the order of time.
+    pub fn speeches(&self, gists: &[&'a Gist]) -> Speeches<'a> {
         let mut speeches: BTreeMap<String, Speech<'a>> = BTreeMap::new();
         for turn in gists.iter().filter(|gist| gist.part == Part::AgentTurn) {
             let speech = Speech::called(&mut speeches, speech_id(turn));
@@ -154,7 +163,12 @@ impl<'a> Tree<'a> {
         }
         let mut speeches: Vec<_> = speeches.into_values().collect();
         speeches.sort_by(|a, b| (a.started_at(), &a.id).cmp(&(b.started_at(), &b.id)));
-        (kept(speeches), outside)
+        let (kept, thrown_away) = parted(speeches);
+        Speeches {
+            kept,
+            thrown_away,
+            outside,
+        }
     }
 
     fn is_below_session(&self, gist: &Gist) -> bool {
@@ -324,13 +338,14 @@ fn number_in(turns: &[&Gist], name: &str) -> Option<f64> {
 /// What stops an answer other than the user.
 pub const PROGRAMMATIC: &str = "programmatic";
 
-/// Those that were answers; what discarded ones have cost is kept with the next.
-fn kept(speeches: Vec<Speech<'_>>) -> Vec<Speech<'_>> {
-    let mut kept: Vec<Speech<'_>> = Vec::with_capacity(speeches.len());
-    let mut discarded = Vec::new();
+/// Those that were answers, with what discarded ones before them have cost, and the spans of the latter.
+fn parted<'a>(speeches: Vec<Speech<'a>>) -> (Vec<Speech<'a>>, Vec<&'a Gist>) {
+    let mut kept: Vec<Speech<'a>> = Vec::with_capacity(speeches.len());
+    let (mut discarded, mut thrown_away) = (Vec::new(), Vec::new());
     for mut speech in speeches {
         if speech.is_discarded() {
             discarded.append(&mut speech.parts);
+            thrown_away.append(&mut speech.turns);
         } else {
             speech.discarded.append(&mut discarded);
             kept.push(speech);
@@ -339,7 +354,7 @@ fn kept(speeches: Vec<Speech<'_>>) -> Vec<Speech<'_>> {
     if let Some(last) = kept.last_mut() {
         last.discarded.append(&mut discarded);
     }
-    kept
+    (kept, thrown_away)
 }
 
 /// Sessions, and what turns stand in. An answer's next step may stand in the one before it.

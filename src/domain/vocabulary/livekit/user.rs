@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
-use crate::domain::turn::Speaker;
+use crate::domain::turn::{Speaker, TYPED};
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
 use super::super::calls::{end, put};
 use super::interruptions::pauses;
-use super::tree::{Key, Speech, Tree, key};
+use super::tree::{Key, Speech, Speeches, Tree, key};
 
 /// An answer begins at most so long after the turn that it answers was decided.
 const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
@@ -21,17 +21,20 @@ const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
 pub fn turns<'a>(
     tree: &Tree<'a>,
     gists: &[&'a Gist],
-    speeches: &[Speech<'_>],
+    speeches: &Speeches<'a>,
     heard: &[&'a Gist],
 ) -> Vec<Turn> {
-    let pauses = speeches.iter().flat_map(|speech| pauses(speech, heard));
+    let pauses = speeches
+        .kept
+        .iter()
+        .flat_map(|speech| pauses(speech, heard));
     let wordless: BTreeSet<Key<'_>> = pauses.map(|pause| key(pause.voice)).collect();
     let spoken: Vec<(&Gist, Turn)> = super::of(gists, Part::UserTurn)
         .filter_map(|gist| Some((gist, spoken(tree, gist, &wordless)?)))
         .collect();
     let mut answered = vec![false; spoken.len()];
     let mut turns = Vec::new();
-    for speech in speeches {
+    for speech in &speeches.kept {
         let Some(input) = speech.text("input") else {
             continue;
         };
@@ -50,7 +53,22 @@ pub fn turns<'a>(
         }
     }
     turns.extend(spoken.into_iter().map(|(_, turn)| turn));
+    let unanswered = speeches.thrown_away.iter();
+    turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, gists)));
     turns
+}
+
+/// What was typed, and whose answer the application stopped before anything of it was heard. While the user speaks, or
+/// soon after, an answer that was thrown away had been made ahead of time, of words that the turn has.
+fn typed_in_vain(answer: &Gist, gists: &[&Gist]) -> Option<Turn> {
+    let input = answer.fields.get("input")?.as_str()?;
+    let at = answer.started_at;
+    let is_voice = |gist: &&Gist| matches!(gist.part, Part::UserTurn | Part::UserSpeech);
+    let is_near = |gist: &Gist| {
+        gist.started_at <= at && end(gist).max(gist.started_at) + ANSWERED_WITHIN >= at
+    };
+    let mut voices = gists.iter().copied().filter(is_voice);
+    (!voices.any(is_near)).then(|| typed(&answer.span_id, input, at))
 }
 
 /// A `user_turn`; none where neither a voice nor a word was heard. Its words were not said by a `wordless` voice, as
@@ -168,14 +186,25 @@ fn told_by_answer(speech: &Speech<'_>, input: &str, at: DateTime<Utc>) -> Turn {
     for name in ["sttMs", "endpointingMs"] {
         put(&mut fields, name, speech.number(name));
     }
-    let is_typed = delay.is_none();
-    put(
-        &mut fields,
-        "metadata",
-        is_typed.then(|| json!({ "typed": true })),
-    );
+    if delay.is_none() {
+        return typed(&speech.id, input, at);
+    }
     Turn {
         id: format!("input:{}", speech.id),
+        speaker: Speaker::User,
+        started_at: at,
+        ended_at: Some(at),
+        fields,
+    }
+}
+
+/// What was typed, for an answer.
+fn typed(answer: &str, input: &str, at: DateTime<Utc>) -> Turn {
+    let mut fields = Map::new();
+    put(&mut fields, "text", Some(input));
+    put(&mut fields, "metadata", Some(json!({ TYPED: true })));
+    Turn {
+        id: format!("input:{answer}"),
         speaker: Speaker::User,
         started_at: at,
         ended_at: Some(at),

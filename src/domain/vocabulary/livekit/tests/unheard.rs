@@ -291,3 +291,35 @@ fn an_answer_whose_voice_failed_was_not_heard_whatever_its_span_says() {
         assert_eq!(of(&events, Kind::Error)[0]["level"], "error");
     }
 }
+
+#[test]
+fn what_was_typed_is_told_though_its_answer_was_stopped_before_it_was_heard() {
+    let stopped = |id: &str, from: f64, input: &str| {
+        let told = json!({"lk.speech_id": id, "lk.pii.user_input": input, "lk.interrupted": true,
+                          "lk.interruption.source": "programmatic"});
+        span(id, "agent_turn", (from, from + 0.4), told)
+    };
+    let mut gists = vec![session(30.0)];
+    gists.extend(user("u1", (0.5, 2.5), "My number is five."));
+    // Made ahead of time, while the user still spoke; and behind the words, of which the turn is told already.
+    gists.push(stopped("a0", 1.5, "My number"));
+    gists.push(stopped("a1", 3.2, "My number is five."));
+    gists.extend(answer("a2", (4.0, 5.0), "Five."));
+    gists.push(stopped("a3", 10.0, "first"));
+    gists.extend(answer("a4", (10.6, 12.0), "Second answered."));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    let said: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        said,
+        ["My number is five.", "Five.", "first", "Second answered."]
+    );
+    assert_eq!(turns[2]["metadata"], json!({"typed": true}));
+    assert_eq!(
+        (&turns[2]["startMs"], &turns[2]["endMs"]),
+        (&json!(10_000), &json!(10_000))
+    );
+}
