@@ -108,14 +108,14 @@ pub fn of<'a>(view: &View<'a>) -> Interruptions<'a> {
 }
 
 /// For each turn of the other speaker, the turns of this one that start strictly inside it, as they were heard:
-/// nobody speaks over a silent turn. One that starts inside several counts for the last of them to start.
+/// nobody speaks over a silent turn, or in writing. One that starts inside several counts for the last of them to start.
 fn inside(view: &View, speaker: Speaker) -> Vec<Vec<usize>> {
     let mut inside = vec![Vec::new(); view.turns.len()];
     let heard = view
         .turns
         .iter()
         .enumerate()
-        .filter(|(_, turn)| !turn.is_silent());
+        .filter(|(_, turn)| !turn.is_silent() && !turn.turn.is_typed());
     let mut heard: Vec<(f64, f64, usize)> = heard
         .filter_map(|(place, turn)| turn.interval().map(|(start, end)| (start, end, place)))
         .collect();
@@ -375,13 +375,11 @@ fn premature(view: &View, agents_inside: &[Vec<usize>]) -> Vec<Premature> {
         }
     }
     let heard = view.agent_turns().filter(|(_, agent)| !agent.is_silent());
+    let is_spoken = |turn: &Spoken| turn.is_real_speech() && !turn.turn.is_typed();
     for (place, agent) in heard.filter(|(place, _)| !cut_in[*place]) {
-        let was_speaking = view.answered_by(place).is_some_and(Spoken::is_real_speech);
-        let Some(next) = view
-            .turns
-            .get(place + 1)
-            .filter(|next| next.is_real_speech())
-        else {
+        let was_speaking = view.answered_by(place).is_some_and(is_spoken);
+        let next = view.turns.get(place + 1);
+        let Some(next) = next.filter(|next| is_spoken(next)) else {
             continue;
         };
         let after = next

@@ -102,7 +102,16 @@ pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
             Some(next.turn.index)
         });
     }
+    silences.retain(|silence| !is_in_writing(view, silence));
     silences
+}
+
+/// Whether it was left to a user who types: nobody heard how long that took, and who reads may take their time.
+fn is_in_writing(view: &View, silence: &Silence) -> bool {
+    let until = |turn: &Spoken| turn.start_ms.is_some_and(|start| start <= silence.to_ms);
+    let known = &view.turns[..view.turns.partition_point(until)];
+    let user = known.iter().rfind(|turn| turn.is_user());
+    silence.after == Some(Speaker::Agent) && user.is_some_and(|user| user.turn.is_typed())
 }
 
 /// When the agent was heard, nothing twice.

@@ -210,4 +210,15 @@ mod tests {
             ("The agent's turn failed.", Some(0))
         );
     }
+
+    #[test]
+    fn who_writes_takes_time_and_waits_all_the_same() {
+        let mut call = clean(3);
+        delay(&mut call, 2, 20_000);
+        assert_eq!(found(&call, KIND).len(), 1);
+        call["turns"][2]["metadata"] = json!({"typed": true});
+        assert!(found(&call, KIND).is_empty());
+        delay(&mut call, 3, 5000);
+        assert_eq!(issue(&call, KIND).turn, Some(3));
+    }
 }

@@ -96,4 +96,16 @@ mod tests {
             assert!(found(&call, KIND).is_empty());
         }
     }
+
+    #[test]
+    fn who_writes_does_not_go_on_speaking() {
+        for typed in [2, 4] {
+            let mut call = clean(3);
+            let start = call["turns"][3]["startMs"].as_i64().unwrap();
+            call["turns"][4]["startMs"] = json!(start + 500);
+            call["turns"][4]["endMs"] = json!(start + 500);
+            call["turns"][typed]["metadata"] = json!({"typed": true});
+            assert!(found(&call, KIND).is_empty(), "{typed}");
+        }
+    }
 }

@@ -76,7 +76,7 @@ fn missing(view: &View) -> Option<Issue> {
     for stage in STAGES.into_iter().filter(|stage| is_expected(view, *stage)) {
         let without = answers
             .iter()
-            .filter(|latency| latency.missing.contains(&stage))
+            .filter(|latency| is_missing(view, latency, stage))
             .count();
         if without as f64 > MISSING_MAX * answers.len() as f64 {
             lacking.push((stage, without));
@@ -104,8 +104,17 @@ fn missing(view: &View) -> Option<Issue> {
     Some(issue)
 }
 
+/// What was typed is neither transcribed nor waited for.
+fn is_missing(view: &View, latency: &TurnLatency, stage: Stage) -> bool {
+    let place = view.place_of(latency.turn);
+    let user = place.and_then(|place| view.answered_by(place));
+    let is_of_voice = matches!(stage, Stage::Stt | Stage::Endpointing);
+    let is_none = is_of_voice && user.is_some_and(|user| user.turn.is_typed());
+    latency.missing.contains(&stage) && !is_none
+}
+
 /// A stage is expected where it is measured or named anywhere in the session. A model and a voice have all,
-/// but where speech itself is the model's language.
+/// but where speech itself is the model's language, or all is in writing.
 fn is_expected(view: &View, stage: Stage) -> bool {
     let measured = view
         .latencies
@@ -125,12 +134,17 @@ fn is_expected(view: &View, stage: Stage) -> bool {
             .iter()
             .any(|turn| is_used(turn, "audioTokens") || is_used(turn, "audioOutputTokens"))
     };
-    measured || named || stage == Stage::Llm || stage == Stage::Tts && !speaks_itself()
+    let is_written = || {
+        let mut users = view.turns.iter().filter(|turn| turn.is_user()).peekable();
+        users.peek().is_some() && users.all(|user| user.turn.is_typed())
+    };
+    let is_aloud = || !speaks_itself() && !is_written();
+    measured || named || stage == Stage::Llm || stage == Stage::Tts && is_aloud()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::super::fixture::{clean, found, issue};
     use super::*;
@@ -173,6 +187,38 @@ mod tests {
             for name in ["sttMs", "endpointingMs", "llmMs", "ttsMs"] {
                 call["turns"][n][name] = json!(null);
             }
+        }
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn what_is_typed_has_no_stages_of_a_voice() {
+        let mut call = clean(4);
+        for turn in [3, 5] {
+            call["turns"][turn]["sttMs"] = Value::Null;
+            call["turns"][turn]["endpointingMs"] = Value::Null;
+            call["turns"][turn]["latencyMs"] = json!(500);
+        }
+        assert!(!found(&call, KIND).is_empty());
+        for turn in [2, 4] {
+            call["turns"][turn]["metadata"] = json!({"typed": true});
+        }
+        assert!(found(&call, KIND).is_empty());
+    }
+
+    #[test]
+    fn a_conversation_in_writing_lacks_no_voice() {
+        let mut call = clean(3);
+        for turn in [1, 3, 5] {
+            for stage in ["sttMs", "endpointingMs", "ttsMs"] {
+                call["turns"][turn][stage] = Value::Null;
+            }
+            call["turns"][turn]["latencyMs"] = json!(300);
+        }
+        call["session"]["providers"] = json!({"llm": "openai"});
+        assert!(!found(&call, KIND).is_empty());
+        for turn in [0, 2, 4] {
+            call["turns"][turn]["metadata"] = json!({"typed": true});
         }
         assert!(found(&call, KIND).is_empty());
     }
