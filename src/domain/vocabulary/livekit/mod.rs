@@ -37,7 +37,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let made = tree.speeches(gists);
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
     let users = user::turns(&tree, gists, &made, &heard);
-    let speeches = pieces::of(made.kept, &users, &tree);
+    let speeches = pieces::of(made.kept, &users, &heard, &tree);
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);

@@ -6,20 +6,26 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::vocabulary::{Gist, Part, Turn};
 
-use super::super::calls::end;
+use super::super::calls::{end, ms_between};
 use super::speech::said;
 use super::tree::{Piece, Speech, Tree, is_step};
 
-/// The answers, each in as many parts as it was heard in. `users` is what the user said, or typed.
-pub fn of<'a>(speeches: Vec<Speech<'a>>, users: &[Turn], tree: &Tree<'a>) -> Vec<Speech<'a>> {
+/// The answers, each in as many parts as it was heard in. `users` is what the user said, or typed, `heard` all that was
+/// heard of them.
+pub fn of<'a>(
+    speeches: Vec<Speech<'a>>,
+    users: &[Turn],
+    heard: &[&Gist],
+    tree: &Tree<'a>,
+) -> Vec<Speech<'a>> {
     let voices = voices(&speeches, users);
-    let cuts: Vec<Vec<Cut>> = speeches
+    let cuts: Vec<Vec<DateTime<Utc>>> = speeches
         .iter()
         .map(|speech| cuts(speech, &voices))
         .collect();
     let pieces = speeches.into_iter().zip(cuts);
     let mut pieces: Vec<Speech<'a>> = pieces
-        .flat_map(|(speech, cuts)| cut(speech, &cuts, tree))
+        .flat_map(|(speech, cuts)| cut(speech, &cuts, heard, tree))
         .collect();
     pieces.sort_by(|a, b| (a.started_at(), &a.id).cmp(&(b.started_at(), &b.id)));
     pieces
@@ -43,16 +49,9 @@ fn voices(speeches: &[Speech<'_>], users: &[Turn]) -> Vec<Voice> {
     voices
 }
 
-/// Where the next part of an answer begins.
-struct Cut {
-    at: DateTime<Utc>,
-    /// The user has spoken meanwhile: it is them who waited for this part.
-    answers_user: bool,
-}
-
 /// Behind each sound of an answer, at the first generation after somebody else's voice, if one came before the answer's
 /// next sound; while it goes on, before what is to be heard next.
-fn cuts(speech: &Speech<'_>, voices: &[Voice]) -> Vec<Cut> {
+fn cuts(speech: &Speech<'_>, voices: &[Voice]) -> Vec<DateTime<Utc>> {
     let audio: Vec<&Gist> = speech.of(Part::AgentSpeech).collect();
     let steps: Vec<&Gist> = speech.steps().collect();
     let is_said = |step: &&&Gist| speech.turns.is_empty() && said(step).is_some();
@@ -69,23 +68,22 @@ fn cuts(speech: &Speech<'_>, voices: &[Voice]) -> Vec<Cut> {
         let (last, _) = others.last()?;
         let made = steps.iter().map(|step| step.started_at);
         let made: Vec<_> = made.filter(|at| (from..=to).contains(at)).collect();
-        let at = made.iter().find(|at| *at > last).or(made.last());
-        let at = *at?;
-        let answers_user = others.iter().any(|(_, of)| of.is_none());
-        Some(Cut { at, answers_user })
+        made.iter().find(|at| *at > last).or(made.last()).copied()
     });
     cuts.collect()
 }
 
-fn cut<'a>(speech: Speech<'a>, cuts: &[Cut], tree: &Tree<'a>) -> Vec<Speech<'a>> {
+fn cut<'a>(
+    speech: Speech<'a>,
+    cuts: &[DateTime<Utc>],
+    heard: &[&Gist],
+    tree: &Tree<'a>,
+) -> Vec<Speech<'a>> {
     if cuts.is_empty() {
         return vec![speech];
     }
-    let place = |at: DateTime<Utc>| cuts.iter().filter(|cut| cut.at <= at).count();
-    let waited = cuts.iter().rposition(|cut| cut.answers_user);
-    let waited = waited.map_or(0, |cut| cut + 1);
-    let first_at = speech.started_at();
-    let starts = std::iter::once(first_at).chain(cuts.iter().map(|cut| cut.at));
+    let place = |at: DateTime<Utc>| cuts.iter().filter(|cut| **cut <= at).count();
+    let starts = std::iter::once(speech.started_at()).chain(cuts.iter().copied());
     let mut pieces: Vec<Speech<'a>> = starts
         .enumerate()
         .map(|(n, started_at)| Speech {
@@ -100,15 +98,16 @@ fn cut<'a>(speech: Speech<'a>, cuts: &[Cut], tree: &Tree<'a>) -> Vec<Speech<'a>>
             piece: Some(Piece {
                 started_at,
                 is_last: n == cuts.len(),
-                waited: match n == waited {
-                    true => speech.turns.clone(),
-                    false => Vec::new(),
-                },
+                waited: Vec::new(),
             }),
         })
         .collect();
-    for part in speech.parts {
+    for part in &speech.parts {
         pieces[place(part.started_at)].parts.push(part);
+    }
+    let waited = waited(&pieces, speech.wait("latencyMs"), heard);
+    if let Some(piece) = &mut pieces[waited].piece {
+        piece.waited = speech.turns.clone();
     }
     // A span tells of what was said last below it.
     for turn in speech.turns {
@@ -121,4 +120,20 @@ fn cut<'a>(speech: Speech<'a>, cuts: &[Cut], tree: &Tree<'a>) -> Vec<Speech<'a>>
     }
     pieces[0].discarded = speech.discarded;
     pieces
+}
+
+/// The part that the answer's span tells the wait for, which versions choose differently: the one that was heard just so
+/// long after the user.
+fn waited(pieces: &[Speech<'_>], latency_ms: Option<f64>, heard: &[&Gist]) -> usize {
+    let off_ms = |piece: &Speech<'_>| {
+        let (start, _) = piece.audio()?;
+        let ends = heard.iter().map(|voice| ms_between(end(voice), start));
+        let off = ends.map(|ms| (ms - latency_ms.unwrap_or_default()).abs());
+        off.min_by(f64::total_cmp)
+    };
+    let off = pieces.iter().map(|piece| off_ms(piece).unwrap_or(f64::MAX));
+    let nearest = off.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+    nearest
+        .filter(|_| latency_ms.is_some())
+        .map_or(0, |(place, _)| place)
 }

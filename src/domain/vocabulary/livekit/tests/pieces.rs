@@ -132,3 +132,18 @@ fn what_an_answer_will_say_next_is_not_said_before_what_came_between() {
     assert_eq!(said[1], "Sure.");
     assert_eq!(said.last(), Some(&""), "not heard yet: {said:?}");
 }
+
+#[test]
+fn the_wait_for_the_first_part_is_told_there() {
+    // 1.6 measures it once, 1.8 again for each part that a user waited for.
+    let mut gists = around_a_task();
+    let whole = json!({"lk.speech_id": "a1", "lk.pii.response.text": "You are on the list.", "lk.e2e_latency": 1.0});
+    gists.retain(|gist| gist.span_id != "a1");
+    gists.push(span("a1", "agent_turn", (2.0, 14.0), whole));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        (&turns[1]["latencyMs"], turns[6].get("latencyMs")),
+        (&json!(1000), None)
+    );
+}
