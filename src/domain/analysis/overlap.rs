@@ -7,7 +7,7 @@ use super::interruption::InterruptionCounts;
 use super::stop::{Stop, complete, pace};
 use super::view::{Spoken, View};
 use crate::domain::items::Interruption;
-use crate::domain::turn::Speaker;
+use crate::domain::turn::{Speaker, Turn};
 
 /// Less agent's speech than this left at the onset: it was ending anyway.
 const ENDING_MS: f64 = 500.0;
@@ -375,7 +375,8 @@ fn premature(view: &View, agents_inside: &[Vec<usize>]) -> Vec<Premature> {
         }
     }
     let heard = view.agent_turns().filter(|(_, agent)| !agent.is_silent());
-    let is_spoken = |turn: &Spoken| turn.is_real_speech() && !turn.turn.is_typed();
+    let is_timed = |turn: &Turn| !turn.is_typed() && !turn.is_untimed();
+    let is_spoken = |turn: &Spoken| turn.is_real_speech() && is_timed(turn.turn);
     for (place, agent) in heard.filter(|(place, _)| !cut_in[*place]) {
         let was_speaking = view.answered_by(place).is_some_and(is_spoken);
         let next = view.turns.get(place + 1);

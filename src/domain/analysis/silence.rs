@@ -102,7 +102,7 @@ pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
             Some(next.turn.index)
         });
     }
-    silences.retain(|silence| !is_in_writing(view, silence));
+    silences.retain(|silence| !is_in_writing(view, silence) && !is_spoken_in(view, silence));
     silences
 }
 
@@ -112,6 +112,13 @@ fn is_in_writing(view: &View, silence: &Silence) -> bool {
     let known = &view.turns[..view.turns.partition_point(until)];
     let user = known.iter().rfind(|turn| turn.is_user());
     silence.after == Some(Speaker::Agent) && user.is_some_and(|user| user.turn.is_typed())
+}
+
+/// Whether the user spoke in it, nobody knows when.
+fn is_spoken_in(view: &View, silence: &Silence) -> bool {
+    let is_within = |ms: f64| (silence.from_ms..=silence.to_ms).contains(&ms);
+    let mut users = view.turns.iter().filter(|turn| turn.is_user());
+    users.any(|user| user.turn.is_untimed() && user.start_ms.is_some_and(is_within))
 }
 
 /// When the agent was heard, nothing twice.

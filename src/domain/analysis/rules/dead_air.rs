@@ -221,4 +221,14 @@ mod tests {
         delay(&mut call, 3, 5000);
         assert_eq!(issue(&call, KIND).turn, Some(3));
     }
+
+    #[test]
+    fn what_was_said_at_no_known_time_is_no_silence() {
+        let mut call = clean(3);
+        delay(&mut call, 2, 4000);
+        call["turns"][2]["endMs"] = Value::Null;
+        assert_eq!(found(&call, KIND).len(), 1);
+        call["turns"][2]["metadata"] = json!({"untimed": true});
+        assert!(found(&call, KIND).is_empty());
+    }
 }

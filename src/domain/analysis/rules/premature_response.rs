@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_does_not_go_on_speaking() {
-        for typed in [2, 4] {
+    fn who_writes_or_spoke_at_no_known_time_does_not_go_on_speaking() {
+        for (turn, mark) in [(2, "typed"), (4, "typed"), (4, "untimed")] {
             let mut call = clean(3);
             let start = call["turns"][3]["startMs"].as_i64().unwrap();
             call["turns"][4]["startMs"] = json!(start + 500);
             call["turns"][4]["endMs"] = json!(start + 500);
-            call["turns"][typed]["metadata"] = json!({"typed": true});
-            assert!(found(&call, KIND).is_empty(), "{typed}");
+            call["turns"][turn]["metadata"] = json!({ mark: true });
+            assert!(found(&call, KIND).is_empty(), "{turn} {mark}");
         }
     }
 }
