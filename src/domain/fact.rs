@@ -1,11 +1,13 @@
 //! Facts: statements as they came. The same set of facts always gives the same state, whatever the
 //! order, the split and the repetition in which they arrived.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::body::Body;
-use crate::domain::event::{Kind, Report, Source};
+use crate::domain::event::{Kind, Report, Source, normalised};
 use crate::domain::partial;
 use crate::domain::precedence;
 
@@ -135,6 +137,14 @@ impl Fact {
         turn_index(&self.fields)
     }
 
+    /// Which part of a session it tells of, where each tells of itself alone: of jobs in one room of LiveKit's, each
+    /// reports what it used. Their names are behind what is told.
+    fn part(&self) -> Option<&str> {
+        let is_of_job = self.source == Source::LivekitReport && self.kind == Kind::Session;
+        let (_, job) = self.id.rsplit_once(':').filter(|_| is_of_job)?;
+        Some(job)
+    }
+
     /// Whether it is out of a document about the whole call, written when that was over.
     pub fn tells_afterwards(&self) -> bool {
         let is_vendors = matches!(
@@ -215,20 +225,60 @@ pub fn order(facts: &mut [&Fact]) {
     facts.sort_by(|a, b| (rank(a), a.at, &a.id, a.source).cmp(&(rank(b), b.at, &b.id, b.source)));
 }
 
-/// Each field from the newest fact that gives it: absent says nothing, null takes it back.
+/// Each field from the newest fact that gives it: absent says nothing, null takes it back. What parts of a session
+/// used adds up, and so do their tags.
 pub fn merge(ordered: &[&Fact]) -> Map<String, Value> {
     let mut merged = Map::new();
+    let mut parts: BTreeMap<(&str, &str), Map<String, Value>> = BTreeMap::new();
     for fact in ordered {
         for (name, value) in fact.fields.iter() {
-            overlay(
-                &mut merged,
-                name,
-                value,
-                MERGED_BY_MEMBER.contains(&name.as_str()),
-            );
+            let is_by_member = MERGED_BY_MEMBER.contains(&name.as_str());
+            let sum = match name.as_str() {
+                "usage" => used_by,
+                "tags" => tagged_by,
+                _ => {
+                    overlay(&mut merged, name, value, is_by_member);
+                    continue;
+                }
+            };
+            match fact.part() {
+                Some(part) => {
+                    let part = parts.entry((name, part)).or_default();
+                    overlay(part, name, value, is_by_member);
+                    let told = parts.iter().filter(|((of, _), _)| *of == name);
+                    let told: Vec<&Value> = told.filter_map(|(_, part)| part.get(name)).collect();
+                    overlay(&mut merged, name, &sum(&told), is_by_member);
+                }
+                None => overlay(&mut merged, name, value, is_by_member),
+            }
         }
     }
     merged
+}
+
+/// What all parts used together.
+fn used_by(parts: &[&Value]) -> Value {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, count) in parts.iter().filter_map(|part| part.as_object()).flatten() {
+        let Some(count) = count.as_f64() else {
+            continue;
+        };
+        *sums.entry(name).or_default() += count;
+    }
+    let sums = sums.into_iter();
+    let rounded = sums.map(|(name, sum)| (name.to_owned(), Value::from((sum * 1e6).round() / 1e6)));
+    normalised(rounded.collect())
+}
+
+/// The tags of all parts, each once.
+fn tagged_by(parts: &[&Value]) -> Value {
+    let mut tags: Vec<Value> = Vec::new();
+    for tag in parts.iter().filter_map(|part| part.as_array()).flatten() {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    tags.into()
 }
 
 fn overlay(merged: &mut Map<String, Value>, name: &str, value: &Value, by_member: bool) {
@@ -365,6 +415,51 @@ mod tests {
         let error = |source, id| fact(source, Kind::Error, id, json!({})).entity().key;
         assert_eq!(error(Source::Event, "e"), "e");
         assert_ne!(error(Source::Event, "call:e"), error(Source::Call, "e"));
+    }
+
+    #[test]
+    fn what_several_jobs_used_adds_up_and_so_do_their_tags() {
+        let report = |id: &str, usage: Value| {
+            fact(
+                Source::LivekitReport,
+                Kind::Session,
+                id,
+                json!({"agentId": "desk", "usage": usage, "tags": [&id[7..], "lk.success"]}),
+            )
+        };
+        let facts = [
+            report(
+                "report:AJ_1",
+                json!({"promptTokens": 24, "sttSeconds": 1.3}),
+            ),
+            report(
+                "upload:AJ_1",
+                json!({"promptTokens": 24, "sttSeconds": 1.3}),
+            ),
+            report(
+                "report:AJ_2",
+                json!({"promptTokens": 36, "sttSeconds": 1.4, "ttsCharacters": 5}),
+            ),
+        ];
+        let facts: Vec<&Fact> = facts.iter().collect();
+        let expected = json!({"promptTokens": 60, "sttSeconds": 2.7, "ttsCharacters": 5});
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let merged = merge(&order.map(|n| facts[n]));
+            assert_eq!(merged["usage"], expected, "{order:?}");
+            let tags = json!(["AJ_1", "lk.success", "AJ_2"]);
+            assert_eq!(merged["tags"], tags, "{order:?}");
+        }
+        // Who saw all of them knows better.
+        let spans = fact(
+            Source::Trace,
+            Kind::Session,
+            "trace",
+            json!({"usage": {"promptTokens": 61}}),
+        );
+        let mut all = facts;
+        all.push(&spans);
+        assert_eq!(merge(&all)["usage"]["promptTokens"], 61);
+        assert_eq!(merge(&all)["usage"]["sttSeconds"], 2.7);
     }
 
     #[test]

@@ -141,6 +141,7 @@ const SESSION: &[Field] = &[
     f("carrierStatus", Text(ID_MAX_CHARS)),
     f("sipCode", Whole(100.0, 699.0)),
     f("usage", Object(USAGE)),
+    f("llmCalls", List(1000, LLM_CALLS)),
     f("transport", Text(ID_MAX_CHARS)),
     f("configuredEndpointingMs", DURATION),
     f(

@@ -596,3 +596,42 @@ async fn what_was_only_timed_is_listed_in_every_dialect() {
         .json();
     assert_eq!(summary["total_cost_usd"], Value::Null, "{summary}");
 }
+
+#[tokio::test]
+async fn what_was_asked_beside_the_conversation_costs_by_its_own_model() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let asked = |model: &str, input: u32, output: u32| {
+        json!({"gen_ai.request.model": model, "gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": input,
+               "gen_ai.usage.output_tokens": output})
+    };
+    let below = |parent: u32, mut span: Value| {
+        span["parentSpanId"] = json!(format!("{parent:016x}"));
+        span
+    };
+    let root = json!({"gen_ai.conversation.id": "judged"});
+    let answer = json!({"lk.response.text": "There is none."});
+    let spans = [
+        span(9, 1, "agent_session", 0..5000, &root),
+        span(9, 2, "agent_turn", 1000..2000, &answer),
+        below(
+            2,
+            span(
+                9,
+                3,
+                "llm_request",
+                1000..1200,
+                &asked("gpt-4o-mini", 25, 3),
+            ),
+        ),
+        below(
+            7,
+            span(9, 4, "llm_request", 5000..5400, &asked("gpt-4o", 170, 19)),
+        ),
+    ];
+    send(&client, "livekit-agents", &spans).await;
+    let session = seen(&client, "judged").await;
+    assert_eq!(session["usage"]["promptTokens"], 195, "{session:#}");
+    let usd = 25.0 * 0.15 + 3.0 * 0.6 + 170.0 * 2.5 + 19.0 * 10.0;
+    assert_usd(&session["cost"]["totalUsd"], usd / 1e6);
+}

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{STATED, Service, Used};
 use crate::domain::digest::{Measure, Stage};
+use crate::domain::session::Session;
 use crate::domain::turn::Turn;
 
 /// One call of a service, or the turn's short word for all of them.
@@ -36,7 +37,7 @@ pub fn of(turn: &Turn) -> Vec<Measure> {
         (Service::Tts, "ttsCalls"),
         (Service::Stt, ""),
     ] {
-        let calls = calls(turn, service, list);
+        let calls = calls(&turn.extra, service, list);
         let mut counted: Vec<Measure> = calls.iter().flat_map(Call::measures).collect();
         if counted.is_empty()
             && let Some(usage) = usage
@@ -45,7 +46,7 @@ pub fn of(turn: &Turn) -> Vec<Measure> {
             let mut named = calls.iter().map(|call| [call.provider, call.model]);
             let [provider, model] = match named.next() {
                 Some(first) if named.all(|other| other == first) => first,
-                _ => ["providers", "models"].map(|object| usual(turn, object, service)),
+                _ => ["providers", "models"].map(|object| usual(&turn.extra, object, service)),
             };
             counted = Call {
                 service,
@@ -60,13 +61,20 @@ pub fn of(turn: &Turn) -> Vec<Measure> {
     measures
 }
 
-fn calls<'a>(turn: &'a Turn, service: Service, list: &str) -> Vec<Call<'a>> {
-    let items = turn.extra.get(list).and_then(Value::as_array);
+/// What a session's generations that are of no turn used.
+pub fn beside(session: &Session) -> Vec<Measure> {
+    let calls = calls(&session.extra, Service::Llm, "llmCalls");
+    calls.iter().flat_map(Call::measures).collect()
+}
+
+/// The calls in a list of what says so much.
+fn calls<'a>(told: &'a Map<String, Value>, service: Service, list: &str) -> Vec<Call<'a>> {
+    let items = told.get(list).and_then(Value::as_array);
     let items = items.map(Vec::as_slice).unwrap_or_default();
     let calls = items.iter().filter_map(Value::as_object).map(|counts| {
         let named = |name: &str, object: &str| {
             let own = counts.get(name).and_then(Value::as_str);
-            own.unwrap_or_else(|| usual(turn, object, service))
+            own.unwrap_or_else(|| usual(told, object, service))
         };
         Call {
             service,
@@ -78,14 +86,14 @@ fn calls<'a>(turn: &'a Turn, service: Service, list: &str) -> Vec<Call<'a>> {
     calls.collect()
 }
 
-fn usual<'a>(turn: &'a Turn, object: &str, service: Service) -> &'a str {
+fn usual<'a>(told: &'a Map<String, Value>, object: &str, service: Service) -> &'a str {
     let name = match service {
         Service::Stt => "stt",
         Service::Llm => "llm",
         Service::Tts => "tts",
         Service::Telephony => return "",
     };
-    let named = turn.extra.get(object).and_then(|names| names.get(name));
+    let named = told.get(object).and_then(|names| names.get(name));
     named.and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -139,7 +139,7 @@ fn listed(service: Service, provider: &str, model: &str, reason: Reason) -> Unpr
 
 /// What a session used.
 struct Usage {
-    /// What the turns used, by model; what the session says of the whole in its place.
+    /// What its parts used, by model; what the session says of the whole in its place.
     by_model: BTreeMap<Key, Used>,
     /// Services of which the session says the whole: whatever was at work is in it.
     whole: Vec<Service>,
@@ -148,7 +148,7 @@ struct Usage {
 impl Usage {
     fn of(session: &Session, digest: &Digest) -> Self {
         let mut used = Self {
-            by_model: of_turns(session, digest),
+            by_model: of_parts(session, digest),
             whole: Vec::new(),
         };
         for service in [Service::Llm, Service::Stt, Service::Tts] {
@@ -217,16 +217,16 @@ fn service_at_work(stage: Stage) -> Option<Service> {
     }
 }
 
-fn of_turns(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
+/// What the turns used, and the generations beside them.
+fn of_parts(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
     let mut used: BTreeMap<Key, Used> = BTreeMap::new();
-    for entry in digest.entries() {
-        let Some(service) = service_of_amount(entry.stage, &entry.provider) else {
-            continue;
+    let mut count = |stage: Stage, provider: &str, model: &str, amount: i64| {
+        let Some(service) = service_of_amount(stage, provider) else {
+            return;
         };
-        let (provider, model) = named(session, service, plain(&entry.provider), &entry.model);
+        let (provider, model) = named(session, service, plain(provider), model);
         let used = used.entry((service, provider, model)).or_default();
-        let amount = entry.sum_micros;
-        match entry.stage {
+        match stage {
             Stage::PromptTokens => used.prompt_tokens += amount,
             Stage::CachedTokens => used.cached_tokens += amount,
             Stage::AudioTokens => used.audio_tokens += amount,
@@ -241,6 +241,17 @@ fn of_turns(session: &Session, digest: &Digest) -> BTreeMap<Key, Used> {
             Stage::TtsCharacters => used.characters += amount,
             _ => used.stated_nano_usd = Some(used.stated_nano_usd.unwrap_or_default() + amount),
         }
+    };
+    for entry in digest.entries() {
+        count(entry.stage, &entry.provider, &entry.model, entry.sum_micros);
+    }
+    for measure in amounts::beside(session) {
+        count(
+            measure.stage,
+            &measure.provider,
+            &measure.model,
+            measure.micros,
+        );
     }
     used
 }

@@ -168,13 +168,25 @@ fn session(
     if !is_sip {
         put(&mut session, "transport", Some("webrtc"));
     }
-    // Models that were asked beside the conversation have cost something too.
-    if outside.iter().any(|gist| gist.part == Part::Llm) {
+    // Models that were asked beside the conversation have cost something too; and of several jobs in one room each
+    // reports its own.
+    let beside: Vec<&Gist> = outside
+        .iter()
+        .copied()
+        .filter(|gist| gist.part == Part::Llm)
+        .collect();
+    if !beside.is_empty() || is_of_several(gists) {
         let inside = speeches.iter().flat_map(Speech::all);
         let all: Vec<&Gist> = inside.chain(outside.iter().copied()).collect();
         let usage = speech::usage(&all, tree);
         put(&mut session, "usage", (!usage.is_empty()).then_some(usage));
     }
+    let calls: Vec<Value> = beside.iter().map(|gist| speech::used(gist)).collect();
+    put(
+        &mut session,
+        "llmCalls",
+        (!calls.is_empty()).then_some(calls),
+    );
     let ended_by = match reason(gists).as_deref() {
         Some("participant_disconnected") => Some("user"),
         Some("task_completed") => Some("agent"),
@@ -193,6 +205,15 @@ fn session(
         put(&mut session, "metadata", Some(metadata));
     }
     session
+}
+
+/// Whether several jobs spoke in it, each with a trace of its own.
+fn is_of_several(gists: &[&Gist]) -> bool {
+    let mut turns = gists
+        .iter()
+        .filter(|gist| matches!(gist.part, Part::UserTurn | Part::AgentTurn));
+    let first = turns.next();
+    first.is_some_and(|first| turns.any(|turn| turn.trace_id != first.trace_id))
 }
 
 /// What happened beside the turns.

@@ -238,17 +238,31 @@ fn call(gist: &Gist) -> Map<String, Value> {
     call
 }
 
+/// What a request used, and of which model.
+pub fn used(request: &Gist) -> Value {
+    let mut used = Map::new();
+    for name in ["provider", "model"] {
+        put(&mut used, name, request.fields.get(name).cloned());
+    }
+    put_counts(request, &mut used);
+    used.into()
+}
+
+fn put_counts(request: &Gist, call: &mut Map<String, Value>) {
+    if let Some(Value::Object(usage)) = request.fields.get("usage") {
+        for name in tokens::names() {
+            put(call, name, usage.get(name).cloned());
+        }
+    }
+}
+
 /// What a request brought: it counts from its own start, whichever attempt was the good one.
 fn result(request: &Gist, call: &mut Map<String, Value>) {
     put(call, "firstTokenMs", first_at(request, "llmMs").map(moment));
     for name in ["provider", "model", "finishReason", "cancelled"] {
         put(call, name, request.fields.get(name).cloned());
     }
-    if let Some(Value::Object(usage)) = request.fields.get("usage") {
-        for name in tokens::names() {
-            put(call, name, usage.get(name).cloned());
-        }
-    }
+    put_counts(request, call);
 }
 
 /// The calls of speech synthesis, one for each sentence. One that brought nothing and did not fail was

@@ -1,6 +1,6 @@
 //! What versions of the SDK say otherwise than Python's of today: Node.js, and Python's 1.2.
 
-use super::unheard::{fields, session, span, understood};
+use super::unheard::{answer, fields, session, span, understood, user};
 use super::*;
 
 /// A span of the SDK for Node.js, whose process may not say that it is that.
@@ -249,4 +249,78 @@ fn an_attempt_that_nothing_came_of_failed_its_answer() {
         let status = if has_failed { "failed" } else { "completed" };
         assert_eq!(super::session(&events)["status"], status);
     }
+}
+
+#[test]
+fn what_was_asked_beside_the_conversation_is_told_with_its_model() {
+    let used = |model: &str, tokens: u32| {
+        json!({"gen_ai.request.model": model, "gen_ai.provider.name": "openai",
+               "gen_ai.usage.input_tokens": tokens, "gen_ai.usage.output_tokens": 3})
+    };
+    let mut gists = vec![session(9.0)];
+    gists.extend(user("u1", (0.5, 1.5), "A table."));
+    gists.extend(answer("a1", (2.0, 4.0), "There is none."));
+    gists.push(span(
+        "a1/asked",
+        "llm_request",
+        (2.0, 2.2),
+        used("gpt-4o-mini", 25),
+    ));
+    let events = understood(gists.clone());
+    let told = of(&events, Kind::Session)[0];
+    assert_eq!((told.get("usage"), told.get("llmCalls")), (None, None));
+    // A judge's, when the session is over.
+    gists.push(span(
+        "judge/asked",
+        "llm_request",
+        (9.0, 9.3),
+        used("gpt-4o", 170),
+    ));
+    let events = understood(gists);
+    let told = of(&events, Kind::Session)[0];
+    assert_eq!(
+        told["usage"],
+        json!({"promptTokens": 195, "completionTokens": 6})
+    );
+    assert_eq!(
+        told["llmCalls"],
+        json!([{"provider": "openai", "model": "gpt-4o", "promptTokens": 170, "completionTokens": 3}])
+    );
+    assert_eq!(of(&events, Kind::Turn)[1]["usage"]["promptTokens"], 25);
+}
+
+#[test]
+fn what_several_jobs_used_in_one_room_adds_up() {
+    let job = |trace: &str, from: f64| {
+        let used = json!({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 3});
+        let mut spans = vec![
+            fields("session", "agent_session", (from, from + 5.0), json!({})),
+            fields(
+                "a1",
+                "agent_turn",
+                (from + 1.0, from + 2.0),
+                json!({"lk.pii.response.text": "Yes."}),
+            ),
+            fields("a1/asked", "llm_request", (from + 1.0, from + 1.2), used),
+        ];
+        for span in &mut spans {
+            span["traceId"] = json!(trace);
+        }
+        let gists = spans
+            .iter()
+            .map(|span| vocabulary::gist(span.as_object().unwrap()).unwrap());
+        gists.collect::<Vec<Gist>>()
+    };
+    let events = understood(job("t1", 0.0));
+    assert_eq!(
+        of(&events, Kind::Session)[0].get("usage"),
+        None,
+        "the turns tell"
+    );
+    let events = understood([job("t1", 0.0), job("t2", 6.0)].concat());
+    let told = of(&events, Kind::Session)[0];
+    assert_eq!(
+        told["usage"],
+        json!({"promptTokens": 40, "completionTokens": 6})
+    );
 }
