@@ -37,6 +37,8 @@ enum To {
 const TABLE: &[(&str, To)] = &[
     ("langfuse.observation.type", To::Type),
     ("openinference.span.kind", To::Type),
+    ("langsmith.span.kind", To::Type),
+    ("genkit:metadata:subtype", To::Type),
     ("gen_ai.operation.name", To::Type),
     ("langfuse.observation.level", To::Level),
     ("langfuse.observation.status_message", To::StatusMessage),
@@ -52,10 +54,14 @@ const TABLE: &[(&str, To)] = &[
     ("gen_ai.input.messages", To::Input),
     ("gen_ai.tool.call.arguments", To::Input),
     ("input.value", To::Input),
+    ("gen_ai.prompt", To::Input),
+    ("genkit:input", To::Input),
     ("langfuse.observation.output", To::Output),
     ("gen_ai.output.messages", To::Output),
     ("gen_ai.tool.call.result", To::Output),
     ("output.value", To::Output),
+    ("gen_ai.completion", To::Output),
+    ("genkit:output", To::Output),
     (
         "langfuse.observation.completion_start_time",
         To::CompletionStart,
@@ -85,7 +91,13 @@ const TYPES: &[(&str, &[&str])] = &[
     ("span", &["stt", "tts", "transcribe", "speech"]),
     (
         "generation",
-        &["llm", "chat", "text_completion", "generate_content"],
+        &[
+            "llm",
+            "model",
+            "chat",
+            "text_completion",
+            "generate_content",
+        ],
     ),
     ("event", &[]),
     ("agent", &["invoke_agent", "create_agent"]),

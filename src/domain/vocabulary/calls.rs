@@ -108,13 +108,24 @@ pub fn read_failure(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let code = span
         .exception("exception.type")
         .or_else(|| span.text("error.type").map(str::to_owned));
-    let status = status_code(&message).or_else(|| span.text("error.type")?.parse().ok());
+    let status = span.text("error.type").and_then(|code| code.parse().ok());
     let message = match message.as_str() {
         "" => code
             .clone()
             .unwrap_or_else(|| "failed without a word".to_owned()),
         _ => message,
     };
+    put_failure(fields, &message, code.as_deref(), status);
+}
+
+/// A failure, with the HTTP status that its message names, else this one.
+pub fn put_failure(
+    fields: &mut Map<String, Value>,
+    message: &str,
+    code: Option<&str>,
+    status: Option<u64>,
+) {
+    let status = status_code(message).or(status);
     put(fields, "error", Some(message));
     put(fields, "errorCode", code);
     put(
@@ -236,7 +247,7 @@ pub fn tool_value(value: &Value) -> Value {
         Value::String(text) => parsed(text),
         other => other.clone(),
     };
-    let value = match in_langchain(&value) {
+    let value = match in_langchain(&value).and_then(|message| message.get("content")) {
         Some(content) => content.clone(),
         None => value,
     };
@@ -250,10 +261,10 @@ pub fn tool_value(value: &Value) -> Value {
     }
 }
 
-/// What a message of LangChain's holds, as its JavaScript writes one down: as a call of the message's constructor.
-fn in_langchain(message: &Value) -> Option<&Value> {
+/// What a message of LangChain's holds that is written down as a call of the message's constructor.
+pub fn in_langchain(message: &Value) -> Option<&Value> {
     let is_one = message.get("lc")?.is_number() && message.get("type")? == "constructor";
-    message.get("kwargs")?.get("content").filter(|_| is_one)
+    message.get("kwargs").filter(|_| is_one)
 }
 
 const TOOL_MAX_CHARS: usize = 8_000;

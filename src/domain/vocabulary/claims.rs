@@ -8,7 +8,7 @@ use super::Said;
 use super::span::{SERVICE_NAME, said};
 
 /// Attributes that tell a conversation from all others, the most trusted first.
-const CONVERSATIONS: [&str; 9] = [
+const CONVERSATIONS: [&str; 12] = [
     "session.id",
     "langfuse.session.id",
     "conversation.id",
@@ -18,6 +18,10 @@ const CONVERSATIONS: [&str; 9] = [
     "ai.telemetry.metadata.sessionId",
     "gcp.vertex.agent.session_id",
     "mastra.metadata.sessionId",
+    // Any of which makes a thread of LangSmith's.
+    "langsmith.metadata.session_id",
+    "langsmith.metadata.thread_id",
+    "langsmith.metadata.conversation_id",
 ];
 const ROOMS: [&str; 3] = ["lk.room_sid", "room_id", "gen_ai.conversation.id"];
 const CALLS: [&str; 5] = [

@@ -1,6 +1,10 @@
 //! Spans by OpenTelemetry's conventions for generative AI, of today and of before.
 
-use super::calls::after;
+use serde_json::{Map, Value};
+
+use crate::domain::price;
+
+use super::calls::{after, put, put_failure};
 use super::{Gist, Part, Said, Vocabulary, parts};
 
 /// No answer takes longer.
@@ -12,11 +16,30 @@ const KIND: &str = "traceloop.span.kind";
 /// How Vercel's AI SDK tells what it does.
 const OPERATION: &str = "ai.operationId";
 
+/// How LangSmith's exporter tells what it traced. By the conventions it calls more a chat than generations.
+const RUN: &str = "langsmith.span.kind";
+
+/// How Genkit tells what it does.
+const ACTION: &str = "genkit:metadata:subtype";
+const GENKIT: &str = "genkit:type";
+
+/// Where the tokens of a generation are told whole, as an API counts them.
+const USAGES: [(&str, &str); 2] = [
+    ("langsmith.metadata.usage_metadata", ""),
+    ("genkit:output", "/usage"),
+];
+
 /// What one span says.
 pub fn gist(span: &Said<'_>) -> Option<Gist> {
     let part = part(span);
     let mut gist = span.gist(Vocabulary::Genai, part);
     parts::read(span, part, &mut gist.fields);
+    if part == Part::Llm {
+        read_whole(span, &mut gist.fields);
+    }
+    if span.has(RUN) {
+        read_raised(span, &mut gist.fields);
+    }
     if span.text("logfire.span_type") == Some("log") {
         // A stream is told of when it is over, in a span without a length.
         let lasted = span
@@ -27,8 +50,74 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     Some(gist)
 }
 
+/// What stands of a generation in no attributes of its own.
+fn read_whole(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let usage = |(name, place): &(&str, &str)| {
+        let usage = span.json(name)?.pointer(place)?.as_object()?.clone();
+        Some(price::counts(&usage))
+    };
+    fields.extend(USAGES.iter().find_map(usage).unwrap_or_default());
+    // The plugin that knows it is named before the model.
+    let named = span
+        .text("genkit:name")
+        .and_then(|name| name.split_once('/'));
+    if let Some((provider, model)) = named {
+        put(fields, "provider", Some(provider));
+        put(fields, "model", Some(model));
+    }
+}
+
+/// What a run of LangSmith's raised. Its exporter says of each first that it went well, which no later word takes back;
+/// what it raised stands as Python prints it, before the stack.
+fn read_raised(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let Some(told) = span.exception("exception.message") else {
+        return;
+    };
+    let printed = told
+        .split("\n\nTraceback")
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let inner = printed
+        .strip_suffix(')')
+        .and_then(|call| call.split_once('('));
+    let (code, message) = inner.map_or((None, printed), |(class, message)| {
+        (Some(class), message.trim_matches(['\'', '"']))
+    });
+    let said = [message, printed].into_iter().find(|text| !text.is_empty());
+    put_failure(fields, said.unwrap_or("failed without a word"), code, None);
+}
+
+/// What a span of LangSmith's exporter is.
+fn run(sort: &str, name: &str) -> Part {
+    match (sort, parts::by_name(name)) {
+        ("llm", _) => Part::Llm,
+        ("tool", _) => Part::Tool,
+        ("chain", Some(part @ (Part::Stt | Part::Tts | Part::Root))) => part,
+        ("chain", _) => Part::Exchange,
+        _ => Part::Other,
+    }
+}
+
+/// What a span of Genkit's is: an action, or what it does around one.
+fn action(span: &Said<'_>) -> Part {
+    match span.text(ACTION).or(span.text(GENKIT)).unwrap_or_default() {
+        "model" | "background-model" => Part::Llm,
+        "tool" | "tool.v2" => Part::Tool,
+        "flow" | "prompt" | "executable-prompt" => Part::Exchange,
+        "util" if span.text("genkit:name") == Some("generate") => Part::Exchange,
+        _ => Part::Other,
+    }
+}
+
 /// What a span is by the conventions.
 pub fn part(span: &Said<'_>) -> Part {
+    if let Some(sort) = span.text(RUN) {
+        return run(sort, span.name);
+    }
+    if span.has(GENKIT) {
+        return action(span);
+    }
     let operation = span.text("gen_ai.operation.name").unwrap_or_default();
     match operation.to_ascii_lowercase().as_str() {
         // Whose stream is told of by itself.

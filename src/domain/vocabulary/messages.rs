@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::Said;
-use super::calls::put;
-use super::span::parsed;
+use super::calls::{in_langchain, put};
+use super::span::{parsed, said};
 
 const TEXT_MAX_CHARS: usize = 100_000;
 /// Roles of those who tell an agent what to do, and take no part in its conversation.
@@ -25,7 +25,7 @@ const TOOLS_SAY: [&str; 5] = [
     "function_response",
 ];
 /// What parts are called that say by their only member what they are.
-const BARE_PARTS: [&str; 12] = [
+const BARE_PARTS: [&str; 15] = [
     "text",
     "toolUse",
     "toolResult",
@@ -38,20 +38,50 @@ const BARE_PARTS: [&str; 12] = [
     "function_call",
     "function_response",
     "inline_data",
+    "toolRequest",
+    "toolResponse",
+    "media",
 ];
-/// What requests call their list of messages: most APIs, and Gemini's.
-const LISTS: [&str; 2] = ["messages", "contents"];
+/// What requests call their list of messages: most APIs, Gemini's, and OpenAI's of responses.
+const LISTS: [&str; 3] = ["messages", "contents", "input"];
 /// Where Google's ADK keeps what a model was asked, before it followed the conventions.
 const ADK_REQUEST: &str = "gcp.vertex.agent.llm_request";
 /// Sorts of parts that hold words.
-const WORDS: [&str; 3] = ["text", "output_text", "input_text"];
+const WORDS: [&str; 4] = ["text", "output_text", "input_text", "refusal"];
+/// Where a span tells all that was given and all that was given back in one, as an API, or the function that was
+/// called, has both: LangSmith's exporter, and conventions of before; Genkit.
+pub const GIVEN: [&str; 2] = [COMPLETED.0, "genkit:input"];
+pub const GAVE: [&str; 2] = [COMPLETED.1, "genkit:output"];
+const COMPLETED: (&str, &str) = ("gen_ai.prompt", "gen_ai.completion");
+/// Members by which functions are told, or tell, a text.
+const TEXTS: [&str; 10] = [
+    "text",
+    "content",
+    "transcript",
+    "message",
+    "query",
+    "question",
+    "input",
+    "output",
+    "answer",
+    "response",
+];
+/// What LangChain's messages are called, and whose they are.
+const CLASSES: [(&str, &str); 5] = [
+    ("human", "user"),
+    ("ai", "assistant"),
+    ("system", "system"),
+    ("tool", "tool"),
+    ("function", "function"),
+];
 
 /// What a message says, or the last of several.
 pub fn content(value: &Value) -> Option<String> {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(_) => said(value)?,
         Value::Array(items) => {
-            return match items.iter().all(|item| item.get("type").is_some()) {
+            let is_part = |item: &Value| item.get("type").is_some() && role(item).is_empty();
+            return match items.iter().all(is_part) {
                 true => Some(joined(items)).filter(|text| !text.is_empty()),
                 false if items.iter().all(is_bare_part) => {
                     let texts = items.iter().filter_map(|item| item["text"].as_str());
@@ -61,6 +91,9 @@ pub fn content(value: &Value) -> Option<String> {
             };
         }
         Value::Object(members) => {
+            if let Some(message) = in_langchain(value) {
+                return content(message);
+            }
             let names = [
                 "content",
                 "text",
@@ -71,6 +104,8 @@ pub fn content(value: &Value) -> Option<String> {
                 "query",
                 "question",
                 "task",
+                "audio",
+                "refusal",
             ];
             return names.iter().find_map(|name| content(members.get(*name)?));
         }
@@ -89,14 +124,39 @@ fn is_bare_part(part: &Value) -> bool {
 
 /// Parts of one message.
 fn joined(parts: &[Value]) -> String {
-    let is_text = |part: &&Value| {
-        part["type"]
-            .as_str()
-            .is_some_and(|sort| WORDS.contains(&sort))
+    let is_word = |part: &Value| {
+        let sort = part["type"].as_str();
+        sort.is_some_and(|sort| WORDS.contains(&sort))
     };
-    let texts = parts.iter().filter(is_text);
-    let texts = texts.filter_map(|part| part.get("content").or(part.get("text"))?.as_str());
+    let text = |part: &'_ Value| -> Option<String> {
+        // A voice may come with what was said.
+        let names: &[&str] = match is_word(part) {
+            true => &["content", "text", "refusal"],
+            false => &["transcript"],
+        };
+        let text = names.iter().find_map(|name| part.get(*name)?.as_str());
+        text.map(str::to_owned)
+    };
+    let texts = parts.iter().filter_map(text);
     texts.collect::<Vec<_>>().join(" ")
+}
+
+/// Whose a message is: APIs say so by its role, LangChain by its class or what it calls that. Empty where neither does.
+fn role(message: &Value) -> &str {
+    let class = in_langchain(message).and_then(|_| message["id"].as_array()?.last()?.as_str());
+    let message = in_langchain(message).unwrap_or(message);
+    let stated = message["role"].as_str();
+    stated
+        .or_else(|| of_class(class.or(message["type"].as_str())?))
+        .unwrap_or_default()
+}
+
+/// The role of a class of LangChain's.
+fn of_class(class: &str) -> Option<&'static str> {
+    let class = class.trim_end_matches("Chunk").trim_end_matches("Message");
+    let mut classes = CLASSES.iter();
+    let (_, role) = classes.find(|(name, _)| name.eq_ignore_ascii_case(class))?;
+    Some(role)
 }
 
 /// What the first of several messages says that says anything: others think, or call tools.
@@ -190,6 +250,7 @@ impl<'a, 's> Contents<'a, 's> {
 
 /// Whether a message of the user's has parts that are neither words nor of a tool: a picture, or a voice.
 fn is_wordless(message: &Value) -> bool {
+    let message = in_langchain(message).unwrap_or(message);
     let parts = ["content", "parts"].iter().find_map(|n| message.get(*n));
     let mut sorts = parts
         .and_then(Value::as_array)
@@ -225,7 +286,17 @@ impl Asked {
     /// In a list of messages, or in an object that holds one.
     pub fn in_list(list: &Value) -> Option<Self> {
         let messages = messages(list)?.iter();
-        Self::of(messages.map(|message| (message["role"].as_str().unwrap_or_default(), message)))
+        Self::of(messages.map(|message| (role(message), message)))
+    }
+
+    /// The only words that a request has.
+    fn alone(text: String) -> Self {
+        Self {
+            text: Some(text),
+            answered: None,
+            before: 0,
+            is_continued: false,
+        }
     }
 
     /// Of messages, each with its role.
@@ -311,10 +382,15 @@ pub fn asked(span: &Said<'_>) -> Option<Asked> {
         let mut lists = lists_in_events(span, "gen_ai.input.messages", "gen_ai.prompt");
         lists.find_map(|list| Asked::in_list(&list))
     };
+    let whole = |name: &str| {
+        let given = list_of(span, name)?;
+        Asked::in_list(&given).or_else(|| Some(Asked::alone(plain(given.get("input")?)?)))
+    };
     Asked::numbered(span, "llm.input_messages", "message.")
         .or_else(|| Asked::numbered(span, "gen_ai.prompt", ""))
         .or_else(|| listed("gen_ai.input.messages"))
         .or_else(|| listed("ai.prompt.messages"))
+        .or_else(|| GIVEN.iter().find_map(|name| whole(name)))
         .or_else(within)
         .or_else(told)
         .or_else(|| listed("request_data"))
@@ -368,7 +444,7 @@ fn numbers(span: &Said<'_>, prefix: &str) -> BTreeSet<usize> {
 
 /// What was answered last in a list: of an answer that is told in pieces, as it came, all of it.
 pub fn answer(list: &Value) -> Option<String> {
-    let is_own = |message: &&Value| message["role"].as_str() == Some("assistant");
+    let is_own = |message: &&Value| ANSWERERS.contains(&role(message));
     let is_open = |message: &&Value| message.get("finish_reason").is_some_and(|why| why == "");
     let mut own = messages(list)?.iter().rev().filter(is_own);
     let last = own.find_map(content)?;
@@ -386,5 +462,46 @@ pub fn list_of(span: &Said<'_>, name: &str) -> Option<Value> {
 
 fn messages(list: &Value) -> Option<&Vec<Value>> {
     let named = || LISTS.iter().find_map(|name| list.get(*name)?.as_array());
-    list.as_array().or_else(named)
+    let all = list.as_array().or_else(named)?;
+    // LangChain may be asked for several answers at once.
+    match all.as_slice() {
+        [Value::Array(only)] => Some(only),
+        _ => Some(all),
+    }
+}
+
+/// What a function was told in words: in a member that is a text, be there a history beside it, else as the user's last of
+/// a list, else in its only member.
+pub fn told(given: &Value) -> Option<String> {
+    let asked = || Asked::in_list(given)?.text;
+    plain(given).or_else(asked).or_else(|| only_text(given))
+}
+
+/// What was answered: by a model, in the forms of APIs and of LangChain, or by a function.
+pub fn answered(gave: &Value) -> Option<String> {
+    let places = ["/generations/0/0", "/choices/0/message"];
+    if let Some(only) = places.iter().find_map(|place| gave.pointer(place)) {
+        return content(only);
+    }
+    match messages(gave).is_some() {
+        true => answer(gave),
+        false => plain(gave)
+            .or_else(|| content(gave))
+            .or_else(|| answered(gave.get("output")?))
+            .or_else(|| only_text(gave)),
+    }
+}
+
+/// A text, or the member that is one.
+fn plain(value: &Value) -> Option<String> {
+    let mut texts = TEXTS.iter().filter_map(|name| value.get(*name));
+    let text = value.as_str().or_else(|| texts.find_map(Value::as_str))?;
+    content(&Value::from(text))
+}
+
+/// The only member, where that is a text.
+fn only_text(value: &Value) -> Option<String> {
+    let mut members = value.as_object()?.values();
+    let only = members.next().filter(|only| only.is_string())?;
+    content(only).filter(|_| members.next().is_none())
 }

@@ -148,6 +148,7 @@ pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
     } else if span.has_prefix("gen_ai.")
         || span.has("traceloop.span.kind")
         || span.has("ai.operationId")
+        || span.has("genkit:type")
     {
         Vocabulary::Genai
     } else {

@@ -7,7 +7,8 @@ use crate::domain::tokens::Cache;
 
 use super::calls::{TRACER, put, read_failure, read_provider, read_usage, tool_value};
 use super::messages::{
-    Asked, answer, asked, content, list_of, lists_in_events, numbered_text, told_in,
+    Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, numbered_text,
+    told, told_in,
 };
 use super::{Part, Said};
 
@@ -115,7 +116,11 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
         let prompt = || content(span.json(PROMPT)?.get("prompt")?);
         told.and_then(|asked| asked.text).or_else(prompt)
     };
-    put(fields, "userText", taken.or_else(asked));
+    let whole = || {
+        let mut texts = GIVEN.iter().filter_map(|name| told(&list_of(span, name)?));
+        texts.next()
+    };
+    put(fields, "userText", taken.or_else(whole).or_else(asked));
     let given = text_of(
         span,
         &[
@@ -217,6 +222,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let arguments = first(&given).or_else(described);
     let arguments = arguments.or_else(|| in_event("gen_ai.tool.message", "content"));
     let arguments = arguments.or_else(|| first(&["arguments", "input"]));
+    let arguments = arguments.or_else(|| first(&GIVEN));
     put(fields, "arguments", arguments.map(called_with));
     let result = first(&[
         "gen_ai.tool.call.result",
@@ -229,7 +235,18 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "output",
     ]);
     let result = result.or_else(|| in_event("gen_ai.choice", "message"));
+    let result = result.or_else(|| first(&GAVE).map(returned));
     put(fields, "result", result);
+}
+
+/// What a tool of LangChain's returned: as its only output, and that as the message that a model is given.
+fn returned(gave: Value) -> Value {
+    let only = gave.as_object().filter(|members| members.len() == 1);
+    let output = only.and_then(|members| members.get("output"));
+    let output = output.unwrap_or(&gave);
+    let is_message = output.get("tool_call_id").is_some();
+    let content = output.get("content").filter(|_| is_message);
+    tool_value(content.unwrap_or(output))
 }
 
 /// Whether a value describes what may be given, as JSON Schema does.
@@ -336,6 +353,12 @@ fn generated(span: &Said<'_>) -> Option<String> {
     numbered_text(span, "llm.output_messages", "message.")
         .or_else(|| numbered_text(span, "gen_ai.completion", ""))
         .or_else(|| answer(&list_of(span, "gen_ai.output.messages")?))
+        .or_else(|| {
+            let mut texts = GAVE
+                .iter()
+                .filter_map(|name| answered(&list_of(span, name)?));
+            texts.next()
+        })
         .or_else(within)
         .or_else(choice)
         .or_else(logged)
@@ -346,6 +369,8 @@ fn generated(span: &Said<'_>) -> Option<String> {
                 &["ai.response.text", "output", "completion", "response"],
             )
         })
+        // What no message tells, as a refusal, stands in what the API answered.
+        .or_else(|| answered(&span.json("output.value").filter(Value::is_object)?))
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use crate::domain::fact;
 
 use super::{Gist, Part, Vocabulary};
 
-/// What frameworks write where they have no value, in any field, and where a name should be.
-const NO_VALUE: &str = "NOT_GIVEN";
+/// What frameworks write where they have no value, or were told not to tell it, in any field, and where a name should be.
+const NO_VALUES: [&str; 2] = ["NOT_GIVEN", "__REDACTED__"];
 const NO_TERMS: [&str; 4] = ["None", "null", "unknown", "NotGiven"];
 /// What is read of the process that made a span.
 pub const SERVICE_NAME: &str = "service.name";
@@ -231,7 +231,7 @@ impl<'a> Said<'a> {
 /// A text that says something.
 pub fn said(value: &Value) -> Option<&str> {
     let text = value.as_str()?;
-    (!text.trim().is_empty() && text != NO_VALUE).then_some(text)
+    (!text.trim().is_empty() && !NO_VALUES.contains(&text)).then_some(text)
 }
 
 /// A number however it is written.

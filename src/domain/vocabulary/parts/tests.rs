@@ -403,3 +403,235 @@ fn a_function_s_arguments_are_found_beside_how_it_was_called() {
     let own = json!({"kwargs": {"id": "A1"}, "order": "B2"});
     assert_eq!(arguments(own.clone()), own);
 }
+
+fn in_langchain(class: &str, kwargs: Value) -> Value {
+    json!({"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", class], "kwargs": kwargs})
+}
+
+#[test]
+fn langsmith_tells_whole_what_a_run_was_given_and_gave() {
+    let run = |name: &str, kind: &str, given: Value, gave: Value| {
+        let mut attributes = json!({
+            "langsmith.span.kind": kind, "gen_ai.operation.name": kind, "langsmith.metadata.thread_id": "c1",
+            "gen_ai.prompt": given.to_string(), "gen_ai.completion": gave.to_string(),
+        });
+        if kind == "llm" {
+            let usage = json!({"input_tokens": 100, "output_tokens": 20, "total_tokens": 120,
+                "input_token_details": {"cache_read": 64}});
+            attributes["langsmith.metadata.usage_metadata"] = usage.to_string().into();
+        }
+        gist(name, attributes)
+    };
+    let asked = [
+        in_langchain("SystemMessage", json!({"content": "Be kind."})),
+        in_langchain(
+            "HumanMessage",
+            json!({"content": "Where is A1?", "type": "human"}),
+        ),
+        in_langchain("AIMessage", json!({"content": "", "type": "ai"})),
+        in_langchain("ToolMessage", json!({"content": "{}", "type": "tool"})),
+    ];
+    let wrote = in_langchain("AIMessage", json!({"content": "It shipped.", "type": "ai"}));
+    let llm = run(
+        "ChatOpenAI",
+        "llm",
+        json!({"messages": [asked]}),
+        json!({"generations": [[{"text": "It shipped.", "message": wrote}]]}),
+    );
+    assert_eq!(llm.part, Part::Llm);
+    assert_eq!(llm.fields["userText"], "Where is A1?");
+    assert_eq!(llm.fields["isContinued"], true);
+    assert_eq!(llm.fields["text"], "It shipped.");
+    assert_eq!(llm.fields["promptTokens"], 100);
+    assert_eq!(llm.fields["cachedTokens"], 64);
+    assert_eq!(llm.session["externalIds"][0]["id"], "c1");
+
+    let graph = run(
+        "LangGraph",
+        "chain",
+        json!({"messages": [{"content": "Hi.", "type": "human"}, {"content": "Hello!", "type": "ai"},
+            {"role": "user", "content": "Where is A1?"}]}),
+        json!({"messages": [{"content": "Where is A1?", "type": "human"}, {"content": "It shipped.", "type": "ai"}]}),
+    );
+    assert_eq!(graph.part, Part::Exchange);
+    assert_eq!(graph.fields["userText"], "Where is A1?");
+    assert_eq!(graph.fields["text"], "It shipped.");
+
+    let function = run(
+        "turn of the waiter",
+        "chain",
+        json!({"words": "Where is A1?"}),
+        json!({"output": "It shipped."}),
+    );
+    assert_eq!(function.fields["userText"], "Where is A1?");
+    assert_eq!(function.fields["text"], "It shipped.");
+    let with_history =
+        json!({"text": "Where is A1?", "messages": [{"role": "user", "content": "Hi."}]});
+    let function = run("turn", "chain", with_history, json!({"output": null}));
+    assert_eq!(function.fields["userText"], "Where is A1?");
+    assert_eq!(function.fields.get("text"), None);
+
+    let tool = run(
+        "find",
+        "tool",
+        json!({"id": "A1"}),
+        json!({"output": {"content": "{\"free\": true}", "type": "tool", "tool_call_id": "t1"}}),
+    );
+    assert_eq!(tool.part, Part::Tool);
+    assert_eq!(tool.fields["arguments"], json!({"id": "A1"}));
+    assert_eq!(tool.fields["result"], json!({"free": true}));
+
+    // What makes prompts, or reads what a model wrote, generates nothing, whatever it is called.
+    for (name, kind) in [
+        ("ChatPromptTemplate", "prompt"),
+        ("StrOutputParser", "parser"),
+        ("tools", "retriever"),
+    ] {
+        assert_eq!(run(name, kind, json!({}), json!({})).part, Part::Other);
+    }
+    assert_eq!(
+        run("tools", "chain", json!({}), json!({})).part,
+        Part::Exchange
+    );
+}
+
+#[test]
+fn what_a_wrapped_client_of_openai_was_asked_for_is_read() {
+    let llm = |given: Value, gave: Value| {
+        fields(json!({
+            "langsmith.span.kind": "llm",
+            "gen_ai.prompt": given.to_string(), "gen_ai.completion": gave.to_string(),
+        }))
+    };
+    let choices =
+        json!({"choices": [{"message": {"role": "assistant", "content": "It shipped."}}]});
+    let chat = llm(
+        json!({"messages": [{"role": "user", "content": "Where is A1?"}], "model": "gpt-4o"}),
+        choices,
+    );
+    assert_eq!(chat["userText"], "Where is A1?");
+    assert_eq!(chat["text"], "It shipped.");
+    let output = json!({"output": [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "An order."}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It shipped."}]},
+    ]});
+    for input in [
+        json!("Where is A1?"),
+        json!([{"type": "message", "role": "user", "content": "Where is A1?"}]),
+    ] {
+        let response = llm(json!({"input": input, "model": "gpt-4o"}), output.clone());
+        assert_eq!(response["userText"], "Where is A1?");
+        assert_eq!(response["text"], "It shipped.");
+    }
+}
+
+#[test]
+fn what_was_refused_and_what_was_spoken_are_words() {
+    let answer = |message: Value| {
+        let messages = json!([message]).to_string();
+        let said =
+            fields(json!({"gen_ai.operation.name": "chat", "gen_ai.output.messages": messages}));
+        said.get("text").cloned()
+    };
+    let refused =
+        json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]});
+    assert_eq!(answer(refused), Some(json!("I cannot.")));
+    let refused = json!({"role": "assistant", "content": null, "refusal": "I cannot."});
+    assert_eq!(answer(refused), Some(json!("I cannot.")));
+    let spoken = json!({"role": "assistant", "content": null, "audio": {"data": "AAAA", "transcript": "Hello."}});
+    assert_eq!(answer(spoken), Some(json!("Hello.")));
+    let spoken =
+        json!({"role": "assistant", "content": [{"type": "output_audio", "transcript": "Hello."}]});
+    assert_eq!(answer(spoken), Some(json!("Hello.")));
+    let asked = json!([{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]);
+    let said = fields(
+        json!({"gen_ai.operation.name": "chat", "gen_ai.input.messages": asked.to_string()}),
+    );
+    assert_eq!(said.get("userText"), None);
+    assert_eq!(said["messagesBefore"], 0);
+}
+
+#[test]
+fn an_answer_that_no_message_tells_is_what_the_api_answered() {
+    let said = fields(json!({
+        "openinference.span.kind": "LLM",
+        "llm.output_messages.0.message.role": "assistant",
+        "output.value": json!({"choices": [{"message": {"role": "assistant", "content": null, "refusal": "I cannot."}}]}).to_string(),
+    }));
+    assert_eq!(said["text"], "I cannot.");
+}
+
+#[test]
+fn what_a_tracer_was_told_not_to_tell_is_no_word() {
+    let llm = fields(json!({
+        "openinference.span.kind": "LLM",
+        "input.value": "__REDACTED__", "output.value": "__REDACTED__",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "__REDACTED__",
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.content": "__REDACTED__",
+    }));
+    assert!(!llm.contains_key("userText") && !llm.contains_key("text"));
+    let agent = fields(json!({
+        "openinference.span.kind": "AGENT", "input.value": "__REDACTED__", "output.value": "__REDACTED__",
+    }));
+    assert!(!agent.contains_key("userText") && !agent.contains_key("text"));
+}
+
+#[test]
+fn genkit_s_actions_are_read() {
+    let action = |name: &str, sort: &str, given: Value, gave: Value| {
+        gist(
+            name,
+            json!({
+                "genkit:type": "action", "genkit:metadata:subtype": sort, "genkit:name": name,
+                "genkit:input": given.to_string(), "genkit:output": gave.to_string(),
+            }),
+        )
+    };
+    let messages = json!([
+        {"role": "system", "content": [{"text": "Be kind."}]},
+        {"role": "user", "content": [{"text": "Where is A1?"}]},
+        {"role": "model", "content": [{"toolRequest": {"name": "find", "input": {"id": "A1"}}}]},
+        {"role": "tool", "content": [{"toolResponse": {"name": "find", "output": {"free": true}}}]},
+    ]);
+    let gave = json!({"message": {"role": "model", "content": [{"text": "It shipped."}]},
+        "usage": {"inputTokens": 100, "outputTokens": 20, "totalTokens": 120}});
+    let llm = action(
+        "googleai/gemini-2.5-flash",
+        "model",
+        json!({"messages": messages}),
+        gave.clone(),
+    );
+    assert_eq!(llm.part, Part::Llm);
+    assert_eq!(llm.fields["userText"], "Where is A1?");
+    assert_eq!(llm.fields["text"], "It shipped.");
+    assert_eq!(llm.fields["provider"], "googleai");
+    assert_eq!(llm.fields["model"], "gemini-2.5-flash");
+    assert_eq!(llm.fields["promptTokens"], 100);
+    assert_eq!(llm.fields["completionTokens"], 20);
+    let flow = action(
+        "waiter",
+        "flow",
+        json!({"text": "Where is A1?"}),
+        json!("It shipped."),
+    );
+    assert_eq!(flow.part, Part::Exchange);
+    assert_eq!(flow.fields["userText"], "Where is A1?");
+    assert_eq!(flow.fields["text"], "It shipped.");
+    let generate = gist(
+        "generate",
+        json!({"genkit:type": "util", "genkit:name": "generate",
+            "genkit:input": json!({"messages": messages}).to_string(), "genkit:output": gave.to_string()}),
+    );
+    assert_eq!(generate.part, Part::Exchange);
+    assert_eq!(generate.fields["userText"], "Where is A1?");
+    let tool = action("find", "tool", json!({"id": "A1"}), json!({"free": true}));
+    assert_eq!(tool.part, Part::Tool);
+    assert_eq!(tool.fields["arguments"], json!({"id": "A1"}));
+    assert_eq!(tool.fields["result"], json!({"free": true}));
+    assert_eq!(
+        action("store", "embedder", json!({}), json!([])).part,
+        Part::Other
+    );
+}
