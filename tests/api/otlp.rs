@@ -5,6 +5,7 @@ mod bad;
 mod conversations;
 mod exchanges;
 mod interruptions;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::io::Read;

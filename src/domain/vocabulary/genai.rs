@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::domain::price;
 
 use super::calls::{after, put, put_failure};
+use super::logged::is_messages;
 use super::{Gist, Part, Said, Vocabulary, parts};
 
 /// No answer takes longer.
@@ -112,6 +113,9 @@ fn action(span: &Said<'_>) -> Part {
 
 /// What a span is by the conventions.
 pub fn part(span: &Said<'_>) -> Part {
+    if is_messages(span.span_id) {
+        return Part::Messages;
+    }
     if let Some(sort) = span.text(RUN) {
         return run(sort, span.name);
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Said;
 use super::calls::{in_langchain, put};
+use super::logged::LOGGED;
 use super::span::{parsed, said};
 
 const TEXT_MAX_CHARS: usize = 100_000;
@@ -371,9 +372,12 @@ impl Asked {
 pub fn asked(span: &Said<'_>) -> Option<Asked> {
     let listed = |name: &str| Asked::in_list(&list_of(span, name)?);
     let told = || {
-        let told = span.events().filter_map(|(name, _, attributes)| {
+        let events = span
+            .events()
+            .map(|(name, _, attributes)| (name, attributes));
+        let told = events.chain(logged(span)).filter_map(|(name, message)| {
             let role = name.strip_prefix("gen_ai.")?.strip_suffix(".message")?;
-            Some((role, told_in(attributes)))
+            Some((role, told_in(message)))
         });
         let told: Vec<_> = told.collect();
         Asked::of(told.iter().map(|(role, message)| (*role, message)))
@@ -396,6 +400,19 @@ pub fn asked(span: &Said<'_>) -> Option<Asked> {
         .or_else(|| listed("request_data"))
         .or_else(|| listed(ADK_REQUEST))
         .or_else(|| listed("input"))
+}
+
+/// What log records told of a generation's messages, in the order of time.
+pub fn logged<'a>(span: &Said<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
+    let records = span.attributes();
+    let mut records: Vec<_> = records
+        .filter(|(name, _)| name.starts_with(LOGGED))
+        .collect();
+    records.sort_by_key(|(name, _)| *name);
+    let told = |record: &'a Value| Some((record["name"].as_str()?, record.get("message")?));
+    records
+        .into_iter()
+        .filter_map(move |(_, record)| told(record))
 }
 
 /// What an event tells of a message: in attributes of its own, some of them JSON within texts, or all of it in one.

@@ -9,6 +9,7 @@ mod genai;
 mod generic;
 mod langfuse;
 mod livekit;
+pub mod logged;
 mod messages;
 mod openinference;
 mod parts;
@@ -87,6 +88,8 @@ pub enum Part {
     Tts,
     TtsAttempt,
     Tool,
+    /// What was said in another part, where that is told beside its span.
+    Messages,
     Other,
 }
 
@@ -135,7 +138,9 @@ fn drop_other_times(gists: &mut Vec<&Gist>) {
 /// How a span speaks: by the scope of its tracer first, since that says who made it.
 pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
     let scope = span.scope().to_ascii_lowercase();
-    if scope.starts_with("livekit") {
+    if logged::is_messages(span.span_id) {
+        Vocabulary::Genai
+    } else if scope.starts_with("livekit") {
         Vocabulary::Livekit
     } else if scope.starts_with("pipecat") {
         Vocabulary::Pipecat
@@ -163,6 +168,7 @@ pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
 /// Pipecat's; all others only know exchanges and what is below them, so that they are understood together. The first of
 /// these three that knows turns is believed; the others only add what it leaves out.
 pub fn interpret(gists: &[Gist]) -> Vec<Event> {
+    let gists = logged::joined(gists);
     let mut gists: Vec<&Gist> = gists.iter().collect();
     gists.sort_by(|a, b| {
         let rank = |gist: &Gist| (gist.started_at, gist.ended_at);

@@ -7,8 +7,8 @@ use crate::domain::tokens::Cache;
 
 use super::calls::{TRACER, put, read_failure, read_provider, read_usage, tool_value};
 use super::messages::{
-    Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, numbered_text,
-    told, told_in,
+    Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, logged,
+    numbered_text, told, told_in,
 };
 use super::{Part, Said};
 
@@ -93,7 +93,16 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
             put(fields, "ttsMs", first_output_ms(span));
         }
         Part::Tool => tool(span, fields),
+        Part::Messages => messages(span, fields),
         _ => {}
+    }
+}
+
+/// What is told beside a generation's span, by the names that the span would have for it.
+fn messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    put(fields, "text", generated(span));
+    if let Some(asked) = asked(span) {
+        asked.write(fields);
     }
 }
 
@@ -337,8 +346,13 @@ fn is_object(text: &str) -> bool {
 /// What a generation wrote.
 fn generated(span: &Said<'_>) -> Option<String> {
     let choice = || {
-        let mut events = span.events().filter(|(name, ..)| *name == "gen_ai.choice");
-        events.find_map(|(_, _, attributes)| content(&told_in(attributes)))
+        let events = span
+            .events()
+            .map(|(name, _, attributes)| (name, attributes));
+        let mut choices = events
+            .chain(logged(span))
+            .filter(|(name, _)| *name == "gen_ai.choice");
+        choices.find_map(|(_, choice)| content(&told_in(choice)))
     };
     let within = || {
         let mut lists = lists_in_events(span, "gen_ai.output.messages", "gen_ai.completion");

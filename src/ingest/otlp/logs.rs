@@ -1,4 +1,5 @@
-//! Log records. One that tells of an error in a trace belongs to the trace's conversation.
+//! Log records. One that tells of an error in a trace belongs to the trace's conversation, and so does one that tells of
+//! a generation's messages.
 
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,7 +18,7 @@ use super::span;
 use super::span::Origin;
 use super::value;
 use super::value::Notes;
-use super::{item, refuse_more_than, sessions, unreadable, wire};
+use super::{item, messages, refuse_more_than, sessions, unreadable, wire};
 
 /// From here on a record tells of an error: `SEVERITY_NUMBER_ERROR`.
 const ERROR: i32 = 17;
@@ -27,11 +28,11 @@ const DETAILS_BYTES: usize = 32 << 10;
 
 pub struct Read {
     pub items: Vec<Item>,
-    /// Records that tell of no error, or of none that belongs to a conversation.
+    /// Records that tell of neither an error nor messages, or of none that belong to a conversation.
     pub unused: usize,
 }
 
-/// The errors of a body.
+/// The errors and the messages of a body.
 pub fn items(
     tenant: TenantId,
     bytes: &Bytes,
@@ -44,7 +45,7 @@ pub fn items(
         items: Vec::new(),
         unused: 0,
     };
-    let mut errors = Vec::new();
+    let (mut errors, mut messages) = (Vec::new(), Vec::new());
     for group in groups {
         let scope = group.scope.name.clone();
         let origin = Origin::new(group.resource, group.scope);
@@ -54,16 +55,28 @@ pub fn items(
                 Ok(record) if is_error(&record) => {
                     errors.push(error(record, &scope, &origin, now));
                 }
+                Ok(record) if messages::is_told(&record) => {
+                    match messages::piece(record, &origin, now) {
+                        Some(piece) => messages.push(piece),
+                        None => read.unused += 1,
+                    }
+                }
                 Ok(_) => read.unused += 1,
             }
         }
     }
-    let places: Vec<&Map<String, Value>> = errors.iter().map(|(place, _)| place).collect();
+    let places: Vec<&Map<String, Value>> = errors
+        .iter()
+        .map(|(place, _)| place)
+        .chain(messages.iter().map(|piece| piece.fields.fields()))
+        .collect();
     let sessions = sessions::of(tenant, &places);
-    for ((_, event), session) in errors.into_iter().zip(sessions) {
+    let errors = errors.into_iter().map(|(_, event)| (Source::Event, event));
+    let messages = messages.into_iter().map(|piece| (Source::Trace, piece));
+    for ((source, event), session) in errors.chain(messages).zip(sessions) {
         match session {
             Some(session) => {
-                let content = Ok((session, Submission::Event(Source::Event, event)));
+                let content = Ok((session, Submission::Event(source, event)));
                 read.items.push(item(None, content));
             }
             None => read.unused += 1,

@@ -1,8 +1,10 @@
 //! The door for OpenTelemetry: OTLP over HTTP, in protobuf and JSON. Traces are what sessions are made of; of
-//! logs the errors are kept; metrics are taken and counted, since spans say the same of single calls.
+//! logs the errors are kept, and what generations were given and wrote; metrics are taken and counted, since spans say
+//! the same of single calls.
 
 mod json;
 mod logs;
+mod messages;
 mod sessions;
 mod span;
 pub(super) mod value;
@@ -85,7 +87,7 @@ pub async fn logs(
     count_unused("logs", read.unused);
     if read.unused > 0 {
         partial.say(format!(
-            "{} log records were not kept: of logs, errors that belong to a trace are",
+            "{} log records were not kept: of logs, errors that belong to a trace are, and messages of generations",
             read.unused
         ));
     }

@@ -21,8 +21,8 @@ use crate::domain::vocabulary;
 use super::value;
 use super::value::Notes;
 
-const TRACE_ID_BYTES: usize = 16;
-const SPAN_ID_BYTES: usize = 8;
+pub const TRACE_ID_BYTES: usize = 16;
+pub const SPAN_ID_BYTES: usize = 8;
 const NAME_MAX_CHARS: usize = 1_000;
 const EVENTS_MAX: usize = 128;
 const EVENTS_BYTES: usize = 64 << 10;
@@ -53,6 +53,11 @@ impl Origin {
     /// Those of its attributes that say something of a conversation.
     pub fn resource(&self) -> &Value {
         &self.resource
+    }
+
+    /// Who made them.
+    pub fn scope(&self) -> &Value {
+        &self.scope
     }
 }
 
@@ -180,7 +185,7 @@ fn events(events: Vec<SpanEvent>, now: DateTime<Utc>, notes: &mut Notes) -> Valu
 }
 
 /// What is wrong with an id of so many bytes.
-fn fault_of_id(id: &[u8], bytes: usize) -> Option<String> {
+pub fn fault_of_id(id: &[u8], bytes: usize) -> Option<String> {
     if id.len() != bytes {
         Some(format!("must have {bytes} bytes, got {}", id.len()))
     } else if id.iter().all(|byte| *byte == 0) {

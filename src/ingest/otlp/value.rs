@@ -165,6 +165,20 @@ fn shortened(name: &str, value: Value, notes: &mut Notes) -> Value {
     }
 }
 
+/// A value whose texts are each no longer than an attribute's.
+pub fn with_short_texts(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > TEXT_MAX_BYTES => Value::from(cut(text)),
+        Value::Array(items) => items.into_iter().map(with_short_texts).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let members = members.map(|(name, value)| (name, with_short_texts(value)));
+            Value::Object(members.collect())
+        }
+        other => other,
+    }
+}
+
 fn newest(text: &str) -> Option<String> {
     if !text.starts_with('[') {
         return None;

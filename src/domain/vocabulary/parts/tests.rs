@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::event::Kind;
 use crate::domain::vocabulary;
 use crate::domain::vocabulary::{Gist, Part};
 
@@ -633,5 +634,89 @@ fn genkit_s_actions_are_read() {
     assert_eq!(
         action("store", "embedder", json!({}), json!([])).part,
         Part::Other
+    );
+}
+
+/// A generation whose span tells no word, and the records beside it, in any split: each piece is joined to the others
+/// before it is read.
+#[test]
+fn messages_in_log_records_are_those_of_their_span() {
+    let beside = |records: &[(&str, &str, Value)]| {
+        let mut attributes = json!({"gen_ai.system": "aws.bedrock"});
+        for (at, name, message) in records {
+            attributes[format!("gen_ai.logged.{at}")] = json!({"name": name, "message": message});
+        }
+        let mut said = gist("s1:messages", attributes);
+        said.parent = Some("s1".to_owned());
+        said
+    };
+    let llm = |id: &str, attributes: Value| {
+        let mut all = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "claude"});
+        for (name, value) in attributes.as_object().expect("attributes") {
+            all[name] = value.clone();
+        }
+        gist(id, all)
+    };
+    let records = [
+        (
+            "3",
+            "gen_ai.assistant.message",
+            json!({"tool_calls": [{"id": "t1"}]}),
+        ),
+        (
+            "1",
+            "gen_ai.system.message",
+            json!({"content": [{"text": "Be kind."}]}),
+        ),
+        (
+            "4",
+            "gen_ai.tool.message",
+            json!({"id": "t1", "content": {"free": true}}),
+        ),
+        (
+            "2",
+            "gen_ai.user.message",
+            json!({"content": [{"text": "Where is A1?"}]}),
+        ),
+        (
+            "5",
+            "gen_ai.choice",
+            json!({"index": 0, "finish_reason": "stop",
+            "message": {"content": [{"text": "It shipped."}]}}),
+        ),
+    ];
+    let told = beside(&records);
+    assert_eq!(told.part, Part::Messages);
+    let texts = |gists: &[Gist]| {
+        let events = vocabulary::interpret(gists);
+        let turns = events.iter().filter(|event| event.kind == Kind::Turn);
+        let texts = turns.map(|turn| turn.fields.get("text").cloned().unwrap_or_default());
+        texts.collect::<Vec<Value>>()
+    };
+    let both = [llm("s1", json!({})), told.clone()];
+    assert_eq!(texts(&both), ["Where is A1?", "It shipped."]);
+    assert_eq!(
+        texts(&[told.clone(), llm("s1", json!({}))]),
+        ["Where is A1?", "It shipped."]
+    );
+    // Nobody says that there was a generation, or it was another one.
+    assert_eq!(texts(std::slice::from_ref(&told)), Vec::<Value>::new());
+    assert_eq!(texts(&[llm("s2", json!({})), told.clone()]), [Value::Null]);
+    // What the span says itself stays.
+    let own = json!([{"role": "user", "content": "And A2?"}]).to_string();
+    let own = llm("s1", json!({"gen_ai.input.messages": own}));
+    assert_eq!(texts(&[own, told]), ["And A2?", "It shipped."]);
+
+    let mut whole = gist(
+        "s1:messages",
+        json!({
+            "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Where is A1?"}]}],
+            "gen_ai.output.messages": [{"role": "model", "parts": [{"type": "text", "content": "It shipped."}]}],
+        }),
+    );
+    whole.parent = Some("s1".to_owned());
+    assert_eq!(
+        texts(&[llm("s1", json!({})), whole]),
+        ["Where is A1?", "It shipped."]
     );
 }
