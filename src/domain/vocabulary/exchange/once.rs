@@ -18,7 +18,7 @@ const SINCE_START: [&str; 2] = ["llmMs", "ttsMs"];
 pub fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> {
     let wrappers = wrappers(gists, by_key);
     let is_llm = |gist: &Gist| gist.part == Part::Llm && !wrappers.contains(&key(gist));
-    let mut alike: BTreeMap<(&str, Mark), Vec<&Gist>> = BTreeMap::new();
+    let mut alike: BTreeMap<Mark, Vec<&Gist>> = BTreeMap::new();
     let mut inner: BTreeMap<Key<'_>, Vec<&Gist>> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
     for gist in gists.iter().filter(|gist| is_llm(gist)) {
@@ -29,7 +29,7 @@ pub fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> 
             }
             None => {
                 for mark in marks(gist) {
-                    alike.entry((&gist.trace_id, mark)).or_default().push(gist);
+                    alike.entry(mark).or_default().push(gist);
                 }
             }
         }
@@ -160,7 +160,8 @@ fn wrappers<'a>(gists: &[&'a Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> BTreeS
     several.map(key).collect()
 }
 
-/// What generations of one trace have in common, of which several tracers may tell as one.
+/// What generations have in common, of which several tracers may tell as one: also in traces of their own, where one of
+/// them does not tell the other what stands above.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
     /// The provider's id of what it answered.

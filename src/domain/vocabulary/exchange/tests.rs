@@ -792,6 +792,20 @@ fn a_generation_that_two_tracers_of_one_vocabulary_tell_of_side_by_side_counts_o
 }
 
 #[test]
+fn a_generation_that_two_tracers_tell_of_in_traces_of_their_own_counts_once() {
+    let used = |other: Value| {
+        let mut other = other;
+        other["traceId"] = json!("another");
+        let spans = [traced("openinference", 2, (1, 3), None), other];
+        told(&spans, Kind::Session)[0]["usage"]["promptTokens"].clone()
+    };
+    let client = traced("anthropic", 3, (1, 3), Some("msg_1"));
+    assert_eq!(used(client), 50);
+    assert_eq!(used(traced("anthropic", 3, (5, 6), Some("msg_1"))), 100);
+    assert_eq!(used(traced("openinference", 3, (1, 3), None)), 100);
+}
+
+#[test]
 fn a_generation_that_fails_for_two_tracers_is_one_error() {
     let own = || span(1, 0, (0, 9), &agent(true));
     let fails = |tracer: &str, id: u8| failed(traced(tracer, id, (1, 3), None));
