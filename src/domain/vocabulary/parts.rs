@@ -27,6 +27,8 @@ const MASTRA_INPUT: &str = "mastra.agent_run.input";
 const ADK_RESPONSE: &str = "gcp.vertex.agent.llm_response";
 /// What a generation cost, where its tracer knows prices: OpenInference's conventions, Logfire, and LiteLLM.
 const COSTS: [&str; 3] = ["llm.cost.total", "operation.cost", "gen_ai.cost.total_cost"];
+/// The tracer of AWS's client in Python.
+const BOTOCORE: &str = "opentelemetry.instrumentation.botocore";
 /// Words in which applications name spans, in lower case. The first that fits counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (
@@ -158,7 +160,7 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
 
 fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     read_provider(span, fields);
-    read_usage(span, Cache::Unknown, fields);
+    read_usage(span, cache(span), fields);
     let cost = COSTS.iter().find_map(|name| span.number(name));
     put(
         fields,
@@ -185,6 +187,14 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "finishReason",
         span.text("llm.finish_reason").or(reason),
     );
+}
+
+/// How its tracer counts what came from a cache. That of AWS's client hands on what Bedrock counts, without a total.
+fn cache(span: &Said<'_>) -> Cache {
+    match span.scope().starts_with(BOTOCORE) {
+        true => Cache::Beside,
+        false => Cache::Unknown,
+    }
 }
 
 fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {

@@ -720,3 +720,22 @@ fn messages_in_log_records_are_those_of_their_span() {
         ["Where is A1?", "It shipped."]
     );
 }
+
+#[test]
+fn the_tracer_of_aws_s_client_counts_what_came_from_a_cache_beside_what_was_read() {
+    let read = |scope: &str| {
+        let span = json!({
+            "traceId": "t", "spanId": "s", "name": "chat", "scope": {"name": scope},
+            "startedAt": "2026-01-17T10:00:00Z", "endedAt": "2026-01-17T10:00:01Z",
+            "attributes": {
+                "gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 140,
+                "gen_ai.usage.cache_read.input_tokens": 90, "gen_ai.usage.output_tokens": 9,
+            },
+        });
+        let said = vocabulary::gist(span.as_object().expect("a span")).expect("a gist");
+        said.fields["promptTokens"].clone()
+    };
+    let bedrock = "opentelemetry.instrumentation.botocore.bedrock-runtime";
+    assert_eq!(read(bedrock), 230);
+    assert_eq!(read("opentelemetry.instrumentation.openai_v2"), 140);
+}
