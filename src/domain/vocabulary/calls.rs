@@ -118,6 +118,26 @@ pub fn read_failure(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put_failure(fields, &message, code.as_deref(), status);
 }
 
+/// What is raised where an answer is no longer wanted, by the last part of its name.
+const GIVEN_UP: [&str; 4] = [
+    "CancelledError",
+    "GeneratorExit",
+    "AbortError",
+    "APIUserAbortError",
+];
+
+/// Marks what was given up: whoever did that wanted it so, and nothing went wrong.
+pub fn tell_given_up(fields: &mut Map<String, Value>) {
+    let code = fields.get("errorCode").and_then(Value::as_str);
+    let class = code.and_then(|code| code.rsplit('.').next());
+    if class.is_some_and(|class| GIVEN_UP.contains(&class)) {
+        for name in ["error", "errorCode", "statusCode"] {
+            fields.remove(name);
+        }
+        fields.insert("cancelled".to_owned(), Value::Bool(true));
+    }
+}
+
 /// A failure, with the HTTP status that its message names, else this one.
 pub fn put_failure(
     fields: &mut Map<String, Value>,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::price;
 
-use super::calls::{after, put, put_failure};
+use super::calls::{after, put, put_failure, tell_given_up};
 use super::logged::is_messages;
 use super::{Gist, Part, Said, Vocabulary, parts};
 
@@ -19,6 +19,9 @@ const OPERATION: &str = "ai.operationId";
 
 /// How LangSmith's exporter tells what it traced. By the conventions it calls more a chat than generations.
 const RUN: &str = "langsmith.span.kind";
+
+/// How Python begins to print where something was raised.
+const STACK: &str = "Traceback (most recent call last)";
 
 /// How Genkit tells what it does.
 const ACTION: &str = "genkit:metadata:subtype";
@@ -38,7 +41,8 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     if part == Part::Llm {
         read_whole(span, &mut gist.fields);
     }
-    if span.has(RUN) {
+    // What makes prompts or reads answers only passes on what a model raised.
+    if span.has(RUN) && part != Part::Other {
         read_raised(span, &mut gist.fields);
     }
     if span.text("logfire.span_type") == Some("log") {
@@ -74,11 +78,7 @@ fn read_raised(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let Some(told) = span.exception("exception.message") else {
         return;
     };
-    let printed = told
-        .split("\n\nTraceback")
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let printed = told.split(STACK).next().unwrap_or_default().trim();
     let inner = printed
         .strip_suffix(')')
         .and_then(|call| call.split_once('('));
@@ -87,6 +87,7 @@ fn read_raised(span: &Said<'_>, fields: &mut Map<String, Value>) {
     });
     let said = [message, printed].into_iter().find(|text| !text.is_empty());
     put_failure(fields, said.unwrap_or("failed without a word"), code, None);
+    tell_given_up(fields);
 }
 
 /// What a span of LangSmith's exporter is.

@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::domain::tokens::Cache;
 
-use super::calls::{TRACER, put, read_failure, read_provider, read_usage, tool_value};
+use super::calls::{
+    TRACER, put, read_failure, read_provider, read_usage, tell_given_up, tool_value,
+};
 use super::messages::{
     Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, logged,
     numbered_text, told, told_in,
@@ -73,6 +75,7 @@ pub fn by_name(name: &str) -> Option<Part> {
 /// Reads what a span says as such a part.
 pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
     read_failure(span, fields);
+    tell_given_up(fields);
     match part {
         Part::Root | Part::Exchange => exchange(span, fields),
         Part::Stt => {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::super::calls::{TRACER, end, first_at, has_failed, ms_between, number, text};
+use super::super::calls::{TRACER, end, first_at, has_failed, is_set, ms_between, number, text};
 use super::super::{Gist, Part};
 use super::group::{Key, ancestors, key};
 
@@ -168,7 +168,7 @@ enum Mark {
     Response(String),
     /// What was counted, as bits.
     Counts([u64; 2]),
-    /// The model that gave no answer.
+    /// The model that gave no answer, or was no longer to give one.
     Failure(String),
 }
 
@@ -176,7 +176,7 @@ fn marks(gist: &Gist) -> impl Iterator<Item = Mark> {
     let named = |name: &str| text(gist, name).map(str::to_owned);
     let bits = |name: &str| number(gist, name).map(f64::to_bits);
     let counts = || Some([bits("promptTokens")?, bits("completionTokens")?]);
-    let failure = || named("model").filter(|_| has_failed(gist));
+    let failure = || named("model").filter(|_| has_failed(gist) || is_set(gist, "cancelled"));
     let marks = [
         named("responseId").map(Mark::Response),
         counts().map(Mark::Counts),

@@ -818,6 +818,44 @@ fn a_generation_that_fails_for_two_tracers_is_one_error() {
 }
 
 #[test]
+fn a_generation_that_was_given_up_is_no_error() {
+    let given_up = |text: Option<&str>, code: &str| {
+        let mut chat = chat();
+        chat["error.type"] = json!(code);
+        if let Some(text) = text {
+            chat["gen_ai.completion.0.content"] = json!(text);
+        }
+        failed(span(2, 1, (1, 3), &chat))
+    };
+    let own = || {
+        span(
+            1,
+            0,
+            (0, 9),
+            &json!({"openinference.span.kind": "AGENT", "input.value": "Hi"}),
+        )
+    };
+    for code in [
+        "asyncio.exceptions.CancelledError",
+        "GeneratorExit",
+        "AbortError",
+    ] {
+        let spans = [own(), given_up(None, code)];
+        assert!(told(&spans, Kind::Error).is_empty());
+        let answer = &told(&spans, Kind::Turn)[1];
+        assert_eq!(answer["cancelled"], true);
+        assert_eq!(answer["llmCalls"][0]["cancelled"], true);
+        assert_eq!(answer.get("failed"), None);
+        let begun = [own(), given_up(Some("I have"), code)];
+        let answer = &told(&begun, Kind::Turn)[1];
+        assert_eq!(answer["text"], "I have");
+        assert_eq!(answer.get("cancelled"), None);
+    }
+    let spans = [own(), given_up(None, "TimeoutError")];
+    assert_eq!(told(&spans, Kind::Error).len(), 1);
+}
+
+#[test]
 fn a_failure_that_went_through_steps_is_told_where_it_arose() {
     let chat = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"});
     let errors = |step: &str| {

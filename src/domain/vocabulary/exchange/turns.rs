@@ -203,6 +203,9 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
                 .any(|gist| has_failed(gist) && !group.made_up_for(gist)));
     put(&mut fields, "text", said);
     put(&mut fields, "failed", failed.then_some(true));
+    let is_given_up =
+        !is_answered && !failed && llm.last().is_some_and(|gist| is_set(gist, "cancelled"));
+    put(&mut fields, "cancelled", is_given_up.then_some(true));
     put(&mut fields, "firstAudioMs", audio.map(moment));
     put(
         &mut fields,

@@ -739,3 +739,29 @@ fn the_tracer_of_aws_s_client_counts_what_came_from_a_cache_beside_what_was_read
     assert_eq!(read(bedrock), 230);
     assert_eq!(read("opentelemetry.instrumentation.openai_v2"), 140);
 }
+
+#[test]
+fn what_a_run_of_langsmith_s_raised_is_its_failure_though_it_says_that_it_went_well() {
+    let raised = |name: &str, kind: &str, told: &str| {
+        let span = json!({
+            "traceId": "t", "spanId": name, "name": name, "status": {"code": 1},
+            "startedAt": "2026-01-17T10:00:00Z", "endedAt": "2026-01-17T10:00:01Z",
+            "attributes": {"langsmith.span.kind": kind, "gen_ai.operation.name": "chat"},
+            "events": [{"name": "exception",
+                "attributes": {"exception.type": "Exception", "exception.message": told}}],
+        });
+        let said = vocabulary::gist(span.as_object().expect("a span")).expect("a gist");
+        said.fields
+    };
+    let stack = "Traceback (most recent call last):\n  File \"agent.py\", line 1, in turn";
+    let error = format!("InternalServerError('Error code: 500 - it is down')\n\n{stack}");
+    let llm = raised("ChatOpenAI", "llm", &error);
+    assert_eq!(llm["error"], "Error code: 500 - it is down");
+    assert_eq!(llm["errorCode"], "InternalServerError");
+    assert_eq!(llm["statusCode"], 500);
+    let given_up = raised("ChatOpenAI", "llm", &format!("CancelledError(){stack}"));
+    assert!(!given_up.contains_key("error"));
+    assert_eq!(given_up["cancelled"], true);
+    let parser = raised("StrOutputParser", "parser", &error);
+    assert!(!parser.contains_key("error"));
+}
