@@ -173,16 +173,22 @@ fn turns(
         rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
     });
     let mut indexes = BTreeMap::new();
+    let mut open_ms: Option<f64> = None;
     for (index, turn) in turns.into_iter().enumerate() {
         let mut fields = placed(turn.fields, start);
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         set("index", Value::from(index));
         set("speaker", Value::from(turn.speaker.as_str()));
-        set("startMs", Value::from(offset_ms(turn.started_at, start)));
+        let stated_ms = offset_ms(turn.started_at, start);
+        // Turns stand by their whole milliseconds, and of those of one the last whose end nobody knows: what was answered
+        // within it is still behind what was asked.
+        let behind = open_ms.filter(|open| turn.ended_at.is_some() && stated_ms.round() <= *open);
+        let start_ms = behind.map_or(stated_ms, |open| open + 1.0);
+        set("startMs", Value::from(start_ms));
         if let Some(end) = turn.ended_at {
-            let end = end.max(turn.started_at);
-            set("endMs", Value::from(offset_ms(end, start)));
+            set("endMs", Value::from(offset_ms(end, start).max(start_ms)));
         }
+        open_ms = turn.ended_at.is_none().then_some(start_ms.round());
         let at = turn.ended_at.unwrap_or(turn.started_at);
         events.push(sound(Kind::Turn, turn.id.clone(), at, fields));
         indexes.entry(turn.id).or_insert(index);

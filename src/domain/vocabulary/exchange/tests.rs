@@ -818,6 +818,19 @@ fn a_generation_that_fails_for_two_tracers_is_one_error() {
 }
 
 #[test]
+fn what_failed_within_a_millisecond_stands_behind_what_was_asked() {
+    let mut chat = chat();
+    chat["gen_ai.prompt.0.role"] = json!("user");
+    chat["gen_ai.prompt.0.content"] = json!("Where is A1?");
+    let turns = told(&[failed(span(1, 0, (1, 1), &chat))], Kind::Turn);
+    assert_eq!(turns[0]["speaker"], "user");
+    assert_eq!(turns[0]["startMs"], 0.0);
+    assert_eq!(turns[0].get("endMs"), None);
+    assert_eq!(turns[1]["startMs"], 1.0);
+    assert_eq!(turns[1]["endMs"], 1.0);
+}
+
+#[test]
 fn a_generation_that_was_given_up_is_no_error() {
     let given_up = |text: Option<&str>, code: &str| {
         let mut chat = chat();
