@@ -167,6 +167,7 @@ const LLM_CALLS: &[Field] = &[
     f("finishReason", Text(ID_MAX_CHARS)),
     f("attempt", COUNT),
     f("cancelled", Bool),
+    f("beside", Bool),
     f("error", Any),
     f("audioTokens", COUNT),
     f("costUsd", USD),

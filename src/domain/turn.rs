@@ -451,11 +451,12 @@ fn begins_unheard(fields: &Map<String, Value>, start_ms: f64) -> bool {
 }
 
 /// The generations that an answer was waited for: one that began when it was heard already, behind a tool say,
-/// has kept nobody waiting for its first word.
+/// has kept nobody waiting for its first word, nor has one that was made beside those of the answer.
 pub fn waited_for(fields: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     listed(fields, "llmCalls").filter(|call| {
         let start_ms = call.get("startMs").and_then(Value::as_f64);
-        start_ms.is_none_or(|start_ms| begins_unheard(fields, start_ms))
+        let is_beside = call.get("beside") == Some(&Value::Bool(true));
+        !is_beside && start_ms.is_none_or(|start_ms| begins_unheard(fields, start_ms))
     })
 }
 
@@ -585,6 +586,21 @@ mod tests {
         assert_eq!(told.llm_ms, Some(300.0));
         assert_eq!(told.generations_ms(), None, "one made what was heard");
         assert!(told.waits_for(1500.0) && !told.waits_for(2000.0));
+    }
+
+    #[test]
+    fn what_another_model_made_beside_the_answer_was_not_waited_for() {
+        let calls = |is_beside: bool| {
+            json!({"speaker": "agent", "firstAudioMs": 2000, "llmCalls": [
+                {"startMs": 1200, "firstTokenMs": 1500, "promptTokens": 7},
+                {"startMs": 1201, "firstTokenMs": 1900, "promptTokens": 5, "beside": is_beside},
+            ]})
+        };
+        let told = turn(calls(true));
+        assert_eq!(told.llm_ms, Some(300.0));
+        assert_eq!(told.generations_ms(), None);
+        assert_eq!(told.prompt_tokens, 12, "it was used all the same");
+        assert_eq!(turn(calls(false)).llm_ms, Some(699.0));
     }
 
     #[test]

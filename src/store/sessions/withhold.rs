@@ -139,6 +139,7 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
             "finishReason",
             "attempt",
             "cancelled",
+            "beside",
             "cacheWriteTokens",
             "audioTokens",
             "cachedAudioTokens",

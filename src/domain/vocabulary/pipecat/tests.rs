@@ -661,20 +661,64 @@ fn what_gemini_thought_is_among_what_it_wrote() {
     assert_eq!(written("gcp.gemini", summed(100)), 109);
 }
 
+/// An answer, beside which another model was asked whether anybody is there.
+fn moderated(said: &str) -> Vec<Event> {
+    let moderator =
+        json!({"output": "CONVERSATION", "metrics.ttfb": 0.2, "gen_ai.request.model": "other"});
+    understood(vec![
+        call(20.0),
+        exchange("t1", (0.0, 8.0), 1.7, false),
+        stt("t1/s1", (0.0, 1.4), "Hello, who is there?"),
+        span("t1/l2", "llm", (1.69, 2.0), moderator),
+        llm("t1/l1", (1.7, 2.4), 0.6, "**It is Ada.** How are you?"),
+        tts("t1/v1", (2.4, 2.6), 0.1, said),
+    ])
+}
+
 #[test]
 fn the_first_token_of_an_answer_is_not_that_of_a_model_which_was_asked_beside_it() {
-    let first_token_ms = |said: &str| {
-        let events = understood(vec![
-            call(20.0),
-            exchange("t1", (0.0, 8.0), 1.7, false),
-            stt("t1/s1", (0.0, 1.4), "Hello, who is there?"),
-            llm("t1/l1", (1.7, 2.4), 0.6, "**It is Ada.** How are you?"),
-            llm("t1/l2", (1.71, 2.0), 0.2, "CONVERSATION"),
-            tts("t1/v1", (2.4, 2.6), 0.1, said),
-        ]);
-        of(&events, Kind::Turn)[1]["llmMs"].clone()
-    };
+    let first_token_ms = |said: &str| of(&moderated(said), Kind::Turn)[1]["llmMs"].clone();
     assert_eq!(first_token_ms("It is Ada. How are you?"), 600.0);
     // What no model has written tells none from another.
-    assert_eq!(first_token_ms("One moment please."), 200.0);
+    assert_eq!(first_token_ms("One moment please."), 600.0);
+}
+
+#[test]
+fn a_model_that_was_asked_beside_the_answer_did_not_make_it() {
+    let events = moderated("It is Ada. How are you?");
+    let answer = of(&events, Kind::Turn)[1].clone();
+    assert_eq!(answer["models"]["llm"], "m");
+    assert_eq!(answer["llmTotalMs"], 700.0);
+    let beside: Vec<bool> = answer["llmCalls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| call["beside"] == true)
+        .collect();
+    assert_eq!(beside, [true, false]);
+    let told = of(&moderated("One moment please."), Kind::Turn)[1].clone();
+    assert!(!told["llmCalls"].to_string().contains("beside"));
+}
+
+#[test]
+fn who_made_up_for_a_model_that_failed_made_the_answer() {
+    let mut failed = fields(
+        "t1/l1",
+        "llm",
+        (1.7, 1.8),
+        json!({"gen_ai.request.model": "first"}),
+    );
+    failed["status"] = json!({"code": 2, "message": "BadRequestError: Error code: 400"});
+    let failed = vocabulary::gist(failed.as_object().unwrap()).unwrap();
+    let events = understood(vec![
+        call(20.0),
+        exchange("t1", (0.0, 8.0), 1.7, false),
+        stt("t1/s1", (0.0, 1.4), "Hello?"),
+        failed,
+        llm("t1/l2", (2.0, 2.4), 0.2, "Hello."),
+        tts("t1/v1", (2.4, 2.6), 0.1, "Hello."),
+    ]);
+    let answer = of(&events, Kind::Turn)[1].clone();
+    assert_eq!(answer["models"]["llm"], "m");
+    assert_eq!(answer["llmCalls"][0]["model"], "first");
 }

@@ -254,7 +254,9 @@ impl<'a, 'b> Context<'a, 'b> {
         put(&mut fields, "text", Some(self.said()));
         put(&mut fields, "firstAudioMs", audio.map(moment));
         put(&mut fields, "llmMs", self.first_token_ms(audio));
-        put(&mut fields, "llmTotalMs", total(llm.iter().copied()));
+        let (beside, answering): (Vec<&Gist>, Vec<&Gist>) =
+            llm.iter().partition(|gist| self.is_beside(gist));
+        put(&mut fields, "llmTotalMs", total(answering.iter().copied()));
         put(&mut fields, "ttsMs", first_byte_ms);
         put(&mut fields, "ttsTotalMs", total(tts.iter().copied()));
         let latency_ms = self.latency_ms();
@@ -269,14 +271,24 @@ impl<'a, 'b> Context<'a, 'b> {
         let is_untimed = is_heard && audio.is_none() && latency_ms.is_none();
         let untimed = is_untimed.then(|| json!({ UNTIMED: true }));
         put(&mut fields, "metadata", untimed);
-        let generations = llm.iter().map(|gist| realtime::call(gist));
+        let generations = llm.iter().map(|gist| {
+            let mut call = realtime::call(gist);
+            if beside.iter().any(|other| other.span_id == gist.span_id) {
+                call["beside"] = true.into();
+            }
+            call
+        });
         put(&mut fields, "llmCalls", listed(generations));
         let syntheses = tts.iter().map(|gist| {
             let is_silent = self.is_silent(gist, interrupted);
             tts_call(gist, is_silent.then(|| json!({"suspected": true})))
         });
         put(&mut fields, "ttsCalls", listed(syntheses));
-        stages(&mut fields, [("llm", &llm), ("tts", &tts)]);
+        // Who failed, and was made up for by another, is not who answered.
+        let (failed, good): (Vec<&Gist>, Vec<&Gist>) =
+            answering.iter().partition(|gist| has_failed(gist));
+        let made = [good, failed, beside].concat();
+        stages(&mut fields, [("llm", &made), ("tts", &tts)]);
         fields
     }
 
@@ -355,7 +367,6 @@ impl<'a, 'b> Context<'a, 'b> {
         let generated =
             generated.filter(|gist| !has_failed(gist) && number(gist, "llmMs").is_some());
         let generated: Vec<&Gist> = generated.collect();
-        // Another model may be asked beside it, whether anybody is there, and say nothing to them.
         let spoken = self.run.of(Part::Tts).find_map(|gist| text(gist, "text"));
         let spoken = spoken.map(beginning).filter(|letters| !letters.is_empty());
         let is_spoken = |gist: &&&Gist| {
@@ -366,6 +377,25 @@ impl<'a, 'b> Context<'a, 'b> {
         let own = generated.iter().rfind(is_spoken);
         own.or(generated.last())
             .and_then(|gist| number(gist, "llmMs"))
+    }
+
+    /// Whether a generation was made at the same time as one that was spoken, and was not spoken itself: another model
+    /// may be asked beside it, whether anybody is there, and say nothing to them.
+    fn is_beside(&self, gist: &Gist) -> bool {
+        let mut others = self.run.of(Part::Llm);
+        !self.is_spoken(gist)
+            && others.any(|other| {
+                let is_meanwhile = gist.started_at < end(other) && other.started_at < end(gist);
+                is_meanwhile && self.is_spoken(other)
+            })
+    }
+
+    /// Whether a generation's words were given to synthesis, as far as they tell.
+    fn is_spoken(&self, generation: &Gist) -> bool {
+        let spoken = letters(&joined(self.run.of(Part::Tts)));
+        let written = text(generation, "text").map(letters).unwrap_or_default();
+        let both = !spoken.is_empty() && !written.is_empty();
+        both && (spoken.contains(&beginning(&written)) || written.contains(&beginning(&spoken)))
     }
 
     /// The exchange's latency is that of its first answer that was heard.
