@@ -11,6 +11,7 @@ mod sentences;
 mod tests;
 mod tools;
 mod turns;
+mod workers;
 
 use serde_json::{Map, Value};
 

@@ -4,6 +4,7 @@ mod sentences;
 mod tools;
 mod unheard;
 mod unmeasured;
+mod workers;
 
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Map, Value, json};

@@ -1,5 +1,6 @@
 //! Who said what when, from what was transcribed, generated and spoken.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -14,15 +15,16 @@ use super::super::calls::{
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
-use super::{realtime, sentences, tools};
+use super::{realtime, sentences, tools, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {
-    let gists = sentences::whole(gists);
-    let gists: Vec<&Gist> = gists.iter().map(AsRef::as_ref).collect();
+    let gists = workers::joined(gists);
+    let gists = sentences::whole(&referred(&gists));
+    let gists = referred(&gists);
     let gists = gists.as_slice();
     let of = |part| -> Vec<&Gist> { gists.iter().copied().filter(|g| g.part == part).collect() };
     let exchanges: BTreeMap<&str, &Gist> = of(Part::Exchange)
@@ -78,6 +80,10 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         .extend(tools::calls(gists, |gist| placed(&runs, gist)));
     understood.end = of(Part::Root).first().map(|root| ended(root, gists, &runs));
     understood
+}
+
+fn referred<'a>(gists: &'a [Cow<'_, Gist>]) -> Vec<&'a Gist> {
+    gists.iter().map(AsRef::as_ref).collect()
 }
 
 /// What is known of a session beside a run of it.
