@@ -3,8 +3,38 @@
 
 use serde_json::Value;
 
+use super::super::Said;
+
 /// What a message says that it is, or that a tool answers, about a tool which runs on while the conversation does.
 const ASYNC: &str = "async_tool";
+
+/// The messages that a generation was given.
+pub fn messages(span: &Said<'_>) -> Vec<Value> {
+    let written = span.text("input").map(serde_json::from_str);
+    match written {
+        Some(Ok(Value::Array(messages))) => messages,
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a generation was asked for something new: what it was given ends with the words of a user, or of the
+/// application, and not with what a tool answered.
+pub fn is_asked_anew(messages: &[Value]) -> bool {
+    let of_model = |message: &&Value| {
+        let role = message.get("role").and_then(Value::as_str);
+        matches!(role, Some("assistant" | "model"))
+    };
+    let since = messages
+        .iter()
+        .rev()
+        .take_while(|message| !of_model(message));
+    let mut asked = since.map(|message| {
+        let is_answered = |item: &Item<'_>| matches!(item, Item::Result(_));
+        !items(message).iter().any(is_answered)
+    });
+    let is_asked = asked.next().unwrap_or_default();
+    is_asked && asked.all(|is_asked| is_asked)
+}
 
 /// What stands in a message, one thing after the other.
 pub enum Item<'a> {

@@ -71,13 +71,16 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "text", span.first_text(&["output", "transcript"]));
             read_failure(span, fields);
             put(fields, "llmMs", first_token_ms(span, fields));
-            tools::read_messages(span, fields);
+            let messages = given::messages(span);
+            tools::read_messages(&messages, fields);
+            let is_asked = given::is_asked_anew(&messages);
+            put(fields, runs::ASKED, is_asked.then_some(true));
             sentences::read(span, fields);
             if span.name == "llm_response" {
                 realtime::read(span, fields);
             }
         }
-        Part::LlmAttempt => tools::read_messages(span, fields),
+        Part::LlmAttempt => tools::read_messages(&given::messages(span), fields),
         Part::Tts => {
             read_provider(span, fields);
             put(fields, "text", span.text("text"));

@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::turn::Speaker;
 
-use super::super::calls::{end, first_at, has_failed, ms_between, name, text};
+use super::super::calls::{end, first_at, has_failed, is_set, ms_between, name, text};
 use super::super::{Gist, Part};
 use super::realtime;
+use super::sentences::has_made;
 
 /// Where a transcript's span is shorter, it does not tell when the user spoke.
 pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
@@ -17,6 +18,9 @@ pub const TURN_END_MS: f64 = 2_500.0;
 
 /// Marks a transcript's span that was only closed because the user's turn was decided to be over.
 pub const LEFT_OPEN: &str = "leftOpen";
+
+/// Marks a generation that was asked for something new, and is not a tool's next step.
+pub const ASKED: &str = "asked";
 
 /// What one side did without the other's doing anything.
 pub struct Run<'a> {
@@ -82,8 +86,9 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
         Part::Stt => there_at(gist, exchanges),
         _ => gist.started_at,
     });
+    let is_aloud = spoken.iter().any(|gist| gist.part == Part::Tts);
     let mut runs: Vec<Run<'a>> = Vec::new();
-    for gist in spoken {
+    for (place, &gist) in spoken.iter().enumerate() {
         let speaker = match gist.part {
             Part::Stt => Speaker::User,
             _ => Speaker::Agent,
@@ -93,7 +98,8 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
                 if run.speaker == speaker
                     && (speaker == Speaker::User
                         || is_cut_short(gist)
-                        || continues(run, gist, &conversations)) =>
+                        || continues(run, gist, &conversations)
+                            && !answers_anew(run, gist, &spoken[place + 1..], is_aloud)) =>
             {
                 run.gists.push(gist);
                 run.exchange = run.exchange.or(gist.parent.as_deref());
@@ -110,6 +116,22 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
         }
     }
     runs
+}
+
+/// Whether a generation answers what was asked behind an answer that was given, by what was typed say. Where answers
+/// are spoken, only one that is spoken too: another model may be asked what it thinks of the answer.
+fn answers_anew(run: &Run<'_>, gist: &Gist, later: &[&Gist], is_aloud: bool) -> bool {
+    let is_asked = |gist: &Gist| gist.part == Part::Llm && is_set(gist, ASKED);
+    let Some(written) = text(gist, "text").filter(|_| is_asked(gist)) else {
+        return false;
+    };
+    if !is_aloud {
+        return run.of(Part::Llm).any(|llm| text(llm, "text").is_some());
+    }
+    let its = later.iter().take_while(|later| !is_asked(later));
+    let mut spoken = its.filter(|later| later.part == Part::Tts);
+    run.of(Part::Tts).any(|tts| !has_failed(tts))
+        && spoken.any(|tts| text(tts, "text").is_some_and(|spoken| has_made(written, spoken)))
 }
 
 /// A transcription that failed before there was a word of it: nobody knows what was said, nor until when.

@@ -12,6 +12,26 @@ const IS_KEPT: &str = "isKept";
 /// Only versions that keep all sentences know this by this name.
 const KEPT_WITH: &str = "gen_ai.usage.reasoning.output_tokens";
 
+/// What a text says, however it is set.
+pub fn letters(text: &str) -> String {
+    let letters = text.chars().filter(|sign| sign.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// So much of a text tells it from others.
+const BEGINNING_CHARS: usize = 24;
+
+pub fn beginning(text: &str) -> String {
+    letters(text).chars().take(BEGINNING_CHARS).collect()
+}
+
+/// Whether what was spoken, or some of it, is what a generation wrote.
+pub fn has_made(written: &str, spoken: &str) -> bool {
+    let (written, spoken) = (letters(written), letters(spoken));
+    let both = !spoken.is_empty() && !written.is_empty();
+    both && (spoken.contains(&beginning(&written)) || written.contains(&beginning(&spoken)))
+}
+
 /// Marks a generation by which it shows that syntheses keep what they were given.
 pub fn read(span: &Said<'_>, fields: &mut serde_json::Map<String, serde_json::Value>) {
     put(fields, IS_KEPT, span.has(KEPT_WITH).then_some(true));

@@ -2,6 +2,7 @@
 
 mod sentences;
 mod tools;
+mod typed;
 mod unheard;
 mod unmeasured;
 mod workers;

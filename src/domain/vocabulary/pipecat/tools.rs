@@ -32,17 +32,14 @@ const SPOKEN_ON: &str = "spokenOn";
 const ASKED_ON: &str = "askedOn";
 
 /// Reads the calls in the messages that a model was given.
-pub fn read_messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let tools = span.text("input").map(in_messages).unwrap_or_default();
+pub fn read_messages(messages: &[Value], fields: &mut Map<String, Value>) {
+    let tools = in_messages(messages);
     put(fields, "tools", (!tools.is_empty()).then_some(tools));
 }
 
 /// The calls in the last messages of a list, the oldest first: `{id, name, arguments, result}`. Of one that stands
 /// further back the result may come alone.
-fn in_messages(input: &str) -> Vec<Value> {
-    let Ok(Value::Array(messages)) = serde_json::from_str::<Value>(input) else {
-        return Vec::new();
-    };
+fn in_messages(messages: &[Value]) -> Vec<Value> {
     let mut read = Backwards::default();
     for message in messages.iter().rev() {
         for item in items(message).into_iter().rev() {

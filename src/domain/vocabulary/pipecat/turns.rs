@@ -15,6 +15,7 @@ use super::super::calls::{
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
+use super::sentences::{beginning, has_made, letters};
 use super::{realtime, sentences, tools, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
@@ -126,19 +127,6 @@ fn stt_ms(stt: &Gist, answer: Option<&Gist>) -> Option<f64> {
 fn joined<'a>(gists: impl Iterator<Item = &'a Gist>) -> String {
     let texts = gists.filter_map(|gist| text(gist, "text").map(str::trim));
     texts.collect::<Vec<_>>().join(" ")
-}
-
-/// What a text says, however it is set.
-fn letters(text: &str) -> String {
-    let letters = text.chars().filter(|sign| sign.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
-}
-
-/// So much of what was spoken tells which generation made it.
-const BEGINNING_CHARS: usize = 24;
-
-fn beginning(spoken: &str) -> String {
-    letters(spoken).chars().take(BEGINNING_CHARS).collect()
 }
 
 impl<'a, 'b> Context<'a, 'b> {
@@ -398,10 +386,8 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// Whether a generation's words were given to synthesis, as far as they tell.
     fn is_spoken(&self, generation: &Gist) -> bool {
-        let spoken = letters(&joined(self.run.of(Part::Tts)));
-        let written = text(generation, "text").map(letters).unwrap_or_default();
-        let both = !spoken.is_empty() && !written.is_empty();
-        both && (spoken.contains(&beginning(&written)) || written.contains(&beginning(&spoken)))
+        let written = text(generation, "text");
+        written.is_some_and(|written| has_made(written, &joined(self.run.of(Part::Tts))))
     }
 
     /// The exchange's latency is that of its first answer that was heard.
