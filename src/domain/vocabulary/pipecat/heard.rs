@@ -1,5 +1,7 @@
 //! Whether an answer was heard, until when, and what cut it off: no span tells, syntheses and exchanges do between them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::turn::Speaker;
@@ -80,7 +82,7 @@ impl<'a> Context<'a, '_> {
             .is_none_or(|after| after.run.exchange != self.run.exchange);
         let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
         let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
-        (is_last && spoke && self.is_followed(exchange, at)).then_some(at)
+        (is_last && spoke && self.is_followed(exchange)).then_some(at)
     }
 
     /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
@@ -93,12 +95,8 @@ impl<'a> Context<'a, '_> {
     }
 
     /// Whether another exchange begins where this one ends: then the user spoke.
-    fn is_followed(&self, exchange: &Gist, at: DateTime<Utc>) -> bool {
-        let mut others = self.known.exchanges.values();
-        others.any(|other| {
-            other.span_id != exchange.span_id
-                && ms_between(at, other.started_at).abs() <= FOLLOWS_MS
-        })
+    fn is_followed(&self, exchange: &Gist) -> bool {
+        is_followed(exchange, self.known.exchanges.values().copied())
     }
 
     /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
@@ -134,7 +132,7 @@ impl<'a> Context<'a, '_> {
         let silence = after(over, -TURN_END_MS);
         let is_last = !self.is_spoken_on();
         let was_waited_for = is_last && !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
-        let is_followed = self.is_followed(exchange, over);
+        let is_followed = self.is_followed(exchange);
         if was_waited_for && !is_followed && silence >= heard {
             return silence;
         }
@@ -176,4 +174,36 @@ impl<'a> Context<'a, '_> {
         let is_supposed = !self.known.measures_speech && is_spoken();
         self.run.is_heard() || is_supposed && was_waited_for() && is_last()
     }
+}
+
+/// Whether one of the others begins where an exchange ends: then the user spoke.
+pub fn is_followed<'a>(exchange: &Gist, mut others: impl Iterator<Item = &'a Gist>) -> bool {
+    let Some(over) = exchange.ended_at else {
+        return false;
+    };
+    others.any(|other| {
+        other.span_id != exchange.span_id && ms_between(over, other.started_at).abs() <= FOLLOWS_MS
+    })
+}
+
+/// Whether syntheses tell how fast they are, so that one that does not has failed. Where one that does not was heard, as
+/// the latency of its exchange says, an application may have only the first of all measured.
+pub fn measures_speech(syntheses: &[&Gist], exchanges: &BTreeMap<&str, &Gist>) -> bool {
+    let tells = |gist: &&Gist| {
+        let names = ["ttsMs", "unheard"];
+        names.iter().any(|name| gist.fields.contains_key(*name))
+    };
+    let was_waited_for = |gist: &&Gist| {
+        let exchange = gist.parent.as_deref().and_then(|id| exchanges.get(id));
+        exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"))
+    };
+    let is_alone = |gist: &&Gist| {
+        let mut told = syntheses.iter().filter(|other| tells(other));
+        told.all(|other| other.parent != gist.parent)
+    };
+    let mut untold = syntheses
+        .iter()
+        .filter(|gist| !tells(gist) && !has_failed(gist));
+    let is_partial = untold.any(|gist| was_waited_for(gist) && is_alone(gist));
+    syntheses.iter().any(tells) && !is_partial
 }

@@ -2,6 +2,7 @@
 //! in these one span a transcript, a generation and an utterance. No span is a tool call: those stand in
 //! the messages of the generation that follows.
 
+mod clocks;
 mod given;
 mod heard;
 mod realtime;
@@ -49,8 +50,12 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         }
         Part::Stt => {
             read_provider(span, fields);
+            if let Some(provider) = who_hears_itself(span) {
+                put(fields, "provider", Some(provider));
+            }
             put(fields, "text", span.text("transcript"));
             put(fields, "sttMs", span.seconds_as_ms("metrics.ttfb"));
+            clocks::read(span, fields);
             put(fields, "audioSeconds", span.number("metrics.audio_seconds"));
             // Then its end is the decision that the user had spoken, not when the words were there.
             let is_open = span.flag("stt.incomplete") == Some(true);
@@ -71,6 +76,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "text", span.first_text(&["output", "transcript"]));
             read_failure(span, fields);
             put(fields, "llmMs", first_token_ms(span, fields));
+            clocks::read(span, fields);
             let messages = given::messages(span);
             tools::read_messages(&messages, fields);
             let is_asked = given::is_asked_anew(&messages);
@@ -102,6 +108,21 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         _ => {}
     }
     Some(gist)
+}
+
+/// Models that transcribe what they hear, as their transcripts call them: by the class of the service, not by who
+/// provides it.
+const HEAR_THEMSELVES: [(&str, &str); 4] = [
+    ("openairealtimellmservice", "openai"),
+    ("azurerealtimellmservice", "azure"),
+    ("geminilivellmservice", "gcp.gemini"),
+    ("geminilivevertexllmservice", "gcp.vertex_ai"),
+];
+
+fn who_hears_itself(span: &Said<'_>) -> Option<&'static str> {
+    let told = span.term(&PROVIDERS)?;
+    let known = HEAR_THEMSELVES.iter().find(|(class, _)| *class == told);
+    known.map(|(_, provider)| *provider)
 }
 
 fn part(span: &Said<'_>) -> Option<Part> {

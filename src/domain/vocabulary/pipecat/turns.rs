@@ -16,7 +16,7 @@ use super::super::calls::{
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{beginning, has_made, letters};
-use super::{realtime, sentences, tools, workers};
+use super::{clocks, heard, realtime, sentences, tools, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
@@ -25,6 +25,7 @@ const PATIENCE_MS: f64 = 1_000.0;
 pub fn interpret(gists: &[&Gist]) -> Understood {
     let gists = workers::joined(gists);
     let gists = sentences::whole(&referred(&gists));
+    let gists = clocks::read_anew(&referred(&gists));
     let gists = referred(&gists);
     let gists = gists.as_slice();
     let of = |part| -> Vec<&Gist> { gists.iter().copied().filter(|g| g.part == part).collect() };
@@ -52,10 +53,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         lost: &lost,
         is_over: !of(Part::Root).is_empty(),
         is_aloud: !tts.is_empty(),
-        measures_speech: tts.iter().any(|gist| {
-            let names = ["ttsMs", "unheard"];
-            names.iter().any(|name| gist.fields.contains_key(*name))
-        }),
+        measures_speech: heard::measures_speech(&tts, &exchanges),
         measures_latency: exchanges
             .values()
             .any(|exchange| exchange.fields.contains_key("latencyMs")),
@@ -222,7 +220,7 @@ impl<'a, 'b> Context<'a, 'b> {
     fn agent(&self, understood: &mut Understood) {
         let id = self.run.id();
         let interrupted = self.cut_off();
-        let start = self.started();
+        let start = interrupted.map_or(self.started(), |at| self.started().min(at));
         self.errors(interrupted.is_some(), &id, understood);
         if let Some(at) = interrupted {
             let onset = self.broken_into(start, at);
@@ -419,23 +417,22 @@ impl<'a, 'b> Context<'a, 'b> {
     pub fn began(&self) -> DateTime<Utc> {
         let first = self.run.gists.first();
         let start = first.map(|gist| gist.started_at).unwrap_or_default();
-        let is_user = self.run.speaker == Speaker::User;
-        // Spans without a length: the turn began when the user did, unless the agent spoke in it before, and whoever had
-        // spoken at a time had begun by then.
+        if self.run.speaker == Speaker::Agent {
+            return start;
+        }
+        // The exchange began when the user did, unless the agent spoke in it before, and whoever had spoken at a time had
+        // begun by then. A span may begin with its words only, however long it then stays open.
         let opens = self
             .before()
             .is_some_and(|before| before.run.exchange != self.run.exchange);
-        let is_unknown = is_user && onset(self.run).is_none();
+        let is_unknown = onset(self.run).is_none();
         let spoken = || {
             let answer = self.after();
             let response = answer.as_ref().and_then(|answer| answer.run.response());
             first.map(|stt| spoken_at(stt, response))
         };
         let opened = || Some(self.exchange()?.started_at);
-        let earlier = [
-            opened().filter(|_| is_unknown && opens),
-            spoken().filter(|_| is_unknown),
-        ];
+        let earlier = [opened().filter(|_| opens), spoken().filter(|_| is_unknown)];
         earlier.into_iter().flatten().fold(start, DateTime::min)
     }
 }
@@ -471,7 +468,7 @@ fn suspected(tts: &Gist, turn: &str) -> Beside {
 }
 
 /// That the user cut an answer off. Its end is no word on when the user began to speak.
-fn interruption(at: DateTime<Utc>, onset: Option<DateTime<Utc>>, turn: &str) -> Beside {
+pub fn interruption(at: DateTime<Utc>, onset: Option<DateTime<Utc>>, turn: &str) -> Beside {
     let mut fields = Map::new();
     put(&mut fields, "atMs", onset.map(moment));
     put(&mut fields, "source", Some("user"));

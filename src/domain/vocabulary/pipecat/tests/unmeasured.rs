@@ -198,3 +198,47 @@ fn who_was_transcribed_in_an_instant_had_spoken_before() {
         (&json!(4830), &json!(4830))
     );
 }
+
+/// Services of which only the first response of all is measured, and which go on to show that.
+fn measured_once(second: Value) -> Vec<Event> {
+    let generation =
+        |id: &str, during: (f64, f64), said: &str| llm(id, during, 0.477_250_816, said);
+    understood(vec![
+        call(14.0),
+        exchange("t1", (0.0, 4.2), 1.453, false),
+        stt("t1/s1", (0.0, 1.6), "One?"),
+        generation("t1/l1", (2.0, 2.53), "This is one."),
+        tts("t1/v1", (2.53, 2.68), 0.151, "This is one."),
+        span("t2", "turn", (4.2, 8.4), second),
+        heard("t2/s2", (4.0, 5.55), "Two?"),
+        generation("t2/l2", (5.94, 6.9), "This is two."),
+        spoken("t2/v2", (6.91, 7.02), "This is two."),
+        spoken("call/v3", (11.0, 11.2), "Are you there?"),
+    ])
+}
+
+#[test]
+fn what_was_waited_for_has_not_failed_though_only_the_first_was_measured() {
+    let events = measured_once(
+        json!({"turn.user_bot_latency_seconds": 1.824, "turn.was_interrupted": false}),
+    );
+    assert!(of(&events, Kind::Error).is_empty());
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[3]["latencyMs"], 1824.0);
+    assert_eq!(turns[1]["llmMs"].as_f64().map(f64::round), Some(477.0));
+    for place in [3, 4] {
+        assert!(!turns[place].contains_key("failed"), "{:?}", turns[place]);
+        assert!(!turns[place].contains_key("llmMs"), "{:?}", turns[place]);
+    }
+    // The user had spoken so long before it.
+    assert_eq!(turns[2]["endMs"], 5086.0);
+}
+
+#[test]
+fn what_nobody_was_heard_to_say_has_failed_where_others_were_measured() {
+    let events = measured_once(json!({"turn.was_interrupted": false}));
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[3]["failed"], true);
+    assert!(!turns[3].contains_key("latencyMs"));
+    assert_eq!(of(&events, Kind::Error)[0]["code"], "no_audio_suspected");
+}
