@@ -197,5 +197,8 @@ pub fn interpret(gists: &[Gist]) -> Vec<Event> {
     } else if !others.is_empty() {
         understood.push(exchange::interpret(&others));
     }
+    if understood.iter().all(|told| told.turns.is_empty()) {
+        understood.push(pipecat::without_words(&pipecat));
+    }
     understood::events(&gists, understood)
 }

@@ -12,6 +12,7 @@ mod sentences;
 mod tests;
 mod tools;
 mod turns;
+mod wordless;
 mod workers;
 
 use serde_json::{Map, Value};
@@ -22,6 +23,7 @@ use super::calls::{ms_between, put, read_failure, read_provider, read_usage};
 use super::{Gist, Part, Said, Vocabulary};
 
 pub use turns::interpret;
+pub use wordless::interpret as without_words;
 
 /// So long before the end of its span the clock of what was interrupted or failed is stopped, at most.
 const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;

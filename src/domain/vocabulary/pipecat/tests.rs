@@ -6,6 +6,7 @@ mod tools;
 mod typed;
 mod unheard;
 mod unmeasured;
+mod wordless;
 mod workers;
 
 use chrono::{DateTime, TimeDelta};

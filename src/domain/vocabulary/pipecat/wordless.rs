@@ -1,0 +1,82 @@
+//! Calls of models that no span tells of: only their exchanges are known. One with a latency is a user who spoke and
+//! an agent who was heard so much later; what was said, nobody knows.
+
+use serde_json::{Map, json};
+
+use crate::domain::turn::{Speaker, UNTIMED};
+
+use super::super::calls::{after, is_set, name, number, put};
+use super::super::{Beside, Gist, Part, Turn, Understood};
+use super::heard::is_followed;
+use super::runs::TURN_END_MS;
+use super::turns::interruption;
+
+/// What exchanges amount to without anything in them. Where parts of some are told, those tell what there was.
+pub fn interpret(gists: &[&Gist]) -> Understood {
+    let is_part = |gist: &&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts);
+    if gists.iter().any(is_part) {
+        return Understood::default();
+    }
+    let of_exchange = |gist: &&Gist| gist.part == Part::Exchange;
+    let exchanges: Vec<&Gist> = gists.iter().copied().filter(of_exchange).collect();
+    let mut understood = Understood::default();
+    for (place, exchange) in exchanges.iter().enumerate() {
+        let Some(latency_ms) = number(exchange, "latencyMs") else {
+            continue;
+        };
+        let others = exchanges.iter().copied();
+        let is_followed = is_followed(exchange, others);
+        let interrupted = is_set(exchange, "cutOff") && is_followed;
+        // The first begins with its call, and all others when the user speaks.
+        let is_first = place == 0;
+        understood.turns.push(asked(exchange, is_first));
+        let answer = answered(exchange, latency_ms, is_followed, interrupted);
+        understood.besides.extend(cut_off(exchange, &answer));
+        understood.turns.push(answer);
+    }
+    understood
+}
+
+fn asked(exchange: &Gist, is_first: bool) -> Turn {
+    let mut fields = Map::new();
+    put(&mut fields, "metadata", is_first.then(untimed));
+    Turn {
+        id: format!("{}/user", name(exchange)),
+        speaker: Speaker::User,
+        started_at: exchange.started_at,
+        ended_at: None,
+        fields,
+    }
+}
+
+/// The answer. Only where a silence ended the exchange, or the user did, is it known when the agent had spoken.
+fn answered(exchange: &Gist, latency_ms: f64, is_followed: bool, interrupted: bool) -> Turn {
+    let mut fields = Map::new();
+    put(&mut fields, "latencyMs", Some(latency_ms));
+    put(&mut fields, "interrupted", interrupted.then_some(true));
+    put(&mut fields, "metadata", Some(untimed()));
+    let started_at = after(exchange.started_at, latency_ms);
+    let is_waited_for = !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
+    let ended_at = match exchange.ended_at {
+        Some(over) if is_followed => Some(over),
+        Some(over) if is_waited_for => Some(after(over, -TURN_END_MS)),
+        _ => None,
+    };
+    Turn {
+        id: name(exchange),
+        speaker: Speaker::Agent,
+        started_at,
+        ended_at: ended_at.map(|at| at.max(started_at)),
+        fields,
+    }
+}
+
+fn cut_off(exchange: &Gist, answer: &Turn) -> Option<Beside> {
+    let is_cut_off = answer.fields.contains_key("interrupted");
+    let at = exchange.ended_at.filter(|_| is_cut_off)?;
+    Some(interruption(at, None, &answer.id))
+}
+
+fn untimed() -> serde_json::Value {
+    json!({ UNTIMED: true })
+}
