@@ -61,6 +61,7 @@ fn named(turn: &Spoken, stage: Stage) -> Named {
         |call: &Value| stage == Stage::Llm && call.get("firstTokenMs").is_none_or(Value::is_null);
     let counts = |call: &&Value| {
         !is_true(call, "cancelled")
+            && !is_true(call, "beside")
             && !has_error(call)
             && !asked_for_tool(call)
             && !gave_nothing(call)
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_and_a_stream_for_a_tool_are_no_fallback() {
+    fn a_version_a_stream_for_a_tool_and_one_beside_the_answer_are_no_fallback() {
         let mut call = served();
         assert!(found(&call, KIND).is_empty());
         call["turns"][3]["models"] = json!({"llm": "gpt-4o-2024-08-06"});
@@ -224,6 +225,7 @@ mod tests {
             {"startMs": 16700, "firstTokenMs": 16800, "model": "small", "finishReason": "tool_calls"},
             {"startMs": 16800, "firstTokenMs": 17000, "model": "gpt-4o"},
             {"startMs": 16900, "model": "empty"},
+            {"startMs": 16800, "firstTokenMs": 17100, "model": "moderator", "beside": true},
         ]);
         assert!(found(&call, KIND).is_empty());
     }

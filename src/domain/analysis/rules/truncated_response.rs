@@ -25,7 +25,7 @@ pub fn find(view: &View) -> Vec<Issue> {
 
 fn is_truncated(turn: &Spoken) -> bool {
     let last = list(turn.turn, "llmCalls")
-        .filter(|call| !is_true(call, "cancelled"))
+        .filter(|call| !is_true(call, "cancelled") && !is_true(call, "beside"))
         .last();
     let of_call = last.and_then(|call| call.get("finishReason")?.as_str());
     let of_turn = turn.turn.extra.get("finishReason").and_then(Value::as_str);
