@@ -27,6 +27,8 @@ pub struct Sound {
     to_ms: f64,
     speaker: Speaker,
     turn: Option<i32>,
+    /// Whether somebody knows when it ended: else the silence behind it began nobody knows when.
+    has_end: bool,
 }
 
 /// How long a silence may be.
@@ -60,10 +62,11 @@ pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
         to_ms: ms,
         speaker: Speaker::Agent,
         turn: None,
+        has_end: true,
     });
     let mut has_spoken = false;
     for sound in sounds {
-        if let Some(last) = &last {
+        if let Some(last) = last.as_ref().filter(|last| last.has_end) {
             silences.push(Silence {
                 from_ms: last.to_ms,
                 to_ms: sound.from_ms,
@@ -79,12 +82,14 @@ pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
             Some(last) if sound.turn.is_none() && last.speaker == sound.speaker => {
                 last.turn = last.turn.filter(|_| sound.from_ms <= last.to_ms);
                 last.to_ms = sound.to_ms;
+                last.has_end = true;
             }
             _ => last = Some(sound),
         }
     }
     if let (Some(last), Some(end_ms)) = (last, view.end_ms)
         && has_spoken
+        && last.has_end
     {
         silences.push(Silence {
             from_ms: last.to_ms,
@@ -124,7 +129,8 @@ fn is_spoken_in(view: &View, silence: &Silence) -> bool {
 /// When the agent was heard, nothing twice.
 pub fn heard_of_agent(sounds: &[Sound]) -> Vec<(f64, f64)> {
     let mut heard: Vec<(f64, f64)> = Vec::new();
-    for sound in sounds.iter().filter(|s| s.speaker == Speaker::Agent) {
+    let of_agent = |sound: &&Sound| sound.speaker == Speaker::Agent && sound.has_end;
+    for sound in sounds.iter().filter(of_agent) {
         match heard.last_mut() {
             Some(last) if sound.from_ms <= last.1 => last.1 = last.1.max(sound.to_ms),
             _ => heard.push((sound.from_ms, sound.to_ms)),
@@ -138,10 +144,19 @@ pub fn sounds(view: &View) -> Vec<Sound> {
     let mut sounds = Vec::with_capacity(view.turns.len() + view.speech.len());
     let is_heard = |turn: &&Spoken| !turn.turn.cancelled && !turn.is_silent();
     for turn in view.turns.iter().filter(is_heard) {
+        let (speaker, index) = (turn.turn.speaker, Some(turn.turn.index));
+        // Of some answers only the beginning is known; one that may not even have begun ends no silence.
+        let has_begun = turn.is_user() || turn.number("firstAudioMs").is_some();
         let Some((from_ms, to_ms)) = turn.interval() else {
+            sounds.extend(turn.start_ms.filter(|_| has_begun).map(|from_ms| Sound {
+                from_ms,
+                to_ms: from_ms,
+                speaker,
+                turn: index,
+                has_end: false,
+            }));
             continue;
         };
-        let (speaker, index) = (turn.turn.speaker, Some(turn.turn.index));
         let mut has_parts = false;
         for part in super::path::list(turn.turn, "segments") {
             let ends = super::path::at(part, "startMs").zip(super::path::at(part, "endMs"));
@@ -152,17 +167,17 @@ pub fn sounds(view: &View) -> Vec<Sound> {
                     to_ms,
                     speaker,
                     turn: index,
+                    has_end: true,
                 });
             }
         }
-        // Of some answers only the beginning is known; one that may not even have begun ends no silence.
-        let has_begun = turn.is_user() || turn.number("firstAudioMs").is_some();
         if !has_parts && (has_begun || to_ms > from_ms) {
             sounds.push(Sound {
                 from_ms,
                 to_ms,
                 speaker,
                 turn: index,
+                has_end: true,
             });
         }
     }
@@ -171,6 +186,7 @@ pub fn sounds(view: &View) -> Vec<Sound> {
         to_ms: speech.end_ms,
         speaker: speech.speaker,
         turn: None,
+        has_end: true,
     }));
     sounds.sort_by(|a, b| {
         (a.from_ms.total_cmp(&b.from_ms))

@@ -134,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_knows_how_long_a_silence_was_behind_words_whose_end_nobody_knows() {
+        let mut call = clean(3);
+        delay(&mut call, 2, 6000);
+        delay(&mut call, 3, 6000);
+        assert_eq!(found(&call, KIND).len(), 2);
+        call["turns"][2].as_object_mut().unwrap().remove("endMs");
+        // The silence before them is known all the same.
+        assert_eq!(issue(&call, KIND).turn, Some(2));
+    }
+
+    #[test]
     fn the_silence_at_the_end_counts_as_any_other() {
         for (pause, is_found) in [(4999, false), (5000, false), (5001, true)] {
             let mut call = clean(3);
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn what_was_said_at_no_known_time_is_no_silence() {
         let mut call = clean(3);
-        delay(&mut call, 2, 4000);
+        delay(&mut call, 2, 6000);
         call["turns"][2]["endMs"] = Value::Null;
         assert_eq!(found(&call, KIND).len(), 1);
         call["turns"][2]["metadata"] = json!({"untimed": true});
