@@ -371,10 +371,11 @@ impl Ledger {
         self.changed.is_empty() && self.activity == activity_before
     }
 
-    pub fn written(&self) -> impl Iterator<Item = (&Fact, &Entity)> {
+    /// What is to be written, in the order of identities.
+    pub fn written(&self) -> impl Iterator<Item = (&Identity, &Entity, &Fact)> {
         self.changed.iter().filter_map(|identity| {
             let entity = self.whereabouts.get(identity)?;
-            Some((self.entities.get(entity)?.get(identity)?, entity))
+            Some((identity, entity, self.entities.get(entity)?.get(identity)?))
         })
     }
 

@@ -110,7 +110,7 @@ impl Memory {
     }
 
     fn keep(&mut self, change: Change, ledger: &Ledger) {
-        for (fact, _) in ledger.written() {
+        for (.., fact) in ledger.written() {
             self.facts
                 .retain(|known| known.identity() != fact.identity());
             self.facts.push(as_stored(fact));

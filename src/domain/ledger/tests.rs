@@ -106,7 +106,7 @@ fn a_full_session_takes_corrections_and_its_end() {
     first.submit(error("a", "long enough"), now);
     let held = first.more();
     assert!(held.fact_bytes > 0 && held.span_bytes == 0);
-    let known: Vec<Fact> = first.written().map(|(fact, _)| fact.clone()).collect();
+    let known: Vec<Fact> = first.written().map(|(.., fact)| fact.clone()).collect();
     let room = Room(Held::default());
     let mut full = Ledger::new(known, first.activity(), room);
     assert_eq!(
@@ -237,7 +237,7 @@ fn a_repetition_is_one_also_where_the_store_cut_its_time() {
     let now = DateTime::UNIX_EPOCH;
     let (first, other) = (json!({"message": "a"}), json!({"message": "b"}));
     assert_eq!(ledger.submit(sent(first.clone()), now), Outcome::Accepted);
-    let stored: Vec<Fact> = ledger.written().map(|(fact, _)| fact.clone()).collect();
+    let stored: Vec<Fact> = ledger.written().map(|(.., fact)| fact.clone()).collect();
     assert_eq!(stored[0].at.timestamp_subsec_nanos(), 123_456_000);
     let mut later = Ledger::new(stored, ledger.activity(), Room::default());
     assert_eq!(later.submit(sent(first), now), Outcome::Duplicate);

@@ -20,7 +20,7 @@ use super::merge;
 use super::moves;
 use super::outbox;
 use super::resolve::Resolved;
-use super::save::{self, Rows, SessionRow, Tagged};
+use super::save::{self, FactRow, Rows, SessionRow, Tagged};
 use super::spans;
 use super::understand::Gists;
 
@@ -208,15 +208,21 @@ async fn save_facts(
     save::delete_facts(connection, &removed).await?;
     let (mut new, mut known) = (Vec::new(), Vec::new());
     for (key, ledger) in ledgers {
-        for (fact, entity) in ledger.written() {
-            let into = if ledger.is_stored(&fact.identity()) {
+        let gists = gists.get(key);
+        for (identity, entity, fact) in ledger.written() {
+            let into = if ledger.is_stored(identity) {
                 &mut known
             } else {
                 &mut new
             };
-            into.push((*key, fact, entity));
+            into.push(FactRow {
+                key: *key,
+                entity,
+                fact,
+                gist: gists.and_then(|gists| Some(gists.get(identity)?.as_str())),
+            });
         }
     }
-    save::insert_facts(connection, &new, gists).await?;
-    save::replace_facts(connection, &known, gists).await
+    save::insert_facts(connection, &new).await?;
+    save::replace_facts(connection, &known).await
 }

@@ -20,7 +20,6 @@ use crate::store::columns::to_text;
 use super::Result;
 use super::Trouble;
 use super::load::Key;
-use super::understand::Gists;
 
 /// A session's row as the batch leaves it.
 pub struct SessionRow<'a> {
@@ -242,55 +241,53 @@ pub async fn delete_facts(connection: &mut PgConnection, gone: &[(Key, &Identity
     Ok(())
 }
 
+/// A fact, and of a tracer's span what it says of its conversation.
+pub struct FactRow<'a> {
+    pub key: Key,
+    pub entity: &'a Entity,
+    pub fact: &'a Fact,
+    pub gist: Option<&'a str>,
+}
+
 /// Runs one statement over all columns of facts.
 macro_rules! over_facts {
-    ($connection:expr, $facts:expr, $gists:expr, $conflict:literal) => {{
-        let (facts, gists) = ($facts, $gists);
+    ($connection:expr, $facts:expr, $conflict:literal) => {{
+        let facts = $facts;
         sqlx::query!(
             "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body, gist)
              select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
                                   $7::timestamptz[], $8::bigint[], $9::text[], $10::text[]) "
                 + $conflict,
-            &column(facts, |(key, ..)| key.0),
-            &column(facts, |(key, ..)| key.1),
-            &column(facts, |(_, fact, _)| fact.source as i16),
-            &column(facts, |(_, fact, _)| fact.kind as i16),
-            &column(facts, |(_, fact, _)| fact.id.as_str()) as _,
-            &column(facts, |(_, fact, entity)| Fact::is_shared(fact.kind).then_some(entity.key.as_str())) as _,
-            &column(facts, |(_, fact, _)| fact.at),
-            &column(facts, |(_, fact, _)| fact.hash),
-            &column(facts, |(_, fact, _)| fact.fields.text()) as _,
-            &column(facts, |(key, fact, _)| gists.get(key)?.get(&fact.identity()).map(String::as_str)) as _,
+            &column(facts, |r| r.key.0),
+            &column(facts, |r| r.key.1),
+            &column(facts, |r| r.fact.source as i16),
+            &column(facts, |r| r.fact.kind as i16),
+            &column(facts, |r| r.fact.id.as_str()) as _,
+            &column(facts, |r| Fact::is_shared(r.fact.kind).then_some(r.entity.key.as_str())) as _,
+            &column(facts, |r| r.fact.at),
+            &column(facts, |r| r.fact.hash),
+            &column(facts, |r| r.fact.fields.text()) as _,
+            &column(facts, |r| r.gist) as _,
         )
         .execute($connection)
         .await?
     }};
 }
 
-/// Facts of which the store has none yet, with the gists of those that are tracer's spans. Nobody can be faster, since
-/// their sessions are locked.
-pub async fn insert_facts(
-    connection: &mut PgConnection,
-    facts: &[(Key, &Fact, &Entity)],
-    gists: &Gists,
-) -> Result<()> {
+/// Facts of which the store has none yet. Nobody can be faster, since their sessions are locked.
+pub async fn insert_facts(connection: &mut PgConnection, facts: &[FactRow<'_>]) -> Result<()> {
     if !facts.is_empty() {
-        over_facts!(connection, facts, gists, "");
+        over_facts!(connection, facts, "");
     }
     Ok(())
 }
 
 /// Facts in place of what the store has under their names.
-pub async fn replace_facts(
-    connection: &mut PgConnection,
-    facts: &[(Key, &Fact, &Entity)],
-    gists: &Gists,
-) -> Result<()> {
+pub async fn replace_facts(connection: &mut PgConnection, facts: &[FactRow<'_>]) -> Result<()> {
     if !facts.is_empty() {
         over_facts!(
             connection,
             facts,
-            gists,
             "on conflict (tenant_id, session_id, source, kind, id)
              do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body,
                 gist = excluded.gist"

@@ -29,21 +29,21 @@ pub fn tells_spans(work: &SessionWork<'_>) -> bool {
 /// Reads a session's spans anew, those that are stored by their gists. Answers the gists of the others, as they
 /// are to be stored.
 pub fn spans(ledger: &mut Ledger, stored: Vec<(Identity, Gist)>) -> BTreeMap<Identity, String> {
-    let mut gists: BTreeMap<Identity, Gist> = stored.into_iter().collect();
-    let mut texts = BTreeMap::new();
-    for (fact, _) in ledger.written() {
-        if fact.source == Source::Trace && fact.kind == Kind::Span {
-            let identity = fact.identity();
-            match vocabulary::gist(&fact.fields) {
-                Some(gist) => {
-                    texts.insert(identity.clone(), to_text(&gist));
-                    gists.insert(identity, gist);
-                }
-                None => drop(gists.remove(&identity)),
-            }
-        }
-    }
-    let gists: Vec<Gist> = gists.into_values().collect();
+    let told = ledger.written();
+    let told = told.filter(|(id, ..)| id.source == Source::Trace && id.kind == Kind::Span);
+    let told: Vec<_> = told
+        .map(|(id, _, fact)| (id.clone(), vocabulary::gist(&fact.fields)))
+        .collect();
+    let texts = told
+        .iter()
+        .filter_map(|(id, gist)| Some((id.clone(), to_text(gist.as_ref()?))));
+    let texts = texts.collect();
+    let mut gists: BTreeMap<Identity, Option<Gist>> = stored
+        .into_iter()
+        .map(|(id, gist)| (id, Some(gist)))
+        .collect();
+    gists.append(&mut told.into_iter().collect());
+    let gists: Vec<Gist> = gists.into_values().flatten().collect();
     ledger.interpret(vocabulary::interpret(&gists));
     texts
 }
