@@ -1,6 +1,6 @@
 //! Whether an answer was heard, until when, and what cut it off: no span tells, syntheses and exchanges do between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -82,7 +82,7 @@ impl<'a> Context<'a, '_> {
             .is_none_or(|after| after.run.exchange != self.run.exchange);
         let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
         let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
-        (is_last && spoke && self.is_followed(exchange)).then_some(at)
+        (is_last && spoke && self.known.starts.follow(exchange)).then_some(at)
     }
 
     /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
@@ -92,11 +92,6 @@ impl<'a> Context<'a, '_> {
             .after()
             .filter(|after| after.run.speaker == Speaker::User)?;
         onset(user.run).filter(|onset| (start..stop).contains(onset))
-    }
-
-    /// Whether another exchange begins where this one ends: then the user spoke.
-    fn is_followed(&self, exchange: &Gist) -> bool {
-        is_followed(exchange, self.known.exchanges.values().copied())
     }
 
     /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service
@@ -132,7 +127,7 @@ impl<'a> Context<'a, '_> {
         let silence = after(over, -TURN_END_MS);
         let is_last = !self.is_spoken_on();
         let was_waited_for = is_last && !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
-        let is_followed = self.is_followed(exchange);
+        let is_followed = self.known.starts.follow(exchange);
         if was_waited_for && !is_followed && silence >= heard {
             return silence;
         }
@@ -176,14 +171,28 @@ impl<'a> Context<'a, '_> {
     }
 }
 
-/// Whether one of the others begins where an exchange ends: then the user spoke.
-pub fn is_followed<'a>(exchange: &Gist, mut others: impl Iterator<Item = &'a Gist>) -> bool {
-    let Some(over) = exchange.ended_at else {
-        return false;
-    };
-    others.any(|other| {
-        other.span_id != exchange.span_id && ms_between(over, other.started_at).abs() <= FOLLOWS_MS
-    })
+/// When exchanges begin, in the order of time, and which do.
+pub struct Starts<'a>(Vec<(DateTime<Utc>, &'a str)>);
+
+impl<'a> Starts<'a> {
+    pub fn of(exchanges: impl Iterator<Item = &'a Gist>) -> Self {
+        let mut starts: Vec<_> = exchanges
+            .map(|exchange| (exchange.started_at, exchange.span_id.as_str()))
+            .collect();
+        starts.sort_unstable();
+        Self(starts)
+    }
+
+    /// Whether another exchange begins where this one ends: then the user spoke.
+    pub fn follow(&self, exchange: &Gist) -> bool {
+        let Some(over) = exchange.ended_at else {
+            return false;
+        };
+        let is_before = |(at, _): &(DateTime<Utc>, &str)| ms_between(*at, over) > FOLLOWS_MS;
+        let near = self.0[self.0.partition_point(is_before)..].iter();
+        let mut near = near.take_while(|(at, _)| ms_between(over, *at) <= FOLLOWS_MS);
+        near.any(|(_, id)| *id != exchange.span_id)
+    }
 }
 
 /// Whether syntheses tell how fast they are, so that one that does not has failed. Where one that does not was heard, as
@@ -197,13 +206,12 @@ pub fn measures_speech(syntheses: &[&Gist], exchanges: &BTreeMap<&str, &Gist>) -
         let exchange = gist.parent.as_deref().and_then(|id| exchanges.get(id));
         exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"))
     };
-    let is_alone = |gist: &&Gist| {
-        let mut told = syntheses.iter().filter(|other| tells(other));
-        told.all(|other| other.parent != gist.parent)
-    };
+    let told = syntheses.iter().filter(|gist| tells(gist));
+    let told: BTreeSet<Option<&str>> = told.map(|gist| gist.parent.as_deref()).collect();
+    let is_alone = |gist: &&Gist| !told.contains(&gist.parent.as_deref());
     let mut untold = syntheses
         .iter()
         .filter(|gist| !tells(gist) && !has_failed(gist));
     let is_partial = untold.any(|gist| was_waited_for(gist) && is_alone(gist));
-    syntheses.iter().any(tells) && !is_partial
+    !told.is_empty() && !is_partial
 }

@@ -14,6 +14,7 @@ use super::super::calls::{
     put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
+use super::heard::Starts;
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{beginning, has_made, letters};
 use super::{clocks, heard, realtime, sentences, tools, workers};
@@ -49,6 +50,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let known = Known {
         runs: &runs,
         exchanges: &exchanges,
+        starts: &Starts::of(exchanges.values().copied()),
         requests: &requests,
         lost: &lost,
         is_over: !of(Part::Root).is_empty(),
@@ -89,6 +91,7 @@ fn referred<'a>(gists: &'a [Cow<'_, Gist>]) -> Vec<&'a Gist> {
 pub struct Known<'a, 'b> {
     pub runs: &'b [Run<'a>],
     pub exchanges: &'b BTreeMap<&'b str, &'a Gist>,
+    pub starts: &'b Starts<'b>,
     /// What realtime models were asked, in the order of time.
     pub requests: &'b [&'a Gist],
     /// Transcriptions of which not a word is left.

@@ -7,7 +7,7 @@ use crate::domain::turn::{Speaker, UNTIMED};
 
 use super::super::calls::{after, is_set, name, number, put};
 use super::super::{Beside, Gist, Part, Turn, Understood};
-use super::heard::is_followed;
+use super::heard::Starts;
 use super::runs::TURN_END_MS;
 use super::turns::interruption;
 
@@ -19,13 +19,13 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     }
     let of_exchange = |gist: &&Gist| gist.part == Part::Exchange;
     let exchanges: Vec<&Gist> = gists.iter().copied().filter(of_exchange).collect();
+    let starts = Starts::of(exchanges.iter().copied());
     let mut understood = Understood::default();
     for (place, exchange) in exchanges.iter().enumerate() {
         let Some(latency_ms) = number(exchange, "latencyMs") else {
             continue;
         };
-        let others = exchanges.iter().copied();
-        let is_followed = is_followed(exchange, others);
+        let is_followed = starts.follow(exchange);
         let interrupted = is_set(exchange, "cutOff") && is_followed;
         // The first begins with its call, and all others when the user speaks.
         let is_first = place == 0;

@@ -17,13 +17,9 @@ pub fn joined<'a>(gists: &[&'a Gist]) -> Vec<Cow<'a, Gist>> {
         return gists.iter().map(|gist| Cow::Borrowed(*gist)).collect();
     }
     let is_helper = |gist: &Gist| helpers.contains(gist.trace_id.as_str());
-    let of_ear: Vec<&Gist> = gists
-        .iter()
-        .copied()
-        .filter(|gist| !is_helper(gist))
-        .collect();
+    let ear = Ear::of(gists.iter().copied().filter(|gist| !is_helper(gist)));
     let each = gists.iter().filter_map(|gist| match is_helper(gist) {
-        true => placed(gist, &of_ear).map(Cow::Owned),
+        true => placed(gist, &ear).map(Cow::Owned),
         false => Some(Cow::Borrowed(*gist)),
     });
     each.collect()
@@ -43,9 +39,21 @@ fn helpers<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
         let known = during.entry(&gist.trace_id).or_insert((start, over));
         *known = (known.0.min(start), known.1.max(over));
     }
+    // Each with the latest end of all that began before.
+    let mut heard: Vec<_> = ears
+        .iter()
+        .filter_map(|ear| during.get(ear))
+        .copied()
+        .collect();
+    heard.sort_unstable();
+    let mut latest = DateTime::<Utc>::MIN_UTC;
+    for (_, over) in &mut heard {
+        latest = latest.max(*over);
+        *over = latest;
+    }
     let is_beside = |(from, _): &(DateTime<Utc>, DateTime<Utc>)| {
-        let mut of_ears = ears.iter().filter_map(|ear| during.get(ear));
-        of_ears.any(|(start, over)| (start..over).contains(&from))
+        let begun = heard.partition_point(|(start, _)| start <= from);
+        begun > 0 && *from < heard[begun - 1].1
     };
     let helpers = during
         .iter()
@@ -54,31 +62,57 @@ fn helpers<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
 }
 
 /// What a helper does, in the exchange during which it is begun. Its own conversation and exchanges are none.
-fn placed(gist: &Gist, of_ear: &[&Gist]) -> Option<Gist> {
+fn placed(gist: &Gist, ear: &Ear<'_>) -> Option<Gist> {
     if matches!(gist.part, Part::Root | Part::Exchange) {
         return None;
     }
     let mut placed = gist.clone();
-    placed.parent = exchange_at(gist.started_at, of_ear).or(placed.parent);
+    placed.parent = ear.exchange_at(gist.started_at).or(placed.parent);
     Some(placed)
 }
 
-/// The exchange at a moment; of one that is not over only its parts tell. Between exchanges, the conversation.
-fn exchange_at(at: DateTime<Utc>, of_ear: &[&Gist]) -> Option<String> {
-    let is_begun = |gist: &&&Gist| gist.started_at <= at;
-    let exchanges = of_ear.iter().filter(|gist| gist.part == Part::Exchange);
-    let last = exchanges.clone().rfind(is_begun);
-    if let Some(holds) = last.filter(|exchange| exchange.ended_at.is_none_or(|over| at <= over)) {
-        return Some(holds.span_id.clone());
+/// What is told by the worker that hears the user, in the order of time.
+struct Ear<'a> {
+    exchanges: Vec<&'a Gist>,
+    parts: Vec<&'a Gist>,
+    /// The exchanges that are over.
+    over: BTreeSet<&'a str>,
+}
+
+impl<'a> Ear<'a> {
+    fn of(gists: impl Iterator<Item = &'a Gist>) -> Self {
+        let is_told = |gist: &&Gist| {
+            matches!(
+                gist.part,
+                Part::Exchange | Part::Stt | Part::Llm | Part::Tts
+            )
+        };
+        let (exchanges, parts): (Vec<_>, Vec<_>) = gists
+            .filter(is_told)
+            .partition(|gist| gist.part == Part::Exchange);
+        let over = exchanges.iter().map(|gist| gist.span_id.as_str());
+        Self {
+            over: over.collect(),
+            exchanges,
+            parts,
+        }
     }
-    let is_part = |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts);
-    let latest = of_ear.iter().filter(is_begun).rfind(is_part);
-    let open = latest.and_then(|part| part.parent.clone());
-    let is_over = |parent: &String| {
-        exchanges
-            .clone()
-            .any(|exchange| exchange.span_id == *parent)
-    };
-    open.filter(|parent| !is_over(parent))
-        .or_else(|| last?.parent.clone())
+
+    /// The exchange at a moment; of one that is not over only its parts tell. Between exchanges, the conversation.
+    fn exchange_at(&self, at: DateTime<Utc>) -> Option<String> {
+        let last = begun(&self.exchanges, at);
+        if let Some(holds) = last.filter(|exchange| exchange.ended_at.is_none_or(|over| at <= over))
+        {
+            return Some(holds.span_id.clone());
+        }
+        let open = begun(&self.parts, at).and_then(|part| part.parent.clone());
+        open.filter(|parent| !self.over.contains(parent.as_str()))
+            .or_else(|| last?.parent.clone())
+    }
+}
+
+/// The last that has begun at a moment.
+fn begun<'a>(gists: &[&'a Gist], at: DateTime<Utc>) -> Option<&'a Gist> {
+    let begun = gists.partition_point(|gist| gist.started_at <= at);
+    gists[..begun].last().copied()
 }
