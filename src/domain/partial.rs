@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::domain::body::Body;
 use crate::domain::event::{Kind, Source};
 use crate::domain::fact::Fact;
+use crate::domain::vocabulary::logged;
 
 /// Where a piece keeps when each of its fields was said, in microseconds since 1970.
 pub const SAID_AT: &str = "partial";
@@ -54,6 +55,12 @@ pub fn join(one: &Fact, other: &Fact) -> Fact {
         if known.is_none_or(|known| rank(stamp, value) > known) {
             put(&mut joined, &place, value.clone());
             stamps.insert(place, Value::from(stamp));
+        }
+    }
+    if let Some(Value::Object(attributes)) = joined.get_mut(ATTRIBUTES) {
+        for name in logged::surplus(attributes) {
+            attributes.remove(&name);
+            stamps.remove(&format!("{ATTRIBUTES}.{name}"));
         }
     }
     joined.insert(SAID_AT.to_owned(), Value::Object(stamps));
@@ -188,6 +195,27 @@ mod tests {
             shuffled.push(again.get(&given).clone());
             prop_assert_eq!(told(&shuffled), told(&given));
         }
+    }
+
+    #[test]
+    fn of_more_messages_than_a_span_may_hold_the_first_are_kept_in_any_order() {
+        let message = |n: i64| {
+            let name = format!("{}{n:020}.0", logged::LOGGED);
+            let attributes = json!({ name: "x".repeat(30_000) });
+            piece(
+                n % 7,
+                json!({"traceId": "t", "spanId": "s", "attributes": attributes}),
+            )
+        };
+        let mut pieces: Vec<_> = (0..20).map(message).collect();
+        let kept = told(&pieces);
+        assert_eq!(kept.fields["attributes"].as_object().unwrap().len(), 8);
+        assert!(kept.bytes() < 300_000, "{}", kept.bytes());
+        pieces.reverse();
+        assert_eq!(told(&pieces), kept);
+        pieces.rotate_left(7);
+        pieces.extend(pieces.clone());
+        assert_eq!(told(&pieces).fields, kept.fields);
     }
 
     #[test]

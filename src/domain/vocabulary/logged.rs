@@ -4,6 +4,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
+use crate::domain::body::json_bytes;
+use crate::domain::fields::FREE_MAX_BYTES;
+
 use super::{Gist, Part};
 
 /// Attributes begin so that hold what one record says: its time follows, by which they are in order.
@@ -33,6 +38,19 @@ pub fn is_messages(span_id: &str) -> bool {
 pub fn is_of_messages(event: &str) -> bool {
     let is_one = |rest: &str| rest == "choice" || rest.ends_with(".message");
     event == DETAILS || event.strip_prefix("gen_ai.").is_some_and(is_one)
+}
+
+/// The attributes of one span's messages that are beyond what it may hold: the earliest stay, whichever came first.
+pub fn surplus(attributes: &Map<String, Value>) -> Vec<String> {
+    let mut bytes = 0;
+    let told = attributes
+        .iter()
+        .filter(|(name, _)| name.starts_with(LOGGED));
+    let beyond = told.skip_while(|(name, value)| {
+        bytes += name.len() + json_bytes(value);
+        bytes <= FREE_MAX_BYTES
+    });
+    beyond.map(|(name, _)| name.clone()).collect()
 }
 
 /// All gists, with what was told beside their spans; those that tell only that are gone.
