@@ -22,7 +22,6 @@ use super::{item, messages, refuse_more_than, sessions, unreadable, wire};
 
 /// From here on a record tells of an error: `SEVERITY_NUMBER_ERROR`.
 const ERROR: i32 = 17;
-const TRACE_ID_BYTES: usize = 16;
 const MESSAGE_MAX_CHARS: usize = 10_000;
 const DETAILS_BYTES: usize = 32 << 10;
 
@@ -90,9 +89,19 @@ fn is_error(record: &LogRecord) -> bool {
         let text = record.severity_text.to_ascii_lowercase();
         record.severity_number == 0 && matches!(text.as_str(), "error" | "critical" | "fatal")
     };
-    record.trace_id.len() == TRACE_ID_BYTES
-        && record.trace_id.iter().any(|byte| *byte != 0)
-        && (record.severity_number >= ERROR || is_named())
+    names_trace(record) && (record.severity_number >= ERROR || is_named())
+}
+
+pub fn names_trace(record: &LogRecord) -> bool {
+    span::fault_of_id(&record.trace_id, span::TRACE_ID_BYTES).is_none()
+}
+
+/// When it was: in nanoseconds as it says, and as it is kept.
+pub fn moment(record: &LogRecord, now: DateTime<Utc>) -> Option<(u64, DateTime<Utc>)> {
+    let times = [record.time_unix_nano, record.observed_time_unix_nano];
+    times
+        .into_iter()
+        .find_map(|nanos| Some((nanos, span::time(nanos, now).ok()??)))
 }
 
 /// Where it belongs, as a span would say it, and the error's fact.
@@ -102,10 +111,7 @@ fn error(
     origin: &Origin,
     now: DateTime<Utc>,
 ) -> (Map<String, Value>, Event) {
-    let times = [record.time_unix_nano, record.observed_time_unix_nano];
-    let stated = times
-        .into_iter()
-        .find_map(|nanos| span::time(nanos, now).ok()?);
+    let stated = moment(&record, now).map(|(_, at)| at);
     let at = stated.unwrap_or(now);
     let body = record.body.and_then(|body| value::json(body, 0));
     let message = match body {

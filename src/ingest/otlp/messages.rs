@@ -8,12 +8,14 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value, json};
 
+use crate::domain::body::json_bytes;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, normalised};
 use crate::domain::partial;
 use crate::domain::span::identity;
 use crate::domain::vocabulary::logged;
 
+use super::logs;
 use super::span;
 use super::span::Origin;
 use super::value;
@@ -23,7 +25,7 @@ const NAME: &str = "event.name";
 
 /// Whether a record tells of messages, of a span that it names.
 pub fn is_told(record: &LogRecord) -> bool {
-    let names_span = span::fault_of_id(&record.trace_id, span::TRACE_ID_BYTES).is_none()
+    let names_span = logs::names_trace(record)
         && span::fault_of_id(&record.span_id, span::SPAN_ID_BYTES).is_none();
     names_span && logged::is_of_messages(name_of(record))
 }
@@ -44,11 +46,7 @@ fn name_of(record: &LogRecord) -> &str {
 /// The piece that a record tells; none where it says nothing, or not when.
 pub fn piece(record: LogRecord, origin: &Origin, now: DateTime<Utc>) -> Option<Event> {
     let name = name_of(&record).to_owned();
-    let times = [record.time_unix_nano, record.observed_time_unix_nano];
-    let (nanos, at) = times.into_iter().find_map(|nanos| {
-        let at = span::time(nanos, now).ok()??;
-        Some((nanos, at))
-    })?;
+    let (nanos, at) = logs::moment(&record, now)?;
     let attributes = attributes(&name, nanos, record.attributes, record.body)?;
     let (trace_id, span_id) = (hex::encode(&record.trace_id), hex::encode(&record.span_id));
     let id = logged::id_of(&span_id);
@@ -85,7 +83,7 @@ fn attributes(
     let body = body.and_then(|body| value::json(body, 0));
     let message = body.unwrap_or_else(|| Value::from(std::mem::take(&mut told)));
     let record = json!({ "name": name, "message": value::with_short_texts(message) });
-    if record.to_string().len() > value::ATTRIBUTES_BYTES {
+    if json_bytes(&record) > value::ATTRIBUTES_BYTES {
         return None;
     }
     let hash = event::fields_hash(record.as_object()?);
