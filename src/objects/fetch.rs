@@ -194,14 +194,14 @@ fn is_listed(url: &Url, hosts: &[String]) -> bool {
     let host = url.host_str().unwrap_or_default();
     let with_port = url.port().map(|port| format!("{host}:{port}"));
     let wanted = with_port.as_deref().unwrap_or(host);
-    hosts
-        .iter()
-        .any(|allowed| match allowed.strip_prefix("*.") {
-            Some(above) => wanted
-                .strip_suffix(above)
-                .is_some_and(|name| name.len() > 1 && name.ends_with('.')),
-            None => allowed.eq_ignore_ascii_case(wanted),
-        })
+    let mut hosts = hosts.iter().map(|allowed| allowed.to_ascii_lowercase());
+    hosts.any(|allowed| match allowed.strip_prefix('*') {
+        Some(below) => {
+            let name = wanted.strip_suffix(below);
+            below.starts_with('.') && name.is_some_and(|name| !name.is_empty())
+        }
+        None => allowed == wanted,
+    })
 }
 
 fn next(url: &Url, response: &Response) -> Result<Url> {
@@ -342,7 +342,10 @@ mod tests {
 
     #[test]
     fn a_vendor_s_storage_may_be_any_host_below_its_own() {
-        let hosts = ["*.r2.cloudflarestorage.com".to_owned()];
+        let hosts = [
+            "*.R2.cloudflarestorage.com".to_owned(),
+            "*example.org".to_owned(),
+        ];
         let listed = |url: &str| is_listed(&Url::parse(url).expect("a URL"), &hosts);
         assert!(listed("https://a1b2.r2.cloudflarestorage.com/x?y=1"));
         for url in [
@@ -350,6 +353,8 @@ mod tests {
             "https://a.r2.cloudflarestorage.com.example.org/x",
             "https://a.r2.cloudflarestorage.com:8443/x",
             "https://ar2.cloudflarestorage.com/x",
+            "https://.r2.cloudflarestorage.com/x",
+            "https://not-example.org/x",
         ] {
             assert!(!listed(url), "{url}");
         }

@@ -8,9 +8,10 @@ use crate::domain::items::{ServiceError, is_code, shown_code};
 use crate::domain::price::PRICING;
 use crate::domain::record::Record;
 
-const SESSION_SHOWN: [&str; 9] = [
+const SESSION_SHOWN: [&str; 10] = [
     PRICING,
     "connectedAt",
+    "llmCalls",
     "models",
     "providers",
     "usage",
