@@ -98,10 +98,7 @@ async fn call(client: &Client, id: &str, sid: Option<&str>, status: &str) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(Sha256::digest(bytes))
 }
 
 #[tokio::test]

@@ -122,8 +122,7 @@ async fn callback(vendor: &Client, path: &str, url: &str, params: &[(&str, &str)
 fn hex_hmac(secret: &str, parts: &[&[u8]]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
     parts.iter().for_each(|part| mac.update(part));
-    let bytes = mac.finalize().into_bytes();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(mac.finalize().into_bytes())
 }
 
 /// A JSON body with one more header.

@@ -374,10 +374,7 @@ async fn a_body_that_is_json_is_bound_to_its_address() {
     let path = endpoint(&manager, "twilio", json!({ "public_url": BASE })).await;
     let body =
         json!({ "CallSid": SID, "CallStatus": "in-progress", "SequenceNumber": 2 }).to_string();
-    let hash: String = Sha256::digest(body.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex::encode(Sha256::digest(body.as_bytes()));
     let full = format!("{path}?bodySHA256={hash}");
     let sign = |path: &str| {
         let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("a key");

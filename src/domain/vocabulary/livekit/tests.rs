@@ -74,11 +74,6 @@ fn spans(bytes: &[u8]) -> Vec<Map<String, Value>> {
         for scope in resource.scope_spans {
             let name = scope.scope.map(|scope| scope.name);
             for span in scope.spans {
-                let hex = |id: &[u8]| {
-                    id.iter()
-                        .map(|byte| format!("{byte:02x}"))
-                        .collect::<String>()
-                };
                 let time = |nanos: u64| {
                     let time = chrono::DateTime::from_timestamp_nanos(nanos as i64);
                     time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
@@ -94,9 +89,10 @@ fn spans(bytes: &[u8]) -> Vec<Map<String, Value>> {
                 let status = span
                     .status
                     .map(|s| json!({"code": s.code, "message": s.message}));
-                let parent = (!span.parent_span_id.is_empty()).then(|| hex(&span.parent_span_id));
+                let parent =
+                    (!span.parent_span_id.is_empty()).then(|| hex::encode(&span.parent_span_id));
                 let fact = json!({
-                    "traceId": hex(&span.trace_id), "spanId": hex(&span.span_id),
+                    "traceId": hex::encode(&span.trace_id), "spanId": hex::encode(&span.span_id),
                     "parentSpanId": parent, "name": span.name,
                     "startedAt": time(span.start_time_unix_nano), "endedAt": time(span.end_time_unix_nano),
                     "status": status, "attributes": attributes(span.attributes), "events": events,
@@ -165,6 +161,11 @@ fn of(events: &[Event], kind: Kind) -> Vec<&Map<String, Value>> {
 
 /// Whether a measured time is the true one, within 15 % and what a busy
 /// machine adds.
+fn said(events: &[Event]) -> Vec<&str> {
+    let turns = of(events, Kind::Turn).into_iter();
+    turns.map(|turn| turn["text"].as_str().unwrap()).collect()
+}
+
 fn is_near(measured: &Value, truth: &Value) -> bool {
     match (measured.as_f64(), truth.as_f64()) {
         (Some(measured), Some(truth)) => (measured - truth).abs() <= 350.0 + truth * 0.15,

@@ -98,10 +98,7 @@ fn an_answer_that_only_called_a_tool_was_given_up_for_what_came_after_it() {
     gists.extend(answer("a2", (6.0, 7.0), "Fine."));
     let events = understood(gists);
     let turns = of(&events, Kind::Turn);
-    let said: Vec<_> = turns
-        .iter()
-        .map(|turn| turn["text"].as_str().unwrap())
-        .collect();
+    let said = said(&events);
     assert_eq!(said, ["Search everything.", "", "Stop that.", "Fine."]);
     assert_eq!(turns[1]["cancelled"], true);
     assert!(!turns[3].contains_key("cancelled"));
@@ -309,10 +306,7 @@ fn what_was_typed_is_told_though_its_answer_was_stopped_before_it_was_heard() {
     gists.extend(answer("a4", (10.6, 12.0), "Second answered."));
     let events = understood(gists);
     let turns = of(&events, Kind::Turn);
-    let said: Vec<_> = turns
-        .iter()
-        .map(|turn| turn["text"].as_str().unwrap())
-        .collect();
+    let said = said(&events);
     assert_eq!(
         said,
         ["My number is five.", "Five.", "first", "Second answered."]

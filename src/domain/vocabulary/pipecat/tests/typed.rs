@@ -15,18 +15,19 @@ fn agent(text: &str) -> Value {
     json!({"role": "assistant", "content": text})
 }
 
+/// One that the end of the call broke off, so that nothing was measured.
+fn unanswered_exchange() -> Gist {
+    let told = json!({"turn.was_interrupted": true});
+    span("t1", "turn", (0.0, 5.0), told)
+}
+
 #[test]
 fn each_answer_to_what_was_typed_is_a_turn() {
     let first = json!([user("Weather?")]);
     let second = json!([user("Weather?"), agent("Sunny."), user("And tomorrow?")]);
     let events = understood(vec![
         call(6.0),
-        span(
-            "t1",
-            "turn",
-            (0.0, 5.0),
-            json!({"turn.was_interrupted": true}),
-        ),
+        unanswered_exchange(),
         generation("t1/l1", (0.4, 0.7), first, Some("Sunny.")),
         generation("t1/l2", (1.9, 2.2), second, Some("Rain.")),
     ]);
@@ -43,12 +44,7 @@ fn an_answer_goes_on_behind_its_tool() {
     let told = json!([user("Weather?"), call_of_tool, result, {"role": "developer", "content": "Be brief."}]);
     let events = understood(vec![
         call(6.0),
-        span(
-            "t1",
-            "turn",
-            (0.0, 5.0),
-            json!({"turn.was_interrupted": true}),
-        ),
+        unanswered_exchange(),
         generation(
             "t1/l1",
             (0.4, 0.7),
