@@ -52,6 +52,28 @@ pub fn end(gist: &Gist) -> DateTime<Utc> {
     gist.ended_at.unwrap_or(gist.started_at)
 }
 
+/// Times of which is asked what goes on at a moment: each with the latest end of all that began no later.
+pub struct Intervals(Vec<(DateTime<Utc>, DateTime<Utc>)>);
+
+impl Intervals {
+    pub fn of(intervals: impl Iterator<Item = (DateTime<Utc>, DateTime<Utc>)>) -> Self {
+        let mut intervals: Vec<_> = intervals.collect();
+        intervals.sort_unstable();
+        let mut latest = DateTime::<Utc>::MIN_UTC;
+        for (_, end) in &mut intervals {
+            latest = latest.max(*end);
+            *end = latest;
+        }
+        Self(intervals)
+    }
+
+    /// The latest end of those that begin so.
+    pub fn latest_end(&self, begins: impl Fn(DateTime<Utc>) -> bool) -> Option<DateTime<Utc>> {
+        let begun = self.0.partition_point(|(start, _)| begins(*start));
+        self.0[..begun].last().map(|(_, end)| *end)
+    }
+}
+
 pub fn duration_ms(gist: &Gist) -> f64 {
     ms_between(gist.started_at, end(gist))
 }

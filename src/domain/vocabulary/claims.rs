@@ -99,12 +99,12 @@ fn of<'a>(attribute: impl Fn(&str) -> Option<&'a Value>) -> Vec<(&'static str, C
     for name in CALLS.into_iter().filter(|name| is_call(name)) {
         add(Claim::new(ClaimKind::CallSid, value(name)), name);
     }
-    for name in STREAMS.into_iter().filter(|name| attribute(name).is_some()) {
+    let is_there = |name: &&str| attribute(name).is_some();
+    for name in STREAMS.into_iter().filter(is_there) {
         add(Claim::new(ClaimKind::StreamSid, value(name)), name);
     }
     // LiveKit's own name for its room is that and no more.
     let is_told = |name: &&str| !(ROOMS.contains(name) && is_room(name));
-    let is_there = |name: &&str| attribute(name).is_some();
     for name in CONVERSATIONS.into_iter().filter(is_there).filter(is_told) {
         for claim in Claim::of_conversation(&value(name)) {
             add(claim, name);

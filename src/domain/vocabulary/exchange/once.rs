@@ -187,16 +187,34 @@ fn marks(gist: &Gist) -> impl Iterator<Item = Mark> {
 
 /// The same generations as other tracers tell of them, each with the better one of the two: in a better vocabulary, else
 /// the one that began first.
-fn twins(mut alike: Vec<&Gist>) -> Vec<(&Gist, &Gist)> {
-    alike.sort_by_key(|gist| (gist.vocabulary, gist.started_at, key(gist)));
-    let (mut kept, mut told): (Vec<&Gist>, Vec<(&Gist, &Gist)>) = Default::default();
-    for gist in alike {
-        match kept.iter().find(|other| is_twin(other, gist)) {
-            Some(other) => told.push((other, gist)),
-            None => kept.push(gist),
+fn twins(alike: Vec<&Gist>) -> Vec<(&Gist, &Gist)> {
+    let mut told = Vec::new();
+    for mut alike in at_once(alike) {
+        alike.sort_by_key(|gist| (gist.vocabulary, gist.started_at, key(gist)));
+        let mut kept: Vec<&Gist> = Vec::new();
+        for gist in alike {
+            match kept.iter().find(|other| is_twin(other, gist)) {
+                Some(other) => told.push((*other, gist)),
+                None => kept.push(gist),
+            }
         }
     }
     told
+}
+
+/// Those that go on without a break between them: no others can be of one time.
+fn at_once(mut gists: Vec<&Gist>) -> Vec<Vec<&Gist>> {
+    gists.sort_by_key(|gist| gist.started_at);
+    let mut groups: Vec<Vec<&Gist>> = Vec::new();
+    let mut over = None;
+    for gist in gists {
+        match groups.last_mut().filter(|_| over >= Some(gist.started_at)) {
+            Some(group) => group.push(gist),
+            None => groups.push(vec![gist]),
+        }
+        over = over.max(Some(end(gist)));
+    }
+    groups
 }
 
 /// Whether two tell of one generation: at the same time, and as different tracers, none of which tells of it twice. Two

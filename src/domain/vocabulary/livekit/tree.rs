@@ -297,8 +297,9 @@ impl<'a> Speech<'a> {
         self.of(Part::Tts).filter(|gist| !tree.is_adapter(gist))
     }
 
+    /// Whether something that was made for the answer stands in it, and not in another part of that.
     pub fn has(&self, part: &Gist) -> bool {
-        self.parts.iter().any(|own| std::ptr::eq(*own, part))
+        self.piece.is_none() || self.parts.iter().any(|own| std::ptr::eq(*own, part))
     }
 
     pub fn has_audio(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::domain::event::Kind;
 use crate::domain::turn::{Speaker, TYPED};
 use crate::domain::vocabulary::{Beside, Gist, Part, Turn, moment};
 
-use super::super::calls::{end, put};
+use super::super::calls::{Intervals, end, put};
 use super::interruptions::pauses;
 use super::tree::{Key, Speech, Speeches, Tree, key};
 
@@ -53,22 +53,22 @@ pub fn turns<'a>(
         }
     }
     turns.extend(spoken.into_iter().map(|(_, turn)| turn));
+    let is_voice = |gist: &&&Gist| matches!(gist.part, Part::UserTurn | Part::UserSpeech);
+    let voices = gists.iter().filter(is_voice);
+    let voices = Intervals::of(voices.map(|gist| (gist.started_at, end(gist))));
     let unanswered = speeches.thrown_away.iter();
-    turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, gists)));
+    turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, &voices)));
     turns
 }
 
 /// What was typed, and whose answer the application stopped before anything of it was heard. While the user speaks, or
 /// soon after, an answer that was thrown away had been made ahead of time, of words that the turn has.
-fn typed_in_vain(answer: &Gist, gists: &[&Gist]) -> Option<Turn> {
+fn typed_in_vain(answer: &Gist, voices: &Intervals) -> Option<Turn> {
     let input = answer.fields.get("input")?.as_str()?;
     let at = answer.started_at;
-    let is_voice = |gist: &&Gist| matches!(gist.part, Part::UserTurn | Part::UserSpeech);
-    let is_near = |gist: &Gist| {
-        gist.started_at <= at && end(gist).max(gist.started_at) + ANSWERED_WITHIN >= at
-    };
-    let mut voices = gists.iter().copied().filter(is_voice);
-    (!voices.any(is_near)).then(|| typed(&answer.span_id, input, at))
+    let spoke = voices.latest_end(|start| start <= at);
+    let is_near = spoke.is_some_and(|until| until + ANSWERED_WITHIN >= at);
+    (!is_near).then(|| typed(&answer.span_id, input, at))
 }
 
 /// A `user_turn`; none where neither a voice nor a word was heard. Its words were not said by a `wordless` voice, as
@@ -179,15 +179,14 @@ pub fn voices(tree: &Tree<'_>, gists: &[&Gist]) -> Vec<Turn> {
 
 /// What only the answer tells of: it was typed, unless the answer says how long hearing it took.
 fn told_by_answer(speech: &Speech<'_>, input: &str, at: DateTime<Utc>) -> Turn {
+    let Some(delay) = speech.number("endOfTurnMs").map(Value::from) else {
+        return typed(&speech.id, input, at);
+    };
+    let at = before(at, Some(&delay));
     let mut fields = Map::new();
     put(&mut fields, "text", Some(input));
-    let delay = speech.number("endOfTurnMs").map(Value::from);
-    let at = before(at, delay.as_ref());
     for name in ["sttMs", "endpointingMs"] {
         put(&mut fields, name, speech.number(name));
-    }
-    if delay.is_none() {
-        return typed(&speech.id, input, at);
     }
     Turn {
         id: format!("input:{}", speech.id),

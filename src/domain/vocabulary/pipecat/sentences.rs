@@ -27,9 +27,13 @@ pub fn beginning(text: &str) -> String {
 
 /// Whether what was spoken, or some of it, is what a generation wrote.
 pub fn has_made(written: &str, spoken: &str) -> bool {
-    let (written, spoken) = (letters(written), letters(spoken));
+    are_of_one(&letters(written), &letters(spoken))
+}
+
+/// The same, of the letters of both.
+pub fn are_of_one(written: &str, spoken: &str) -> bool {
     let both = !spoken.is_empty() && !written.is_empty();
-    both && (spoken.contains(&beginning(&written)) || written.contains(&beginning(&spoken)))
+    both && (spoken.contains(&beginning(written)) || written.contains(&beginning(spoken)))
 }
 
 /// Marks a generation by which it shows that syntheses keep what they were given.

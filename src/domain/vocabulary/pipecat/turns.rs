@@ -1,7 +1,7 @@
 //! Who said what when, from what was transcribed, generated and spoken.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -10,13 +10,13 @@ use crate::domain::event::Kind;
 use crate::domain::turn::{Speaker, UNTIMED};
 
 use super::super::calls::{
-    after, duration_ms, end, error, first_at, has_failed, is_set, listed, ms_between, name, number,
-    put, stages, text, tts_call, usage,
+    Intervals, after, duration_ms, end, error, first_at, has_failed, is_set, listed, ms_between,
+    name, number, put, stages, text, tts_call, usage,
 };
 use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
-use super::sentences::{beginning, has_made, letters};
+use super::sentences::{are_of_one, beginning, letters};
 use super::{clocks, heard, realtime, sentences, tools, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
@@ -223,7 +223,8 @@ impl<'a, 'b> Context<'a, 'b> {
     fn agent(&self, understood: &mut Understood) {
         let id = self.run.id();
         let interrupted = self.cut_off();
-        let start = interrupted.map_or(self.started(), |at| self.started().min(at));
+        let start = self.started();
+        let start = interrupted.map_or(start, |at| start.min(at));
         self.errors(interrupted.is_some(), &id, understood);
         if let Some(at) = interrupted {
             let onset = self.broken_into(start, at);
@@ -249,8 +250,10 @@ impl<'a, 'b> Context<'a, 'b> {
         put(&mut fields, "text", Some(self.said()));
         put(&mut fields, "firstAudioMs", audio.map(moment));
         put(&mut fields, "llmMs", self.first_token_ms(audio));
+        let ids = self.beside();
+        let is_beside = |gist: &&Gist| ids.contains(gist.span_id.as_str());
         let (beside, answering): (Vec<&Gist>, Vec<&Gist>) =
-            llm.iter().partition(|gist| self.is_beside(gist));
+            llm.iter().copied().partition(is_beside);
         put(&mut fields, "llmTotalMs", total(answering.iter().copied()));
         put(&mut fields, "ttsMs", first_byte_ms);
         put(&mut fields, "ttsTotalMs", total(tts.iter().copied()));
@@ -268,7 +271,7 @@ impl<'a, 'b> Context<'a, 'b> {
         put(&mut fields, "metadata", untimed);
         let generations = llm.iter().map(|gist| {
             let mut call = realtime::call(gist);
-            if beside.iter().any(|other| other.span_id == gist.span_id) {
+            if is_beside(gist) {
                 call["beside"] = true.into();
             }
             call
@@ -374,21 +377,23 @@ impl<'a, 'b> Context<'a, 'b> {
             .and_then(|gist| number(gist, "llmMs"))
     }
 
-    /// Whether a generation was made at the same time as one that was spoken, and was not spoken itself: another model
-    /// may be asked beside it, whether anybody is there, and say nothing to them.
-    fn is_beside(&self, gist: &Gist) -> bool {
-        let mut others = self.run.of(Part::Llm);
-        !self.is_spoken(gist)
-            && others.any(|other| {
-                let is_meanwhile = gist.started_at < end(other) && other.started_at < end(gist);
-                is_meanwhile && self.is_spoken(other)
-            })
-    }
-
-    /// Whether a generation's words were given to synthesis, as far as they tell.
-    fn is_spoken(&self, generation: &Gist) -> bool {
-        let written = text(generation, "text");
-        written.is_some_and(|written| has_made(written, &joined(self.run.of(Part::Tts))))
+    /// The ids of generations that were made beside one that was spoken: another model may be asked at the same time,
+    /// whether anybody is there, and say nothing to them. Those are spoken whose words were given to synthesis.
+    fn beside(&self) -> BTreeSet<&'a str> {
+        let given = letters(&joined(self.run.of(Part::Tts)));
+        let is_spoken = |gist: &&Gist| {
+            let written = text(gist, "text");
+            written.is_some_and(|written| are_of_one(&letters(written), &given))
+        };
+        let (spoken, others): (Vec<&Gist>, Vec<&Gist>) =
+            self.run.of(Part::Llm).partition(is_spoken);
+        let during = Intervals::of(spoken.iter().map(|gist| (gist.started_at, end(gist))));
+        let is_meanwhile = |gist: &&Gist| {
+            let over = during.latest_end(|start| start < end(gist));
+            over.is_some_and(|over| gist.started_at < over)
+        };
+        let beside = others.into_iter().filter(is_meanwhile);
+        beside.map(|gist| gist.span_id.as_str()).collect()
     }
 
     /// The exchange's latency is that of its first answer that was heard.

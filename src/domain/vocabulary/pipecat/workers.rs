@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::super::calls::end;
+use super::super::calls::{Intervals, end};
 use super::super::{Gist, Part};
 use super::realtime;
 
@@ -39,21 +39,10 @@ fn helpers<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
         let known = during.entry(&gist.trace_id).or_insert((start, over));
         *known = (known.0.min(start), known.1.max(over));
     }
-    // Each with the latest end of all that began before.
-    let mut heard: Vec<_> = ears
-        .iter()
-        .filter_map(|ear| during.get(ear))
-        .copied()
-        .collect();
-    heard.sort_unstable();
-    let mut latest = DateTime::<Utc>::MIN_UTC;
-    for (_, over) in &mut heard {
-        latest = latest.max(*over);
-        *over = latest;
-    }
+    let heard = Intervals::of(ears.iter().filter_map(|ear| during.get(ear)).copied());
     let is_beside = |(from, _): &(DateTime<Utc>, DateTime<Utc>)| {
-        let begun = heard.partition_point(|(start, _)| start <= from);
-        begun > 0 && *from < heard[begun - 1].1
+        let over = heard.latest_end(|start| start <= *from);
+        over.is_some_and(|over| *from < over)
     };
     let helpers = during
         .iter()
