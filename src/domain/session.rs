@@ -10,6 +10,7 @@ use crate::domain::fact;
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
 use crate::domain::precedence;
+use crate::domain::turn;
 
 /// The states of a call. The last four are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -221,16 +222,22 @@ impl Session {
         self.extra.get("models")?.get(name)?.as_str()
     }
 
-    /// Tokens read and written: each part as the session says, else as its turns say.
+    /// Tokens read and written: each part as the session says, else as its turns say, and its generations beside them.
     pub fn total_tokens(&self, turns: &Counters) -> i64 {
-        let stated = |name: &str| {
-            let usage = self.extra.get("usage")?;
-            usage.get(name)?.as_f64().map(|count| count as i64)
+        let whole = |name: &str, of_turns: i64| {
+            let own = turn::used(&self.extra, name).unwrap_or_default() as i64;
+            let is_stated = self.states_use_of(name);
+            own.saturating_add(if is_stated { 0 } else { of_turns })
         };
-        let prompt = stated("promptTokens").unwrap_or(turns.turn_prompt_tokens);
-        let completion = stated("completionTokens")
-            .unwrap_or(turns.turn_tokens.saturating_sub(turns.turn_prompt_tokens));
-        prompt.saturating_add(completion)
+        let written = turns.turn_tokens.saturating_sub(turns.turn_prompt_tokens);
+        let prompt = whole("promptTokens", turns.turn_prompt_tokens);
+        prompt.saturating_add(whole("completionTokens", written))
+    }
+
+    /// Whether the session itself says how much of something it used as a whole.
+    pub fn states_use_of(&self, name: &str) -> bool {
+        let usage = self.extra.get("usage");
+        usage.is_some_and(|usage| usage.get(name).is_some_and(Value::is_number))
     }
 
     /// Length of the conversation in ms, from the answer where one is known. None while it runs, or

@@ -493,8 +493,8 @@ fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
         .map(|(_, ms)| ms)
 }
 
-/// How much of something a turn used: as the turn says, else as its generations say; none where neither
-/// does.
+/// How much of something a turn used, or a session beside its turns: as it says itself, else as its generations say; none
+/// where neither does.
 pub fn used(fields: &Map<String, Value>, name: &str) -> Option<f64> {
     let count = |value: &Value| value.get(name).and_then(Value::as_f64);
     fields.get("usage").and_then(count).or_else(|| {

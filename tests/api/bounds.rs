@@ -209,6 +209,23 @@ async fn usage_is_told_part_by_part_to_everybody_alike() {
         assert_eq!(usage["completionTokens"], 7);
         assert_eq!(usage["totalTokens"], 507);
     }
+    let mut judged = call(
+        None,
+        json!({"turns": [{"usage": {"promptTokens": 10, "completionTokens": 1}}]}),
+    );
+    judged["session"]["sessionId"] = json!("judged");
+    judged["session"]["llmCalls"] =
+        json!([{"promptTokens": 170, "completionTokens": 19, "error": "said in confidence"}]);
+    send(&ingestor, "/v1/ingest/calls", judged).await;
+    for reader in [acme.reader().await, acme.transcripts().await] {
+        let detail = reader.get("/v1/observability/sessions/judged").await;
+        let usage = detail.status(200).json()["usage"].clone();
+        assert_eq!(usage["promptTokens"], 180);
+        assert_eq!(usage["totalTokens"], 200);
+    }
+    let voice = acme.reader().await;
+    let voice = voice.get("/api/v1/voice-sessions/judged").await.status(200);
+    assert!(!voice.text().contains("confidence"));
     let mut silent = call(None, json!({}));
     silent["session"]["sessionId"] = json!("silent");
     send(&ingestor, "/v1/ingest/calls", silent).await;

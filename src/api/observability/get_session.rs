@@ -384,17 +384,15 @@ impl ErrorBody {
 }
 
 impl Usage {
-    /// As the session says, else the sum of what its turns say; null where nobody says.
+    /// As the session says, else the sum of what its turns and its generations beside them say; null where nobody says.
     fn of(record: &Record) -> Self {
+        let session = &record.session;
         let of = |name: &str| {
-            let usage = record.session.extra.get("usage");
-            let stated = usage.and_then(|usage| usage.get(name)?.as_f64());
-            stated.or_else(|| {
-                let turns = record.turns.iter();
-                turns
-                    .filter_map(|turn| used(&turn.extra, name))
-                    .reduce(|a, b| a + b)
-            })
+            let turns = record.turns.iter().map(|turn| &turn.extra);
+            let turns = turns.filter(|_| !session.states_use_of(name));
+            let told = turns.chain([&session.extra]);
+            told.filter_map(|told| used(told, name))
+                .reduce(|a, b| a + b)
         };
         let whole = |name: &str| of(name).map(|number| number as i64);
         let (prompt, completion) = (whole("promptTokens"), whole("completionTokens"));
