@@ -12,6 +12,7 @@ mod divide;
 mod keep;
 mod known;
 mod labels;
+mod lane;
 mod load;
 mod merge;
 mod moves;
@@ -26,25 +27,21 @@ mod understand;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::timeout;
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Source, Submission};
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
-use batch::SessionWork;
-use load::Key;
+use lane::{Job, Share};
 use named::Named;
 use queue::Queue;
 
@@ -52,13 +49,8 @@ pub use queue::Admission;
 
 /// One more than this only makes writers wait for each other on two cores.
 const WRITERS: usize = 2;
-/// A commit takes further requests until it has this many submissions; more gains nothing and takes memory.
-const BATCH_MAX: usize = 1000;
-const RACE_RETRIES: usize = 5;
 const IDLE_POLL: Duration = Duration::from_millis(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longer than any statement may take: then the database, or the way there, is lost.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a batch could not be written.
 #[derive(Debug)]
@@ -95,18 +87,6 @@ pub struct Writer {
     written: Arc<Notify>,
 }
 
-/// What one request says of the sessions of one lane, each with the places where outcomes belong.
-type Share = BTreeMap<Key, (Named, Vec<(usize, SessionRef, Submission)>)>;
-
-/// What one request wants of one lane.
-struct Job {
-    work: Share,
-    now: DateTime<Utc>,
-    /// Kept until the job is answered: its bytes count as queued.
-    admission: Admission,
-    answer: oneshot::Sender<Result<Vec<(usize, Outcome)>, Error>>,
-}
-
 impl Writer {
     /// Starts the writers on connections of their own; they end with the last clone of this.
     /// `queue_bytes` bounds what may wait.
@@ -116,7 +96,7 @@ impl Writer {
         let lanes = (0..WRITERS)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(run(pool.clone(), receiver, written.clone()));
+                tokio::spawn(lane::run(pool.clone(), receiver, written.clone()));
                 sender
             })
             .collect();
@@ -249,116 +229,4 @@ fn pool(store: &Store) -> PgPool {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .connect_lazy_with(options)
-}
-
-async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>, written: Arc<Notify>) {
-    while let Some(first) = jobs.recv().await {
-        let mut batch = vec![first];
-        let mut size = batch[0].size();
-        while size < BATCH_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            size += job.size();
-            batch.push(job);
-        }
-        metrics::counter!("voxray_ingest_commits_total").increment(1);
-        // A defect that one batch brings to light must not end the lane: its askers are told to come again.
-        let committed = AssertUnwindSafe(commit(&pool, batch)).catch_unwind();
-        if committed.await.is_err() {
-            tracing::error!("a batch could not be written because of a defect");
-        }
-        written.notify_one();
-    }
-}
-
-impl Job {
-    fn size(&self) -> usize {
-        self.work
-            .values()
-            .map(|(_, submissions)| submissions.len())
-            .sum()
-    }
-
-    fn answer(self, answer: Result<Vec<(usize, Outcome)>, Error>) {
-        // Who asked may have gone; what was committed stays.
-        let _ = self.answer.send(answer);
-        drop(self.admission);
-    }
-}
-
-/// Commits a batch whole, else its halves, so that one bad request cannot fail its neighbours.
-async fn commit(pool: &PgPool, batch: Vec<Job>) {
-    let mut pending = vec![batch];
-    while let Some(mut jobs) = pending.pop() {
-        match attempt(pool, &jobs).await {
-            Ok(mut outcomes) => {
-                for job in jobs.into_iter().rev() {
-                    let told = outcomes.pop().unwrap_or_default();
-                    job.answer(Ok(told));
-                }
-            }
-            Err(error @ Error::Unavailable(_)) => jobs
-                .into_iter()
-                .for_each(|job| job.answer(Err(error.clone()))),
-            Err(error) if jobs.len() == 1 => jobs
-                .into_iter()
-                .for_each(|job| job.answer(Err(error.clone()))),
-            Err(_) => {
-                let later = jobs.split_off(jobs.len() / 2);
-                pending.push(later);
-                pending.push(jobs);
-            }
-        }
-    }
-}
-
-/// Outcomes by job, if the batch could be committed.
-async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
-    for _ in 0..RACE_RETRIES {
-        let lost = || Trouble::Error(Error::Unavailable("the commit took too long".to_owned()));
-        let written = timeout(COMMIT_TIMEOUT, transaction(pool, jobs)).await;
-        match written.unwrap_or_else(|_| Err(lost())) {
-            Ok(outcomes) => return Ok(outcomes),
-            Err(Trouble::Race) => {
-                tracing::debug!("another writer was faster, trying the batch again")
-            }
-            Err(Trouble::Error(error)) => return Err(error),
-        }
-    }
-    Err(Error::Unavailable(
-        "other writers kept being faster".to_owned(),
-    ))
-}
-
-async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
-    let mut work: BTreeMap<Key, SessionWork<'_>> = BTreeMap::new();
-    // Where a submission came from, by its place in the batch.
-    let mut origins: Vec<(usize, usize)> = Vec::new();
-    for (number, job) in jobs.iter().enumerate() {
-        for (key, (named, submissions)) in &job.work {
-            let into = work
-                .entry(*key)
-                .or_insert_with(|| SessionWork::named(named.clone()));
-            into.named.add(named);
-            for (place, session, submission) in submissions {
-                into.submissions.push((origins.len(), submission));
-                into.refs.push(session);
-                origins.push((number, *place));
-            }
-        }
-    }
-    let now = jobs
-        .iter()
-        .map(|job| job.now)
-        .max()
-        .unwrap_or(DateTime::UNIX_EPOCH);
-    let mut transaction = pool.begin().await?;
-    let outcomes = batch::write(&mut transaction, work, now).await?;
-    transaction.commit().await?;
-    let mut by_job: Vec<Vec<(usize, Outcome)>> = jobs.iter().map(|_| Vec::new()).collect();
-    for (place, outcome) in outcomes {
-        let (number, place) = origins[place];
-        by_job[number].push((place, outcome));
-    }
-    Ok(by_job)
 }
