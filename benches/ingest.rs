@@ -1,8 +1,9 @@
 //! How fast events become durable, over real HTTP, against what the same Postgres does without us.
 //!
 //! `cargo bench --bench ingest` starts a private Postgres (fsync on) and the server as a process of its
-//! own, and prints rates and their ratios of this one run. `VOXRAY_BENCH_SECONDS` sets the length of
-//! each part (default 5). Words after `--` choose the rows whose names have one of them.
+//! own, and prints rates, their ratios of this one run, and the processor time that a row takes, which a busy
+//! machine changes less. `VOXRAY_BENCH_SECONDS` sets the length of each part (default 5). Words after `--`
+//! choose the rows whose names have one of them.
 
 #[expect(dead_code, reason = "each benchmark uses its part")]
 mod support;
@@ -45,45 +46,42 @@ async fn main() {
     let single = single_inserts(&postgres, length).await;
     let copied = copy(&postgres, length, &plain_rows()).await;
     println!(
-        "{:<44} {:>10} {:>8} {:>8}",
+        "{:<44} {:>10} {:>8} {:>8} {:>10} {:>12}",
         format!("{CLIENTS} clients, {seconds} s each"),
         "rows/s",
         "/insert",
-        "/copy"
+        "/copy",
+        "server µs",
+        "Postgres µs"
     );
-    let row = |name: &str, rate: f64| {
-        println!(
-            "{name:<44} {rate:>10.0} {:>8.2} {:>8.3}",
-            rate / single,
-            rate / copied
-        )
+    let table = Table {
+        postgres: &postgres,
+        server: &server.server,
+        single,
+        copied,
     };
-    row("single-row INSERT, autocommit", single);
-    row("COPY, 1,000 rows each, 2 connections", copied);
+    table.row("single-row INSERT, autocommit", single);
+    table.row("COPY, 1,000 rows each, 2 connections", copied);
     for size in [1, 10, 100, 1_000] {
         let name = format!("turn events, {size} a request, new sessions");
         if is_wanted(&name) {
-            row(&name, server.load(length, size, Shape::NewSessions).await);
+            let load = server.load(length, size, Shape::NewSessions);
+            table.measured(&name, load).await;
         }
     }
     let name = "turn events, 1 a request, 64 long sessions";
     if is_wanted(name) {
-        row(name, server.load(length, 1, Shape::LongSessions).await);
+        let load = server.load(length, 1, Shape::LongSessions);
+        table.measured(name, load).await;
     }
     let stored = server.stored_spans(&postgres).await;
     let copied = copy(&postgres, length, &stored).await;
-    let row = |name: &str, rate: f64| {
-        println!(
-            "{name:<44} {rate:>10.0} {:>8.2} {:>8.3}",
-            rate / single,
-            rate / copied
-        )
-    };
-    row("COPY of the rows that spans are stored as", copied);
+    let table = Table { copied, ..table };
+    table.row("COPY of the rows that spans are stored as", copied);
     for size in [1, 10, 100, 1_000] {
         let name = format!("OTLP spans (protobuf), {size} a request, new sessions");
         if is_wanted(&name) {
-            row(&name, server.spans(length, size).await);
+            table.measured(&name, server.spans(length, size)).await;
         }
     }
     let (first, last) = server.one_long_call().await;
@@ -101,6 +99,45 @@ async fn main() {
     );
     drop(server);
     postgres.stop().await;
+}
+
+/// Prints rates, what they are of those of Postgres alone, and what a row costs each side.
+struct Table<'a> {
+    postgres: &'a Postgres,
+    server: &'a support::Server,
+    single: f64,
+    copied: f64,
+}
+
+impl Table<'_> {
+    fn row(&self, name: &str, rate: f64) {
+        println!("{}", self.line(name, rate));
+    }
+
+    /// A rate, and what the processor did meanwhile: also for what runs in the background.
+    async fn measured(&self, name: &str, load: impl Future<Output = f64>) {
+        let used = || {
+            (
+                self.server.processor_seconds(),
+                self.postgres.processor_seconds(),
+            )
+        };
+        let (started, before) = (Instant::now(), used());
+        let rate = load.await;
+        let (rows, after) = (rate * started.elapsed().as_secs_f64(), used());
+        let each = |before: f64, after: f64| (after - before) * 1e6 / rows;
+        println!(
+            "{} {:>10.1} {:>12.1}",
+            self.line(name, rate),
+            each(before.0, after.0),
+            each(before.1, after.1)
+        );
+    }
+
+    fn line(&self, name: &str, rate: f64) -> String {
+        let (insert, copy) = (rate / self.single, rate / self.copied);
+        format!("{name:<44} {rate:>10.0} {insert:>8.2} {copy:>8.3}")
+    }
 }
 
 struct Server {

@@ -8,6 +8,7 @@
 //! measured (default 5).
 
 mod fill;
+#[expect(dead_code, reason = "each benchmark uses its part")]
 mod support;
 
 use std::process::Stdio;

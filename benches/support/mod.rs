@@ -1,6 +1,8 @@
 //! What benchmarks share: a private Postgres, the server as a process of its own on it, and a client
 //! that does as little as possible, since both share the cores.
 
+pub mod processor;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -49,6 +51,11 @@ impl Postgres {
             .expect("a pool")
     }
 
+    /// Seconds of the processor that it has used so far.
+    pub fn processor_seconds(&self) -> f64 {
+        processor::postmaster(&self.folder.join("postgres")).map_or(0.0, processor::seconds)
+    }
+
     pub async fn stop(self) {
         self.embedded.stop().await.expect("stopped");
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -95,6 +102,11 @@ impl Server {
         }
         output(url, &["migrate"]).await;
         Self { process, address }
+    }
+
+    /// Seconds of the processor that it has used so far.
+    pub fn processor_seconds(&self) -> f64 {
+        self.process.id().map_or(0.0, processor::seconds)
     }
 
     pub fn resident_mib(&self) -> u64 {
