@@ -13,8 +13,11 @@ use super::lock::{self, COMMAND, Lock, SERVER};
 use super::process::PidFile;
 use super::supervise::answers;
 
-/// How long a short command's hold is waited for.
-const HOLD_WAIT: Duration = Duration::from_secs(10);
+/// How long a server waits for a short command's hold.
+const SERVER_WAIT: Duration = Duration::from_secs(10);
+/// How long a command waits for the Postgres of whoever has the folder: making a cluster takes a while on a slow disk.
+const COMMAND_WAIT: Duration = Duration::from_secs(60);
+const WAIT_SAID_EVERY: Duration = Duration::from_secs(10);
 /// A server's hold is believed when it is seen for this long: the file may still name a dead one.
 const SERVER_BELIEVED: Duration = Duration::from_millis(500);
 const HOLD_POLL: Duration = Duration::from_millis(25);
@@ -27,7 +30,7 @@ pub(super) enum Claim {
 pub(super) async fn claim(folders: &Folders, hold: Hold) -> Result<Claim> {
     let folder = folders.base.clone();
     let begun = Instant::now();
-    let mut server_since = begun;
+    let (mut server_since, mut said_at) = (begun, begun);
     loop {
         let holder = match lock::hold(&folder, hold.word())? {
             Ok(lock) => return Ok(Claim::Held(lock)),
@@ -36,7 +39,12 @@ pub(super) async fn claim(folders: &Folders, hold: Hold) -> Result<Claim> {
         if !holder.is_server() {
             server_since = Instant::now();
         }
-        let in_vain = begun.elapsed() > HOLD_WAIT;
+        if said_at.elapsed() > WAIT_SAID_EVERY {
+            said_at = Instant::now();
+            let waited_s = begun.elapsed().as_secs();
+            tracing::info!(waited_s, %holder, "the postgres of another process does not answer yet, waiting for it");
+        }
+        let in_vain = begun.elapsed() > hold.patience_with_holder();
         match hold {
             Hold::Server if in_vain || server_since.elapsed() > SERVER_BELIEVED => {
                 return Err(EmbeddedError::InUse {
@@ -91,6 +99,13 @@ impl Hold {
         match self {
             Self::Server => SERVER,
             Self::Command => COMMAND,
+        }
+    }
+
+    fn patience_with_holder(self) -> Duration {
+        match self {
+            Self::Server => SERVER_WAIT,
+            Self::Command => COMMAND_WAIT,
         }
     }
 
