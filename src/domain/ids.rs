@@ -68,10 +68,13 @@ pub fn is_stream_sid(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Whether a text is LiveKit's own id of a room, which no application would choose.
+/// Whether a text is LiveKit's own id of a room, which no application would choose: a server's, or what an agent's SDK
+/// makes up where no server is asked, as in its console.
 pub fn is_room_sid(text: &str) -> bool {
-    text.strip_prefix("RM_")
-        .is_some_and(|rest| !rest.is_empty())
+    let rest = ["RM_", "SRM_"]
+        .iter()
+        .find_map(|made| text.strip_prefix(made));
+    rest.is_some_and(|rest| !rest.is_empty())
 }
 
 /// Which of two names of one session it is known by: what its source calls it rather than a spelling of

@@ -1080,6 +1080,24 @@ fn spans(room: &str, user: Heard) -> Value {
 }
 
 #[tokio::test]
+async fn a_room_that_no_server_knows_is_one_session_in_spans_and_uploads() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let room = "SRM_0a1b2c3d4e5f";
+    let items = json!([{"type": "message", "id": "item_1", "role": "user", "content": ["Hello."],
+                        "created_at": 1_795_236_910.0}]);
+    upload_chat(&agent, room, items).await.status(200);
+    let body = spans(room, Heard::Words("Hello."));
+    client.post("/v1/traces", &body).await.status(200);
+    let seen = the_session(&client).await;
+    let answer = &seen["turns"][1];
+    assert_eq!(answer["text"], "We are open the whole day.", "{seen:#}");
+}
+
+#[tokio::test]
 async fn what_the_user_said_is_told_by_the_chat_history_where_no_span_knows_it() {
     let (server, _folder) = server().await;
     server.clock.advance(TimeDelta::days(529));
