@@ -1079,6 +1079,41 @@ fn spans(room: &str, user: Heard) -> Value {
     json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "livekit-agents"}, "spans": spans}]}]})
 }
 
+/// What an agent reports when its session is over, as a log record of its SDK.
+fn report(room: &str, ended_at: f64) -> Value {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let number = |key: &str, value: f64| json!({"key": key, "value": {"doubleValue": value}});
+    let record = json!({
+        "timeUnixNano": "1795236900000000000", "body": {"stringValue": "session report"},
+        "attributes": [text("room_id", room), text("job_id", "AJ_1"), text("agent_name", "front-desk"),
+                       number("session.report_timestamp", ended_at)],
+    });
+    json!({"resourceLogs": [{"scopeLogs": [{"scope": {"name": "chat_history"}, "logRecords": [record]}]}]})
+}
+
+#[tokio::test]
+async fn a_session_that_uploads_or_reports_is_over_though_no_span_and_no_summary_say_so() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    let agent = agent(&server, SECRET);
+    let items = json!([{"type": "message", "id": "item_1", "role": "user", "content": ["Hello."],
+                        "created_at": 1_795_236_910.0}]);
+    upload_chat(&agent, "RM_upload", items).await.status(200);
+    let body = report("RM_report", 1_795_236_925.5);
+    let sent = agent.post("/observability/logs/otlp/v0", &body).await;
+    sent.status(200);
+    for (room, ended_at) in [
+        ("RM_upload", "2026-11-21T04:55:10Z"),
+        ("RM_report", "2026-11-21T04:55:25.500Z"),
+    ] {
+        let seen = session(&client, room).await;
+        assert_eq!(seen["status"], "completed", "{seen:#}");
+        assert_eq!(seen["endedAt"], ended_at);
+    }
+}
+
 #[tokio::test]
 async fn a_room_that_no_server_knows_is_one_session_in_spans_and_uploads() {
     let (server, _folder) = server().await;

@@ -47,6 +47,16 @@ pub fn events(history: &Value, start: DateTime<Utc>, now: DateTime<Utc>) -> Vec<
     told.events
 }
 
+/// The last moment that a chat history tells of.
+pub fn ended_at(history: &Value) -> Option<DateTime<Utc>> {
+    let items = history.get("items")?.as_array()?;
+    let told = items.iter().flat_map(|item| {
+        let stopped = number(&item["metrics"], "stopped_speaking_at");
+        [number(item, "created_at"), stopped]
+    });
+    told.flatten().filter_map(moment).max()
+}
+
 fn created(item: &Value) -> f64 {
     number(item, "created_at").unwrap_or_default()
 }

@@ -26,7 +26,7 @@ use crate::problem::Upload;
 use crate::services::ingest;
 use crate::services::ingest::Item;
 
-use super::{event, item, parts, put, text};
+use super::{event, item, moment, number, parts, put, text, written};
 
 /// Who writes judgements where no judge is named.
 const OUTCOME: &str = "outcome";
@@ -159,6 +159,9 @@ impl Record {
     fn report(&self, now: DateTime<Utc>) -> Option<Event> {
         let said = &self.attributes;
         let mut fields = Map::new();
+        // The SDK writes it when the session is over.
+        let ended_at = number(said, "session.report_timestamp").and_then(moment);
+        put(&mut fields, "endedAt", ended_at.map(written));
         put(&mut fields, "agentId", text(said, "agent_name"));
         put(&mut fields, "tags", said.get("session.tags").cloned());
         let (room, name, job) = (self.room()?, text(said, "room"), text(said, "job_id"));

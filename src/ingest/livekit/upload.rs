@@ -302,28 +302,33 @@ impl Report {
             times.min()
         };
         let start = self.started_at.or_else(started).unwrap_or(now);
-        let told = self.event(start, now).into_iter();
+        let last = history.and_then(chat::ended_at);
+        let told = self.event(start, last, now).into_iter();
         let chat = history.map(|history| chat::events(history, start, now));
         let all = told.chain(chat.into_iter().flatten());
         all.map(|event| item(session, Source::LivekitReport, event))
             .collect()
     }
 
-    fn event(&self, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Event> {
+    /// `last` is the last moment that the chat history tells of.
+    fn event(
+        &self,
+        start: DateTime<Utc>,
+        last: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Option<Event> {
         let summary = &self.summary;
         let mut fields = Map::new();
         put(&mut fields, "startedAt", Some(written(start)));
         let reason = text(summary, "close_reason");
         let reason = reason.map(|name| name.trim_start_matches("CR_").to_ascii_lowercase());
-        if let Some(ended_at) = self.ended_at {
-            put(&mut fields, "endedAt", Some(written(ended_at.max(start))));
-            let failed = reason.as_deref() == Some("error");
-            put(
-                &mut fields,
-                "status",
-                Some(if failed { "failed" } else { "completed" }),
-            );
-        }
+        // What is uploaded is over. Before 1.7 nobody says since when: as of a call that does not say it, since its last word.
+        let ended_at = self.ended_at.or(last.filter(|at| *at <= now));
+        let ended_at = ended_at.map(|at| written(at.max(start)));
+        put(&mut fields, "endedAt", ended_at);
+        let failed = reason.as_deref() == Some("error");
+        let status = if failed { "failed" } else { "completed" };
+        put(&mut fields, "status", Some(status));
         let ended_by = match reason.as_deref() {
             Some("participant_disconnected") => Some("user"),
             Some("completed" | "task_completed") => Some("agent"),
