@@ -56,18 +56,23 @@ pub fn turns<'a>(
     let is_voice = |gist: &&&Gist| matches!(gist.part, Part::UserTurn | Part::UserSpeech);
     let voices = gists.iter().filter(is_voice);
     let voices = Intervals::of(voices.map(|gist| (gist.started_at, end(gist))));
+    let sounds = super::of(gists, Part::AgentSpeech);
+    let sounds = Intervals::of(sounds.map(|gist| (gist.started_at, gist.started_at)));
     let unanswered = speeches.thrown_away.iter();
-    turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, &voices)));
+    turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, &voices, &sounds)));
     turns
 }
 
 /// What was typed, and whose answer the application stopped before anything of it was heard. While the user speaks, or
-/// soon after, an answer that was thrown away had been made ahead of time, of words that the turn has.
-fn typed_in_vain(answer: &Gist, voices: &Intervals) -> Option<Turn> {
+/// soon after, an answer that was thrown away had been made ahead of time, of words that the turn has; not so where the
+/// agent has spoken since, which had answered these. `sounds` are when it began to.
+fn typed_in_vain(answer: &Gist, voices: &Intervals, sounds: &Intervals) -> Option<Turn> {
     let input = answer.fields.get("input")?.as_str()?;
     let at = answer.started_at;
     let spoke = voices.latest_end(|start| start <= at);
-    let is_near = spoke.is_some_and(|until| until + ANSWERED_WITHIN >= at);
+    let answered = sounds.latest_end(|start| start <= at);
+    let is_near =
+        spoke.is_some_and(|until| until + ANSWERED_WITHIN >= at && answered < Some(until));
     (!is_near).then(|| typed(&answer.span_id, input, at))
 }
 

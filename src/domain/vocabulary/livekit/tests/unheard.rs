@@ -304,12 +304,26 @@ fn what_was_typed_is_told_though_its_answer_was_stopped_before_it_was_heard() {
     gists.extend(answer("a2", (4.0, 5.0), "Five."));
     gists.push(stopped("a3", 10.0, "first"));
     gists.extend(answer("a4", (10.6, 12.0), "Second answered."));
+    // Soon behind words that were answered already.
+    gists.extend(user("u2", (13.0, 14.0), "And"));
+    gists.extend(answer("a5", (14.3, 15.2), "Yes?"));
+    gists.push(stopped("a6", 15.5, "my id is 77"));
+    gists.extend(answer("a7", (16.1, 18.0), "Third answered."));
     let events = understood(gists);
     let turns = of(&events, Kind::Turn);
     let said = said(&events);
     assert_eq!(
         said,
-        ["My number is five.", "Five.", "first", "Second answered."]
+        [
+            "My number is five.",
+            "Five.",
+            "first",
+            "Second answered.",
+            "And",
+            "Yes?",
+            "my id is 77",
+            "Third answered."
+        ]
     );
     assert_eq!(turns[2]["metadata"], json!({"typed": true}));
     assert_eq!(
