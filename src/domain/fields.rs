@@ -184,6 +184,7 @@ const TTS_CALLS: &[Field] = &[
     f("characters", COUNT),
     f("provider", Text(ID_MAX_CHARS)),
     f("model", Text(ID_MAX_CHARS)),
+    f("beside", Bool),
     f("error", Any),
     f("costUsd", USD),
 ];

@@ -455,9 +455,13 @@ fn begins_unheard(fields: &Map<String, Value>, start_ms: f64) -> bool {
 pub fn waited_for(fields: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     listed(fields, "llmCalls").filter(|call| {
         let start_ms = call.get("startMs").and_then(Value::as_f64);
-        let is_beside = call.get("beside") == Some(&Value::Bool(true));
-        !is_beside && start_ms.is_none_or(|start_ms| begins_unheard(fields, start_ms))
+        !is_beside(call) && start_ms.is_none_or(|start_ms| begins_unheard(fields, start_ms))
     })
+}
+
+/// Whether a call was made beside those of the answer.
+fn is_beside(call: &Value) -> bool {
+    call.get("beside") == Some(&Value::Bool(true))
 }
 
 /// The calls that count: neither cancelled nor failed, with both times.
@@ -488,9 +492,8 @@ fn last_first_token_ms(fields: &Map<String, Value>) -> Option<f64> {
 
 /// What the caller hears first is the first synthesis.
 fn first_byte_ms(fields: &Map<String, Value>) -> Option<f64> {
-    counted(listed(fields, "ttsCalls"), "firstByteMs")
-        .next()
-        .map(|(_, ms)| ms)
+    let own = listed(fields, "ttsCalls").filter(|call| !is_beside(call));
+    counted(own, "firstByteMs").next().map(|(_, ms)| ms)
 }
 
 /// How much of something a turn used, or a session beside its turns: as it says itself, else as its generations say; none

@@ -254,7 +254,8 @@ pub fn generations(turn: &Turn) -> Vec<&Value> {
 
 fn syntheses(turn: &Turn) -> Vec<&Value> {
     let calls = list(turn, "ttsCalls");
-    calls.filter(|call| !is_true(call, "cancelled")).collect()
+    let counts = |call: &&Value| !is_true(call, "cancelled") && !is_true(call, "beside");
+    calls.filter(counts).collect()
 }
 
 /// The call that a stage's own time is about: the last generation that was waited for, the first synthesis.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::input::{Input, Speech};
 use super::latency::{self, TurnLatency};
 use super::overlap::{self, Interruptions};
-use super::path::{has_error, list};
+use super::path::{has_error, is_true, list};
 use super::silence::{self, Silence};
 use super::targets::Targets;
 use super::text;
@@ -128,7 +128,8 @@ impl<'a> Spoken<'a> {
             return true;
         }
         let has_begun = self.number("playedMs").is_some() || self.number("firstAudioMs").is_some();
-        let mut syntheses = list(self.turn, "ttsCalls").peekable();
+        let syntheses = list(self.turn, "ttsCalls");
+        let mut syntheses = syntheses.filter(|call| !is_true(call, "beside")).peekable();
         let only_failed = syntheses.peek().is_some() && syntheses.all(has_error);
         let has_failed = self.turn.failed || only_failed && self.number("audioMs").is_none();
         has_failed && !has_begun && !overlap::says_interrupted(self)

@@ -158,6 +158,7 @@ const MEMBERS_SHOWN: [(&str, &[&str]); 6] = [
             "characters",
             "provider",
             "model",
+            "beside",
             "costUsd",
         ],
     ),

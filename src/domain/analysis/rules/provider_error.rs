@@ -122,7 +122,7 @@ fn look_at_calls(troubles: &mut BTreeMap<(Option<i32>, Stage), Trouble>, spoken:
                 let lost = at(call, "startMs")
                     .zip(until)
                     .map(|(from, to)| (to - from).max(0.0));
-                if trouble.reported == 0 {
+                if trouble.reported == 0 && !is_true(call, "beside") {
                     trouble.cost_ms += lost.unwrap_or_default();
                 }
             }

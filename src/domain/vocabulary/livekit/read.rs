@@ -24,6 +24,8 @@ pub const NODE: &str = "node";
 /// Marks a node that stands right below the agent's turn.
 pub const TOP: &str = "top";
 pub const FAILURE: &str = "failure";
+/// Marks a call that only tries whether a model which had failed is back, while another one answers.
+pub const BESIDE: &str = "beside";
 /// What a synthesis was to speak.
 pub const SPOKEN: &str = "spoken";
 
@@ -53,6 +55,8 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         _ => {}
     }
     put(fields, FAILURE, failure(span, part));
+    let is_trial = span.flag("lk.fallback.recovery");
+    put(fields, BESIDE, is_trial.filter(|is_trial| *is_trial));
     names(span, fields);
     let sip = span.has_prefix("lk.sip.") || span.has("lk.pii.sip.phoneNumber");
     if sip {

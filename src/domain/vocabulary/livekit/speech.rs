@@ -12,7 +12,7 @@ use super::super::calls::{duration_ms, end, first_at, number, put};
 use super::failures;
 use super::failures::{Failures, has_failed};
 use super::interruptions::is_stopped;
-use super::read::{FAILURE, SPOKEN, TOP};
+use super::read::{BESIDE, FAILURE, SPOKEN, TOP};
 use super::tree::{Speech, Tree, is_step, node};
 
 /// Texts of one speech's steps are said one behind the other.
@@ -28,7 +28,7 @@ pub fn turn<'a>(
     let audio = speech.audio();
     // A speech that is still going on has no span of its own yet, nor has its sound before it ends.
     let is_over = speech.is_over();
-    let begun_at = first_byte_at(speech).filter(|_| !is_over);
+    let begun_at = first_byte_at(speech, tree).filter(|_| !is_over);
     let heard_at = audio.map(|(start, _)| start).or(begun_at);
     let is_made = is_over || heard_at.is_some() || !is_aloud;
     let text = text(speech, tree).filter(|_| is_made);
@@ -44,7 +44,8 @@ pub fn turn<'a>(
     for name in ["latencyMs", "sttMs", "endpointingMs", "callbackMs"] {
         put(&mut fields, name, speech.wait(name));
     }
-    let audio_ms = ms_of(speech.syntheses(tree), "audioMs");
+    let sounds = speech.syntheses(tree).filter(|gist| !tree.is_beside(gist));
+    let audio_ms = ms_of(sounds, "audioMs");
     if speech.flag("interrupted") {
         put(&mut fields, "playedMs", speech.number("playedMs"));
         let is_given_up = audio.is_none() && !failed;
@@ -96,8 +97,8 @@ fn has_lost_voice(speech: &Speech<'_>) -> bool {
 }
 
 /// When the first of it was synthesised.
-fn first_byte_at(speech: &Speech<'_>) -> Option<DateTime<Utc>> {
-    let syntheses = speech.of(Part::Tts);
+fn first_byte_at<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Option<DateTime<Utc>> {
+    let syntheses = speech.of(Part::Tts).filter(|gist| !tree.is_beside(gist));
     syntheses.filter_map(|gist| first_at(gist, "ttsMs")).min()
 }
 
@@ -185,6 +186,11 @@ fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String
         if own.is_empty() {
             own.push(call(request));
         }
+        if tree.is_beside(request) {
+            for call in &mut own {
+                put(call, BESIDE, Some(true));
+            }
+        }
         if let Some(last) = own.last_mut()
             && !last.contains_key("error")
         {
@@ -197,31 +203,34 @@ fn generations<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String
         .filter(|attempt| request_of(attempt).is_none());
     calls.extend(pending.map(|attempt| call(attempt)));
     calls.sort_by_cached_key(|call| call.get("startMs").map(Value::to_string));
-    let failed = calls
-        .iter()
-        .filter(|call| call.contains_key("error"))
-        .count();
+    let own = || calls.iter().filter(|call| !call.contains_key(BESIDE));
+    let failed = own().filter(|call| call.contains_key("error")).count();
     put(
         fields,
         "retries",
-        (failed > 0 && failed < calls.len()).then_some(failed),
+        (failed > 0 && failed < own().count()).then_some(failed),
     );
-    let reason = calls.iter().rev().find_map(|call| call.get("finishReason"));
+    let reason = own().rev().find_map(|call| call.get("finishReason"));
     put(fields, "finishReason", reason.cloned());
     put(fields, "llmCalls", (!calls.is_empty()).then_some(calls));
-    put(fields, "llmMs", first_token_ms(speech));
-    let requests = speech.of(Part::Llm).map(duration_ms);
+    put(fields, "llmMs", first_token_ms(speech, tree));
+    let requests = requests(speech, tree).map(duration_ms);
     put(fields, "llmTotalMs", requests.reduce(|sum, ms| sum + ms));
+}
+
+/// The generations that were made for the answer.
+fn requests<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> impl Iterator<Item = &'a Gist> {
+    speech.of(Part::Llm).filter(|gist| !tree.is_beside(gist))
 }
 
 /// How long the first token took of the generation that made what was heard first: the last of those that had begun
 /// by then, or of all where nothing was heard.
-fn first_token_ms(speech: &Speech<'_>) -> Option<f64> {
+fn first_token_ms<'a>(speech: &Speech<'a>, tree: &Tree<'a>) -> Option<f64> {
     let heard_at = speech.audio().map(|(start, _)| start);
     let is_in_time = |gist: &&Gist| heard_at.is_none_or(|at| gist.started_at < at);
     let first = |gist: &Gist| number(gist, "llmMs");
     let steps = speech.steps().filter(is_in_time);
-    let requests = speech.of(Part::Llm).filter(is_in_time);
+    let requests = requests(speech, tree).filter(is_in_time);
     let of_step = steps.filter_map(first).last();
     of_step.or_else(|| requests.filter_map(first).last())
 }
@@ -287,12 +296,16 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
         let mut call = call(request);
         let heard_at = first_at(request, "ttsMs");
         put(&mut call, "firstByteMs", heard_at.map(moment));
-        for name in ["audioMs", "characters"] {
+        for name in ["audioMs", "characters", BESIDE] {
             put(&mut call, name, request.fields.get(name).cloned());
         }
         calls.push(call);
     }
-    calls.extend(failed.iter().map(|attempt| call(attempt)));
+    calls.extend(failed.iter().map(|attempt| {
+        let mut call = call(attempt);
+        put(&mut call, BESIDE, tree.is_beside(attempt).then_some(true));
+        call
+    }));
     for call in &mut calls {
         call.remove("attempt");
     }
@@ -303,7 +316,8 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
         nodes.filter(|gist| gist.fields.contains_key(TOP))
     };
     let first = nodes().find_map(|gist| number(gist, "ttsMs"));
-    let first = first.or_else(|| speech.of(Part::Tts).find_map(|gist| number(gist, "ttsMs")));
+    let mut own = speech.of(Part::Tts).filter(|gist| !tree.is_beside(gist));
+    let first = first.or_else(|| own.find_map(|gist| number(gist, "ttsMs")));
     put(fields, "ttsMs", first);
     // A node below which nothing was synthesised only waited for text that never came.
     let is_at_work = |gist: &&&Gist| {
@@ -323,7 +337,8 @@ fn syntheses<'a>(speech: &Speech<'a>, tree: &Tree<'a>, fields: &mut Map<String, 
 
 fn stages(speech: &Speech<'_>, tree: &Tree<'_>, fields: &mut Map<String, Value>) {
     let (mut models, mut providers) = (Map::new(), Map::new());
-    for gist in &speech.parts {
+    let own = speech.parts.iter().filter(|gist| !tree.is_beside(gist));
+    for gist in own {
         if let Some(stage) = gist.fields.get("stage").and_then(Value::as_str) {
             for (into, name) in [(&mut models, "model"), (&mut providers, "provider")] {
                 if let Some(value) = gist.fields.get(name) {

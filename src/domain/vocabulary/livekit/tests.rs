@@ -1,6 +1,7 @@
 //! Captures of the real SDK, with what truly happened: each is understood in any order, and any part of it
 //! without harm.
 
+mod aside;
 mod pieces;
 mod unheard;
 mod versions;

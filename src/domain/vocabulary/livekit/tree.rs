@@ -8,7 +8,7 @@ use crate::domain::vocabulary::{Gist, Part};
 
 use super::super::calls::{DEPTH_MAX, end};
 use super::failures::has_failed;
-use super::read::{NODE, TOP};
+use super::read::{BESIDE, NODE, TOP};
 
 pub type Key<'a> = (&'a str, &'a str);
 
@@ -104,6 +104,12 @@ impl<'a> Tree<'a> {
     /// Whether another synthesis below it did the work.
     pub fn is_adapter(&self, gist: &Gist) -> bool {
         self.adapters.contains(&key(gist))
+    }
+
+    /// Whether nobody waited for it: neither it nor the call that it is an attempt of was made for the answer.
+    pub fn is_beside(&self, gist: &'a Gist) -> bool {
+        let mut line = std::iter::once(gist).chain(self.ancestors(gist));
+        line.any(|gist| gist.fields.contains_key(BESIDE))
     }
 
     /// In the order of time.

@@ -1,0 +1,127 @@
+//! What was done beside the answers, and said beside the call.
+
+use super::unheard::{session, span, understood, user};
+use super::*;
+
+/// An attempt at a model, which may have failed.
+fn request(id: &str, name: &str, during: (f64, f64), model: &str, more: Value) -> [Gist; 2] {
+    let mut told = json!({"gen_ai.request.model": model});
+    for (name, value) in more.as_object().unwrap() {
+        told[name] = value.clone();
+    }
+    let attempt = format!("{id}/run");
+    let run = format!("{name}_run");
+    let of_attempt = json!({"gen_ai.request.model": model});
+    [
+        span(id, name, during, told),
+        span(&attempt, &run, during, of_attempt),
+    ]
+}
+
+/// Models with a fallback each: the first failed, the second answered, and the first is tried again meanwhile.
+fn fallen_back() -> Vec<Gist> {
+    let failed = json!({"error.type": "503"});
+    let spoke = |ttfb: f64| {
+        let metrics = json!({"ttfb": ttfb, "audio_duration": 0.8, "characters_count": 23});
+        json!({"lk.tts_metrics": metrics.to_string(), "lk.pii.input_text": "First by the small one."})
+    };
+    let generated =
+        json!({"gen_ai.usage.input_tokens": 23, "gen_ai.response.time_to_first_chunk": 0.2});
+    let trial = |mut told: Value| {
+        told["lk.fallback.recovery"] = json!(true);
+        told
+    };
+    let mut gists = vec![session(20.0)];
+    gists.extend(user("u1", (0.5, 1.5), "One."));
+    gists.extend([
+        span(
+            "a1",
+            "agent_turn",
+            (2.0, 4.5),
+            json!({"lk.speech_id": "a1", "lk.pii.response.text": "First by the small one."}),
+        ),
+        span("a1/llm", "llm_node", (2.0, 2.6), json!({})),
+        span("a1/llm/any", "llm_fallback_adapter", (2.0, 2.6), json!({})),
+        span("a1/tts", "tts_node", (2.6, 3.1), json!({})),
+        span("a1/tts/any", "tts_fallback_adapter", (2.6, 3.1), json!({})),
+        span("a1/audio", "agent_speaking", (3.0, 4.5), json!({})),
+    ]);
+    for (id, name, during, model, more) in [
+        (
+            "a1/llm/any/1",
+            "llm_request",
+            (2.0, 2.2),
+            "big",
+            failed.clone(),
+        ),
+        (
+            "a1/llm/any/2",
+            "llm_request",
+            (2.2, 2.6),
+            "small",
+            generated.clone(),
+        ),
+        (
+            "a1/llm/any/3",
+            "llm_request",
+            (2.21, 2.5),
+            "big",
+            trial(generated),
+        ),
+        ("a1/tts/any/1", "tts_request", (2.6, 2.7), "hd", failed),
+        (
+            "a1/tts/any/2",
+            "tts_request",
+            (2.7, 3.0),
+            "plain",
+            spoke(0.1),
+        ),
+        (
+            "a1/tts/any/3",
+            "tts_request",
+            (2.71, 3.1),
+            "hd",
+            trial(spoke(0.3)),
+        ),
+    ] {
+        gists.extend(request(id, name, during, model, more));
+    }
+    gists
+}
+
+#[test]
+fn who_is_tried_again_while_another_answers_has_not_answered() {
+    let events = understood(fallen_back());
+    let told = super::session(&events);
+    assert_eq!(
+        told["models"]["llm"], "big",
+        "whom the session means to ask"
+    );
+    let turns = of(&events, Kind::Turn);
+    let turn = turns[1];
+    assert_eq!(turn["models"], json!({"llm": "small", "tts": "plain"}));
+    let beside = |list: &str| -> Vec<(Value, bool)> {
+        let calls = turn[list].as_array().unwrap();
+        let told = |call: &Value| (call["model"].clone(), call["beside"] == true);
+        calls.iter().map(told).collect()
+    };
+    assert_eq!(
+        beside("llmCalls"),
+        [
+            (json!("big"), false),
+            (json!("small"), false),
+            (json!("big"), true)
+        ]
+    );
+    assert_eq!(
+        beside("ttsCalls"),
+        [(json!("plain"), false), (json!("hd"), true)]
+    );
+    assert_eq!(
+        (&turn["audioMs"], &turn["llmTotalMs"]),
+        (&json!(800), &json!(600))
+    );
+    // It costs something all the same.
+    assert_eq!(turn["usage"]["promptTokens"], 46.0);
+    assert_eq!(turn["usage"]["ttsCharacters"], 46.0);
+}
