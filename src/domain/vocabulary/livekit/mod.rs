@@ -14,7 +14,7 @@ mod tests;
 mod tree;
 mod user;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -139,7 +139,11 @@ fn session(
         .find_map(|name| named(name));
     put(&mut session, "agentId", agent);
     let (mut models, mut providers) = (Map::new(), Map::new());
-    for gist in gists {
+    // Who was asked beside the conversation, to tell a machine from a person say, counts only where nobody else is known.
+    let asides: BTreeSet<Key<'_>> = outside.iter().map(|gist| key(gist)).collect();
+    let is_outside = |gist: &&&Gist| asides.contains(&key(gist));
+    let (last, first): (Vec<&Gist>, Vec<&Gist>) = gists.iter().partition(is_outside);
+    for gist in first.iter().chain(&last) {
         let Some(stage) = gist.fields.get("stage").and_then(Value::as_str) else {
             continue;
         };

@@ -58,6 +58,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     let is_trial = span.flag("lk.fallback.recovery");
     put(fields, BESIDE, is_trial.filter(|is_trial| *is_trial));
     names(span, fields);
+    put(&mut gist.session, "answeredBy", answered_by(span));
     let sip = span.has_prefix("lk.sip.") || span.has("lk.pii.sip.phoneNumber");
     if sip {
         gist.session
@@ -68,6 +69,15 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
         }
     }
     Some(gist)
+}
+
+/// Who picked up, as the agent made out from the greeting; it is not always sure.
+fn answered_by(span: &Said<'_>) -> Option<&'static str> {
+    match span.text("lk.amd.category")? {
+        "human" => Some("human"),
+        category if category.starts_with("machine") => Some("machine"),
+        _ => None,
+    }
 }
 
 fn part(span: &Said<'_>) -> Part {

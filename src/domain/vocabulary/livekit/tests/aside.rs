@@ -1,6 +1,6 @@
 //! What was done beside the answers, and said beside the call.
 
-use super::unheard::{session, span, understood, user};
+use super::unheard::{answer, session, span, understood, user};
 use super::*;
 
 /// An attempt at a model, which may have failed.
@@ -124,4 +124,44 @@ fn who_is_tried_again_while_another_answers_has_not_answered() {
     // It costs something all the same.
     assert_eq!(turn["usage"]["promptTokens"], 46.0);
     assert_eq!(turn["usage"]["ttsCharacters"], 46.0);
+}
+
+#[test]
+fn who_picked_up_is_told_and_the_model_that_found_out_is_not_the_agent_s() {
+    for (category, answered_by) in [
+        ("human", Some("human")),
+        ("machine-vm", Some("machine")),
+        ("machine-ivr", Some("machine")),
+        ("uncertain", None),
+    ] {
+        let mut gists = vec![
+            session(20.0),
+            span(
+                "amd",
+                "amd",
+                (0.2, 2.0),
+                json!({"lk.amd.category": category}),
+            ),
+        ];
+        gists.extend(request(
+            "classifier",
+            "llm_request",
+            (1.0, 1.8),
+            "gpt-4o",
+            json!({"gen_ai.usage.input_tokens": 400}),
+        ));
+        gists.extend(user("u1", (0.5, 1.5), "Please leave a message."));
+        gists.extend(answer("a1", (2.5, 4.0), "Please call back."));
+        let own = json!({"gen_ai.request.model": "gpt-4o-mini"});
+        gists.push(span("a1/node", "llm_node", (2.5, 2.9), json!({})));
+        gists.push(span("a1/node/own", "llm_request", (2.5, 2.9), own));
+        let events = understood(gists);
+        let told = super::session(&events);
+        assert_eq!(
+            told.get("answeredBy"),
+            answered_by.map(Value::from).as_ref()
+        );
+        assert_eq!(told["models"]["llm"], "gpt-4o-mini");
+        assert_eq!(told["llmCalls"][0]["model"], "gpt-4o", "it cost something");
+    }
 }
