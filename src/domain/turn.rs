@@ -64,6 +64,8 @@ impl LatencySource {
 pub const UNTIMED: &str = "untimed";
 /// Marks in a user's turn's `metadata` that it was typed, and not spoken.
 pub const TYPED: &str = "typed";
+/// Marks a turn of another conversation that the agent held meanwhile, as with a colleague of its own.
+pub const ASIDE: &str = "aside";
 
 /// What the way to an answer is told to have taken beside its stages and tools.
 const BESIDE_STAGES: [&str; 5] = [
@@ -111,6 +113,7 @@ pub struct Predecessor {
     pub eou_probability: Option<f64>,
     pub stt_provider: Option<String>,
     pub stt_model: Option<String>,
+    pub is_aside: bool,
 }
 
 /// A turn's place among its session's: by time, those without times last.
@@ -182,6 +185,7 @@ impl Turn {
             eou_probability: self.extra.get("eouProbability").and_then(Value::as_f64),
             stt_provider: member(&self.extra, "providers", "stt"),
             stt_model: member(&self.extra, "models", "stt"),
+            is_aside: self.is_marked(ASIDE),
         }
     }
 
@@ -198,7 +202,11 @@ impl Turn {
             self.latency_source = None;
             return self;
         }
-        let Some(user) = before.filter(|before| before.speaker == Speaker::User) else {
+        // What somebody else has said is not answered by what the caller hears.
+        let is_aside = self.is_marked(ASIDE);
+        let is_asked =
+            |before: &&Predecessor| before.speaker == Speaker::User && before.is_aside == is_aside;
+        let Some(user) = before.filter(is_asked) else {
             return self;
         };
         self.answers_user = true;
@@ -264,8 +272,7 @@ impl Turn {
     }
 
     fn is_marked(&self, mark: &str) -> bool {
-        let metadata = self.extra.get("metadata");
-        metadata.and_then(|metadata| metadata.get(mark)) == Some(&Value::Bool(true))
+        is_marked(&self.extra, mark)
     }
 
     /// From the user's end to the first that is heard of the answer.
@@ -393,6 +400,12 @@ struct Timed<'a> {
     calls: &'a str,
     first: (Stage, &'a str, Option<f64>),
     whole: (Stage, &'a str, Option<f64>),
+}
+
+/// Whether a turn's `metadata` marks it so, `extra` being what has no column of its own.
+pub fn is_marked(extra: &Map<String, Value>, mark: &str) -> bool {
+    let metadata = extra.get("metadata");
+    metadata.and_then(|metadata| metadata.get(mark)) == Some(&Value::Bool(true))
 }
 
 fn says_agent(fields: &Map<String, Value>) -> bool {
@@ -577,6 +590,17 @@ mod tests {
         let mut measured = untimed;
         measured["latencyMs"] = json!(650);
         assert_eq!(of(measured), (Some(650.0), Some(LatencySource::Measured)));
+    }
+
+    #[test]
+    fn what_is_said_aside_is_answered_aside() {
+        let user = |aside: bool| json!({"speaker": "user", "endMs": 1000, "sttMs": 100, "metadata": {ASIDE: aside}});
+        let agent =
+            |aside: bool| json!({"speaker": "agent", "startMs": 1700, "metadata": {ASIDE: aside}});
+        for aside in [false, true] {
+            assert_eq!(answer(agent(aside), user(aside), 0.0).0, Some(700.0));
+            assert_eq!(answer(agent(aside), user(!aside), 0.0), (None, None));
+        }
     }
 
     #[test]

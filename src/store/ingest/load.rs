@@ -15,7 +15,7 @@ use crate::domain::fact::{Entity, Fact, Identity};
 use crate::domain::ids::ClaimKind;
 use crate::domain::price::Prices;
 use crate::domain::session::{Activity, Status};
-use crate::domain::turn::{Position, Predecessor, Speaker};
+use crate::domain::turn::{self, Position, Predecessor, Speaker};
 use crate::domain::vocabulary::Gist;
 use crate::store::columns::column;
 use crate::store::columns::object;
@@ -428,6 +428,7 @@ impl NeighbourRow {
                 .and_then(serde_json::Value::as_f64),
             stt_provider: member("providers"),
             stt_model: member("models"),
+            is_aside: turn::is_marked(&extra, turn::ASIDE),
         };
         let position = (
             self.start_ms.unwrap_or(i32::MAX),

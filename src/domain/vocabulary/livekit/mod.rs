@@ -16,10 +16,10 @@ mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
-use crate::domain::turn::Speaker;
+use crate::domain::turn::{ASIDE, Speaker};
 
 use super::calls::{end, put};
 use super::{Beside, End, Gist, Part, Turn, Understood};
@@ -55,6 +55,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     }
     understood.turns.extend(users);
     understood.turns.extend(user::voices(&tree, gists));
+    set_apart(&mut understood.turns, gists, &tree);
     give_up(&mut understood.turns);
     let homes: BTreeMap<Key<'_>, &str> = speeches
         .iter()
@@ -72,7 +73,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood.session = session(gists, &tree, &speeches, &made.outside);
     let roots = || of(gists, Part::Root);
     understood.started_at = roots().map(|root| root.started_at).min();
-    understood.end = ending(gists, &understood.turns);
+    understood.end = ending(gists, &tree, &understood.turns);
     understood
 }
 
@@ -90,17 +91,44 @@ fn give_up(turns: &mut [Turn]) {
     }
 }
 
+/// What was said in a session that the agent held meanwhile with somebody else, as with a colleague who is to take the
+/// call: it is not what the caller said, or heard.
+fn set_apart(turns: &mut [Turn], gists: &[&Gist], tree: &Tree<'_>) {
+    let within: BTreeSet<Key<'_>> = of(gists, Part::Root)
+        .filter(|root| tree.around(root).is_some())
+        .map(key)
+        .collect();
+    let is_apart = |gist: &&&Gist| {
+        let parent = gist.parent.as_deref();
+        parent.is_some_and(|parent| within.contains(&(gist.trace_id.as_str(), parent)))
+    };
+    let apart: BTreeSet<&str> = gists
+        .iter()
+        .filter(is_apart)
+        .filter_map(|gist| match gist.part {
+            Part::UserTurn => Some(gist.span_id.as_str()),
+            Part::AgentTurn => Some(tree::speech_id(gist)),
+            _ => None,
+        })
+        .collect();
+    for turn in turns.iter_mut().filter(|turn| apart.contains(&*turn.id)) {
+        let metadata = turn.fields.entry("metadata").or_insert_with(|| json!({}));
+        metadata[ASIDE] = true.into();
+    }
+}
+
 fn of<'a>(gists: &[&'a Gist], part: Part) -> impl Iterator<Item = &'a Gist> {
     gists.iter().copied().filter(move |gist| gist.part == part)
 }
 
-/// How it ended, once every job that spoke in it has.
-fn ending(gists: &[&Gist], turns: &[Turn]) -> Option<End> {
+/// How it ended, once every job that spoke in it has, and not only a session that was held within another.
+fn ending(gists: &[&Gist], tree: &Tree<'_>, turns: &[Turn]) -> Option<End> {
     let roots: Vec<&Gist> = of(gists, Part::Root).collect();
     let at = roots.iter().map(|root| end(root)).max()?;
     let is_rooted = |gist: &Gist| roots.iter().any(|root| root.trace_id == gist.trace_id);
     let speaks = |gist: &&&Gist| matches!(gist.part, Part::UserTurn | Part::AgentTurn);
-    if !gists.iter().filter(speaks).all(|gist| is_rooted(gist)) {
+    let goes_on = roots.iter().any(|root| tree.goes_on_around(root));
+    if goes_on || !gists.iter().filter(speaks).all(|gist| is_rooted(gist)) {
         return None;
     }
     let reason = reason(gists);

@@ -142,7 +142,7 @@ impl<'a> Tree<'a> {
     pub fn speeches(&self, gists: &[&'a Gist]) -> Speeches<'a> {
         let mut speeches: BTreeMap<String, Speech<'a>> = BTreeMap::new();
         for turn in gists.iter().filter(|gist| gist.part == Part::AgentTurn) {
-            let speech = Speech::called(&mut speeches, speech_id(turn));
+            let speech = Speech::called(&mut speeches, speech_id(turn).to_owned());
             speech.turns.push(turn);
         }
         let known: Vec<(String, DateTime<Utc>, DateTime<Utc>)> = speeches
@@ -182,6 +182,20 @@ impl<'a> Tree<'a> {
         parent.is_some_and(|parent| self.sessions.contains(&(&gist.trace_id, parent)))
     }
 
+    /// The session within which another one is held, by a step of it, as with a colleague to whom a caller is to be
+    /// transferred.
+    pub fn around(&self, root: &'a Gist) -> Option<Key<'a>> {
+        let mut line = self.ancestors(root);
+        let step = line.find(|gist| self.is_below_session(gist))?;
+        Some((&step.trace_id, step.parent.as_deref()?))
+    }
+
+    /// Whether the session around another one goes on: its span comes when it is over.
+    pub fn goes_on_around(&self, root: &'a Gist) -> bool {
+        let around = self.around(root);
+        around.is_some_and(|session| !self.spans.contains_key(&session))
+    }
+
     /// What the application had said, of which a span is a part: 1.2 and Node.js make no turn of it, and its synthesis and
     /// its sound stand right below the session. `says` are all the syntheses that do, in the order of time.
     fn say(&self, part: &'a Gist, says: &[&'a Gist]) -> Option<&'a Gist> {
@@ -206,7 +220,7 @@ impl<'a> Tree<'a> {
             .ancestors(part)
             .find(|gist| gist.part == Part::AgentTurn)
         {
-            return Some(speech_id(turn));
+            return Some(speech_id(turn).to_owned());
         }
         let top = self.ancestors(part).last().unwrap_or(part);
         let is_cut_off = top.parent.is_some();
@@ -392,9 +406,10 @@ fn has_brought(gist: &Gist) -> bool {
     told.iter().any(|name| gist.fields.contains_key(*name))
 }
 
-fn speech_id(turn: &Gist) -> String {
+/// The answer that an agent's turn is a span of.
+pub fn speech_id(turn: &Gist) -> &str {
     let stated = turn.fields.get("speech").and_then(|id| id.as_str());
-    stated.unwrap_or(&turn.span_id).to_owned()
+    stated.unwrap_or(&turn.span_id)
 }
 
 /// Whether it is a step of an answer: a generation right below the agent's turn.

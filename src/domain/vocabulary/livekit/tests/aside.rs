@@ -165,3 +165,58 @@ fn who_picked_up_is_told_and_the_model_that_found_out_is_not_the_agent_s() {
         assert_eq!(told["llmCalls"][0]["model"], "gpt-4o", "it cost something");
     }
 }
+
+/// A caller who is to be transferred: the agent asks a colleague first, in a session of its own within the tool.
+fn transferred() -> Vec<Gist> {
+    let mut gists = Vec::new();
+    gists.extend(user("u1", (0.5, 1.5), "I want a person."));
+    gists.extend(answer("a1", (2.0, 3.0), "One moment."));
+    let within = "session/enter/other";
+    gists.push(span("session/enter", "update_agent", (3.0, 9.0), json!({})));
+    gists.push(span(within, "agent_session", (3.1, 8.9), json!({})));
+    let [turn, voice] = user(
+        &format!("{within}/u2"),
+        (4.0, 5.0),
+        "Colleague here, who is it?",
+    );
+    gists.extend([turn, voice]);
+    gists.extend(answer(
+        &format!("{within}/a2"),
+        (5.5, 7.0),
+        "A caller who wants a person.",
+    ));
+    gists.extend(user("u3", (10.0, 11.0), "Thank you."));
+    gists.extend(answer("a3", (11.5, 12.5), "Any time."));
+    gists
+}
+
+#[test]
+fn what_is_said_to_a_colleague_meanwhile_is_set_apart_and_ends_no_call() {
+    let mut gists = transferred();
+    let events = understood(gists.clone());
+    let told = super::session(&events);
+    assert!(!told.contains_key("endedAt"), "the call goes on: {told:?}");
+    gists.push(session(20.0));
+    let events = understood(gists);
+    let told = super::session(&events);
+    assert_eq!(told["status"], "completed");
+    let apart: Vec<bool> = of(&events, Kind::Turn)
+        .iter()
+        .map(|turn| {
+            turn.get("metadata")
+                .is_some_and(|told| told["aside"] == true)
+        })
+        .collect();
+    assert_eq!(
+        said(&events),
+        [
+            "I want a person.",
+            "One moment.",
+            "Colleague here, who is it?",
+            "A caller who wants a person.",
+            "Thank you.",
+            "Any time."
+        ]
+    );
+    assert_eq!(apart, [false, false, true, true, false, false]);
+}
