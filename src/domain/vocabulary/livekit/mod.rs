@@ -16,6 +16,7 @@ mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
@@ -24,6 +25,7 @@ use crate::domain::turn::{ASIDE, Speaker};
 use super::calls::{end, put};
 use super::{Beside, End, Gist, Part, Turn, Understood};
 use failures::{Failures, has_failed};
+use read::CRASHED;
 use tree::{Key, Speech, Tree, key};
 
 pub use nodejs::in_python;
@@ -131,7 +133,8 @@ fn ending(gists: &[&Gist], tree: &Tree<'_>, turns: &[Turn]) -> Option<End> {
     if goes_on || !gists.iter().filter(speaks).all(|gist| is_rooted(gist)) {
         return None;
     }
-    let reason = reason(gists);
+    let is_crash = has_crashed(gists, at);
+    let reason = reason(gists).filter(|_| !is_crash);
     let last = turns
         .iter()
         .filter(|turn| turn.speaker == Speaker::Agent)
@@ -139,13 +142,25 @@ fn ending(gists: &[&Gist], tree: &Tree<'_>, turns: &[Turn]) -> Option<End> {
     let is_unanswered =
         last.is_some_and(|turn| turn.fields.get("failed") == Some(&Value::Bool(true)));
     let has_failed = is_unanswered
+        || is_crash
         || reason.as_deref() == Some("error")
         || roots.iter().any(|root| has_failed(root));
     Some(End {
         at,
         status: if has_failed { "failed" } else { "completed" },
-        reason,
+        reason: reason.or(is_crash.then(|| CRASH.to_owned())),
     })
+}
+
+/// Why a session ended whose job the application's own code brought down: the SDK then closes it in the application's
+/// name.
+const CRASH: &str = "job_crashed";
+
+/// Whether a session that ended then was ended by that.
+fn has_crashed(gists: &[&Gist], ended_at: DateTime<Utc>) -> bool {
+    let is_crash = |gist: &&Gist| gist.fields.contains_key(CRASHED);
+    let mut crashes = gists.iter().copied().filter(is_crash);
+    crashes.any(|crash| crash.started_at <= ended_at)
 }
 
 fn reason(gists: &[&Gist]) -> Option<String> {
@@ -219,7 +234,10 @@ fn session(
         "llmCalls",
         (!calls.is_empty()).then_some(calls),
     );
+    let ended_at = of(gists, Part::Root).map(end).max();
+    let is_crash = ended_at.is_some_and(|at| has_crashed(gists, at));
     let ended_by = match reason(gists).as_deref() {
+        _ if is_crash => Some("system"),
         Some("participant_disconnected") => Some("user"),
         Some("task_completed") => Some("agent"),
         Some("error" | "job_shutdown") => Some("system"),

@@ -26,6 +26,10 @@ pub const TOP: &str = "top";
 pub const FAILURE: &str = "failure";
 /// Marks a call that only tries whether a model which had failed is back, while another one answers.
 pub const BESIDE: &str = "beside";
+/// Marks the end of a job that what the application runs in it brought about by failing.
+pub const CRASHED: &str = "crashed";
+/// The SDK's words for it.
+const JOB_CRASHED: &str = "job crashed";
 /// What a synthesis was to speak.
 pub const SPOKEN: &str = "spoken";
 
@@ -363,6 +367,14 @@ fn other(span: &Said<'_>, fields: &mut Map<String, Value>) {
         }
         name if name.starts_with("llm_") => put(fields, NODE, Some("llm")),
         name if name.starts_with("tts_") => put(fields, NODE, Some("tts")),
+        "job_shutdown" => {
+            let reason = span.text("lk.shutdown.reason");
+            put(
+                fields,
+                CRASHED,
+                (reason == Some(JOB_CRASHED)).then_some(true),
+            );
+        }
         "session_close" => put(fields, "endReason", span.text("lk.close_reason")),
         "eou_detection" => {
             let probability = span.number("lk.eou.probability");

@@ -220,3 +220,32 @@ fn what_is_said_to_a_colleague_meanwhile_is_set_apart_and_ends_no_call() {
     );
     assert_eq!(apart, [false, false, true, true, false, false]);
 }
+
+#[test]
+fn a_session_that_the_job_s_crash_ended_has_failed() {
+    let crash = json!({"lk.shutdown.reason": "job crashed", "lk.shutdown.user_initiated": false});
+    let shut = json!({"lk.shutdown.reason": "bye", "lk.shutdown.user_initiated": true});
+    for (end, at, status, reason, by) in [
+        (&crash, 8.0, "failed", "job_crashed", "system"),
+        // What failed when all was over has ended nothing.
+        (
+            &crash,
+            10.5,
+            "completed",
+            "participant_disconnected",
+            "user",
+        ),
+        (&shut, 8.0, "completed", "participant_disconnected", "user"),
+    ] {
+        let closed = json!({"lk.close_reason": "participant_disconnected"});
+        let mut gists = vec![
+            span("session", "agent_session", (0.0, 10.0), closed),
+            span("job/shutdown", "job_shutdown", (at, 11.0), end.clone()),
+        ];
+        gists.extend(answer("a1", (1.0, 3.0), "Hello."));
+        let events = understood(gists);
+        let told = super::session(&events);
+        let told = ["status", "endReason", "endedBy"].map(|name| told[name].clone());
+        assert_eq!(json!(told), json!([status, reason, by]), "{end} at {at}");
+    }
+}
