@@ -7,7 +7,9 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock build.rs openapi.yaml ./
 COPY .cargo .cargo
 COPY .sqlx .sqlx
+COPY assets assets
 COPY migrations migrations
+COPY prices prices
 COPY src src
 COPY templates templates
 # Cargo.toml names their targets, so cargo wants them even where they are not built.

@@ -362,6 +362,58 @@ fn routes_are_registered_in_one_place() {
     }
 }
 
+/// What libraries read at build time from folders that no source names.
+const READ_BY_MACROS: &[&str] = &[".sqlx", "migrations", "templates"];
+
+#[test]
+fn the_image_is_built_from_everything_the_program_is_made_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lines = |name: &str| {
+        let text = fs::read_to_string(root.join(name)).expect("a file of the image");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let copied: Vec<String> = lines("Dockerfile")
+        .iter()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|names| {
+            names
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let let_in: Vec<String> = lines(".dockerignore")
+        .iter()
+        .filter_map(|line| line.strip_prefix('!').map(str::to_owned))
+        .collect();
+
+    let mut needed: Vec<String> = READ_BY_MACROS.iter().map(ToString::to_string).collect();
+    for source in sources() {
+        needed.extend(included(&source));
+    }
+    needed.sort();
+    needed.dedup();
+    assert!(needed.contains(&"openapi.yaml".to_owned()), "{needed:?}");
+    for name in needed {
+        assert!(copied.contains(&name), "the Dockerfile copies no `{name}`");
+        assert!(
+            let_in.contains(&name),
+            ".dockerignore keeps `{name}` out of the build"
+        );
+    }
+}
+
+/// The files and folders beside `src` that a source includes.
+fn included(source: &Source) -> Vec<String> {
+    let including = source.code.lines().filter(|line| line.contains("include_"));
+    let outside = |path: String| {
+        let depth = source.path.matches('/').count() + 1;
+        let below = path.strip_prefix(&"../".repeat(depth))?;
+        below.split('/').next().map(str::to_owned)
+    };
+    including.flat_map(literals).filter_map(outside).collect()
+}
+
 #[test]
 fn time_is_an_argument() {
     for source in sources()
