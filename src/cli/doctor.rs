@@ -92,6 +92,9 @@ async fn check_store(arguments: &Arguments, settings: &Settings, checks: &mut Ve
     match store.server().await {
         Ok(server) => {
             check_server(&server, checks);
+            if let Err(error) = store.holds_every_script().await {
+                checks.push(failed("encoding", error.to_string()));
+            }
             match store.schema().await {
                 Ok(schema) => {
                     checks.push(check_schema(&schema));

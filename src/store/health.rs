@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Store;
 use super::failure::read;
-use crate::domain::Result;
+use crate::domain::{Error, Result};
 
 /// A database server's own account.
 pub struct Server {
@@ -22,6 +22,23 @@ impl Store {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Other encodings than this one lack characters, or know no characters but only bytes: then calls are refused for
+    /// a quotation mark, and words of many scripts are never found.
+    pub async fn holds_every_script(&self) -> Result<()> {
+        let encoding = read(&self.pool, || {
+            sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#)
+                .fetch_one(&self.pool)
+        })
+        .await?;
+        if encoding == "UTF8" {
+            return Ok(());
+        }
+        Err(Error::Internal(format!(
+            "the database's encoding is {encoding}, which cannot hold what is said: make another with \
+             `create database voxray encoding 'UTF8' template template0`"
+        )))
     }
 
     pub async fn server(&self) -> Result<Server> {

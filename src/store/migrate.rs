@@ -21,6 +21,7 @@ pub struct Schema {
 impl Store {
     /// Applies what is missing. Servers that start together wait for each other: an advisory lock.
     pub async fn migrate(&self) -> Result<()> {
+        self.holds_every_script().await?;
         // An own connection, since the lock may be waited for longer than the pool's patience.
         let mut connection = PgConnection::connect_with(&self.options)
             .await

@@ -368,6 +368,43 @@ async fn migrate_and_doctor_tell_the_state_of_the_store() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a database's name cannot be bound, and these are our own"
+)]
+async fn a_database_that_cannot_hold_every_script_is_refused() {
+    let server = TestServer::start().await;
+    let mut connection = server.connect().await;
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a name");
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "off",
+    ];
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let other = format!("{name}_{}", encoding.to_lowercase());
+        let statement = format!(
+            "create database {other} encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .expect("a database");
+        let url = server.database_url().replace(&name, &other);
+        for command in [&["migrate"][..], &["doctor"], &serve] {
+            let refused = run(&url, command).await.code(1);
+            let told = format!("{}{}", refused.out, refused.err);
+            assert!(told.contains(&format!("encoding is {encoding}")), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_answers_until_it_is_asked_to_stop() {
     let beside = TestServer::start().await;
     let port = free_port().await;
