@@ -28,6 +28,8 @@ pub struct Store {
 impl Store {
     /// Connects when first used, and again whenever the database comes back.
     pub fn connect(options: PgConnectOptions, pool_size: u32) -> Self {
+        // What a statement or a lock sees is reckoned with: another default of the database is not ours.
+        let options = options.options([("default_transaction_isolation", "read committed")]);
         // A generic plan spares planning at every call; an analytics range decides its own plan.
         Self {
             pool: pool(&options, "force_generic_plan", pool_size),
@@ -195,6 +197,24 @@ impl Scope {
             tenant,
             pool: store.pool.clone(),
             analytics: store.analytics.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn another_default_of_the_database_changes_no_transaction() {
+        let options = PgConnectOptions::new().options([("work_mem", "8MB")]);
+        let store = Store::connect(options, 1);
+        for asked in [
+            "work_mem=8MB",
+            "default_transaction_isolation=read\\ committed",
+        ] {
+            let given = store.options.get_options().unwrap_or_default();
+            assert!(given.contains(asked), "{given}");
         }
     }
 }
