@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::json;
 use crate::domain::tokens;
 
 /// What an attribute fills.
@@ -309,24 +310,19 @@ const DEPTH_MAX: usize = 64;
 /// JSON that a source wrote into a text.
 fn unpacked(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.starts_with(['{', '[', '"']) => serde_json::from_str(text)
-            .ok()
-            .filter(|inner| is_storable(inner, DEPTH_MAX))
+        Value::String(text) if text.starts_with(['{', '[', '"']) => json::unpacked(text)
+            .filter(|inner| is_within(inner, DEPTH_MAX))
             .unwrap_or_else(|| value.clone()),
         _ => value.clone(),
     }
 }
 
-/// Whether a value is no deeper than that, and without NUL, which no column takes.
-fn is_storable(value: &Value, depth: usize) -> bool {
-    let is_clean = |text: &str| !text.contains('\0');
+/// Whether a value is no deeper than that.
+fn is_within(value: &Value, depth: usize) -> bool {
     match value {
-        Value::String(text) => is_clean(text),
-        Value::Array(items) => depth > 0 && items.iter().all(|item| is_storable(item, depth - 1)),
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
         Value::Object(members) => {
-            let mut members = members.iter();
-            depth > 0
-                && members.all(|(name, value)| is_clean(name) && is_storable(value, depth - 1))
+            depth > 0 && members.values().all(|value| is_within(value, depth - 1))
         }
         _ => true,
     }

@@ -23,6 +23,7 @@ pub mod hearing;
 pub mod history;
 pub mod ids;
 pub mod items;
+pub mod json;
 pub mod ledger;
 pub mod live;
 pub mod livekit;

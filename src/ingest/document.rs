@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::json;
 use crate::problem::{Kind, Problem};
 
 /// About so many bytes one object and one value take in memory, whatever they take as a text.
@@ -38,56 +39,14 @@ fn weight(bytes: &[u8]) -> usize {
     objects * OBJECT_BYTES + values * VALUE_BYTES
 }
 
-/// Stands for half a character, as everywhere.
-const REPLACEMENT: &[u8] = b"\\ufffd";
-/// `\u` and four digits.
-const ESCAPE: usize = 6;
-
-/// A document that is JSON, without NUL, which Postgres takes in no text. A text that was cut in the middle of a
-/// character holds half of it, which JSON can write and no string of ours can hold.
+/// A document that is JSON, without NUL, which Postgres takes in no text.
 pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
-    let read = serde_json::from_slice(bytes).or_else(|error| match with_whole_characters(bytes) {
-        Some(mended) => serde_json::from_slice(&mended),
-        None => Err(error),
-    });
-    let mut document = read?;
+    let mut document = json::parse(bytes)?;
     // Written out NUL is an escape; as itself it is no JSON.
     if find(bytes, b"\\u0000").is_some() {
         without_nul(&mut document);
     }
     Ok(document)
-}
-
-/// The same with halves of characters replaced; none where there are none.
-fn with_whole_characters(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut mended = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
-        let (before, escape) = rest.split_at(at);
-        mended.extend_from_slice(before);
-        // A backslash stands before what it escapes, which may be a backslash.
-        let length = match (unit(escape), escape.get(ESCAPE..).and_then(unit)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE,
-            (Some(0xd800..=0xdfff), _) => {
-                mended.extend_from_slice(REPLACEMENT);
-                rest = &escape[ESCAPE..];
-                continue;
-            }
-            _ => escape.len().min(2),
-        };
-        mended.extend_from_slice(&escape[..length]);
-        rest = &escape[length..];
-    }
-    mended.extend_from_slice(rest);
-    (mended != bytes).then_some(mended)
-}
-
-/// The unit of UTF-16 that an escape at the beginning writes.
-fn unit(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
-    let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
-    u16::from_str_radix(digits, 16).ok()
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -126,29 +85,6 @@ mod tests {
         assert!(refuse_heavier(objects.as_bytes(), 16 << 20).is_ok());
         let text = format!("[\"{}\"]", "{,".repeat(100_000));
         assert!(refuse_heavier(text.as_bytes(), 1 << 20).is_ok());
-    }
-
-    #[test]
-    fn half_a_character_costs_nothing_but_itself() {
-        for (written, read) in [
-            (r#"["Hi \ud83d"]"#, json!(["Hi \u{fffd}"])),
-            (
-                r#"["\ude00 and \ud83d\ud83d\ude00"]"#,
-                json!(["\u{fffd} and \u{fffd}😀"]),
-            ),
-            (
-                r#"{"\uD83Dx": "\ud83d\n"}"#,
-                json!({"\u{fffd}x": "\u{fffd}\n"}),
-            ),
-            // A backslash, and no escape behind it.
-            (r#"["\\ud83d \ud83d"]"#, json!(["\\ud83d \u{fffd}"])),
-            (r#"["\ud83d\\udc00"]"#, json!(["\u{fffd}\\udc00"])),
-        ] {
-            assert_eq!(parse(written.as_bytes()).ok(), Some(read), "{written}");
-        }
-        for broken in [r#"["\ud83"]"#, r#"["\ud83d"#, r#"\"#, r#"["\u+d83"]"#, ""] {
-            assert!(parse(broken.as_bytes()).is_err(), "{broken}");
-        }
     }
 
     #[test]

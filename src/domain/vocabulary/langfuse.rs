@@ -7,6 +7,7 @@
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
+use crate::domain::json;
 use crate::domain::price;
 use crate::domain::span::TRACE_ITSELF;
 
@@ -156,10 +157,7 @@ fn told_number(span: &Said<'_>, names: &[&str]) -> Option<f64> {
 
 /// A text without the quotes that some versions put around it.
 fn unquoted(text: &str) -> Value {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) => value,
-        Err(_) => Value::from(text),
-    }
+    json::unpacked(text).unwrap_or_else(|| Value::from(text))
 }
 
 fn read_exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::event::normalised;
 use crate::domain::fact;
+use crate::domain::json;
 
 use super::{Gist, Part, Vocabulary};
 
@@ -246,12 +247,12 @@ pub fn number(value: &Value) -> Option<f64> {
 
 /// What a text holds: JSON, also where it is quoted twice, else the text itself.
 pub fn parsed(text: &str) -> Value {
-    let Ok(value) = serde_json::from_str::<Value>(text) else {
+    let Some(value) = json::unpacked(text) else {
         return Value::from(text);
     };
     match value {
-        Value::String(inner) => match serde_json::from_str::<Value>(&inner) {
-            Ok(value @ (Value::Object(_) | Value::Array(_))) => normalised(value),
+        Value::String(inner) => match json::unpacked(&inner) {
+            Some(value @ (Value::Object(_) | Value::Array(_))) => normalised(value),
             _ => Value::from(inner),
         },
         // A bare number or word was a text to whoever wrote it.

@@ -11,9 +11,8 @@ use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::fields;
+use crate::domain::json;
 use crate::problem::Problem;
-
-use super::clean;
 
 /// One event; what it says is in its body.
 pub struct Envelope {
@@ -53,9 +52,9 @@ impl Envelope {
             id: id.map_or_else(|| place.to_string(), str::to_owned),
             fault: Fault::body(name, message),
         };
-        let value: Value = serde_json::from_str(raw.get())
+        let value = json::parse(raw.get().as_bytes())
             .map_err(|error| broken(None, "", format!("must be JSON: {error}")))?;
-        let Value::Object(mut event) = clean(event::normalised(value)) else {
+        let Value::Object(mut event) = json::without_nul(event::normalised(value)) else {
             return Err(broken(None, "", "must be an object".to_owned()));
         };
         let id = match event.remove("id") {

@@ -20,6 +20,7 @@ use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{SessionRef, Submission};
 use crate::domain::ids::TenantId;
+use crate::domain::json;
 use crate::ingest::beside;
 use crate::ingest::document::refuse_heavier;
 use crate::ingest::native::{HEAVY_BYTES, ITEMS_MAX, refuse_more_than};
@@ -133,9 +134,8 @@ fn read_scores(
     now: DateTime<Utc>,
 ) -> Result<(Vec<Item>, bool), Problem> {
     refuse_heavier(bytes, HEAVY_BYTES)?;
-    let body: Value = serde_json::from_slice(bytes)
-        .map_err(|error| malformed(format!("must be JSON: {error}")))?;
-    let (scores, is_list) = match clean(event::normalised(body)) {
+    let body = json::parse(bytes).map_err(|error| malformed(format!("must be JSON: {error}")))?;
+    let (scores, is_list) = match json::without_nul(event::normalised(body)) {
         Value::Array(scores) => (scores, true),
         Value::Object(score) => (vec![Value::Object(score)], false),
         _ => return Err(malformed("must be a score or a list of scores")),
@@ -255,20 +255,5 @@ fn refused(id: &str, faults: Vec<Fault>) -> Item {
         id: Some(id.to_owned()),
         content: Err(faults),
         unknown: Vec::new(),
-    }
-}
-
-/// A value without NUL, which no column takes: it becomes what stands for a character that cannot be.
-fn clean(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.contains('\0') => Value::from(text.replace('\0', "\u{fffd}")),
-        Value::Array(items) => items.into_iter().map(clean).collect(),
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| (name.replace('\0', "\u{fffd}"), clean(value)))
-                .collect(),
-        ),
-        other => other,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::event::{Event, Kind};
 use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::items;
+use crate::domain::json::unpacked;
 use crate::domain::turn::UNTIMED;
 use crate::domain::vocabulary::python_value;
 
@@ -170,8 +171,7 @@ impl Told {
         put(&mut fields, "turn", turn);
         put(&mut fields, "name", text(call, "name"));
         let arguments = text(call, "arguments");
-        let arguments =
-            arguments.map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+        let arguments = arguments.map(|text| unpacked(text).unwrap_or_else(|| json!(text)));
         put(&mut fields, "arguments", arguments);
         put(&mut fields, "startMs", self.offset_ms(started));
         put(

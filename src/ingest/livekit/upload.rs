@@ -19,6 +19,7 @@ use crate::auth::LivekitAgent;
 use crate::domain::Error;
 use crate::domain::Fault;
 use crate::domain::event::{Event, Kind, SessionRef, Source};
+use crate::domain::json;
 use crate::domain::recording::Placement;
 use crate::ingest::beside;
 use crate::ingest::document;
@@ -255,7 +256,7 @@ struct Report {
 
 impl Report {
     fn read(header: &Header, now: DateTime<Utc>) -> Self {
-        let summary: Value = serde_json::from_str(&header.session_summary).unwrap_or_default();
+        let summary = json::unpacked(&header.session_summary).unwrap_or_default();
         // The SDK writes the report when the session is over.
         let ended_at = number(&summary, "timestamp").and_then(moment);
         let duration_ms = number(&summary, "duration_ms").unwrap_or(header.duration_ms as f64);

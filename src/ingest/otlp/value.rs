@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use serde_json::{Map, Value};
 
 use crate::domain::body::json_bytes;
+use crate::domain::json;
 
 /// Attributes of one span, of its resource, of one event: their number, and bytes of JSON.
 pub const ATTRIBUTES_MAX: usize = 2_000;
@@ -183,8 +184,10 @@ fn newest(text: &str) -> Option<String> {
     if !text.starts_with('[') {
         return None;
     }
-    let items: Vec<Value> = serde_json::from_str(text).ok()?;
-    Some(last(items).to_string())
+    match json::unpacked(text)? {
+        Value::Array(items) => Some(last(items).to_string()),
+        _ => None,
+    }
 }
 
 /// As many of the last items as there is room for.

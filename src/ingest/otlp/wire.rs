@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 use crate::domain::Fault;
+use crate::domain::json;
 use crate::problem::Encoding;
 use crate::problem::Kind;
 use crate::problem::Problem;
@@ -181,6 +181,6 @@ fn about<T: DeserializeOwned + Default>(members: &Members<'_>, name: &str) -> T 
 }
 
 fn item<T: DeserializeOwned>(raw: &str) -> Result<T, String> {
-    let value: Value = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+    let value = json::parse(raw.as_bytes()).map_err(|error| error.to_string())?;
     serde_json::from_value(repaired(value)).map_err(|error| error.to_string())
 }

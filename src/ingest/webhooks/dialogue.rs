@@ -10,6 +10,7 @@ use crate::domain::event::{Event, Kind, SessionRef};
 use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
 use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
+use crate::domain::json;
 use crate::domain::ledger::TURNS_MAX;
 
 /// What a vendor calls the session, and what a carrier does: a session and the names that show.
@@ -318,7 +319,7 @@ impl Failure<'_> {
 
 /// JSON that is written as a text, else the text.
 pub fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+    json::unpacked(text).unwrap_or_else(|| Value::from(text))
 }
 
 #[cfg(test)]

@@ -382,3 +382,45 @@ async fn absurd_clocks_move_no_session() {
         .json();
     assert_eq!(detail["startedAt"], "2025-06-11T15:00:00Z", "{detail}");
 }
+
+/// As a text that was cut may have it, also in the JSON that an attribute holds.
+#[tokio::test]
+async fn half_a_character_and_nul_cost_nothing_but_themselves() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let ingestor = acme.ingestor().await;
+    let reader = acme.transcripts().await;
+    let at = "2025-06-11T10:00:00Z";
+    let messages = |role: &str, text: &str| {
+        let listed = json!([{"role": role, "parts": [{"type": "text", "content": text}]}]);
+        listed.to_string().replace("HALF", "\\ud83d")
+    };
+    let spoken = span(
+        1,
+        1,
+        &json!({
+            "session.id": "otlp", "gen_ai.operation.name": "chat", "note": "HALF",
+            "gen_ai.input.messages": messages("user", "Hi HALF\u{0}"),
+            "gen_ai.output.messages": messages("assistant", "Yes HALF"),
+        }),
+    );
+    let score = json!({"id": "s", "type": "score-create", "timestamp": at,
+        "body": {"sessionId": "otlp", "name": "polite", "value": 1, "comment": "HALF"}});
+    for (path, body, answer) in [
+        (TRACES, request(&[spoken]), json!({})),
+        (
+            "/api/public/ingestion",
+            json!({"batch": [score]}),
+            json!({"successes": [{"id": "s", "status": 201}], "errors": []}),
+        ),
+    ] {
+        let body = body.to_string().replace("HALF", "\\ud83d");
+        let sent = ingestor.header("content-type", "application/json");
+        assert_eq!(sent.post_bytes(path, body).await.json(), answer, "{path}");
+    }
+    let path = "/v1/observability/sessions/otlp";
+    let detail = reader.get(path).await.status(200).json();
+    let turns = list(&detail["turns"]);
+    let said: Vec<_> = turns.iter().map(|turn| &turn["text"]).collect();
+    assert_eq!(said, ["Hi \u{fffd}\u{fffd}", "Yes \u{fffd}"]);
+}

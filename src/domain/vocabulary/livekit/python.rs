@@ -3,20 +3,22 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::domain::json;
+
 /// Values are not taken apart deeper than this.
 const DEPTH_MAX: usize = 32;
 
 /// What a text holds: JSON or Python's `repr` of a list, tuple or dictionary, else the text itself. Node.js quotes it.
 pub fn value(text: &str) -> Value {
     if text.starts_with('"')
-        && let Ok(quoted) = serde_json::from_str::<String>(text)
+        && let Some(Value::String(quoted)) = json::unpacked(text)
     {
         return value(&quoted);
     }
     if !text.trim_start().starts_with(['{', '[', '(']) {
         return Value::from(text);
     }
-    if let Ok(value) = serde_json::from_str(text) {
+    if let Some(value) = json::unpacked(text) {
         return value;
     }
     let mut reader = Reader { rest: text.trim() };

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::domain::json;
+
 use super::super::Said;
 
 /// What a message says that it is, or that a tool answers, about a tool which runs on while the conversation does.
@@ -10,9 +12,8 @@ const ASYNC: &str = "async_tool";
 
 /// The messages that a generation was given.
 pub fn messages(span: &Said<'_>) -> Vec<Value> {
-    let written = span.text("input").map(serde_json::from_str);
-    match written {
-        Some(Ok(Value::Array(messages))) => messages,
+    match span.text("input").and_then(json::unpacked) {
+        Some(Value::Array(messages)) => messages,
         _ => Vec::new(),
     }
 }
@@ -160,8 +161,8 @@ fn later_result(message: &Value) -> Option<Answered> {
 }
 
 fn told(text: &str) -> Option<Answered> {
-    let payload = text.contains(ASYNC).then(|| serde_json::from_str(text));
-    running(&payload?.ok()?)
+    let payload = text.contains(ASYNC).then(|| json::unpacked(text));
+    running(&payload??)
 }
 
 /// What is told of a tool that runs on, or did: its result is there when it is over.

@@ -1,0 +1,115 @@
+//! JSON as others write it, in bodies and in texts.
+
+use serde_json::Value;
+
+/// Stands for what is no character.
+const REPLACEMENT: &str = "\u{fffd}";
+/// The same, as an escape.
+const REPLACEMENT_ESCAPE: &[u8] = b"\\ufffd";
+/// `\u` and four digits.
+const ESCAPE: usize = 6;
+
+/// A value that is JSON. A text that was cut in the middle of a character holds half of it, which JSON can write and no
+/// string of ours can hold: it costs nothing but itself.
+pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes).or_else(|error| match with_whole_characters(bytes) {
+        Some(mended) => serde_json::from_slice(&mended),
+        None => Err(error),
+    })
+}
+
+/// JSON that a source wrote into a text, without NUL; none where the text is something else.
+pub fn unpacked(text: &str) -> Option<Value> {
+    let value = parse(text.as_bytes()).ok()?;
+    // Written out NUL is an escape; as itself it is no JSON.
+    Some(match text.contains("\\u0000") {
+        true => without_nul(value),
+        false => value,
+    })
+}
+
+/// A value without NUL, which no column takes: it becomes what stands for a character that cannot be.
+pub fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::from(text.replace('\0', REPLACEMENT)),
+        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let members =
+                members.map(|(name, value)| (name.replace('\0', REPLACEMENT), without_nul(value)));
+            Value::Object(members.collect())
+        }
+        other => other,
+    }
+}
+
+/// The same with halves of characters replaced; none where there are none.
+fn with_whole_characters(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let (before, escape) = rest.split_at(at);
+        mended.extend_from_slice(before);
+        // A backslash stands before what it escapes, which may be a backslash.
+        let length = match (unit(escape), escape.get(ESCAPE..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE,
+            (Some(0xd800..=0xdfff), _) => {
+                mended.extend_from_slice(REPLACEMENT_ESCAPE);
+                rest = &escape[ESCAPE..];
+                continue;
+            }
+            _ => escape.len().min(2),
+        };
+        mended.extend_from_slice(&escape[..length]);
+        rest = &escape[length..];
+    }
+    mended.extend_from_slice(rest);
+    (mended != bytes).then_some(mended)
+}
+
+/// The unit of UTF-16 that an escape at the beginning writes.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn half_a_character_costs_nothing_but_itself() {
+        for (written, read) in [
+            (r#"["Hi \ud83d"]"#, json!(["Hi \u{fffd}"])),
+            (
+                r#"["\ude00 and \ud83d\ud83d\ude00"]"#,
+                json!(["\u{fffd} and \u{fffd}😀"]),
+            ),
+            (
+                r#"{"\uD83Dx": "\ud83d\n"}"#,
+                json!({"\u{fffd}x": "\u{fffd}\n"}),
+            ),
+            // A backslash, and no escape behind it.
+            (r#"["\\ud83d \ud83d"]"#, json!(["\\ud83d \u{fffd}"])),
+            (r#"["\ud83d\\udc00"]"#, json!(["\u{fffd}\\udc00"])),
+        ] {
+            assert_eq!(parse(written.as_bytes()).ok(), Some(read), "{written}");
+        }
+        for broken in [r#"["\ud83"]"#, r#"["\ud83d"#, r#"\"#, r#"["\u+d83"]"#, ""] {
+            assert!(parse(broken.as_bytes()).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_into_a_text_is_kept_but_for_what_cannot_be() {
+        assert_eq!(
+            unpacked(r#"{"a\u0000": ["x\u0000y", "\ud83d", {"b": 1}]}"#),
+            Some(json!({"a\u{fffd}": ["x\u{fffd}y", "\u{fffd}", {"b": 1}]}))
+        );
+        assert_eq!(unpacked("no JSON"), None);
+    }
+}
