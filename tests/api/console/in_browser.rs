@@ -8,6 +8,9 @@ use super::{ALL, CALL, full, ingest, slow};
 use crate::support::{Tenant, TestServer};
 
 const AXE: &str = "target/axe/node_modules/axe-core/axe.min.js";
+/// How far a page goes beyond the window.
+const OVERHANG: &str =
+    "document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
 async fn record(tenant: &Tenant<'_>, call: &str) {
     let audio = include_bytes!("../../fixtures/recordings/auto-repairs-40-first10s.wav");
@@ -327,9 +330,7 @@ async fn every_page_is_accessible_in_any_light_and_on_a_phone() {
         for path in &pages {
             browser.go(path).await;
             let place = format!("{path}, {width} px, dark: {is_dark}");
-            let overhang =
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            let overhang = browser.value(overhang).await;
+            let overhang = browser.value(OVERHANG).await;
             assert!(
                 overhang.as_i64().is_some_and(|px| px <= 0),
                 "{place}: {overhang} px"
@@ -353,6 +354,49 @@ async fn every_page_is_accessible_in_any_light_and_on_a_phone() {
             assert!(
                 moved.as_f64().is_some_and(|sum| sum < 0.02),
                 "{place}: moved by {moved}"
+            );
+        }
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_name_without_a_gap_widens_no_page() {
+    let server = TestServer::start().await;
+    let Some(browser) = Browser::open(&server.base).await else {
+        return;
+    };
+    let acme = server.tenant("acme").await;
+    let long = "W".repeat(200);
+    let mut call = slow("long", 11);
+    for name in ["agentId", "campaign", "voice", "endReason", "summary"] {
+        call["session"][name] = json!(long);
+    }
+    call["session"]["tags"] = json!([long]);
+    call["session"]["workflow"] = json!({"id": long, "name": long});
+    call["session"]["providers"] = json!({"stt": long, "llm": long, "tts": long});
+    call["toolCalls"] =
+        json!([{"callId": "t", "turn": 3, "name": long, "error": long, "startMs": 0, "endMs": 10}]);
+    call["errors"] = json!([{"message": long, "service": "llm", "turn": 3}]);
+    ingest(&acme, &call).await;
+    server.analysed().await;
+    browser.go("/console/sign-in").await;
+    browser.sign_in(&acme.key(ALL).await).await;
+    for width in [1280, 375] {
+        browser.wide(width, 800).await;
+        for path in [
+            "/console",
+            "/console/conversations/long",
+            "/console/conversations/long?tab=media",
+            "/console/conversations/long?tab=debug",
+            "/console/dashboard?period=30d",
+            "/console/review",
+        ] {
+            browser.go(path).await;
+            let overhang = browser.value(OVERHANG).await;
+            assert!(
+                overhang.as_i64().is_some_and(|px| px <= 0),
+                "{path}, {width} px: {overhang} px"
             );
         }
     }
