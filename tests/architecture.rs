@@ -264,6 +264,7 @@ fn binds_tenant(statement: &str) -> bool {
     let of_given = has(" from given ");
     let keyed = has("$1::uuid[]") && has("(tenant_id,");
     has("tenant_id = $1")
+        || has("tenant_id = (select $1::uuid)")
         || (keyed && (has(".tenant_id = ") || flat.starts_with("with given as (")))
         || (of_given && has(".tenant_id = g.tenant_id"))
         || (has("insert into ") && has("(tenant_id,") && (has("$1") || of_given))

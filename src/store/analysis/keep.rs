@@ -142,7 +142,7 @@ async fn flag(connection: &mut PgConnection, scope: &Scope, analysed: &[Analysed
         "with changed as materialized (
             select s.id, g.has_issues
               from unnest($2::uuid[], $3::boolean[]) as g (id, has_issues)
-              join sessions s on s.tenant_id = $1 and s.id = g.id
+              join sessions s on s.tenant_id = (select $1::uuid) and s.id = g.id
              where s.has_issues <> g.has_issues
              order by s.id
                for no key update of s
@@ -150,7 +150,7 @@ async fn flag(connection: &mut PgConnection, scope: &Scope, analysed: &[Analysed
         update sessions s
            set has_issues = changed.has_issues
           from changed
-         where s.tenant_id = $1 and s.id = changed.id",
+         where s.tenant_id = (select $1::uuid) and s.id = changed.id",
         scope.tenant.0,
         &column(analysed, |one| one.session.0),
         &column(analysed, |one| !one.issues.is_empty()),

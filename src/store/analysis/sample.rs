@@ -52,7 +52,8 @@ pub async fn pending(
                                   and call_started_at < $5
                                 order by call_started_at desc, session_id desc
                                 limit $8) a
-                         join sessions s on s.tenant_id = $1 and s.id = a.session_id and s.closed_at is null
+                         join sessions s
+                           on s.tenant_id = (select $1::uuid) and s.id = a.session_id and s.closed_at is null
                         where a.rules_version <> $9
                            or a.targets_version <> coalesce((select max(g.version)
                                                                from target_settings g
@@ -86,7 +87,7 @@ async fn measure(scope: &Scope, arm: &Arm) -> Result<Sample> {
                   (s.status = 'failed'
                    or (s.error_count > 0
                        and exists (select from errors e
-                                    where e.tenant_id = $1 and e.session_id = s.id and e.level = 'error'))) as "failed!"
+                                    where e.tenant_id = (select $1::uuid) and e.session_id = s.id and e.level = 'error'))) as "failed!"
              from (select session_id, call_started_at, latencies, interruptions, dead_air_ms
                      from session_analyses
                     where tenant_id = $1
@@ -96,7 +97,7 @@ async fn measure(scope: &Scope, arm: &Arm) -> Result<Sample> {
                       and call_started_at < $5
                     order by call_started_at desc, session_id desc
                     limit $6) a
-             join sessions s on s.tenant_id = $1 and s.id = a.session_id
+             join sessions s on s.tenant_id = (select $1::uuid) and s.id = a.session_id
             order by a.call_started_at desc, a.session_id desc"#,
         scope.tenant.0,
         arm.agent_id,
@@ -192,7 +193,7 @@ async fn read_answers(
             and ($5::boolean or exists (
                 select
                   from sessions s
-                 where s.tenant_id = $1
+                 where s.tenant_id = (select $1::uuid)
                    and s.id = a.session_id
                    and s.started_at >= $2
                    and s.started_at < $3

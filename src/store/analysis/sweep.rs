@@ -123,13 +123,18 @@ async fn mark_page(
                                                        from target_settings g
                                                       where g.tenant_id = $1
                                                         and g.agent_key in ('', s.agent_key)), 0))) as "is_stale!"
-             from (select started_at, id, agent_key, closed_at
+             from (select tenant_id, started_at, id, agent_key, closed_at
                      from sessions
                     where tenant_id = $1
                       and ($3::timestamptz is null or (started_at, id) < ($3, $4::uuid))
                     order by started_at desc, id desc
                     limit $5) s
-             left join session_analyses a on a.tenant_id = $1 and a.session_id = s.id
+             left join lateral (
+                 select session_id, rules_version, targets_version
+                   from session_analyses
+                  where tenant_id = s.tenant_id and session_id = s.id
+                 offset 0
+             ) a on true
             order by s.started_at desc, s.id desc"#,
         scope.tenant.0,
         progress.rules_version,

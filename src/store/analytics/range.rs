@@ -81,7 +81,9 @@ macro_rules! rolled_up {
                 union all
                 select s.started_at, true, raw.is_outside, " + $call + "
                   from raw
-                  join sessions s on s.tenant_id = $1 and s.started_at >= raw.since and s.started_at < raw.until
+                  -- As of an average tenant: of one that is new to it Postgres expects a single call.
+                  join sessions s
+                    on s.tenant_id = (select $1::uuid) and s.started_at >= raw.since and s.started_at < raw.until
                   " + $joined + "
                  where ($9::text is null or s.agent_key = $9)
                    and ($10::text is null or s.workflow_slug = $10 or s.workflow_id = $10)
@@ -184,14 +186,14 @@ macro_rules! found_over_range {
                            select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
                                                             i.occurrences, i.impact_ms))::text
                              from session_issues i
-                            where i.tenant_id = $1 and i.session_id = s.id
+                            where i.tenant_id = s.tenant_id and i.session_id = s.id
                        ) end,
                        s.stt_provider, s.llm_provider, s.tts_provider",
             joined: "-- One by one: whatever the planner thinks of the number of calls, all analyses are never read.
                   left join lateral (
                       select session_id, causes, conduct, agent_turns, score, interruptions
                         from session_analyses
-                       where tenant_id = $1 and session_id = s.id
+                       where tenant_id = s.tenant_id and session_id = s.id
                       offset 0
                   ) a on true",
             $columns, $rest $(, $argument)*

@@ -120,7 +120,7 @@ pub async fn sum_hours(
                     select json_agg(json_build_array(i.type, i.stage, i.provider, i.severity = 'critical',
                                                      i.occurrences, i.impact_ms))::text
                       from session_issues i
-                     where i.tenant_id = $1 and i.session_id = s.id
+                     where i.tenant_id = s.tenant_id and i.session_id = s.id
                 ) end as issues
            from unnest($2::timestamptz[], $3::timestamptz[]) as h (since, until)
            join sessions s on s.tenant_id = $1 and s.started_at >= h.since and s.started_at < h.until
@@ -128,7 +128,7 @@ pub async fn sum_hours(
            left join lateral (
                select session_id, causes, conduct, agent_turns, score, interruptions
                  from session_analyses
-                where tenant_id = $1 and session_id = s.id
+                where tenant_id = s.tenant_id and session_id = s.id
                offset 0
            ) a on true"#,
         scope.tenant.0,

@@ -111,7 +111,7 @@ macro_rules! rows {
                     and ($16::boolean is null or s.has_issues = $16)
                     and ($17::text is null
                          or exists (select from session_issues i
-                                     where i.tenant_id = $1 and i.session_id = s.id and i.type = $17))" + $more],
+                                     where i.tenant_id = (select $1::uuid) and i.session_id = s.id and i.type = $17))" + $more],
             $scope.tenant.0,
             $filter.agent_key.as_deref(),
             $filter.status.map(Status::as_str),
@@ -190,7 +190,8 @@ pub(super) async fn plain(scope: &Scope, filter: &Filter, place: Place) -> Resul
             scope,
             filter,
             place,
-            "session_tags t join sessions s on s.tenant_id = t.tenant_id and s.id = t.session_id",
+            "session_tags t
+             cross join lateral (select * from sessions o where o.tenant_id = t.tenant_id and o.id = t.session_id offset 0) s",
             "and t.tenant_id = $1
                  and t.tag = $18
                  and ($10::timestamptz is null or t.started_at >= $10)
@@ -209,7 +210,8 @@ async fn by_issue(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<Ro
         scope,
         filter,
         place,
-        "session_issues f join sessions s on s.tenant_id = f.tenant_id and s.id = f.session_id",
+        "session_issues f
+         cross join lateral (select * from sessions o where o.tenant_id = f.tenant_id and o.id = f.session_id offset 0) s",
         "and f.tenant_id = $1
          and f.type = $17
          and f.is_first

@@ -191,16 +191,16 @@ async fn walked(
         place,
         "sessions s",
         "and ($18::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $18))
+              or exists (select from session_tags g where g.tenant_id = (select $1::uuid) and g.session_id = s.id and g.tag = $18))
          and ($19::timestamptz is null or (s.started_at, s.id) >= ($19, $20::uuid))
          and ($21::text is null
               or exists (select from turns t
-                          where t.tenant_id = $1 and t.session_id = s.id
+                          where t.tenant_id = s.tenant_id and t.session_id = s.id
                             and to_tsvector('simple', coalesce(t.words, t.text) || '') @@ websearch_to_tsquery('simple', $21)
                          offset 0))
          and ($22::float8 is null
               or exists (select from turns t
-                          where t.tenant_id = $1 and t.session_id = s.id
+                          where t.tenant_id = s.tenant_id and t.session_id = s.id
                             and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $22
                          offset 0))
          order by s.started_at desc, s.id desc limit $14 offset $15",
@@ -225,17 +225,17 @@ async fn by_words(
         scope,
         filter,
         place,
-        "(select distinct t.session_id
+        "(select distinct t.tenant_id, t.session_id
             from turns t
            where t.tenant_id = $1
              and t.text is not null
              and to_tsvector('simple', coalesce(t.words, t.text)) @@ websearch_to_tsquery('simple', $18)) f
-         cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
+         cross join lateral (select * from sessions o where o.tenant_id = f.tenant_id and o.id = f.session_id offset 0) s",
         "and ($19::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $19))
+              or exists (select from session_tags g where g.tenant_id = (select $1::uuid) and g.session_id = s.id and g.tag = $19))
          and ($20::float8 is null
               or exists (select from turns t
-                          where t.tenant_id = $1 and t.session_id = s.id
+                          where t.tenant_id = s.tenant_id and t.session_id = s.id
                             and t.answers_user and not t.cancelled and t.latency_ms + 0 >= $20
                          offset 0))
          order by s.started_at desc, s.id desc limit $14 offset $15",
@@ -252,14 +252,14 @@ async fn by_latency(scope: &Scope, filter: &Filter, place: Place) -> Result<Vec<
         scope,
         filter,
         place,
-        "(select distinct t.session_id
+        "(select distinct t.tenant_id, t.session_id
             from turns t
            where t.tenant_id = $1
              and t.answers_user and not t.cancelled and t.latency_ms > 0
              and t.latency_ms >= $18::float8) f
-         cross join lateral (select * from sessions o where o.tenant_id = $1 and o.id = f.session_id offset 0) s",
+         cross join lateral (select * from sessions o where o.tenant_id = f.tenant_id and o.id = f.session_id offset 0) s",
         "and ($19::text is null
-              or exists (select from session_tags g where g.tenant_id = $1 and g.session_id = s.id and g.tag = $19))
+              or exists (select from session_tags g where g.tenant_id = (select $1::uuid) and g.session_id = s.id and g.tag = $19))
          order by s.started_at desc, s.id desc limit $14 offset $15",
         min_latency_ms(filter).unwrap_or_default(),
         filter.tag.as_deref()
