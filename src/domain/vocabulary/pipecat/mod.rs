@@ -3,6 +3,7 @@
 //! the messages of the generation that follows.
 
 mod clocks;
+mod endings;
 mod given;
 mod heard;
 mod realtime;

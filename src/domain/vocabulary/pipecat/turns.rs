@@ -13,18 +13,19 @@ use super::super::calls::{
     Intervals, after, duration_ms, end, error, first_at, has_failed, is_set, listed, ms_between,
     name, number, put, stages, text, tts_call, usage,
 };
-use super::super::{Beside, End, Gist, Part, Turn, Understood, moment};
+use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
 use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
-use super::{clocks, heard, realtime, sentences, tools, workers};
+use super::{clocks, endings, heard, realtime, sentences, tools, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
 
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {
-    let gists = workers::joined(gists);
+    let helpers = workers::helpers(gists);
+    let gists = workers::joined(gists, &helpers);
     let gists = sentences::whole(&referred(&gists));
     let gists = clocks::read_anew(&referred(&gists));
     let gists = referred(&gists);
@@ -36,6 +37,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         .collect();
     let (stt, llm, tts) = (of(Part::Stt), of(Part::Llm), of(Part::Tts));
     let runs = runs(gists, &exchanges);
+    let last = endings::last(gists, &helpers);
     let mut session = Map::new();
     stages(&mut session, [("stt", &stt), ("llm", &llm), ("tts", &tts)]);
     let usage = usage(gists);
@@ -53,7 +55,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         starts: &Starts::of(exchanges.values().copied()),
         requests: &requests,
         lost: &lost,
-        is_over: !of(Part::Root).is_empty(),
+        is_over: last.is_some(),
         is_aloud: !tts.is_empty(),
         measures_speech: heard::measures_speech(&tts, &exchanges),
         measures_latency: exchanges
@@ -79,7 +81,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood
         .besides
         .extend(tools::calls(gists, |gist| placed(&runs, gist)));
-    understood.end = of(Part::Root).first().map(|root| ended(root, gists, &runs));
+    understood.end = last.map(|root| endings::ended(root, gists, &runs));
     understood
 }
 
@@ -486,21 +488,5 @@ pub fn interruption(at: DateTime<Utc>, onset: Option<DateTime<Utc>>, turn: &str)
         at,
         turn: Some(turn.to_owned()),
         fields,
-    }
-}
-
-/// How it ended: badly only where a user was left without an answer by an error that is certain.
-fn ended(root: &Gist, gists: &[&Gist], runs: &[Run<'_>]) -> End {
-    let last = runs.last().filter(|run| run.speaker == Speaker::Agent);
-    let was_left = last.is_some_and(|run| {
-        let is_answered = run.is_heard() || run.of(Part::Tts).next().is_some();
-        run.of(Part::Llm).last().is_some_and(has_failed) && !is_answered
-    });
-    let is_failed = has_failed(root) || was_left;
-    let last = gists.iter().map(|gist| end(gist)).max();
-    End {
-        at: last.unwrap_or_else(|| end(root)),
-        status: if is_failed { "failed" } else { "completed" },
-        reason: text(root, "error").map(str::to_owned),
     }
 }

@@ -11,8 +11,7 @@ use super::super::{Gist, Part};
 use super::realtime;
 
 /// All gists, in the order of time; those of workers that hear nobody stand in the exchanges of the one that does.
-pub fn joined<'a>(gists: &[&'a Gist]) -> Vec<Cow<'a, Gist>> {
-    let helpers = helpers(gists);
+pub fn joined<'a>(gists: &[&'a Gist], helpers: &BTreeSet<&str>) -> Vec<Cow<'a, Gist>> {
     if helpers.is_empty() {
         return gists.iter().map(|gist| Cow::Borrowed(*gist)).collect();
     }
@@ -26,7 +25,7 @@ pub fn joined<'a>(gists: &[&'a Gist]) -> Vec<Cow<'a, Gist>> {
 }
 
 /// The traces in which nobody is heard, and which begin while one goes on in which somebody is.
-fn helpers<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
+pub fn helpers<'a>(gists: &[&'a Gist]) -> BTreeSet<&'a str> {
     let hears = |gist: &&&Gist| gist.part == Part::Stt || realtime::is_response(gist);
     let ears: BTreeSet<&str> = gists
         .iter()
