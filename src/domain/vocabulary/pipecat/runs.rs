@@ -98,7 +98,7 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
                 if run.speaker == speaker
                     && (speaker == Speaker::User
                         || is_cut_short(gist)
-                        || continues(run, gist, &conversations)
+                        || continues(run, gist, &conversations, exchanges)
                             && !answers_anew(run, gist, &spoken[place + 1..], is_aloud)) =>
             {
                 run.gists.push(gist);
@@ -161,15 +161,41 @@ fn there_at(stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> DateTime<Utc> {
 
 /// Whether the agent is still saying the same: in another exchange it says something new, and between exchanges
 /// after a silence that would have ended one.
-fn continues(run: &Run<'_>, gist: &Gist, conversations: &BTreeSet<&str>) -> bool {
+fn continues(
+    run: &Run<'_>,
+    gist: &Gist,
+    conversations: &BTreeSet<&str>,
+    exchanges: &BTreeMap<&str, &Gist>,
+) -> bool {
     let Some(last) = run.gists.last() else {
         return false;
     };
     let parent = gist.parent.as_deref();
     let is_between = parent.is_some_and(|id| conversations.contains(id));
+    if last.parent.as_deref() != parent {
+        return is_between && is_broken_off(run, last, gist, exchanges);
+    }
     let is_spoken = last.part == Part::Tts || realtime::speaks(last);
     let is_later = is_spoken && ms_between(end(last), gist.started_at) > TURN_END_MS;
-    last.parent.as_deref() == parent && !(is_between && is_later)
+    !(is_between && is_later)
+}
+
+/// Whether an exchange was over before anything of its answer was spoken, and this goes on with it: an application that
+/// ends the call ends that at once, and the call when the answer was heard. What is generated behind words that were
+/// never spoken is something else, a summary of the call say.
+fn is_broken_off(
+    run: &Run<'_>,
+    last: &Gist,
+    gist: &Gist,
+    exchanges: &BTreeMap<&str, &Gist>,
+) -> bool {
+    let exchange = last.parent.as_deref().and_then(|id| exchanges.get(id));
+    let was_cut = |exchange: &&Gist| is_set(exchange, "cutOff") || is_set(exchange, "atEnd");
+    let is_spoken = |gist: &&Gist| gist.part == Part::Tts || realtime::speaks(gist);
+    let has_words = run.of(Part::Llm).any(|llm| text(llm, "text").is_some());
+    exchange.is_some_and(was_cut)
+        && !run.gists.iter().any(is_spoken)
+        && (gist.part == Part::Tts || !has_words)
 }
 
 /// The turn in which was asked for what a gist tells, and the generation that did.

@@ -1,4 +1,4 @@
-//! Calls with several conversations, each in a trace of its own, and how they end.
+//! How calls end, also those that have several conversations, each in a trace of its own.
 
 use super::*;
 
@@ -98,4 +98,60 @@ fn how_a_call_ended_is_how_its_last_conversation_did() {
         json!({}),
     )));
     assert_eq!(told(&session(gists)), (Some("failed"), true));
+}
+
+#[test]
+fn an_answer_that_ends_the_call_is_one_though_its_exchange_was_over_before_it_was_spoken() {
+    let cut = json!({"turn.was_interrupted": true});
+    let calls = json!([{"role": "user", "content": "Yes."},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "done", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "{\"ok\":true}"}]);
+    let used = |output: Option<&str>, input: Value| {
+        json!({"output": output, "input": input.to_string(), "metrics.ttfb": 0.19, "gen_ai.usage.input_tokens": 118,
+            "gen_ai.usage.output_tokens": 6})
+    };
+    let events = understood(vec![
+        call(5.1),
+        span("t4", "turn", (0.2, 2.13), cut),
+        stt("t4/s1", (0.0, 1.37), "Yes."),
+        span(
+            "t4/l1",
+            "llm",
+            (1.72, 1.93),
+            used(None, json!([{"role": "user", "content": "Yes."}])),
+        ),
+        span(
+            "call/l2",
+            "llm",
+            (2.14, 2.37),
+            used(Some("Goodbye."), calls),
+        ),
+        tts("call/v1", (2.37, 2.5), 0.12, "Goodbye."),
+    ]);
+    assert_eq!(said(&events), ["Yes.", "Goodbye."]);
+    let turns = of(&events, Kind::Turn);
+    for name in ["cancelled", "failed", "interrupted", "latencyMs"] {
+        assert!(!turns[1].contains_key(name), "{name} of {:?}", turns[1]);
+    }
+    assert_eq!(turns[1]["llmCalls"].as_array().map(Vec::len), Some(2));
+    assert_eq!(of(&events, Kind::ToolCall)[0]["turn"], 1);
+}
+
+#[test]
+fn what_is_generated_when_the_call_is_over_is_no_more_of_the_answer_that_it_broke_off() {
+    let cut = json!({"turn.was_interrupted": true});
+    let broken_off = |next: Gist| {
+        understood(vec![
+            call(5.1),
+            tts("t3/v0", (-2.0, -1.9), 0.1, "And you?"),
+            span("t4", "turn", (0.2, 2.13), cut.clone()),
+            stt("t4/s1", (0.0, 1.37), "Yes."),
+            llm("t4/l1", (1.72, 2.1), 0.2, "Goodbye."),
+            next,
+        ])
+    };
+    let events = broken_off(llm("call/l2", (2.5, 4.5), 0.3, "The caller said yes."));
+    assert_eq!(said(&events)[2..], ["Goodbye.", "The caller said yes."]);
+    let events = broken_off(tts("call/v1", (2.14, 2.3), 0.12, "Goodbye."));
+    assert_eq!(said(&events)[2..], ["Goodbye."]);
 }
