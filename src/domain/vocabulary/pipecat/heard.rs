@@ -10,6 +10,7 @@ use super::super::calls::{after, duration_ms, end, has_failed, is_set, ms_betwee
 use super::super::{Gist, Part};
 use super::runs::{TURN_END_MS, onset};
 use super::turns::Context;
+use super::withheld;
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
 /// every last turn, too.
@@ -44,7 +45,14 @@ impl<'a> Context<'a, '_> {
     /// than call tools.
     fn is_unspoken(&self) -> bool {
         let is_made = self.run.of(Part::Tts).next().is_some() || self.is_response();
-        !is_made && (self.known.is_aloud || self.said().is_empty())
+        !is_made && !self.is_command() && (self.known.is_aloud || self.said().is_empty())
+    }
+
+    /// Whether the agent had something done in place of words, which then are not missing.
+    pub fn is_command(&self) -> bool {
+        let written = self.run.of(Part::Llm).filter(|gist| !has_failed(gist));
+        let last = written.last();
+        last.is_some_and(withheld::is_command) && self.run.of(Part::Tts).next().is_none()
     }
 
     /// A synthesis that failed shows only by what it does not say. One that the user talked over may just have

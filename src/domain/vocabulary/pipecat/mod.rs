@@ -13,6 +13,7 @@ mod sentences;
 mod tests;
 mod tools;
 mod turns;
+mod withheld;
 mod wordless;
 mod workers;
 
@@ -85,6 +86,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             let is_asked = given::is_asked_anew(&messages);
             put(fields, runs::ASKED, is_asked.then_some(true));
             sentences::read(span, fields);
+            withheld::read(span, fields);
             if span.name == "llm_response" {
                 realtime::read(span, fields);
             }

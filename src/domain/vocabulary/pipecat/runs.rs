@@ -10,6 +10,7 @@ use super::super::calls::{end, first_at, has_failed, is_set, ms_between, name, t
 use super::super::{Gist, Part};
 use super::realtime;
 use super::sentences::has_made;
+use super::withheld::has_waited;
 
 /// Where a transcript's span is shorter, it does not tell when the user spoke.
 pub const INSTANT: TimeDelta = TimeDelta::milliseconds(10);
@@ -28,6 +29,8 @@ pub struct Run<'a> {
     pub gists: Vec<&'a Gist>,
     /// The exchange that it is part of.
     pub exchange: Option<&'a str>,
+    /// Generations before an answer which have found that the user had more to say.
+    pub waited: Vec<&'a Gist>,
 }
 
 impl<'a> Run<'a> {
@@ -88,7 +91,12 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
     });
     let is_aloud = spoken.iter().any(|gist| gist.part == Part::Tts);
     let mut runs: Vec<Run<'a>> = Vec::new();
+    let mut waited = Vec::new();
     for (place, &gist) in spoken.iter().enumerate() {
+        if has_waited(gist, &spoken[place + 1..]) {
+            waited.push(gist);
+            continue;
+        }
         let speaker = match gist.part {
             Part::Stt => Speaker::User,
             _ => Speaker::Agent,
@@ -111,8 +119,12 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
                     speaker,
                     gists: vec![gist],
                     exchange: before.or(gist.parent.as_deref()),
+                    waited: Vec::new(),
                 });
             }
+        }
+        if let Some(run) = runs.last_mut().filter(|_| speaker == Speaker::Agent) {
+            run.waited.append(&mut waited);
         }
     }
     runs

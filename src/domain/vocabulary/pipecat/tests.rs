@@ -7,6 +7,7 @@ mod tools;
 mod typed;
 mod unheard;
 mod unmeasured;
+mod withheld;
 mod wordless;
 mod workers;
 

@@ -267,13 +267,14 @@ impl<'a, 'b> Context<'a, 'b> {
             put(&mut fields, outcome, Some(true));
         }
         // Where nobody measures speech, nothing tells when its first sound came.
-        let is_heard = outcome.is_none() && !tts.is_empty();
-        let is_untimed = is_heard && audio.is_none() && latency_ms.is_none();
+        let is_heard = !tts.is_empty() || self.is_command();
+        let is_untimed = outcome.is_none() && is_heard && audio.is_none() && latency_ms.is_none();
         let untimed = is_untimed.then(|| json!({ UNTIMED: true }));
         put(&mut fields, "metadata", untimed);
-        let generations = llm.iter().map(|gist| {
+        let waited = &self.run.waited;
+        let generations = waited.iter().chain(&llm).map(|gist| {
             let mut call = realtime::call(gist);
-            if is_beside(gist) {
+            if is_beside(gist) || waited.contains(gist) {
                 call["beside"] = true.into();
             }
             call
