@@ -64,6 +64,8 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             // Then its end is the decision that the user had spoken, not when the words were there.
             let is_open = span.flag("stt.incomplete") == Some(true);
             put(fields, runs::LEFT_OPEN, is_open.then_some(true));
+            let is_outspoken = !is_open && is_outspoken(span, fields);
+            put(fields, runs::OUTSPOKEN, is_outspoken.then_some(true));
             let language = span.term(&["language", "settings.language"]);
             put(&mut gist.session, "language", language);
             read_failure(span, fields);
@@ -155,6 +157,15 @@ fn part(span: &Said<'_>) -> Option<Part> {
 fn is_interim(span: &Said<'_>) -> bool {
     let length = span.ended_at.map(|end| end - span.started_at);
     span.flag("is_final") == Some(false) && length.is_none_or(|length| length < runs::INSTANT)
+}
+
+/// Whether its last words were there while the user spoke on: it ends with them, and they were in answer to nothing that
+/// could be measured.
+fn is_outspoken(span: &Said<'_>, told: &Map<String, Value>) -> bool {
+    let length = span.ended_at.map(|end| end - span.started_at);
+    span.flag("is_final") == Some(false)
+        && !told.contains_key("sttMs")
+        && length.is_some_and(|length| length >= runs::INSTANT)
 }
 
 /// How long the first byte of a synthesis took.

@@ -20,6 +20,9 @@ pub const TURN_END_MS: f64 = 2_500.0;
 /// Marks a transcript's span that was only closed because the user's turn was decided to be over.
 pub const LEFT_OPEN: &str = "leftOpen";
 
+/// Marks a transcript's span that ended before its user did.
+pub const OUTSPOKEN: &str = "outspoken";
+
 /// Marks a generation that was asked for something new, and is not a tool's next step.
 pub const ASKED: &str = "asked";
 

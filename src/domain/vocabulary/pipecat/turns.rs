@@ -15,7 +15,7 @@ use super::super::calls::{
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
-use super::runs::{INSTANT, LEFT_OPEN, Run, heard_in, is_lost, onset, placed, runs};
+use super::runs::{INSTANT, LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
 use super::{clocks, endings, heard, realtime, sentences, tools, workers};
 
@@ -168,7 +168,8 @@ impl<'a, 'b> Context<'a, 'b> {
             .filter(|llm| !realtime::is_response(llm))
             .zip(last)
             .map(|(llm, last)| ms_between(end(last), llm.started_at));
-        let waited = waited.filter(|_| last.is_none_or(|last| !is_set(last, LEFT_OPEN)));
+        let is_open = |last: &Gist| is_set(last, LEFT_OPEN) || is_set(last, OUTSPOKEN);
+        let waited = waited.filter(|_| last.is_none_or(|last| !is_open(last)));
         put(&mut fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
         stages(&mut fields, [("stt", last.as_slice())]);
         Turn {
@@ -194,7 +195,7 @@ impl<'a, 'b> Context<'a, 'b> {
     }
 
     /// Whether a user's last transcript has a length, but says neither how long it took nor when it was there: the
-    /// user had ended before its end.
+    /// user had ended before its end, or spoke on after it.
     fn is_unmeasured(&self) -> bool {
         let is_untold = |stt: &&Gist| {
             let has_length = end(stt) - stt.started_at >= INSTANT;
@@ -219,7 +220,9 @@ impl<'a, 'b> Context<'a, 'b> {
             }
             _ => None,
         };
-        latest.map_or(spoken, |at| at.min(spoken)).max(start)
+        let spoke_on = last.is_some_and(|last| is_set(last, OUTSPOKEN));
+        let until = |at: DateTime<Utc>| if spoke_on { at } else { at.min(spoken) };
+        latest.map_or(spoken, until).max(start)
     }
 
     fn agent(&self, understood: &mut Understood) {

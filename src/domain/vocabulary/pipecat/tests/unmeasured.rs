@@ -242,3 +242,33 @@ fn what_nobody_was_heard_to_say_has_failed_where_others_were_measured() {
     assert!(!turns[3].contains_key("latencyMs"));
     assert_eq!(of(&events, Kind::Error)[0]["code"], "no_audio_suspected");
 }
+
+#[test]
+fn whose_last_words_were_there_before_they_fell_silent_spoke_until_nobody_knows_when() {
+    let early =
+        json!({"transcript": "Okay thanks,", "is_final": false, "metrics.audio_seconds": 3.52});
+    let told = |answer: Vec<Gist>| {
+        let mut gists = vec![
+            call(20.0),
+            span("t1/s1", "stt", (9.78, 10.52), early.clone()),
+        ];
+        gists.extend(answer);
+        of(&understood(gists), Kind::Turn)[0].clone()
+    };
+    let unheard = told(vec![llm("t1/l1", (11.93, 12.12), 0.18, "Good")]);
+    for name in ["endMs", "endpointingMs", "sttMs"] {
+        assert!(!unheard.contains_key(name), "{name} of {unheard:?}");
+    }
+    let heard = told(vec![
+        exchange("t1", (9.78, 16.0), 1.1, true),
+        llm("t1/l1", (11.93, 12.12), 0.18, "Goodbye."),
+        tts("t1/v1", (12.13, 12.25), 0.12, "Goodbye."),
+    ]);
+    assert!(!heard.contains_key("endpointingMs"), "{heard:?}");
+    let ms = |name: &str| heard[name].as_f64().unwrap();
+    assert_eq!(
+        (ms("endMs") - ms("startMs")).round(),
+        1370.0,
+        "so long before the answer as was measured"
+    );
+}
