@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::turn::Speaker;
 
-use super::super::calls::{after, duration_ms, end, has_failed, is_set, ms_between};
+use super::super::calls::{after, duration_ms, end, has_failed, is_set, ms_between, text};
 use super::super::{Gist, Part};
-use super::runs::{TURN_END_MS, onset};
+use super::runs::{Run, TURN_END_MS, onset};
 use super::turns::Context;
 use super::withheld;
 
@@ -45,7 +45,8 @@ impl<'a> Context<'a, '_> {
     /// than call tools.
     fn is_unspoken(&self) -> bool {
         let is_made = self.run.of(Part::Tts).next().is_some() || self.is_response();
-        !is_made && !self.is_command() && (self.known.is_aloud || self.said().is_empty())
+        let is_untold = self.is_command() || self.is_heard_untold();
+        !is_made && !is_untold && (self.known.is_aloud || self.said().is_empty())
     }
 
     /// Whether the agent had something done in place of words, which then are not missing.
@@ -113,6 +114,7 @@ impl<'a> Context<'a, '_> {
         let over = self.exchange().and_then(|exchange| exchange.ended_at);
         // What nobody heard, or what was heard outside of all exchanges, has no other end.
         let heard = self.run.heard_last(!self.known.measures_speech);
+        let heard = heard.or_else(|| self.is_heard_untold().then(|| self.started()));
         match (self.exchange(), over, heard) {
             (Some(exchange), Some(over), Some(heard)) if heard <= over => {
                 self.fell_silent(exchange, over, heard, made)
@@ -175,8 +177,37 @@ impl<'a> Context<'a, '_> {
             later.all(|later| later.run.speaker == Speaker::Agent)
         };
         let is_supposed = !self.known.measures_speech && is_spoken();
-        self.run.is_heard() || is_supposed && was_waited_for() && is_last()
+        let is_told = self.run.is_heard() || self.is_heard_untold();
+        is_told || is_supposed && was_waited_for() && is_last()
     }
+
+    pub fn is_heard_untold(&self) -> bool {
+        self.known.heard_untold.contains(&self.place)
+    }
+}
+
+/// The places of answers that were heard, as only the latency of their exchange tells: nothing tells of a synthesis in it,
+/// as of an application's own service. Waited for was what was generated next behind the exchange's last user.
+pub fn heard_untold(runs: &[Run<'_>], exchanges: &BTreeMap<&str, &Gist>) -> BTreeSet<usize> {
+    let mut answers = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for (place, run) in runs.iter().enumerate() {
+        let exchange = run.exchange.and_then(|id| exchanges.get(id));
+        let waited = exchange.filter(|exchange| exchange.fields.contains_key("latencyMs"));
+        let Some(id) = waited.map(|exchange| exchange.span_id.as_str()) else {
+            continue;
+        };
+        let has_words = |gist: &Gist| text(gist, "text").is_some() && !withheld::is_command(gist);
+        if run.speaker == Speaker::User {
+            answers.remove(id);
+        } else if run.of(Part::Tts).next().is_some() || run.response().is_some() {
+            told.insert(id);
+        } else if run.of(Part::Llm).any(has_words) {
+            answers.entry(id).or_insert(place);
+        }
+    }
+    answers.retain(|id, _| !told.contains(id));
+    answers.into_values().collect()
 }
 
 /// When exchanges begin, in the order of time, and which do.

@@ -7,6 +7,7 @@ mod tools;
 mod typed;
 mod unheard;
 mod unmeasured;
+mod untraced;
 mod withheld;
 mod wordless;
 mod workers;

@@ -17,7 +17,7 @@ use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
 use super::runs::{INSTANT, LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
-use super::{clocks, endings, heard, realtime, sentences, tools, workers};
+use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 const PATIENCE_MS: f64 = 1_000.0;
@@ -55,6 +55,8 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         starts: &Starts::of(exchanges.values().copied()),
         requests: &requests,
         lost: &lost,
+        heard_untold: &heard::heard_untold(&runs, &exchanges),
+        hears: !stt.is_empty(),
         is_over: last.is_some(),
         is_aloud: !tts.is_empty(),
         measures_speech: heard::measures_speech(&tts, &exchanges),
@@ -71,7 +73,10 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         };
         match run.speaker {
             Speaker::User => understood.turns.push(context.user()),
-            Speaker::Agent => context.agent(&mut understood),
+            Speaker::Agent => {
+                understood.turns.extend(context.unheard_user());
+                context.agent(&mut understood);
+            }
         }
     }
     let misheard = stt
@@ -98,6 +103,10 @@ pub struct Known<'a, 'b> {
     pub requests: &'b [&'a Gist],
     /// Transcriptions of which not a word is left.
     pub lost: &'b [&'a Gist],
+    /// The places of answers that only the latency of their exchange tells of.
+    pub heard_untold: &'b BTreeSet<usize>,
+    /// Whether there are transcriptions at all.
+    pub hears: bool,
     pub is_over: bool,
     /// Whether there are syntheses at all.
     pub is_aloud: bool,
@@ -270,8 +279,10 @@ impl<'a, 'b> Context<'a, 'b> {
             put(&mut fields, outcome, Some(true));
         }
         // Where nobody measures speech, nothing tells when its first sound came.
-        let is_heard = !tts.is_empty() || self.is_command();
-        let is_untimed = outcome.is_none() && is_heard && audio.is_none() && latency_ms.is_none();
+        let is_heard = !tts.is_empty() || self.is_command() || self.is_heard_untold();
+        let is_placed = latency_ms.is_none() || self.is_heard_untold();
+        let is_unknown = is_placed && audio.is_none() && self.waited_for().is_none();
+        let is_untimed = outcome.is_none() && is_heard && is_unknown;
         let untimed = is_untimed.then(|| json!({ UNTIMED: true }));
         put(&mut fields, "metadata", untimed);
         let waited = &self.run.waited;
@@ -344,21 +355,42 @@ impl<'a, 'b> Context<'a, 'b> {
         })
     }
 
-    /// When an answer began, as far as can be told: a realtime model's behind the user's last word, by what was
-    /// measured, and before its response was over.
-    fn started(&self) -> DateTime<Utc> {
+    /// When an answer began, as far as can be told: a realtime model's, and one of whose synthesis nothing is told, behind
+    /// the user's last word, by what was measured; and a response before it was over.
+    pub fn started(&self) -> DateTime<Utc> {
         let responded = || {
             let over = self.run.response()?.started_at;
-            let user = self
-                .before()
-                .filter(|run| run.run.speaker == Speaker::User)?;
-            let heard = after(user.spoke_until(), self.latency_ms().unwrap_or_default());
+            let heard = after(
+                self.asker()?.spoke_until(),
+                self.latency_ms().unwrap_or_default(),
+            );
             Some(heard.min(over))
         };
         let mut syntheses = self.run.of(Part::Tts);
         let first = syntheses.next().or(self.run.gists.first().copied());
-        let known = self.first_audio().or_else(responded);
+        let known = self
+            .first_audio()
+            .or_else(responded)
+            .or_else(|| self.waited_for());
         known.unwrap_or_else(|| first.map(|gist| gist.started_at).unwrap_or_default())
+    }
+
+    /// The user whom it answers, of whom something was transcribed.
+    fn asker(&self) -> Option<Self> {
+        let before = self.before()?;
+        (before.run.speaker == Speaker::User).then_some(before)
+    }
+
+    /// When an answer of whose synthesis nothing is told was heard: so long behind the user as was measured, and before
+    /// the user spoke again.
+    fn waited_for(&self) -> Option<DateTime<Utc>> {
+        let user = self.asker().filter(|user| !user.is_unmeasured())?;
+        let latency_ms = self.latency_ms().filter(|_| self.is_heard_untold())?;
+        let heard = after(user.spoke_until(), latency_ms);
+        let next = self
+            .after()
+            .filter(|next| next.run.speaker == Speaker::User);
+        Some(next.map_or(heard, |next| heard.min(next.began())))
     }
 
     /// How long the first token took of the generation that made what was heard first.
@@ -421,9 +453,26 @@ impl<'a, 'b> Context<'a, 'b> {
         let began = self.run.gists.first().map(|gist| gist.started_at);
         let mut lost = self.known.lost.iter();
         before.is_some_and(|before| before.run.speaker == Speaker::User)
+            || self.is_asked_unheard()
             || lost.any(|stt| {
                 stt.parent.as_deref() == self.run.exchange && began >= Some(stt.started_at)
             })
+    }
+
+    /// Whether nothing tells of transcriptions in the call, as of an application's own service: then whose exchange has a
+    /// latency was waited for by a user all the same.
+    fn is_asked_unheard(&self) -> bool {
+        !self.known.hears && !self.is_response()
+    }
+
+    /// The user who waited for an answer, where nothing tells of transcriptions.
+    fn unheard_user(&self) -> Option<Turn> {
+        let latency_ms = self.latency_ms().filter(|_| self.is_asked_unheard())?;
+        let exchange = self.exchange()?;
+        let until = self.first_audio().map(|at| after(at, -latency_ms));
+        let place = self.place.checked_sub(1).and_then(|place| self.at(place));
+        let opens = place.is_some_and(|before| before.run.exchange != self.run.exchange);
+        Some(wordless::asked(exchange, until, opens))
     }
 
     /// When it began, as far as can be told: the agent's making an answer, or the user's speaking, not the

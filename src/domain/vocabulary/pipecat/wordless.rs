@@ -1,6 +1,7 @@
 //! Calls of models that no span tells of: only their exchanges are known. One with a latency is a user who spoke and
 //! an agent who was heard so much later; what was said, nobody knows.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
 
 use crate::domain::turn::{Speaker, UNTIMED};
@@ -29,7 +30,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         let interrupted = is_set(exchange, "cutOff") && is_followed;
         // The first begins with its call, and all others when the user speaks.
         let is_first = place == 0;
-        understood.turns.push(asked(exchange, is_first));
+        understood.turns.push(asked(exchange, None, !is_first));
         let answer = answered(exchange, latency_ms, is_followed, interrupted);
         understood.besides.extend(cut_off(exchange, &answer));
         understood.turns.push(answer);
@@ -37,14 +38,17 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood
 }
 
-fn asked(exchange: &Gist, is_first: bool) -> Turn {
+/// The user of an exchange, who spoke `until` then, where that is known. Unless they opened it, nobody knows since when.
+pub fn asked(exchange: &Gist, until: Option<DateTime<Utc>>, opens: bool) -> Turn {
     let mut fields = Map::new();
-    put(&mut fields, "metadata", is_first.then(untimed));
+    put(&mut fields, "metadata", (!opens).then(untimed));
+    let began = exchange.started_at;
+    let since = until.filter(|_| !opens).unwrap_or(began);
     Turn {
         id: format!("{}/user", name(exchange)),
         speaker: Speaker::User,
-        started_at: exchange.started_at,
-        ended_at: None,
+        started_at: since,
+        ended_at: until.map(|until| until.max(since)),
         fields,
     }
 }

@@ -69,7 +69,15 @@ fn only_what_began_or_ended_an_exchange_has_a_time() {
 fn where_anything_was_told_of_the_words_exchanges_alone_are_no_turns() {
     let mut gists = called();
     gists.push(tts("t3/v1", (15.0, 15.2), 0.1, "Hello."));
-    assert_eq!(said(&understood(gists)), ["Hello."]);
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(
+        turns.len(),
+        2,
+        "only the exchange of which something is told: {turns:?}"
+    );
+    assert_eq!(turns[1]["text"], "Hello.");
+    assert!(turns[1].contains_key("latencyMs") && !turns[0].contains_key("text"));
     let mut gists = called();
     let mut generation = fields(
         "t3/g1",
