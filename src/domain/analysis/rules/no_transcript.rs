@@ -97,8 +97,8 @@ fn is_written_later(view: &View) -> bool {
     users.any(|turn| turn.turn.is_untimed())
 }
 
-/// Stretches of the user's speech by voice activity; where there is none, turns without a text among
-/// others with one.
+/// Stretches of the user's speech by voice activity; where there is none, turns without a text among others with one, if
+/// anybody transcribes at all, as far as is told.
 fn heard(view: &View) -> Vec<(f64, f64)> {
     let likely = |p: Option<f64>| p.is_none_or(|p| p >= PROBABILITY_MIN);
     let mut sounds: Vec<(f64, f64)> = view
@@ -107,7 +107,8 @@ fn heard(view: &View) -> Vec<(f64, f64)> {
         .filter(|speech| likely(speech.probability))
         .map(|speech| (speech.start_ms, speech.end_ms))
         .collect();
-    if view.turns.iter().any(|turn| turn.turn.text.is_some()) {
+    let is_transcribed = view.has_transcripts || view.input.session.providers.stt.is_some();
+    if is_transcribed && view.turns.iter().any(|turn| turn.turn.text.is_some()) {
         let silent = |turn: &&Spoken| turn.turn.text.as_deref().is_none_or(str::is_empty);
         let turns = view.user_turns().map(|(_, turn)| turn).filter(silent);
         sounds.extend(turns.filter_map(|turn| turn.interval()));
@@ -300,6 +301,20 @@ mod tests {
         call["turns"][2]["text"] = json!("[noise]");
         assert!(found(&call, KIND).is_empty());
         call["turns"][2]["text"] = json!(null);
+        assert_eq!(found(&call, KIND).len(), 1);
+    }
+
+    #[test]
+    fn where_nobody_tells_of_a_transcriber_none_is_dead() {
+        let mut call = clean(3);
+        for turn in call["turns"].as_array_mut().unwrap() {
+            if turn["speaker"] == "user" {
+                turn["text"] = json!(null);
+            }
+        }
+        call["session"]["providers"] = json!({"llm": "openai"});
+        assert!(found(&call, KIND).is_empty());
+        call["session"]["providers"]["stt"] = json!("deepgram");
         assert_eq!(found(&call, KIND).len(), 1);
     }
 }
