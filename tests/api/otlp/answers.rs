@@ -218,3 +218,90 @@ async fn a_realtime_model_took_as_long_as_was_measured() {
         assert!(!issues.iter().any(|issue| issue == kind), "{issues:?}");
     }
 }
+
+#[tokio::test]
+async fn a_call_that_begins_anew_goes_on_until_its_last_conversation_is_over() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let reader = acme.transcripts().await;
+    let name = json!({"conversation.id": "call-1"});
+    let exchange = |trace: u8, start: f64| {
+        let turn = json!({"conversation.id": "call-1", "turn.user_bot_latency_seconds": 1.1,
+            "turn.was_interrupted": true});
+        let stt = json!({"transcript": "Hello.", "metrics.ttfb": 0.3, "is_final": true});
+        let tts = json!({"text": "Welcome.", "metrics.ttfb": 0.12});
+        let at = |from: f64, to: f64| (start + from, start + to);
+        [
+            span(trace, 2, 1, "turn", at(0.0, 5.0), &turn),
+            span(trace, 3, 2, "stt", at(0.1, 1.5), &stt),
+            span(trace, 4, 2, "llm", at(1.8, 2.1), &llm("Welcome.", 0.2)),
+            span(trace, 5, 2, "tts", at(2.1, 2.3), &tts),
+        ]
+    };
+    let root = |trace: u8, to: f64| [span(trace, 1, 0, "conversation", (to - 6.0, to), &name)];
+    let told = [
+        (exchange(1, 0.0).to_vec(), "active", None),
+        (root(1, 5.6).to_vec(), "completed", Some(5600)),
+        (exchange(2, 20.0).to_vec(), "active", None),
+        (root(2, 25.7).to_vec(), "completed", Some(25_700)),
+    ];
+    for (spans, status, lasted_ms) in told {
+        send_each(&acme, &spans, "pipecat").await;
+        let detail = reader.get(PATH).await.status(200).json();
+        assert_eq!(detail["status"], status, "{detail}");
+        assert_eq!(detail["endedAt"].is_null(), lasted_ms.is_none(), "{detail}");
+        if let Some(ms) = lasted_ms {
+            // The session began with its first span, which the root is older than by 0.4 s.
+            assert_eq!(detail["metrics"]["totalDurationMs"], ms + 400, "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_thinks_was_not_left_without_an_answer() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let turn = json!({"conversation.id": "call-1", "turn.user_bot_latency_seconds": 1.07,
+        "turn.was_interrupted": true});
+    let stt = |words: &str| json!({"transcript": words, "metrics.ttfb": 0.3, "is_final": true});
+    let waiting = json!({"param.filter_incomplete_user_turns": true, "metrics.ttfb": 0.19,
+        "gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 900.0, "gen_ai.usage.output_tokens": 1.0});
+    let mut answer = waiting.clone();
+    answer["output"] = json!("Two it is.");
+    answer["input"] = json!(r#"[{"role":"user","content":"Two of them."}]"#);
+    answer["gen_ai.usage.output_tokens"] = json!(4.0);
+    let spans = [
+        span(
+            1,
+            1,
+            0,
+            "conversation",
+            (0.0, 12.0),
+            &json!({"conversation.id": "call-1"}),
+        ),
+        span(1, 2, 1, "turn", (0.0, 10.0), &turn),
+        span(1, 3, 2, "stt", (0.0, 1.34), &stt("Let me think.")),
+        span(1, 4, 2, "llm", (1.7, 1.9), &waiting),
+        span(1, 5, 2, "stt", (5.6, 6.9), &stt("Two of them.")),
+        span(1, 6, 2, "llm", (7.2, 7.5), &answer),
+        span(
+            1,
+            7,
+            2,
+            "tts",
+            (7.5, 7.7),
+            &json!({"text": "Two it is.", "metrics.ttfb": 0.12}),
+        ),
+    ];
+    send_each(&acme, &spans, "pipecat").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    let turns = list(&detail["turns"]);
+    let said: Vec<&Value> = turns.iter().map(|turn| &turn["text"]).collect();
+    assert_eq!(said, ["Let me think. Two of them.", "Two it is."]);
+    assert_eq!(turns[1]["latencyMs"], 1070);
+    assert_eq!(detail["usage"]["promptTokens"], 1800);
+    assert_eq!(detail["usage"]["completionTokens"], 5);
+    for kind in ["failed_turn", "dead_air"] {
+        assert!(!issues.iter().any(|issue| issue == kind), "{issues:?}");
+    }
+}
