@@ -8,7 +8,7 @@ use super::Said;
 use super::span::{SERVICE_NAME, said};
 
 /// Attributes that tell a conversation from all others, the most trusted first.
-const CONVERSATIONS: [&str; 12] = [
+const CONVERSATIONS: [&str; 13] = [
     "session.id",
     "langfuse.session.id",
     "conversation.id",
@@ -22,7 +22,11 @@ const CONVERSATIONS: [&str; 12] = [
     "langsmith.metadata.session_id",
     "langsmith.metadata.thread_id",
     "langsmith.metadata.conversation_id",
+    GROUP,
 ];
+/// What links traces of OpenAI's Agents SDK, as Logfire tells it of each of them.
+const GROUP: &str = "group_id";
+const OF_GROUP: &str = "agent_trace_id";
 const ROOMS: [&str; 3] = ["lk.room_sid", "room_id", "gen_ai.conversation.id"];
 const CALLS: [&str; 5] = [
     "telephony.call_sid",
@@ -99,7 +103,9 @@ fn of<'a>(attribute: impl Fn(&str) -> Option<&'a Value>) -> Vec<(&'static str, C
     for name in CALLS.into_iter().filter(|name| is_call(name)) {
         add(Claim::new(ClaimKind::CallSid, value(name)), name);
     }
-    let is_there = |name: &&str| attribute(name).is_some();
+    let is_there = |name: &&str| {
+        attribute(name).is_some() && (*name != GROUP || attribute(OF_GROUP).is_some())
+    };
     for name in STREAMS.into_iter().filter(is_there) {
         add(Claim::new(ClaimKind::StreamSid, value(name)), name);
     }

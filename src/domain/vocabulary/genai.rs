@@ -6,7 +6,7 @@ use crate::domain::price;
 
 use super::calls::{after, put, put_failure, tell_given_up};
 use super::logged::is_messages;
-use super::{Gist, Part, Said, Vocabulary, parts};
+use super::{Gist, Part, Said, Vocabulary, agents_sdk, parts};
 
 /// No answer takes longer.
 const DURATION_MAX_MS: f64 = 3_600_000.0;
@@ -40,6 +40,9 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     parts::read(span, part, &mut gist.fields);
     if part == Part::Llm {
         read_whole(span, &mut gist.fields);
+    }
+    if agents_sdk::is_of(span) {
+        agents_sdk::read(span, &mut gist);
     }
     // What makes prompts or reads answers only passes on what a model raised.
     if span.has(RUN) && part != Part::Other {
@@ -123,6 +126,9 @@ pub fn part(span: &Said<'_>) -> Part {
     if span.has(GENKIT) {
         return action(span);
     }
+    if agents_sdk::is_of(span) {
+        return agents_sdk::part(span);
+    }
     let operation = span.text("gen_ai.operation.name").unwrap_or_default();
     match operation.to_ascii_lowercase().as_str() {
         // Whose stream is told of by itself.
@@ -146,6 +152,8 @@ pub fn part(span: &Said<'_>) -> Part {
         },
         _ if span.has(KIND) => match span.text(KIND) {
             Some("tool") => Part::Tool,
+            // Speech has no kind of its own.
+            Some("task") if is_of_speech(span) => parts::by_name(span.name).unwrap_or(Part::Other),
             // A function that an application has called so: its name says nothing of what it is.
             _ => Part::Other,
         },
@@ -155,6 +163,10 @@ pub fn part(span: &Said<'_>) -> Part {
             None => Part::Other,
         },
     }
+}
+
+fn is_of_speech(span: &Said<'_>) -> bool {
+    matches!(parts::by_name(span.name), Some(Part::Stt | Part::Tts))
 }
 
 /// Whether Logfire tells in it of no more than that a stream began: what comes of it stands in a span of its own.

@@ -397,9 +397,10 @@ pub fn asked(span: &Said<'_>) -> Option<Asked> {
         .or_else(|| GIVEN.iter().find_map(|name| whole(name)))
         .or_else(within)
         .or_else(told)
+        // Of what Logfire has as the request of an agent's generation, its answer is a part.
+        .or_else(|| listed("input"))
         .or_else(|| listed("request_data"))
         .or_else(|| listed(ADK_REQUEST))
-        .or_else(|| listed("input"))
 }
 
 /// What log records told of a generation's messages, in the order of time.

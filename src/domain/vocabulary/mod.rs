@@ -2,6 +2,7 @@
 //! comes (its gist); then all of a session's gists together, whatever the order and the split in which
 //! they came. One file a vocabulary.
 
+mod agents_sdk;
 mod calls;
 mod claims;
 mod exchange;
@@ -150,7 +151,8 @@ pub fn vocabulary(span: &Said<'_>) -> Vocabulary {
         Vocabulary::Openinference
     } else if span.has_prefix("lk.") {
         Vocabulary::Livekit
-    } else if span.has_prefix("gen_ai.")
+    } else if agents_sdk::is_of(span)
+        || span.has_prefix("gen_ai.")
         || span.has("traceloop.span.kind")
         || span.has("ai.operationId")
         || span.has("genkit:type")

@@ -1,12 +1,14 @@
 //! What the plainer vocabularies say of one part of an exchange, whichever names they have for it: the conventions of
 //! GenAI, of OpenInference, and what applications write by themselves.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::fact::parse_time;
 use crate::domain::tokens::Cache;
 
 use super::calls::{
-    TRACER, put, read_failure, read_provider, read_usage, tell_given_up, tool_value,
+    TRACER, ms_between, put, read_failure, read_provider, read_usage, tell_given_up, tool_value,
 };
 use super::messages::{
     Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, logged,
@@ -19,10 +21,19 @@ const FIRST_TOKEN: [&str; 2] = [
     "First Token Stream Event",
     "gen_ai.content.completion.chunk",
 ];
+/// When the first of it came, as OpenAI's Agents SDK says it.
+const FIRST_CONTENT: &str = "first_content_at";
+/// Where OpenLLMetry keeps what a function was called with, and what it returned.
+const ENTITY_INPUT: &str = "traceloop.entity.input";
+const ENTITY_OUTPUT: &str = "traceloop.entity.output";
 /// Where Pydantic AI keeps what was said in a run of an agent, and before it.
 const SAID_IN_RUN: &str = "pydantic_ai.all_messages";
 /// Where Vercel's AI SDK keeps what it was asked for.
 const PROMPT: &str = "ai.prompt";
+/// Where it keeps what it was answered.
+const VERCEL_ANSWERS: [&str; 2] = ["ai.response.text", "ai.response.object"];
+/// Where all is kept that an API answered.
+const WHOLE: [&str; 2] = ["output.value", "output"];
 /// Where Mastra keeps what a run of an agent was told.
 const MASTRA_INPUT: &str = "mastra.agent_run.input";
 /// Where Google's ADK keeps what a model was asked and answered, as its API has both, before it followed the conventions.
@@ -80,17 +91,18 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
         Part::Root | Part::Exchange => exchange(span, fields),
         Part::Stt => {
             read_provider(span, fields);
-            put(
-                fields,
-                "text",
-                text_of(span, &["transcript", "output.value", "output", "text"]),
-            );
+            let told = text_of(span, &["transcript", "output.value", "output", "text"]);
+            let told = told.or_else(|| answer(&list_of(span, "gen_ai.output.messages")?));
+            let told = told.or_else(|| content(&span.json(ENTITY_OUTPUT)?));
+            put(fields, "text", told);
             put(fields, "audioSeconds", span.number("audio_seconds"));
         }
         Part::Llm | Part::LlmAttempt => llm(span, fields),
         Part::Tts => {
             read_provider(span, fields);
             let given = text_of(span, &["text", "input.value", "input", "lk.input_text"]);
+            let given = given.or_else(|| asked(span)?.text);
+            let given = given.or_else(|| content(only_argument(&span.json(ENTITY_INPUT)?)?));
             let characters = given.as_ref().map(|text| text.chars().count() as u64);
             let stated = span.count(&["characters", "metrics.character_count"]);
             put(fields, "characters", stated.or(characters));
@@ -231,7 +243,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "gen_ai.tool.call.arguments",
         "input.value",
         "tool_arguments",
-        "traceloop.entity.input",
+        ENTITY_INPUT,
         "ai.toolCall.args",
         "gcp.vertex.agent.tool_call_args",
     ];
@@ -250,7 +262,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "gen_ai.tool.call.result",
         "output.value",
         "tool_response",
-        "traceloop.entity.output",
+        ENTITY_OUTPUT,
         "ai.toolCall.result",
         "gcp.vertex.agent.tool_response",
         "result",
@@ -323,11 +335,11 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
         let mut events = span
             .events()
             .filter(|(name, ..)| FIRST_TOKEN.contains(name));
-        let at = events.find_map(|(_, at, _)| at)?;
-        let ms = (at - span.started_at).num_microseconds()? as f64 / 1000.0;
-        (ms >= 0.0).then_some(ms)
+        events.find_map(|(_, at, _)| at)
     };
-    told.or_else(event).or_else(app)
+    let moment = || event().or_else(|| parse_time(span.text(FIRST_CONTENT)?));
+    let since = |at: DateTime<Utc>| Some(ms_between(span.started_at, at)).filter(|ms| *ms >= 0.0);
+    told.or_else(|| since(moment()?)).or_else(app)
 }
 
 /// The first of these attributes that holds a text, also as the content of a message.
@@ -396,8 +408,24 @@ fn generated(span: &Said<'_>) -> Option<String> {
                 &["ai.response.text", "output", "completion", "response"],
             )
         })
-        // What no message tells, as a refusal, stands in what the API answered.
-        .or_else(|| answered(&span.json("output.value").filter(Value::is_object)?))
+        // What no message tells, as a refusal, stands in what the API answered: OpenAI's Agents SDK has a list of that.
+        .or_else(|| {
+            let mut whole = WHOLE
+                .iter()
+                .filter_map(|name| answered(&alone(span.json(name)?)?));
+            whole.next()
+        })
+        // Who answers in a form of his own answers in these words.
+        .or_else(|| span.first_text(&VERCEL_ANSWERS).map(str::to_owned))
+}
+
+/// An object, also as the only one of a list.
+fn alone(value: Value) -> Option<Value> {
+    let only = match value {
+        Value::Array(mut items) if items.len() == 1 => items.pop()?,
+        other => other,
+    };
+    only.is_object().then_some(only)
 }
 
 #[cfg(test)]

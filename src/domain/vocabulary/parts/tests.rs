@@ -132,6 +132,18 @@ fn functions_that_are_traced_by_traceloop_are_what_it_says() {
     assert_eq!(workflow.part, Part::Other);
     let names = json!([{"kind": "conversation_id", "id": "call-7"}]);
     assert_eq!(workflow.session["externalIds"], names);
+    // Speech has no kind of its own.
+    assert_eq!(of("chat_turn.task", "task").part, Part::Other);
+    let heard = of("transcribe.task", "task");
+    assert_eq!(
+        (heard.part, &heard.fields["text"]),
+        (Part::Stt, &json!("shipped"))
+    );
+    let spoken = of("synthesize.task", "task");
+    assert_eq!(
+        (spoken.part, &spoken.fields["text"]),
+        (Part::Tts, &json!("A1"))
+    );
 }
 
 #[test]
@@ -764,4 +776,92 @@ fn what_a_run_of_langsmith_s_raised_is_its_failure_though_it_says_that_it_went_w
     assert_eq!(given_up["cancelled"], true);
     let parser = raised("StrOutputParser", "parser", &error);
     assert!(!parser.contains_key("error"));
+}
+
+/// A span of Logfire's instrumentation of OpenAI's Agents SDK.
+fn of_agents_sdk(name: &str, mut attributes: Value) -> Gist {
+    attributes["gen_ai.system"] = json!("openai");
+    let span = json!({
+        "traceId": "t", "spanId": name, "name": name, "attributes": attributes,
+        "scope": {"name": "logfire.openai_agents", "version": "5.2.0"},
+        "startedAt": "2026-01-17T10:00:00Z", "endedAt": "2026-01-17T10:00:01Z",
+    });
+    vocabulary::gist(span.as_object().expect("a span")).expect("a gist")
+}
+
+#[test]
+fn openai_s_agents_sdk_is_understood_as_logfire_tells_of_it() {
+    let heard = of_agents_sdk(
+        "Speech → Text with {gen_ai.request.model!r}",
+        json!({"gen_ai.request.model": "gpt-4o-transcribe", "input": "{\"format\":\"pcm\"}", "output": "Where is A1?"}),
+    );
+    assert_eq!(heard.part, Part::Stt);
+    assert_eq!(heard.fields["text"], "Where is A1?");
+    let spoken = of_agents_sdk(
+        "Text → Speech",
+        json!({
+            "gen_ai.request.model": "tts-1", "input": "It has shipped.", "output": "{\"format\":\"pcm\"}",
+            "first_content_at": "2026-01-17T10:00:00.165000+00:00",
+        }),
+    );
+    assert_eq!(spoken.part, Part::Tts);
+    assert_eq!(spoken.fields["text"], "It has shipped.");
+    assert_eq!(spoken.fields["ttsMs"], 165.0);
+    let called = of_agents_sdk(
+        "Function: {name}",
+        json!({"name": "lookup_order", "input": "{\"order_id\": \"A1\"}", "output": "{\"status\": \"shipped\"}"}),
+    );
+    assert_eq!(called.part, Part::Tool);
+    assert_eq!(called.fields["name"], "lookup_order");
+    assert_eq!(called.fields["arguments"], json!({"order_id": "A1"}));
+    assert_eq!(called.fields["result"], json!({"status": "shipped"}));
+    let asked = json!([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Where is A1?"}]);
+    let response = json!({
+        "id": "__fake_id__", "object": "response",
+        "output": [{"role": "assistant", "content": [{"text": "It has shipped.", "type": "output_text"}]}],
+    });
+    let request = json!({"messages": [asked[0], asked[1], response]});
+    let generated = of_agents_sdk(
+        "Chat completion with {gen_ai.request.model!r}",
+        json!({
+            "gen_ai.request.model": "gpt-4o-mini", "input": asked.to_string(),
+            "output": json!([response]).to_string(), "request_data": request.to_string(),
+        }),
+    );
+    assert_eq!(generated.part, Part::Llm);
+    assert_eq!(generated.fields["userText"], "Where is A1?");
+    assert_eq!(generated.fields.get("isContinued"), None);
+    assert_eq!(generated.fields["text"], "It has shipped.");
+    let run = of_agents_sdk("Agent run: {name!r}", json!({"name": "desk"}));
+    assert_eq!(
+        (run.part, &run.session["agentLabel"]),
+        (Part::Other, &json!("desk"))
+    );
+    let whole = of_agents_sdk(
+        "OpenAI Agents trace: {name}",
+        json!({"name": "front desk", "agent_trace_id": "trace_80", "group_id": "call-7"}),
+    );
+    assert_eq!(whole.part, Part::Exchange);
+    let id = json!([{"kind": "conversation_id", "id": "call-7"}]);
+    assert_eq!(whole.session["externalIds"], id);
+    // Anybody may have groups.
+    let other = gist(
+        "chat",
+        json!({"gen_ai.operation.name": "chat", "group_id": "call-7"}),
+    );
+    assert_eq!(other.session.get("externalIds"), None);
+}
+
+#[test]
+fn what_was_answered_in_a_form_of_its_own_is_told_as_it_was_written() {
+    let said = |name: &str| {
+        fields(json!({
+            "ai.operationId": "ai.generateText.doGenerate",
+            "ai.prompt.messages": "[{\"role\":\"user\",\"content\":\"Yes or no?\"}]",
+            name: "{\"verdict\":\"yes\"}",
+        }))
+    };
+    for name in ["ai.response.text", "ai.response.object"] {
+        assert_eq!(said(name)["text"], "{\"verdict\":\"yes\"}");
+    }
 }
