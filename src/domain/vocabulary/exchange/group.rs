@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::calls::{DEPTH_MAX, end, has_failed};
 use super::super::{Gist, Part};
+use super::adjacent;
 use super::once::counted;
 use super::said;
 use super::sequence::{Places, is_said, sequences};
@@ -123,7 +124,8 @@ pub fn groups<'a>(gists: &[&'a Gist]) -> Found<'a> {
     let owner = |gist: &Gist| {
         above(gist).or_else(|| around(gist, &exchanges, in_trace.get(gist.trace_id.as_str())?))
     };
-    let owners: Vec<Option<usize>> = counted.iter().map(owner).collect();
+    let mut owners: Vec<Option<usize>> = counted.iter().map(owner).collect();
+    adjacent::find(&counted, &exchanges, &mut owners);
     let mut members: BTreeMap<usize, Vec<&Gist>> = BTreeMap::new();
     for (gist, owner) in counted.iter().zip(&owners) {
         if let Some(owner) = owner {

@@ -1,8 +1,10 @@
 //! Exchanges: what vocabularies without a notion of speakers amount to. What stands at the top of a trace is what
 //! the user said and what was answered; below it are transcripts, generations, tools and speech.
 
+mod adjacent;
 mod attempts;
 mod group;
+mod listening;
 mod once;
 mod sequence;
 mod turns;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::calls::{TRACER, end, first_at, has_failed, is_set, ms_between, number, text};
 use super::super::{Gist, Part};
 use super::group::{Key, ancestors, key};
+use super::listening;
 
 /// Fields that say how long after its start something came of a span.
 const SINCE_START: [&str; 2] = ["llmMs", "ttsMs"];
@@ -48,6 +49,15 @@ pub fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> 
             dropped.insert(key(gist));
         }
     }
+    for (outer, pieces) in pieces(gists, by_key) {
+        match is_told_by(outer, &pieces) {
+            true => drop(dropped.insert(key(outer))),
+            false => {
+                dropped.extend(pieces.iter().map(|piece| key(piece)));
+                inner.entry(key(outer)).or_default().extend(pieces);
+            }
+        }
+    }
     let parts = gists
         .iter()
         .filter(|gist| !matches!(gist.part, Part::Root | Part::Exchange));
@@ -61,7 +71,34 @@ pub fn counted(gists: &[&Gist], by_key: &BTreeMap<Key<'_>, &Gist>) -> Vec<Gist> 
         leave_end_open(&mut whole);
         whole
     });
-    whole.collect()
+    let mut whole: Vec<Gist> = whole.collect();
+    listening::mark(&mut whole);
+    whole
+}
+
+/// Speech around which there is a span of speech, too, by that span.
+fn pieces<'b, 'a: 'b>(
+    gists: &'b [&'a Gist],
+    by_key: &'b BTreeMap<Key<'b>, &'a Gist>,
+) -> Vec<(&'b Gist, Vec<&'b Gist>)> {
+    let is_speech = |gist: &&Gist| gist.part == Part::Tts;
+    let mut pieces: BTreeMap<Key<'_>, (&Gist, Vec<&Gist>)> = BTreeMap::new();
+    for gist in gists.iter().copied().filter(is_speech) {
+        let is_of_it = |above: &&Gist| !matches!(above.part, Part::Exchange | Part::Tool);
+        let mut above = ancestors(gist, by_key).take_while(is_of_it);
+        if let Some(outer) = above.find(is_speech) {
+            let found = pieces.entry(key(outer)).or_insert((outer, Vec::new()));
+            found.1.push(gist);
+        }
+    }
+    pieces.into_values().collect()
+}
+
+/// Whether what was spoken is told by its pieces alone: by each of them, or not around them either.
+fn is_told_by(outer: &Gist, pieces: &[&Gist]) -> bool {
+    let is_failed = has_failed(outer) && !pieces.iter().any(|piece| has_failed(piece));
+    let say = || pieces.iter().all(|piece| text(piece, "text").is_some());
+    !is_failed && (text(outer, "text").is_none() || say())
 }
 
 /// Of a stream some tell only how it began: its first token comes when their span is over, and nobody knows its end.

@@ -1,10 +1,10 @@
 //! The turns of one exchange: what the user said, and the answer.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
-use crate::domain::turn::Speaker;
+use crate::domain::turn::{Speaker, UNTIMED};
 
 use super::super::calls::{
     audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
@@ -13,6 +13,7 @@ use super::super::calls::{
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::attempts::is_same_audio;
 use super::group::{Group, key};
+use super::listening::{begun, listens};
 use super::said;
 
 /// Adds an exchange's turns, tools, interruptions and errors.
@@ -103,9 +104,19 @@ fn user(group: &Group<'_>) -> Option<Turn> {
     if said.is_none() && first.is_none() && !is_asked() {
         return None;
     }
+    let is_listened = last.is_some_and(listens);
+    let is_answered = [Part::Llm, Part::Tts].map(|part| group.of(part).next());
+    // Who listened to the end heard nothing more.
+    if said.is_none() && is_listened && is_answered == [None, None] {
+        return None;
+    }
     let mut fields = Map::new();
     put(&mut fields, "text", said);
-    let heard = group.of(Part::Stt).filter(|stt| !has_failed(stt));
+    let untimed = is_listened.then(|| json!({ UNTIMED: true }));
+    put(&mut fields, "metadata", untimed);
+    let heard = group
+        .of(Part::Stt)
+        .filter(|stt| !has_failed(stt) && !listens(stt));
     let heard = heard.map(duration_ms).filter(|ms| *ms > 0.0);
     put(&mut fields, "sttMs", heard.reduce(|a, b| a + b));
     put(
@@ -121,8 +132,8 @@ fn user(group: &Group<'_>) -> Option<Turn> {
     Some(Turn {
         id: format!("user/{}", name(start)),
         speaker: Speaker::User,
-        started_at: start.started_at,
-        ended_at: spoken.or(handed),
+        started_at: begun(start),
+        ended_at: spoken.or(handed).filter(|_| !is_listened),
         fields,
     })
 }
