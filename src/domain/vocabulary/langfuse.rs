@@ -11,6 +11,7 @@ use crate::domain::json;
 use crate::domain::price;
 use crate::domain::span::TRACE_ITSELF;
 
+use super::called;
 use super::calls::{ms_between, put, tool_value};
 use super::messages::{Asked, content};
 use super::parts;
@@ -193,10 +194,12 @@ fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
     if let Some(asked) = told.and_then(Asked::in_list) {
         asked.write(fields);
     }
+    let output = observed(span, "output");
+    called::read_whole(told, output.as_ref(), fields);
     put(
         fields,
         "text",
-        observed(span, "output").and_then(|value| spoken(&value, "assistant")),
+        output.and_then(|value| spoken(&value, "assistant")),
     );
     read_model(span, fields);
     put(fields, "llmMs", first_output_ms(span));

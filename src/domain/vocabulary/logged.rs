@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::body::json_bytes;
 use crate::domain::fields::FREE_MAX_BYTES;
 
+use super::called::{CALLS, RESULTS};
 use super::{Gist, Part};
 
 /// Attributes begin so that hold what one record says: its time follows, by which they are in order.
@@ -82,7 +83,7 @@ fn with(gist: &Gist, told: &Gist) -> Gist {
     };
     let is_asked = ASKED.iter().any(|name| gist.fields.contains_key(*name));
     let asked = names.iter().filter(|_| !is_asked);
-    for name in asked.chain(&["text"]) {
+    for name in asked.chain(&["text", CALLS, RESULTS]) {
         if let Some(value) = told.fields.get(*name) {
             whole.fields.entry(*name).or_insert_with(|| value.clone());
         }

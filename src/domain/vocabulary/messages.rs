@@ -478,7 +478,7 @@ pub fn list_of(span: &Said<'_>, name: &str) -> Option<Value> {
     })
 }
 
-fn messages(list: &Value) -> Option<&Vec<Value>> {
+pub fn messages(list: &Value) -> Option<&Vec<Value>> {
     let named = || LISTS.iter().find_map(|name| list.get(*name)?.as_array());
     let all = list.as_array().or_else(named)?;
     // LangChain may be asked for several answers at once.

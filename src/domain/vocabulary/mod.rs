@@ -3,6 +3,7 @@
 //! they came. One file a vocabulary.
 
 mod agents_sdk;
+mod called;
 mod calls;
 mod claims;
 mod exchange;

@@ -14,7 +14,7 @@ use super::messages::{
     Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, logged,
     numbered_text, told, told_in,
 };
-use super::{Part, Said};
+use super::{Part, Said, called};
 
 /// Events that mark the first token: OpenInference's, and OpenLLMetry's of each piece.
 const FIRST_TOKEN: [&str; 2] = [
@@ -118,6 +118,7 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
 /// What is told beside a generation's span, by the names that the span would have for it.
 fn messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
     put(fields, "text", generated(span));
+    called::read(span, fields);
     if let Some(asked) = asked(span) {
         asked.write(fields);
     }
@@ -184,6 +185,7 @@ fn llm(span: &Said<'_>, fields: &mut Map<String, Value>) {
     );
     put(fields, "llmMs", first_output_ms(span));
     put(fields, "text", generated(span));
+    called::read(span, fields);
     put(fields, "responseId", span.text("gen_ai.response.id"));
     put(
         fields,

@@ -3,6 +3,7 @@
 
 mod adjacent;
 mod attempts;
+mod called;
 mod group;
 mod listening;
 mod once;
@@ -29,8 +30,14 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         session,
         ..Understood::default()
     };
+    let is_traced = counted.iter().any(|gist| gist.part == Part::Tool);
     for group in found.groups(&counted) {
-        turns::of(&group, &mut understood);
+        // Who traces tools tells of all of them.
+        let called = match is_traced {
+            true => Vec::new(),
+            false => called::tools(&group),
+        };
+        turns::of(&group, &called, &mut understood);
     }
     turns::place_interruptions(&mut understood);
     let mut roots = found.roots.iter().filter(|root| root.ended_at.is_some());

@@ -972,4 +972,5 @@ fn a_stream_whose_spans_were_over_before_its_first_token_has_no_end() {
     assert_eq!(turns[1]["startMs"], 3_500.0);
 }
 
+mod called;
 mod pipeline;

@@ -12,16 +12,17 @@ use super::super::calls::{
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::attempts::is_same_audio;
+use super::called::DERIVED;
 use super::group::{Group, key};
 use super::listening::{begun, listens};
 use super::said;
 
-/// Adds an exchange's turns, tools, interruptions and errors.
-pub fn of(group: &Group<'_>, understood: &mut Understood) {
+/// Adds an exchange's turns, tools, interruptions and errors; `called` are tools that have no spans.
+pub fn of(group: &Group<'_>, called: &[Gist], understood: &mut Understood) {
     let user = user(group);
     let agent = agent(group);
     let turn = agent.as_ref().or(user.as_ref()).map(|turn| turn.id.clone());
-    for tool in group.of(Part::Tool) {
+    for tool in group.of(Part::Tool).chain(called) {
         understood.besides.extend(tool_call(tool, turn.clone()));
     }
     errors(group, turn.as_ref(), understood);
@@ -264,7 +265,7 @@ fn total(gists: &[&Gist]) -> Option<f64> {
 /// The call, and its error where it ended in one.
 fn tool_call(tool: &Gist, turn: Option<String>) -> Vec<Beside> {
     let mut fields = Map::new();
-    for name in ["callId", "name", "arguments", "result"] {
+    for name in ["callId", "name", "arguments", "result", DERIVED] {
         put(&mut fields, name, tool.fields.get(name).cloned());
     }
     put(&mut fields, "startMs", Some(moment(tool.started_at)));
@@ -285,7 +286,13 @@ fn tool_call(tool: &Gist, turn: Option<String>) -> Vec<Beside> {
             .as_str()
             .map_or_else(|| found.to_string(), str::to_owned);
         put(&mut failed.fields, "error", Some(message));
-        told.extend(error(&failed, "tool", "error", turn));
+        let mut told_of = error(&failed, "tool", "error", turn);
+        // A tool without a span failed as the generation's span tells that called it.
+        let by = tool.parent.as_deref().filter(|_| is_set(tool, DERIVED));
+        if let Some((beside, by)) = told_of.as_mut().zip(by) {
+            beside.fields["details"]["spanId"] = Value::from(by);
+        }
+        told.extend(told_of);
     }
     told
 }

@@ -1,0 +1,223 @@
+//! Calls of tools that no span tells of, but the messages of generations: one calls a tool in what it wrote, a later one is
+//! given what the tool answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::Said;
+use super::calls::{listed, put, tool_value};
+use super::messages::{list_of, lists_in_events, logged, messages, told_in};
+use super::span::parsed;
+
+/// What a generation called, and what it was given that tools answered to the generation before it.
+pub const CALLS: &str = "calls";
+pub const RESULTS: &str = "results";
+/// So many calls of one generation are looked at.
+const CALLS_MAX: usize = 64;
+/// Sorts of parts of messages that call a tool, and that hold what one answered.
+const CALLING: [&str; 4] = ["tool_call", "tool_use", "tool-call", "function_call"];
+const ANSWERING: [&str; 5] = [
+    "tool_call_response",
+    "tool_result",
+    "tool-result",
+    "function_call_output",
+    "function_response",
+];
+/// Names of what is called, with what, and of what was answered.
+const IDS: [&str; 5] = ["id", "call_id", "tool_call_id", "tool_use_id", "toolCallId"];
+const ARGUMENTS: [&str; 3] = ["arguments", "input", "args"];
+const ANSWERS: [&str; 4] = ["response", "result", "content", "output"];
+
+/// Reads what a generation's messages tell of tools.
+pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
+    let calls = calls(span).into_iter().take(CALLS_MAX);
+    put(fields, CALLS, listed(calls));
+    let results = results(span).into_iter().take(CALLS_MAX);
+    put(fields, RESULTS, listed(results));
+}
+
+/// The same of messages that it was given, and of what it gave, as an API has both.
+pub fn read_whole(given: Option<&Value>, gave: Option<&Value>, fields: &mut Map<String, Value>) {
+    let calls = gave.into_iter().flat_map(calls_in).take(CALLS_MAX);
+    put(fields, CALLS, listed(calls));
+    let results = given.into_iter().flat_map(results_in).take(CALLS_MAX);
+    put(fields, RESULTS, listed(results));
+}
+
+/// What messages, or one, call.
+fn calls_in(list: &Value) -> Vec<Value> {
+    match messages(list) {
+        Some(own) => own.iter().flat_map(called_in).collect(),
+        None => called_in(list),
+    }
+}
+
+/// What is answered in the last of several messages.
+fn results_in(list: &Value) -> Vec<Value> {
+    let given = messages(list).into_iter().flatten().rev();
+    let answers = given.map(answered_in);
+    let of_tools = answers.take_while(|answers| !answers.is_empty());
+    of_tools.flatten().collect()
+}
+
+fn calls(span: &Said<'_>) -> Vec<Value> {
+    let numbered = [
+        ("llm.output_messages", "message."),
+        ("gen_ai.completion", ""),
+    ];
+    let mut found = numbered
+        .iter()
+        .map(|(prefix, member)| numbered_calls(span, prefix, member));
+    if let Some(calls) = found.find(|calls| !calls.is_empty()) {
+        return calls;
+    }
+    let list = list_of(span, "gen_ai.output.messages")
+        .or_else(|| lists_in_events(span, "gen_ai.output.messages", "gen_ai.completion").next());
+    if let Some(list) = list {
+        return calls_in(&list);
+    }
+    let mut choices = told(span, "gen_ai.choice");
+    // Of several answers the first is told.
+    let first = choices.next();
+    first
+        .iter()
+        .flat_map(|choice| called_in(choice.get("message").unwrap_or(choice)))
+        .collect()
+}
+
+/// What stands behind the last words of whomever: answers of tools come last.
+fn results(span: &Said<'_>) -> Vec<Value> {
+    let numbered = [("llm.input_messages", "message."), ("gen_ai.prompt", "")];
+    let mut found = numbered
+        .iter()
+        .map(|(prefix, member)| numbered_results(span, prefix, member));
+    if let Some(results) = found.find(|results| !results.is_empty()) {
+        return results;
+    }
+    let list = list_of(span, "gen_ai.input.messages")
+        .or_else(|| lists_in_events(span, "gen_ai.input.messages", "gen_ai.prompt").next());
+    if let Some(list) = list {
+        return results_in(&list);
+    }
+    told(span, "gen_ai.tool.message")
+        .filter_map(|message| answer(&message))
+        .collect()
+}
+
+/// What events and log records of this name tell.
+fn told<'a>(span: &Said<'a>, wanted: &'static str) -> impl Iterator<Item = Value> {
+    let events: Vec<(&str, &'a Value)> = span
+        .events()
+        .map(|(name, _, attributes)| (name, attributes))
+        .collect();
+    let all = events.into_iter().chain(logged(span));
+    all.filter(move |(name, _)| *name == wanted)
+        .map(|(_, message)| told_in(message))
+}
+
+fn called_in(message: &Value) -> Vec<Value> {
+    let list = |name: &str| message.get(name).and_then(Value::as_array);
+    let calls = list("tool_calls").into_iter().flatten();
+    let parts = ["parts", "content"].iter().find_map(|name| list(name));
+    let parts = parts.into_iter().flatten();
+    let calling = parts.filter(|part| is_sort(part, &CALLING));
+    calls.chain(calling).filter_map(call).collect()
+}
+
+fn answered_in(message: &Value) -> Vec<Value> {
+    if message["role"] == "tool" && message.get("parts").is_none() {
+        return answer(message).into_iter().collect();
+    }
+    let parts = ["parts", "content"]
+        .iter()
+        .find_map(|name| message.get(*name)?.as_array());
+    let parts = parts.into_iter().flatten();
+    parts
+        .filter(|part| is_sort(part, &ANSWERING))
+        .filter_map(answer)
+        .collect()
+}
+
+fn is_sort(part: &Value, sorts: &[&str]) -> bool {
+    let sort = part["type"].as_str();
+    sort.is_some_and(|sort| sorts.contains(&sort))
+}
+
+fn call(call: &Value) -> Option<Value> {
+    let function = call.get("function").unwrap_or(call);
+    let named = function
+        .get("name")
+        .or(function.get("toolName"))?
+        .as_str()?;
+    let mut told = Map::new();
+    put(&mut told, "id", Some(id(call)?));
+    put(&mut told, "name", Some(named));
+    let with = ARGUMENTS.iter().find_map(|name| function.get(*name));
+    put(&mut told, "arguments", with.map(tool_value));
+    Some(told.into())
+}
+
+fn answer(answer: &Value) -> Option<Value> {
+    let value = ANSWERS.iter().find_map(|name| answer.get(*name))?;
+    // Parts of words are words.
+    let words = value.as_array().and_then(|parts| match parts.as_slice() {
+        [only] => only.get("text"),
+        _ => None,
+    });
+    Some(json!({"id": id(answer)?, "value": tool_value(words.unwrap_or(value))}))
+}
+
+fn id(value: &Value) -> Option<&str> {
+    let mut ids = ["tool_call_id"].iter().chain(&IDS);
+    let id = ids.find_map(|name| value.get(*name)?.as_str())?;
+    Some(id).filter(|id| !id.is_empty())
+}
+
+/// Calls whose members are attributes with numbers in their names.
+fn numbered_calls(span: &Said<'_>, prefix: &str, member: &str) -> Vec<Value> {
+    let mut found: BTreeMap<(usize, usize), Map<String, Value>> = BTreeMap::new();
+    for (name, value) in span.attributes() {
+        let place = || {
+            let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+            let (message, rest) = rest.split_once('.')?;
+            let rest = rest.strip_prefix(member)?.strip_prefix("tool_calls.")?;
+            let (call, rest) = rest.split_once('.')?;
+            let last = rest.rsplit('.').next()?;
+            Some(((message.parse().ok()?, call.parse().ok()?), last))
+        };
+        if let Some((place, last)) = place() {
+            span.value(name);
+            let members = found.entry(place).or_default();
+            members.insert(last.to_owned(), value.clone());
+        }
+    }
+    let calls = found.into_values().map(Value::from);
+    calls.filter_map(|members| call(&members)).collect()
+}
+
+/// Answers of tools whose members are such attributes: those of the last messages.
+fn numbered_results(span: &Said<'_>, prefix: &str, member: &str) -> Vec<Value> {
+    let number = |name: &str| -> Option<usize> {
+        let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+        rest.split('.').next()?.parse().ok()
+    };
+    let numbers: BTreeSet<usize> = span
+        .attributes()
+        .filter_map(|(name, _)| number(name))
+        .collect();
+    let attribute = |number: usize, last: &str| {
+        let name = format!("{prefix}.{number}.{member}{last}");
+        span.text(&name)
+    };
+    let of_tools = numbers
+        .into_iter()
+        .rev()
+        .take_while(|number| attribute(*number, "role") == Some("tool"));
+    let result = |number| {
+        let id = attribute(number, "tool_call_id")?;
+        let value = tool_value(&parsed(attribute(number, "content")?));
+        Some(json!({"id": id, "value": value}))
+    };
+    of_tools.filter_map(result).collect()
+}
