@@ -13,6 +13,8 @@ use super::said;
 const AT_ONCE: TimeDelta = TimeDelta::seconds(1);
 /// Spans that follow each other may be told to overlap by so much.
 const OVERLAP: TimeDelta = TimeDelta::milliseconds(50);
+/// So many answers before it are what speech may say: an exchange may last for a whole call.
+const ANSWERS_MAX: usize = 16;
 
 /// Finds an exchange for transcriptions and speech that stand in none: the next that such words were handed to, and the
 /// last that gave such words. The `counted` and the `exchanges` stand in the order of time; the n-th of `owners` is the
@@ -43,9 +45,9 @@ pub fn find(counted: &[Gist], exchanges: &[&Gist], owners: &mut [Option<usize>])
 /// What is told of exchanges, and what stands in none.
 struct Known<'b> {
     exchanges: &'b [&'b Gist],
-    /// What each was asked, and what was answered in it.
+    /// What each was asked, and the words that were answered in it since when.
     asked: Vec<Option<&'b str>>,
-    answers: Vec<Vec<&'b str>>,
+    answers: Vec<Vec<(DateTime<Utc>, Vec<String>)>>,
     /// When each was over, with what was spoken.
     over: Vec<DateTime<Utc>>,
     /// When something was transcribed or generated that stands in no exchange.
@@ -60,7 +62,7 @@ impl<'b> Known<'b> {
             asked: exchanges.iter().map(own).collect(),
             answers: exchanges
                 .iter()
-                .map(|own| text(own, "text").into_iter().collect())
+                .map(|own| answered(own).into_iter().collect())
                 .collect(),
             over: exchanges.iter().map(|own| end(own)).collect(),
             others: Vec::new(),
@@ -70,7 +72,7 @@ impl<'b> Known<'b> {
                 (Some(owner), Part::Llm) => {
                     let asked = &mut known.asked[*owner];
                     *asked = asked.or(said(gist, "userText"));
-                    known.answers[*owner].extend(text(gist, "text"));
+                    known.answers[*owner].extend(answered(gist));
                 }
                 (Some(owner), Part::Tts) => {
                     known.over[*owner] = known.over[*owner].max(end(gist));
@@ -97,7 +99,7 @@ impl<'b> Known<'b> {
         }
         let is_at_once = own.started_at - heard <= AT_ONCE && own.trace_id == stt.trace_id;
         let fits = match (text(stt, "text"), self.asked[place]) {
-            (Some(heard), Some(asked)) => is_within(heard, asked),
+            (Some(heard), Some(asked)) => is_within(&words(heard), &words(asked)),
             _ => is_at_once,
         };
         fits.then_some(place)
@@ -118,7 +120,10 @@ impl<'b> Known<'b> {
         let answers = &self.answers[place];
         let fits = match text(tts, "text") {
             Some(spoken) if !answers.is_empty() => {
-                answers.iter().any(|answer| is_within(spoken, answer))
+                let made = answers.partition_point(|(at, _)| *at <= tts.started_at);
+                let mut last = answers[..made].iter().rev().take(ANSWERS_MAX);
+                let spoken = words(spoken);
+                last.any(|(_, answer)| is_within(&spoken, answer))
             }
             _ => is_at_once,
         };
@@ -132,8 +137,12 @@ impl<'b> Known<'b> {
     }
 }
 
+/// What was answered in a span, and when that began.
+fn answered(gist: &Gist) -> Option<(DateTime<Utc>, Vec<String>)> {
+    Some((gist.started_at, words(text(gist, "text")?)))
+}
+
 /// Whether words stand within others, in their order.
-fn is_within(part: &str, whole: &str) -> bool {
-    let (part, whole) = (words(part), words(whole));
+fn is_within(part: &[String], whole: &[String]) -> bool {
     !part.is_empty() && whole.windows(part.len()).any(|window| window == part)
 }

@@ -58,13 +58,14 @@ fn listeners(gists: &[Gist]) -> BTreeSet<Key<'_>> {
     let mut found = BTreeSet::new();
     for (trace, mut heard) in heard {
         heard.sort_by_key(|gist| gist.started_at);
-        let answers = answers.get(trace).map_or(&[][..], Vec::as_slice);
+        let mut answers = answers.remove(trace).unwrap_or_default();
+        answers.sort();
         for pair in heard.windows(2) {
             let [before, next] = pair else { continue };
             let pause = next.started_at - end(before);
-            let during = next.started_at..end(next);
-            let goes_on = pause.abs() <= AT_ONCE && answers.iter().any(|at| during.contains(at));
-            if goes_on {
+            let first = answers.partition_point(|at| *at < next.started_at);
+            let is_answered = answers.get(first).is_some_and(|at| *at < end(next));
+            if pause.abs() <= AT_ONCE && is_answered {
                 found.extend([key(before), key(next)]);
             }
         }
