@@ -10,6 +10,7 @@ pub mod dashboard;
 mod error;
 mod filter;
 mod format;
+pub mod home;
 pub mod list;
 mod page;
 mod parts;
