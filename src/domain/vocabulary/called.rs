@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Said;
 use super::calls::{listed, put, tool_value};
-use super::messages::{list_of, lists_in_events, logged, messages, told_in};
+use super::messages::{events_and_logs, list_of, lists_in_events, messages, told_in};
 use super::span::parsed;
 
 /// What a generation called, and what it was given that tools answered to the generation before it.
@@ -31,18 +31,88 @@ const ANSWERS: [&str; 4] = ["response", "result", "content", "output"];
 
 /// Reads what a generation's messages tell of tools.
 pub fn read(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let calls = calls(span).into_iter().take(CALLS_MAX);
-    put(fields, CALLS, listed(calls));
-    let results = results(span).into_iter().take(CALLS_MAX);
-    put(fields, RESULTS, listed(results));
+    write(calls(span), results(span), fields);
 }
 
 /// The same of messages that it was given, and of what it gave, as an API has both.
 pub fn read_whole(given: Option<&Value>, gave: Option<&Value>, fields: &mut Map<String, Value>) {
-    let calls = gave.into_iter().flat_map(calls_in).take(CALLS_MAX);
-    put(fields, CALLS, listed(calls));
-    let results = given.into_iter().flat_map(results_in).take(CALLS_MAX);
-    put(fields, RESULTS, listed(results));
+    let calls = gave.map(calls_in).unwrap_or_default();
+    let results = given.map(results_in).unwrap_or_default();
+    write(calls, results, fields);
+}
+
+fn write(calls: Vec<Value>, results: Vec<Value>, fields: &mut Map<String, Value>) {
+    for (name, told) in [(CALLS, calls), (RESULTS, results)] {
+        put(fields, name, listed(told.into_iter().take(CALLS_MAX)));
+    }
+}
+
+/// Where messages stand.
+struct Place {
+    /// Attributes that begin so, then a number, and this before the name of a member.
+    numbered: [(&'static str, &'static str); 2],
+    /// A list of them, in an attribute or in an event, and the event's name for it before 1.26.
+    list: &'static str,
+    before: &'static str,
+}
+
+const GAVE: Place = Place {
+    numbered: [
+        ("llm.output_messages", "message."),
+        ("gen_ai.completion", ""),
+    ],
+    list: "gen_ai.output.messages",
+    before: "gen_ai.completion",
+};
+const GIVEN: Place = Place {
+    numbered: [("llm.input_messages", "message."), ("gen_ai.prompt", "")],
+    list: "gen_ai.input.messages",
+    before: "gen_ai.prompt",
+};
+
+impl Place {
+    /// What is found there, by attributes with numbers or in a list; none where neither is.
+    fn find(
+        &self,
+        span: &Said<'_>,
+        numbered: fn(&Said<'_>, &str, &str) -> Vec<Value>,
+        listed: fn(&Value) -> Vec<Value>,
+    ) -> Option<Vec<Value>> {
+        let places = self.numbered.iter();
+        let mut found = places.map(|(prefix, member)| numbered(span, prefix, member));
+        found.find(|items| !items.is_empty()).or_else(|| {
+            let in_events = || lists_in_events(span, self.list, self.before).next();
+            list_of(span, self.list)
+                .or_else(in_events)
+                .map(|list| listed(&list))
+        })
+    }
+}
+
+fn calls(span: &Said<'_>) -> Vec<Value> {
+    let told = || {
+        // Of several answers the first is told.
+        let choice = told(span, "gen_ai.choice").next()?;
+        Some(called_in(choice.get("message").unwrap_or(&choice)))
+    };
+    let found = GAVE.find(span, numbered_calls, calls_in).or_else(told);
+    found.unwrap_or_default()
+}
+
+fn results(span: &Said<'_>) -> Vec<Value> {
+    let told = || {
+        let messages = told(span, "gen_ai.tool.message");
+        messages.filter_map(|message| answer(&message)).collect()
+    };
+    GIVEN
+        .find(span, numbered_results, results_in)
+        .unwrap_or_else(told)
+}
+
+/// What events and log records of this name tell.
+fn told(span: &Said<'_>, wanted: &str) -> impl Iterator<Item = Value> {
+    let all = events_and_logs(span).filter(move |(name, _)| *name == wanted);
+    all.map(|(_, message)| told_in(message))
 }
 
 /// What messages, or one, call.
@@ -53,7 +123,7 @@ fn calls_in(list: &Value) -> Vec<Value> {
     }
 }
 
-/// What is answered in the last of several messages.
+/// What is answered in the last of several messages: answers of tools come behind the last words of whomever.
 fn results_in(list: &Value) -> Vec<Value> {
     let given = messages(list).into_iter().flatten().rev();
     let answers = given.map(answered_in);
@@ -61,87 +131,32 @@ fn results_in(list: &Value) -> Vec<Value> {
     of_tools.flatten().collect()
 }
 
-fn calls(span: &Said<'_>) -> Vec<Value> {
-    let numbered = [
-        ("llm.output_messages", "message."),
-        ("gen_ai.completion", ""),
-    ];
-    let mut found = numbered
-        .iter()
-        .map(|(prefix, member)| numbered_calls(span, prefix, member));
-    if let Some(calls) = found.find(|calls| !calls.is_empty()) {
-        return calls;
-    }
-    let list = list_of(span, "gen_ai.output.messages")
-        .or_else(|| lists_in_events(span, "gen_ai.output.messages", "gen_ai.completion").next());
-    if let Some(list) = list {
-        return calls_in(&list);
-    }
-    let mut choices = told(span, "gen_ai.choice");
-    // Of several answers the first is told.
-    let first = choices.next();
-    first
-        .iter()
-        .flat_map(|choice| called_in(choice.get("message").unwrap_or(choice)))
-        .collect()
-}
-
-/// What stands behind the last words of whomever: answers of tools come last.
-fn results(span: &Said<'_>) -> Vec<Value> {
-    let numbered = [("llm.input_messages", "message."), ("gen_ai.prompt", "")];
-    let mut found = numbered
-        .iter()
-        .map(|(prefix, member)| numbered_results(span, prefix, member));
-    if let Some(results) = found.find(|results| !results.is_empty()) {
-        return results;
-    }
-    let list = list_of(span, "gen_ai.input.messages")
-        .or_else(|| lists_in_events(span, "gen_ai.input.messages", "gen_ai.prompt").next());
-    if let Some(list) = list {
-        return results_in(&list);
-    }
-    told(span, "gen_ai.tool.message")
-        .filter_map(|message| answer(&message))
-        .collect()
-}
-
-/// What events and log records of this name tell.
-fn told<'a>(span: &Said<'a>, wanted: &'static str) -> impl Iterator<Item = Value> {
-    let events: Vec<(&str, &'a Value)> = span
-        .events()
-        .map(|(name, _, attributes)| (name, attributes))
-        .collect();
-    let all = events.into_iter().chain(logged(span));
-    all.filter(move |(name, _)| *name == wanted)
-        .map(|(_, message)| told_in(message))
-}
-
 fn called_in(message: &Value) -> Vec<Value> {
-    let list = |name: &str| message.get(name).and_then(Value::as_array);
-    let calls = list("tool_calls").into_iter().flatten();
-    let parts = ["parts", "content"].iter().find_map(|name| list(name));
-    let parts = parts.into_iter().flatten();
-    let calling = parts.filter(|part| is_sort(part, &CALLING));
-    calls.chain(calling).filter_map(call).collect()
+    let calls = message.get("tool_calls").and_then(Value::as_array);
+    let calls = calls.into_iter().flatten();
+    calls
+        .chain(parts(message, &CALLING))
+        .filter_map(call)
+        .collect()
 }
 
 fn answered_in(message: &Value) -> Vec<Value> {
     if message["role"] == "tool" && message.get("parts").is_none() {
         return answer(message).into_iter().collect();
     }
-    let parts = ["parts", "content"]
-        .iter()
-        .find_map(|name| message.get(*name)?.as_array());
-    let parts = parts.into_iter().flatten();
-    parts
-        .filter(|part| is_sort(part, &ANSWERING))
-        .filter_map(answer)
-        .collect()
+    parts(message, &ANSWERING).filter_map(answer).collect()
 }
 
-fn is_sort(part: &Value, sorts: &[&str]) -> bool {
-    let sort = part["type"].as_str();
-    sort.is_some_and(|sort| sorts.contains(&sort))
+/// The parts of a message that are of these sorts.
+fn parts<'a>(message: &'a Value, sorts: &[&str]) -> impl Iterator<Item = &'a Value> {
+    let lists = ["parts", "content"];
+    let parts = lists.iter().find_map(|name| message.get(*name)?.as_array());
+    let is_wanted = |part: &&Value| {
+        part["type"]
+            .as_str()
+            .is_some_and(|sort| sorts.contains(&sort))
+    };
+    parts.into_iter().flatten().filter(is_wanted)
 }
 
 fn call(call: &Value) -> Option<Value> {
@@ -187,6 +202,7 @@ fn numbered_calls(span: &Said<'_>, prefix: &str, member: &str) -> Vec<Value> {
             Some(((message.parse().ok()?, call.parse().ok()?), last))
         };
         if let Some((place, last)) = place() {
+            // It counts as read, as what is told of elsewhere.
             span.value(name);
             let members = found.entry(place).or_default();
             members.insert(last.to_owned(), value.clone());

@@ -372,10 +372,7 @@ impl Asked {
 pub fn asked(span: &Said<'_>) -> Option<Asked> {
     let listed = |name: &str| Asked::in_list(&list_of(span, name)?);
     let told = || {
-        let events = span
-            .events()
-            .map(|(name, _, attributes)| (name, attributes));
-        let told = events.chain(logged(span)).filter_map(|(name, message)| {
+        let told = events_and_logs(span).filter_map(|(name, message)| {
             let role = name.strip_prefix("gen_ai.")?.strip_suffix(".message")?;
             Some((role, told_in(message)))
         });
@@ -403,8 +400,15 @@ pub fn asked(span: &Said<'_>) -> Option<Asked> {
         .or_else(|| listed(ADK_REQUEST))
 }
 
+/// What events and log records tell, each by its name.
+pub fn events_and_logs<'a>(span: &Said<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    let events = span.events();
+    let events = events.map(|(name, _, attributes)| (name, attributes));
+    events.chain(logged(span))
+}
+
 /// What log records told of a generation's messages, in the order of time.
-pub fn logged<'a>(span: &Said<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
+fn logged<'a>(span: &Said<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
     let records = span.attributes();
     let mut records: Vec<_> = records
         .filter(|(name, _)| name.starts_with(LOGGED))

@@ -11,8 +11,8 @@ use super::calls::{
     TRACER, ms_between, put, read_failure, read_provider, read_usage, tell_given_up, tool_value,
 };
 use super::messages::{
-    Asked, GAVE, GIVEN, answer, answered, asked, content, list_of, lists_in_events, logged,
-    numbered_text, told, told_in,
+    Asked, GAVE, GIVEN, answer, answered, asked, content, events_and_logs, list_of,
+    lists_in_events, numbered_text, told, told_in,
 };
 use super::{Part, Said, called};
 
@@ -373,12 +373,7 @@ fn is_object(text: &str) -> bool {
 /// What a generation wrote.
 fn generated(span: &Said<'_>) -> Option<String> {
     let choice = || {
-        let events = span
-            .events()
-            .map(|(name, _, attributes)| (name, attributes));
-        let mut choices = events
-            .chain(logged(span))
-            .filter(|(name, _)| *name == "gen_ai.choice");
+        let mut choices = events_and_logs(span).filter(|(name, _)| *name == "gen_ai.choice");
         choices.find_map(|(_, choice)| content(&told_in(choice)))
     };
     let within = || {
