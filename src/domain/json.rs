@@ -20,26 +20,38 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
 
 /// JSON that a source wrote into a text, without NUL; none where the text is something else.
 pub fn unpacked(text: &str) -> Option<Value> {
-    let value = parse(text.as_bytes()).ok()?;
+    let mut value = parse(text.as_bytes()).ok()?;
     // Written out NUL is an escape; as itself it is no JSON.
-    Some(match text.contains("\\u0000") {
-        true => without_nul(value),
-        false => value,
-    })
+    if text.contains("\\u0000") {
+        replace_nul(&mut value, REPLACEMENT);
+    }
+    Some(value)
 }
 
 /// A value without NUL, which no column takes: it becomes what stands for a character that cannot be.
-pub fn without_nul(value: Value) -> Value {
+pub fn without_nul(mut value: Value) -> Value {
+    replace_nul(&mut value, REPLACEMENT);
+    value
+}
+
+/// Has something else stand for NUL in all texts and names.
+pub fn replace_nul(value: &mut Value, by: &str) {
+    let has_nul = |text: &String| text.contains('\0');
     match value {
-        Value::String(text) if text.contains('\0') => Value::from(text.replace('\0', REPLACEMENT)),
-        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::String(text) if has_nul(text) => *text = text.replace('\0', by),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_nul(item, by)),
         Value::Object(members) => {
-            let members = members.into_iter();
-            let members =
-                members.map(|(name, value)| (name.replace('\0', REPLACEMENT), without_nul(value)));
-            Value::Object(members.collect())
+            members
+                .values_mut()
+                .for_each(|member| replace_nul(member, by));
+            if members.keys().any(has_nul) {
+                let renamed = std::mem::take(members).into_iter();
+                *members = renamed
+                    .map(|(name, value)| (name.replace('\0', by), value))
+                    .collect();
+            }
         }
-        other => other,
+        _ => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! Documents that vendors write, as far as they can be kept here. What one text in them holds must not cost a whole
 //! call: nobody sends it again otherwise.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::domain::json;
 use crate::problem::{Kind, Problem};
@@ -44,7 +44,7 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
     let mut document = json::parse(bytes)?;
     // Written out NUL is an escape; as itself it is no JSON.
     if find(bytes, b"\\u0000").is_some() {
-        without_nul(&mut document);
+        json::replace_nul(&mut document, "");
     }
     Ok(document)
 }
@@ -53,22 +53,6 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
         .position(|window| window == wanted)
-}
-
-fn without_nul(value: &mut Value) {
-    match value {
-        Value::String(text) => text.retain(|c| c != '\0'),
-        Value::Array(items) => items.iter_mut().for_each(without_nul),
-        Value::Object(members) => {
-            members.values_mut().for_each(without_nul);
-            if members.keys().any(|name| name.contains('\0')) {
-                let renamed = std::mem::take(members).into_iter();
-                *members =
-                    Map::from_iter(renamed.map(|(name, value)| (name.replace('\0', ""), value)));
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]
