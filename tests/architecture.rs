@@ -257,7 +257,8 @@ fn is_statement(text: &str) -> bool {
 }
 
 /// One tenant's rows, by `$1`; or rows of many, each joined with its own tenant out of the array `$1`
-/// (directly or through the statement's `given`); or rows inserted with their tenant first.
+/// (of tenants, of rows that begin with theirs, or through the statement's `given`); or rows inserted with their tenant
+/// first.
 fn binds_tenant(statement: &str) -> bool {
     let flat = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     let has = |part: &str| flat.contains(part);
@@ -266,7 +267,8 @@ fn binds_tenant(statement: &str) -> bool {
     has("tenant_id = $1")
         || has("tenant_id = (select $1::uuid)")
         || (keyed && (has(".tenant_id = ") || flat.starts_with("with given as (")))
-        || (of_given && has(".tenant_id = g.tenant_id"))
+        || ((of_given || has("from unnest($1::session_row[]) as g"))
+            && has(".tenant_id = g.tenant_id"))
         || (has("insert into ") && has("(tenant_id,") && (has("$1") || of_given))
 }
 

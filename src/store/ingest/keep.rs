@@ -20,7 +20,8 @@ use super::merge;
 use super::moves;
 use super::outbox;
 use super::resolve::Resolved;
-use super::save::{self, FactRow, Rows, SessionRow, Tagged};
+use super::rows::{FactRow, SessionAfter};
+use super::save::{self, Rows, Tagged};
 use super::spans;
 use super::understand::Gists;
 
@@ -56,7 +57,7 @@ pub async fn keep(
         .collect();
     for (key, change) in changes {
         let name = name(*key, &saved);
-        let row = || SessionRow {
+        let row = || SessionAfter {
             key: *key,
             external_id: name.0,
             name_kind: name.1,
@@ -215,12 +216,8 @@ async fn save_facts(
             } else {
                 &mut new
             };
-            into.push(FactRow {
-                key: *key,
-                entity,
-                fact,
-                gist: gists.and_then(|gists| Some(gists.get(identity)?.as_str())),
-            });
+            let gist = gists.and_then(|gists| Some(gists.get(identity)?.as_str()));
+            into.push(FactRow::of(*key, entity, fact, gist));
         }
     }
     save::insert_facts(connection, &new).await?;

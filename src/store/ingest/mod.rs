@@ -21,6 +21,7 @@ mod nodes;
 mod outbox;
 mod queue;
 mod resolve;
+mod rows;
 mod save;
 mod spans;
 mod understand;

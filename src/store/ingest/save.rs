@@ -1,4 +1,4 @@
-//! What a batch writes: one UNNEST statement a table, rows in the order of their keys.
+//! What a batch writes: one statement a table, rows in the order of their keys.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,16 @@ use uuid::Uuid;
 
 use crate::domain::assemble::Change;
 use crate::domain::assemble::Changed;
-use crate::domain::fact::{Entity, Fact, Identity};
-use crate::domain::ids::ClaimKind;
+use crate::domain::fact::Identity;
 use crate::domain::items::{Evaluation, Interruption, ServiceError, ToolCall};
-use crate::domain::session::{Activity, Session};
-use crate::domain::turn::{LatencySource, Turn};
-use crate::domain::words;
+use crate::domain::turn::Turn;
 use crate::store::columns::column;
 use crate::store::columns::to_text;
 
 use super::Result;
 use super::Trouble;
 use super::load::Key;
-
-/// A session's row as the batch leaves it.
-pub struct SessionRow<'a> {
-    pub key: Key,
-    pub external_id: &'a str,
-    pub name_kind: ClaimKind,
-    pub turn_families: i16,
-    pub change: &'a Change,
-    pub activity: Activity,
-    pub touched_at: DateTime<Utc>,
-}
+use super::rows::{FactRow, SessionAfter, TurnRow};
 
 /// A session's tags as readers see them.
 pub struct Tagged<'a> {
@@ -39,118 +26,31 @@ pub struct Tagged<'a> {
     pub started_at: DateTime<Utc>,
 }
 
-fn session<'a>(row: &SessionRow<'a>) -> &'a Session {
-    &row.change.session
-}
-
-/// Runs one statement over all columns of sessions: the two ways of writing rows differ in little else.
-macro_rules! over_sessions {
-    ($connection:expr, $rows:expr, $statement:literal) => {{
-        let rows = $rows;
-        sqlx::query!(
-            "with given as (
-                select *
-                  from unnest(
-                       $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                       $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bigint[], $12::text[],
-                       $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
-                       $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
-                       $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[], $32::integer[],
-                       $33::integer[], $34::integer[], $35::integer[], $36::integer[], $37::bigint[], $38::bigint[],
-                       $39::bytea[], $40::timestamptz[], $41::timestamptz[], $42::timestamptz[], $43::integer[],
-                       $44::bigint[], $45::bigint[], $46::bigint[], $47::smallint[], $48::smallint[])
-                    as g (tenant_id, id, external_id, status, agent_key, agent_version, channel,
-                       started_at, answered_at, ended_at, duration_ms, end_reason,
-                       ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
-                       workflow_slug, workflow_name, campaign, language, voice, summary, tags,
-                       stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
-                       tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-                       digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens,
-                       name_kind, turn_families)
-            ) " + $statement,
-            &column(rows, |r| r.key.0),
-            &column(rows, |r| r.key.1),
-            &column(rows, |r| r.external_id.to_owned()),
-            &column(rows, |r| session(r).status.as_str().to_owned()),
-            &column(rows, |r| session(r).agent_key.clone()) as _,
-            &column(rows, |r| session(r).agent_version.clone()) as _,
-            &column(rows, |r| session(r).channel.clone()) as _,
-            &column(rows, |r| session(r).started_at),
-            &column(rows, |r| session(r).answered_at) as _,
-            &column(rows, |r| session(r).ended_at) as _,
-            &column(rows, |r| session(r).duration_ms()) as _,
-            &column(rows, |r| session(r).end_reason.clone()) as _,
-            &column(rows, |r| session(r).ended_by.clone()) as _,
-            &column(rows, |r| session(r).answered_by.clone()) as _,
-            &column(rows, |r| session(r).call_sid.clone()) as _,
-            &column(rows, |r| session(r).stream_id.clone()) as _,
-            &column(rows, |r| session(r).from_number.clone()) as _,
-            &column(rows, |r| session(r).to_number.clone()) as _,
-            &column(rows, |r| session(r).workflow.id.clone()) as _,
-            &column(rows, |r| session(r).workflow.slug.clone()) as _,
-            &column(rows, |r| session(r).workflow.name.clone()) as _,
-            &column(rows, |r| session(r).campaign.clone()) as _,
-            &column(rows, |r| session(r).language.clone()) as _,
-            &column(rows, |r| session(r).voice.clone()) as _,
-            &column(rows, |r| session(r).summary.clone()) as _,
-            &column(rows, |r| to_text(&session(r).tags)),
-            &column(rows, |r| session(r).providers.stt.clone()) as _,
-            &column(rows, |r| session(r).providers.llm.clone()) as _,
-            &column(rows, |r| session(r).providers.tts.clone()) as _,
-            &column(rows, |r| session(r).cost_micro_usd) as _,
-            &column(rows, |r| to_text(&session(r).extra)),
-            &column(rows, |r| r.change.counters.turns),
-            &column(rows, |r| r.change.counters.tool_calls),
-            &column(rows, |r| r.change.counters.interruptions),
-            &column(rows, |r| r.change.counters.errors),
-            &column(rows, |r| r.change.counters.evaluations),
-            &column(rows, |r| r.change.counters.turn_tokens),
-            &column(rows, |r| session(r).total_tokens(&r.change.counters)),
-            &column(rows, |r| r.change.digest.to_bytes()),
-            &column(rows, |r| r.activity.first_at),
-            &column(rows, |r| r.activity.last_at),
-            &column(rows, |r| r.touched_at),
-            &column(rows, |r| r.change.counters.facts),
-            &column(rows, |r| r.change.counters.fact_bytes),
-            &column(rows, |r| r.change.counters.span_bytes),
-            &column(rows, |r| r.change.counters.turn_prompt_tokens),
-            &column(rows, |r| r.name_kind as i16),
-            &column(rows, |r| r.turn_families),
-        )
-        .execute($connection)
-        .await?
-    }};
-}
-
 /// Inserts sessions that nobody had when the batch looked. Somebody else may have been faster.
-pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+pub async fn insert_sessions(
+    connection: &mut PgConnection,
+    rows: &[SessionAfter<'_>],
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let done = over_sessions!(
-        connection,
-        rows,
+    let done = sqlx::query!(
         "insert into sessions
               (tenant_id, id, external_id, status, agent_key, agent_version, channel,
                started_at, answered_at, ended_at, duration_ms, end_reason,
                ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
                workflow_slug, workflow_name, campaign, language, voice, summary, tags,
                stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
-               tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes, turn_prompt_tokens,
+               tool_call_count, interruption_count, error_count, evaluation_count, fact_count, turn_tokens,
+               turn_prompt_tokens, total_tokens, digest, first_at, last_at, touched_at, fact_bytes, span_bytes,
                name_kind, turn_families, received_at)
-         select tenant_id, id, external_id, status, agent_key, agent_version, channel,
-               started_at, answered_at, ended_at, duration_ms, end_reason,
-               ended_by, answered_by, call_sid, stream_id, from_number, to_number, workflow_id,
-               workflow_slug, workflow_name, campaign, language, voice, summary,
-               array(select jsonb_array_elements_text(tags::jsonb)),
-               stt_provider, llm_provider, tts_provider, cost_micro_usd, extra, turn_count,
-               tool_call_count, interruption_count, error_count, evaluation_count, turn_tokens, total_tokens,
-               digest, first_at, last_at, touched_at, fact_count, fact_bytes, span_bytes,
-               turn_prompt_tokens, name_kind, turn_families, touched_at
-           from given
-             on conflict (tenant_id, id) do nothing"
-    );
+         select g.*, g.touched_at
+           from unnest($1::session_row[]) as g
+             on conflict (tenant_id, id) do nothing",
+        column(rows, SessionAfter::row) as _,
+    )
+    .execute(connection)
+    .await?;
     if done.rows_affected() < rows.len() as u64 {
         return Err(Trouble::Race);
     }
@@ -158,13 +58,14 @@ pub async fn insert_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
 }
 
 /// Writes locked sessions again. What keeps its value costs no index entry.
-pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+pub async fn update_sessions(
+    connection: &mut PgConnection,
+    rows: &[SessionAfter<'_>],
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    over_sessions!(
-        connection,
-        rows,
+    sqlx::query!(
         "update sessions s
             set external_id = g.external_id, status = g.status, agent_key = g.agent_key,
                 agent_version = g.agent_version, channel = g.channel, started_at = g.started_at,
@@ -173,19 +74,21 @@ pub async fn update_sessions(connection: &mut PgConnection, rows: &[SessionRow<'
                 call_sid = g.call_sid, stream_id = g.stream_id, from_number = g.from_number,
                 to_number = g.to_number, workflow_id = g.workflow_id, workflow_slug = g.workflow_slug,
                 workflow_name = g.workflow_name, campaign = g.campaign, language = g.language,
-                voice = g.voice, summary = g.summary, tags = array(select jsonb_array_elements_text(g.tags::jsonb)),
+                voice = g.voice, summary = g.summary, tags = g.tags,
                 stt_provider = g.stt_provider, llm_provider = g.llm_provider, tts_provider = g.tts_provider,
                 cost_micro_usd = g.cost_micro_usd, extra = g.extra, turn_count = g.turn_count,
                 tool_call_count = g.tool_call_count, interruption_count = g.interruption_count,
-                error_count = g.error_count, evaluation_count = g.evaluation_count,
-                turn_tokens = g.turn_tokens, total_tokens = g.total_tokens, digest = g.digest,
-                first_at = g.first_at, last_at = g.last_at, touched_at = g.touched_at, fact_count = g.fact_count,
-                fact_bytes = g.fact_bytes, span_bytes = g.span_bytes,
-                turn_prompt_tokens = g.turn_prompt_tokens, name_kind = g.name_kind,
-                turn_families = g.turn_families
-           from given g
-          where s.tenant_id = g.tenant_id and s.id = g.id"
-    );
+                error_count = g.error_count, evaluation_count = g.evaluation_count, fact_count = g.fact_count,
+                turn_tokens = g.turn_tokens, turn_prompt_tokens = g.turn_prompt_tokens,
+                total_tokens = g.total_tokens, digest = g.digest, first_at = g.first_at, last_at = g.last_at,
+                touched_at = g.touched_at, fact_bytes = g.fact_bytes, span_bytes = g.span_bytes,
+                name_kind = g.name_kind, turn_families = g.turn_families
+           from unnest($1::session_row[]) as g
+          where s.tenant_id = g.tenant_id and s.id = g.id",
+        column(rows, SessionAfter::row) as _,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -241,58 +144,36 @@ pub async fn delete_facts(connection: &mut PgConnection, gone: &[(Key, &Identity
     Ok(())
 }
 
-/// A fact, and of a tracer's span what it says of its conversation.
-pub struct FactRow<'a> {
-    pub key: Key,
-    pub entity: &'a Entity,
-    pub fact: &'a Fact,
-    pub gist: Option<&'a str>,
-}
-
-/// Runs one statement over all columns of facts.
-macro_rules! over_facts {
-    ($connection:expr, $facts:expr, $conflict:literal) => {{
-        let facts = $facts;
-        sqlx::query!(
-            "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body, gist)
-             select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
-                                  $7::timestamptz[], $8::bigint[], $9::text[], $10::text[]) "
-                + $conflict,
-            &column(facts, |r| r.key.0),
-            &column(facts, |r| r.key.1),
-            &column(facts, |r| r.fact.source as i16),
-            &column(facts, |r| r.fact.kind as i16),
-            &column(facts, |r| r.fact.id.as_str()) as _,
-            &column(facts, |r| Fact::is_shared(r.fact.kind).then_some(r.entity.key.as_str())) as _,
-            &column(facts, |r| r.fact.at),
-            &column(facts, |r| r.fact.hash),
-            &column(facts, |r| r.fact.fields.text()) as _,
-            &column(facts, |r| r.gist) as _,
-        )
-        .execute($connection)
-        .await?
-    }};
-}
-
 /// Facts of which the store has none yet. Nobody can be faster, since their sessions are locked.
 pub async fn insert_facts(connection: &mut PgConnection, facts: &[FactRow<'_>]) -> Result<()> {
-    if !facts.is_empty() {
-        over_facts!(connection, facts, "");
+    if facts.is_empty() {
+        return Ok(());
     }
+    sqlx::query!(
+        "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body, gist)
+         select * from unnest($1::fact_row[])",
+        facts as _,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Facts in place of what the store has under their names.
 pub async fn replace_facts(connection: &mut PgConnection, facts: &[FactRow<'_>]) -> Result<()> {
-    if !facts.is_empty() {
-        over_facts!(
-            connection,
-            facts,
-            "on conflict (tenant_id, session_id, source, kind, id)
-             do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body,
-                gist = excluded.gist"
-        );
+    if facts.is_empty() {
+        return Ok(());
     }
+    sqlx::query!(
+        "insert into facts (tenant_id, session_id, source, kind, id, entity, at, hash, body, gist)
+         select * from unnest($1::fact_row[])
+             on conflict (tenant_id, session_id, source, kind, id)
+             do update set entity = excluded.entity, at = excluded.at, hash = excluded.hash, body = excluded.body,
+                gist = excluded.gist",
+        facts as _,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -326,45 +207,17 @@ impl<'a, K, V> Rows<'a, K, V> {
     }
 }
 
-/// Runs one statement over all columns of turns.
+/// Runs one statement over turns.
 macro_rules! over_turns {
     ($connection:expr, $turns:expr, $conflict:literal) => {{
-        let rows = $turns;
+        let rows = column($turns, |(key, turn)| TurnRow::of(*key, turn));
         sqlx::query!(
             "insert into turns
-                  (tenant_id, session_id, index, speaker, text, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms, llm_total_ms,
-                   tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted, failed, cancelled,
-                   extra, tokens, measures, prompt_tokens, words)
-             select *
-               from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
-                    $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::float8[],
-                    $15::text[], $16::boolean[], $17::float8[], $18::boolean[], $19::boolean[], $20::boolean[], $21::text[],
-                    $22::bigint[], $23::bytea[], $24::bigint[], $25::text[])" + $conflict,
-            &column(rows, |(key, _)| key.0),
-            &column(rows, |(key, _)| key.1),
-            &column(rows, |(_, t)| t.index),
-            &column(rows, |(_, t)| t.speaker.as_str().to_owned()),
-            &column(rows, |(_, t)| t.text.clone()) as _,
-            &column(rows, |(_, t)| t.start_ms) as _,
-            &column(rows, |(_, t)| t.end_ms) as _,
-            &column(rows, |(_, t)| t.stt_ms) as _,
-            &column(rows, |(_, t)| t.endpointing_ms) as _,
-            &column(rows, |(_, t)| t.llm_ms) as _,
-            &column(rows, |(_, t)| t.llm_total_ms) as _,
-            &column(rows, |(_, t)| t.tts_ms) as _,
-            &column(rows, |(_, t)| t.tts_total_ms) as _,
-            &column(rows, |(_, t)| t.latency_ms) as _,
-            &column(rows, |(_, t)| t.latency_source.map(LatencySource::as_str)) as _,
-            &column(rows, |(_, t)| t.answers_user),
-            &column(rows, |(_, t)| t.confidence) as _,
-            &column(rows, |(_, t)| t.interrupted),
-            &column(rows, |(_, t)| t.failed),
-            &column(rows, |(_, t)| t.cancelled),
-            &column(rows, |(_, t)| to_text(&t.extra)),
-            &column(rows, |(_, t)| t.tokens),
-            &column(rows, |(_, t)| postcard::to_stdvec(&t.measures()).unwrap_or_default()),
-            &column(rows, |(_, t)| t.prompt_tokens),
-            &column(rows, |(_, t)| t.text.as_deref().and_then(words::beside)) as _,
+                  (tenant_id, session_id, index, speaker, text, words, start_ms, end_ms, stt_ms, endpointing_ms, llm_ms,
+                   llm_total_ms, tts_ms, tts_total_ms, latency_ms, latency_source, answers_user, confidence, interrupted,
+                   failed, cancelled, extra, tokens, prompt_tokens, measures)
+             select * from unnest($1::turn_row[])" + $conflict,
+            rows as _,
         )
         .execute(&mut *$connection)
         .await?
@@ -531,7 +384,7 @@ pub async fn errors(
 }
 
 /// Tells the errors of calls whose start moved.
-pub async fn move_errors(connection: &mut PgConnection, rows: &[SessionRow<'_>]) -> Result<()> {
+pub async fn move_errors(connection: &mut PgConnection, rows: &[SessionAfter<'_>]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -542,7 +395,7 @@ pub async fn move_errors(connection: &mut PgConnection, rows: &[SessionRow<'_>])
           where e.tenant_id = k.tenant_id and e.session_id = k.session_id and e.call_started_at <> k.started_at",
         &column(rows, |r| r.key.0),
         &column(rows, |r| r.key.1),
-        &column(rows, |r| session(r).started_at),
+        &column(rows, |r| r.change.session.started_at),
     )
     .execute(connection)
     .await?;

@@ -7,11 +7,10 @@ use sqlx::PgConnection;
 
 use super::Result;
 use super::load::Key;
+use super::rows::SpanRow;
 use super::save::Rows;
 use crate::domain::span::{Span, SpanKey, TRACE_ITSELF, Tallies, Tally};
 use crate::store::columns::column;
-use crate::store::columns::to_text;
-use crate::store::sessions::show_parameters;
 
 /// Spans first: a trace's row is looked up among them.
 pub async fn save(
@@ -86,36 +85,16 @@ async fn delete(connection: &mut PgConnection, gone: &[(Key, &SpanKey)]) -> Resu
     Ok(())
 }
 
-/// Runs one statement over all columns of spans.
+/// Runs one statement over spans.
 macro_rules! over_spans {
     ($connection:expr, $spans:expr, $conflict:literal) => {{
-        let rows = $spans;
+        let rows = column($spans, |(key, span)| SpanRow::of(*key, span));
         sqlx::query!(
             "insert into spans
                   (tenant_id, session_id, trace_id, span_id, parent, trace_name, name, type, level, environment,
                    started_at, ended_at, completion_start, model, usage, costs, cost_nano_usd, parameters)
-             select *
-               from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-                    $15::text[], $16::text[], $17::bigint[], $18::text[])" + $conflict,
-            &column(rows, |(key, _)| key.0),
-            &column(rows, |(key, _)| key.1),
-            &column(rows, |(_, s)| s.trace_id.as_str()) as _,
-            &column(rows, |(_, s)| s.span_id.as_str()) as _,
-            &column(rows, |(_, s)| s.parent.as_deref()) as _,
-            &column(rows, |(_, s)| s.trace_name.as_deref()) as _,
-            &column(rows, |(_, s)| s.name.as_deref()) as _,
-            &column(rows, |(_, s)| s.r#type.as_str()) as _,
-            &column(rows, |(_, s)| s.level.as_str()) as _,
-            &column(rows, |(_, s)| s.environment.as_deref()) as _,
-            &column(rows, |(_, s)| s.started_at),
-            &column(rows, |(_, s)| s.ended_at) as _,
-            &column(rows, |(_, s)| s.completion_start) as _,
-            &column(rows, |(_, s)| s.model.as_deref()) as _,
-            &column(rows, |(_, s)| to_text(&s.usage)),
-            &column(rows, |(_, s)| to_text(&s.costs)),
-            &column(rows, |(_, s)| s.cost_nano_usd) as _,
-            &column(rows, |(_, s)| shown_parameters(s)),
+             select * from unnest($1::span_row[])" + $conflict,
+            rows as _,
         )
         .execute(&mut *$connection)
         .await?
@@ -139,13 +118,6 @@ async fn write(connection: &mut PgConnection, rows: &Rows<'_, SpanKey, Span>) ->
         );
     }
     Ok(())
-}
-
-/// Those parameters that cannot be a prompt; what was said is told by the span's facts.
-fn shown_parameters(span: &Span) -> String {
-    let mut parameters = span.parameters.clone();
-    show_parameters(&mut parameters);
-    to_text(&parameters)
 }
 
 /// Traces whose last span went.
