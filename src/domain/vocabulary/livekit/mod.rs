@@ -2,6 +2,7 @@
 //! *speech*: an `agent_turn` with its model calls, tools and audio below it. What the user says is a `user_turn`; what
 //! they type stands on the answer only.
 
+mod ending;
 mod failures;
 mod interruptions;
 mod nodejs;
@@ -16,16 +17,15 @@ mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
 use crate::domain::turn::{ASIDE, Speaker};
 
 use super::calls::{end, put};
-use super::{Beside, End, Gist, Part, Turn, Understood};
-use failures::{Failures, has_failed};
-use read::CRASHED;
+use super::{Beside, Gist, Part, Turn, Understood};
+use ending::{has_crashed, reason};
+use failures::Failures;
 use tree::{Key, Speech, Tree, key};
 
 pub use nodejs::in_python;
@@ -75,7 +75,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     understood.session = session(gists, &tree, &speeches, &made.outside);
     let roots = || of(gists, Part::Root);
     understood.started_at = roots().map(|root| root.started_at).min();
-    understood.end = ending(gists, &tree, &understood.turns);
+    understood.end = ending::of(gists, &tree, &understood);
     understood
 }
 
@@ -121,52 +121,6 @@ fn set_apart(turns: &mut [Turn], gists: &[&Gist], tree: &Tree<'_>) {
 
 fn of<'a>(gists: &[&'a Gist], part: Part) -> impl Iterator<Item = &'a Gist> {
     gists.iter().copied().filter(move |gist| gist.part == part)
-}
-
-/// How it ended, once every job that spoke in it has, and not only a session that was held within another.
-fn ending(gists: &[&Gist], tree: &Tree<'_>, turns: &[Turn]) -> Option<End> {
-    let roots: Vec<&Gist> = of(gists, Part::Root).collect();
-    let at = roots.iter().map(|root| end(root)).max()?;
-    let is_rooted = |gist: &Gist| roots.iter().any(|root| root.trace_id == gist.trace_id);
-    let speaks = |gist: &&&Gist| matches!(gist.part, Part::UserTurn | Part::AgentTurn);
-    let goes_on = roots.iter().any(|root| tree.goes_on_around(root));
-    if goes_on || !gists.iter().filter(speaks).all(|gist| is_rooted(gist)) {
-        return None;
-    }
-    let is_crash = has_crashed(gists, at);
-    let reason = reason(gists).filter(|_| !is_crash);
-    let last = turns
-        .iter()
-        .filter(|turn| turn.speaker == Speaker::Agent)
-        .max_by_key(|turn| (turn.started_at, turn.ended_at));
-    let is_unanswered =
-        last.is_some_and(|turn| turn.fields.get("failed") == Some(&Value::Bool(true)));
-    let has_failed = is_unanswered
-        || is_crash
-        || reason.as_deref() == Some("error")
-        || roots.iter().any(|root| has_failed(root));
-    Some(End {
-        at,
-        status: if has_failed { "failed" } else { "completed" },
-        reason: reason.or(is_crash.then(|| CRASH.to_owned())),
-    })
-}
-
-/// Why a session ended whose job the application's own code brought down: the SDK then closes it in the application's
-/// name.
-const CRASH: &str = "job_crashed";
-
-/// Whether a session that ended then was ended by that.
-fn has_crashed(gists: &[&Gist], ended_at: DateTime<Utc>) -> bool {
-    let is_crash = |gist: &&Gist| gist.fields.contains_key(CRASHED);
-    let mut crashes = gists.iter().copied().filter(is_crash);
-    crashes.any(|crash| crash.started_at <= ended_at)
-}
-
-fn reason(gists: &[&Gist]) -> Option<String> {
-    let mut newest = gists.iter().rev();
-    let reason = newest.find_map(|gist| gist.fields.get("endReason")?.as_str());
-    reason.map(str::to_owned)
 }
 
 fn session(

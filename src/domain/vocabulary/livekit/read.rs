@@ -30,6 +30,10 @@ pub const BESIDE: &str = "beside";
 pub const CRASHED: &str = "crashed";
 /// The SDK's words for it.
 const JOB_CRASHED: &str = "job crashed";
+/// Marks that a session, or the agent who speaks in it, is brought to its end, and which of both.
+pub const CLOSING: &str = "closing";
+pub const SESSION: &str = "session";
+const AGENT: &str = "agent";
 /// What a synthesis was to speak.
 pub const SPOKEN: &str = "spoken";
 
@@ -375,7 +379,11 @@ fn other(span: &Said<'_>, fields: &mut Map<String, Value>) {
                 (reason == Some(JOB_CRASHED)).then_some(true),
             );
         }
-        "session_close" => put(fields, "endReason", span.text("lk.close_reason")),
+        "session_close" => {
+            put(fields, "endReason", span.text("lk.close_reason"));
+            put(fields, CLOSING, Some(SESSION));
+        }
+        "drain_agent_activity" => put(fields, CLOSING, Some(AGENT)),
         "eou_detection" => {
             let probability = span.number("lk.eou.probability");
             put(

@@ -249,3 +249,35 @@ fn a_session_that_the_job_s_crash_ended_has_failed() {
         assert_eq!(json!(told), json!([status, reason, by]), "{end} at {at}");
     }
 }
+
+/// When a session ended that took 4 s to be closed from 8 s on, and what the agent said until then.
+fn ended_ms(closing: Vec<Gist>, spoke_until: f64) -> i64 {
+    let mut gists = vec![session(12.0)];
+    gists.extend(user("u1", (0.5, 1.5), "Hello."));
+    gists.extend(answer("a1", (2.0, spoke_until), "Goodbye."));
+    gists.extend(closing);
+    let events = understood(gists);
+    let told = super::session(&events);
+    let [from, to] = ["startedAt", "endedAt"].map(|name| {
+        let at: chrono::DateTime<chrono::Utc> = told[name].as_str().unwrap().parse().unwrap();
+        at
+    });
+    (to - from).num_milliseconds()
+}
+
+#[test]
+fn a_call_is_over_when_its_session_is_closed_and_not_when_the_sdk_has_cleaned_up() {
+    let drained = |id: &str, from: f64| span(id, "drain_agent_activity", (from, from), json!({}));
+    let closed = || {
+        let by = json!({"lk.close_reason": "participant_disconnected"});
+        vec![
+            span("close", "session_close", (8.0, 12.0), by),
+            drained("close/drain", 8.1),
+        ]
+    };
+    assert_eq!(ended_ms(closed(), 4.0), 8000);
+    assert_eq!(ended_ms(closed(), 9.5), 9500, "it said goodbye");
+    let older = || vec![drained("handover", 3.0), drained("drain", 8.0)];
+    assert_eq!(ended_ms(older(), 4.0), 8000, "as before 1.8");
+    assert_eq!(ended_ms(Vec::new(), 4.0), 12_000, "nobody says");
+}
