@@ -29,6 +29,11 @@ pub fn of(speech: &Speech<'_>, tree: &Tree<'_>, heard: &[&Gist]) -> Option<Besid
     let (start, stop) = speech
         .audio()
         .unwrap_or((speech.started_at(), speech.ended_at()));
+    // A voice that it had paused for, and gone on after, did not stop it.
+    let resumed = pauses(speech, heard)
+        .into_iter()
+        .map(|pause| pause.resumed_at);
+    let start = resumed.max().map_or(start, |at| at.max(start));
     let overlaps = |gist: &&&Gist| gist.started_at < stop && end(gist) > start;
     let onset = heard
         .iter()

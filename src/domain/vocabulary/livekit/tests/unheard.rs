@@ -179,6 +179,45 @@ fn an_answer_that_went_on_after_a_cough_was_interrupted_for_nothing() {
     assert_eq!(Value::from(told), json!([4400, 400, 4800, 6200, true, 1]));
 }
 
+/// An answer that a cough made pause at 4.8 s, and that the user then broke into.
+#[test]
+fn what_stopped_an_answer_is_not_what_it_had_paused_for() {
+    let stopped = json!({"lk.speech_id": "a1", "lk.pii.response.text": "A long story.",
+                         "lk.interrupted": true, "lk.interruption.source": "user"});
+    let words = json!({"lk.pii.user_transcript": "Stop it."});
+    let mut gists = vec![session(20.0)];
+    gists.extend(user("u1", (0.5, 1.5), "Tell me."));
+    gists.extend([
+        span("a1", "agent_turn", (3.0, 9.5), stopped),
+        span("a1/request", "llm_request", (3.0, 3.3), json!({})),
+        span("a1/audio", "agent_speaking", (3.5, 4.8), json!({})),
+        span("a1/more", "agent_speaking", (6.5, 8.0), json!({})),
+        span("u2", "user_turn", (4.4, 9.5), words),
+        span("u2/cough", "user_speaking", (4.4, 4.9), json!({})),
+        span("u2/voice", "user_speaking", (7.6, 8.5), json!({})),
+    ]);
+    let events = understood(gists);
+    let mut stops: Vec<_> = of(&events, Kind::Interruption)
+        .iter()
+        .map(|stop| {
+            (
+                stop["atMs"].clone(),
+                stop["stopMs"].clone(),
+                stop.contains_key("isFalse"),
+            )
+        })
+        .collect();
+    stops.sort_by_key(|(at, ..)| at.as_i64());
+    assert_eq!(
+        stops,
+        [
+            (json!(4400), json!(400), true),
+            (json!(7600), json!(400), false)
+        ]
+    );
+    assert_eq!(of(&events, Kind::Turn)[2]["startMs"], 7600);
+}
+
 #[test]
 fn an_answer_that_waited_for_its_tool_was_not_interrupted() {
     let tool = json!({"lk.function_tool.name": "slow"});
