@@ -16,6 +16,9 @@ use super::tree::{Key, Speech, Speeches, Tree, key};
 /// An answer begins at most so long after the turn that it answers was decided.
 const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
 
+/// A transcriber is at most so long behind a voice.
+const TRANSCRIBED_WITHIN: TimeDelta = TimeDelta::seconds(2);
+
 /// The user's turns: those that were spoken, and the input of answers which answer none of them.
 /// `heard` is all that was heard of the user.
 pub fn turns<'a>(
@@ -87,6 +90,7 @@ fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist, wordless: &BTreeSet<Key<'_>>) -> 
     if heard.iter().any(|gist| !wordless.contains(&key(gist))) {
         heard.retain(|gist| !wordless.contains(&key(gist)));
     }
+    drop_noise(&mut heard, below);
     if heard.is_empty() && !turn.fields.contains_key("text") {
         return None;
     }
@@ -136,6 +140,23 @@ fn spoken<'a>(tree: &Tree<'a>, turn: &'a Gist, wordless: &BTreeSet<Key<'_>>) -> 
         ended_at: Some(ended_at.unwrap_or_else(|| before(end(turn), end_of_turn))),
         fields,
     })
+}
+
+/// Takes out what was heard before the first word of a turn: a noise, or what was not listened to, since the agent was not
+/// to be interrupted. Once there are words the SDK waits for the end of the turn (`eou_wait`), from the end of the voice
+/// that said them; before 1.8 it does not tell.
+fn drop_noise(heard: &mut Vec<&&Gist>, below: &[&Gist]) {
+    let waits = below.iter().filter(|gist| gist.part == Part::Endpointing);
+    let Some(waited_at) = waits.map(|gist| gist.started_at).min() else {
+        return;
+    };
+    let is_before = |pair: &[&&Gist]| {
+        let is_apart = pair[1].started_at - end(pair[0]) > TRANSCRIBED_WITHIN;
+        is_apart && pair[1].started_at < waited_at
+    };
+    if let Some(last) = heard.windows(2).rposition(is_before) {
+        heard.drain(..=last);
+    }
 }
 
 /// What the user said to a model that hears for itself: no span has its words, and the voice stands right below the

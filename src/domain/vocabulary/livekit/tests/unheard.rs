@@ -218,6 +218,43 @@ fn what_stopped_an_answer_is_not_what_it_had_paused_for() {
     assert_eq!(of(&events, Kind::Turn)[2]["startMs"], 7600);
 }
 
+/// When the user's turn begins whose words were said from 9 s to 10 s, behind a voice from 3 s to 4 s.
+fn turn_behind(voice: &str, waits: &[f64]) -> Value {
+    let words = json!({"lk.pii.user_transcript": "What are your hours?"});
+    let mut gists = vec![
+        session(20.0),
+        span("u1", "user_turn", (3.0, 10.6), words),
+        span(
+            &format!("u1/{voice}"),
+            "user_speaking",
+            (3.0, 4.0),
+            json!({}),
+        ),
+        span("u1/voice", "user_speaking", (9.0, 10.0), json!({})),
+    ];
+    gists.extend(waits.iter().enumerate().map(|(n, from)| {
+        let waited = json!({"lk.eou.endpointing_delay": 0.4});
+        span(
+            &format!("u1/wait{n}"),
+            "eou_wait",
+            (*from, *from + 0.4),
+            waited,
+        )
+    }));
+    of(&understood(gists), Kind::Turn)[0]["startMs"].clone()
+}
+
+#[test]
+fn what_was_heard_long_before_the_first_word_is_not_the_beginning_of_a_turn() {
+    assert_eq!(turn_behind("noise", &[10.0]), 9000);
+    assert_eq!(
+        turn_behind("words", &[4.0, 10.0]),
+        3000,
+        "they were waited for"
+    );
+    assert_eq!(turn_behind("voice1.7", &[]), 3000, "nobody says");
+}
+
 #[test]
 fn an_answer_that_waited_for_its_tool_was_not_interrupted() {
     let tool = json!({"lk.function_tool.name": "slow"});
