@@ -36,7 +36,8 @@ pub fn turn<'a>(
     let is_silent = heard_at.is_none() && text.is_none();
     // What its span says was generated, and nobody heard it where the voice failed before its first sound.
     let is_unspoken = is_over && heard_at.is_none() && has_lost_voice(speech);
-    let failed = (is_silent || is_unspoken) && failures.is_fatal_in(speech);
+    let is_mute = is_silent && has_brought_nothing(speech);
+    let failed = is_mute || (is_silent || is_unspoken) && failures.is_fatal_in(speech);
     put(&mut fields, "failed", failed.then_some(true));
     // It did no more than call tools, or has said nothing yet.
     let nothing = (is_silent && !failed).then(String::new);
@@ -88,6 +89,19 @@ pub fn turn<'a>(
         },
         fields,
     }
+}
+
+/// Whether its model came to an end without a word, nor called a tool: nobody had stopped it.
+fn has_brought_nothing(speech: &Speech<'_>) -> bool {
+    let is_whole = |gist: &Gist| {
+        let is_told = |name: &str| gist.fields.contains_key(name);
+        !has_failed(gist) && !is_told("cancelled") && (is_told("usage") || is_told("finishReason"))
+    };
+    let is_idle = speech.of(Part::Tool).next().is_none();
+    !speech.turns.is_empty()
+        && !speech.flag("interrupted")
+        && is_idle
+        && speech.of(Part::Llm).last().is_some_and(is_whole)
 }
 
 fn has_lost_voice(speech: &Speech<'_>) -> bool {

@@ -255,6 +255,38 @@ fn what_was_heard_long_before_the_first_word_is_not_the_beginning_of_a_turn() {
     assert_eq!(turn_behind("voice1.7", &[]), 3000, "nobody says");
 }
 
+/// An answer whose model came to its end without a word.
+#[test]
+fn an_answer_without_a_word_has_failed_and_not_the_call() {
+    let generated = json!({"gen_ai.usage.input_tokens": 24, "gen_ai.usage.output_tokens": 1,
+                           "gen_ai.response.finish_reasons": ["stop"]});
+    let mute = |id: &str, from: f64| {
+        let told = json!({"lk.speech_id": id, "lk.interrupted": false});
+        let request = format!("{id}/request");
+        [
+            span(id, "agent_turn", (from, from + 0.3), told),
+            span(
+                &request,
+                "llm_request",
+                (from, from + 0.2),
+                generated.clone(),
+            ),
+        ]
+    };
+    let mut gists = vec![session(12.0)];
+    gists.extend(user("u1", (0.5, 1.5), "Hello?"));
+    gists.extend(mute("a1", 2.0));
+    gists.extend(user("u2", (6.5, 7.5), "Anybody there?"));
+    gists.extend(mute("a2", 8.0));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    for turn in [turns[1], turns[3]] {
+        assert_eq!(turn["failed"], true);
+        assert!(!turn.contains_key("cancelled") && !turn.contains_key("text"));
+    }
+    assert_eq!(super::session(&events)["status"], "completed");
+}
+
 #[test]
 fn an_answer_that_waited_for_its_tool_was_not_interrupted() {
     let tool = json!({"lk.function_tool.name": "slow"});
