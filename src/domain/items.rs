@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::digest::{Measure, Stage};
-use crate::domain::event::Kind;
+use crate::domain::event::{Kind, Source};
 use crate::domain::fact;
 use crate::domain::fact::Fact;
 use crate::domain::fact::Taker;
@@ -107,14 +107,30 @@ pub fn error_of_tool(call: &Map<String, Value>) -> Option<Map<String, Value>> {
     Some(fields)
 }
 
-/// Whether an error was made of a tool call. Native ingest states its errors itself.
-pub fn is_error_of_tool(fact: &Fact) -> bool {
-    let says =
-        |name: &str, value: &str| fact.fields.get(name).and_then(Value::as_str) == Some(value);
+/// Whether an error is told by the sources of turns in their own ways, and counts where their turns do: one that was made
+/// of a tool call, or what LiveKit's SDK writes into its log, whose spans say the same. Native ingest states its errors
+/// itself.
+pub fn is_error_of_turns(fact: &Fact) -> bool {
     fact.kind == Kind::Error
         && !precedence::is_first_hand(fact.source)
-        && says("service", TOOL_SERVICE)
-        && says("code", TOOL_ERROR)
+        && (is_of_tool(fact) || is_in_livekit_log(fact))
+}
+
+fn is_of_tool(fact: &Fact) -> bool {
+    let says =
+        |name: &str, value: &str| fact.fields.get(name).and_then(Value::as_str) == Some(value);
+    says("service", TOOL_SERVICE) && says("code", TOOL_ERROR)
+}
+
+/// Who wrote an error into a log, among its details.
+pub const LOGGER: &str = "logger";
+/// The SDK's loggers: `livekit`, `livekit.agents`, `livekit.plugins.…`.
+const LIVEKIT: &str = "livekit";
+
+fn is_in_livekit_log(fact: &Fact) -> bool {
+    let logger = || fact.fields.get("details")?.get(LOGGER)?.as_str();
+    let is_own = |logger: &str| logger == LIVEKIT || logger.starts_with("livekit.");
+    fact.source == Source::LivekitReport && logger().is_some_and(is_own)
 }
 
 /// That there is no error is said by `false` too.
@@ -278,7 +294,7 @@ mod tests {
     fn only_an_error_is_a_failure() {
         let tool = |fields: Value| {
             let fact = Fact {
-                source: crate::domain::event::Source::Event,
+                source: Source::Event,
                 kind: Kind::ToolCall,
                 id: "t".to_owned(),
                 at: DateTime::UNIX_EPOCH,

@@ -49,8 +49,8 @@ pub struct Ledger {
     room: Room,
     /// Turns are those of this family of sources only; none where there is one family at most.
     family: Option<u8>,
-    /// And so are the errors that were made of tool calls.
-    tool_error_family: Option<u8>,
+    /// And so are the errors that these tell in their own ways.
+    error_family: Option<u8>,
 }
 
 /// The facts that speak of one entity, in the order of their identities. Most often there is one.
@@ -225,7 +225,7 @@ impl Ledger {
         self.choose_family();
     }
 
-    /// Which families of sources tell turns, a bit each.
+    /// Which families of sources tell turns, or what counts by who does, a bit each.
     pub fn families(&self) -> i16 {
         self.turn_sources()
             .fold(0, |all, source| all | precedence::family_bit(source))
@@ -233,7 +233,7 @@ impl Ledger {
 
     fn turn_sources(&self) -> impl Iterator<Item = Source> {
         let told = self.whereabouts.keys();
-        told.filter(|identity| precedence::is_of_turns(identity.kind))
+        told.filter(|identity| precedence::depends_on_family(identity.kind, identity.source))
             .map(|identity| identity.source)
     }
 
@@ -248,7 +248,7 @@ impl Ledger {
         let best = turns.map(of).max().or_else(|| told().map(of).max());
         let shown = |best| precedence::shown_family(best, |source| self.tells_user(source));
         self.family = best.map(shown);
-        self.tool_error_family = self.choose_tool_error_family();
+        self.error_family = self.choose_error_family();
     }
 
     fn tells_user(&self, source: Source) -> bool {
@@ -265,12 +265,12 @@ impl Ledger {
         })
     }
 
-    /// An error that was made of a tool call counts where the call does. Native ingest makes none: beside its turns count
+    /// An error that the sources of turns tell in their own ways counts where their turns do. Native ingest makes none: beside its turns count
     /// those of the next best.
-    fn choose_tool_error_family(&self) -> Option<u8> {
+    fn choose_error_family(&self) -> Option<u8> {
         let native = precedence::turn_family(Source::Event);
         let all = self.entities.values().flat_map(|spoken| &spoken.0);
-        let told = all.filter(|fact| items::is_error_of_tool(fact));
+        let told = all.filter(|fact| items::is_error_of_turns(fact));
         let best = || told.map(|fact| precedence::turn_family(fact.source)).max();
         self.family.filter(|family| *family != native).or_else(best)
     }
@@ -330,9 +330,7 @@ impl Ledger {
     fn counts(&self, fact: &Fact) -> bool {
         let family = match fact.kind {
             kind if precedence::is_of_turns(kind) => self.family,
-            Kind::Error => self
-                .tool_error_family
-                .filter(|_| items::is_error_of_tool(fact)),
+            Kind::Error => self.error_family.filter(|_| items::is_error_of_turns(fact)),
             _ => None,
         };
         family.is_none_or(|family| precedence::turn_family(fact.source) == family)

@@ -78,6 +78,12 @@ pub fn is_of_turns(kind: Kind) -> bool {
     matches!(kind, Kind::Turn | Kind::ToolCall | Kind::Interruption)
 }
 
+/// Whether facts of this kind and source may count by whether another family tells turns: also the errors that LiveKit's SDK
+/// logs, which its spans tell too.
+pub fn depends_on_family(kind: Kind, source: Source) -> bool {
+    is_of_turns(kind) || kind == Kind::Error && source == Source::LivekitReport
+}
+
 pub fn is_carrier(source: Source) -> bool {
     matches!(source, Source::Twilio)
 }

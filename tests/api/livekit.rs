@@ -1290,3 +1290,85 @@ async fn an_answer_that_failed_in_silence_has_no_latency() {
         ]
     );
 }
+
+/// What a program, or the SDK, logs while its job is in a room.
+fn logged(
+    room: &str,
+    logger: &str,
+    severity: u32,
+    message: &str,
+    exception: Option<&str>,
+) -> Value {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let raised = exception.into_iter().flat_map(|message| {
+        [
+            text("exception.type", "RuntimeError"),
+            text("exception.message", message),
+        ]
+    });
+    let named = [
+        text("room_id", room),
+        text("job_id", "AJ_1"),
+        text("lk.agent_name", "front-desk"),
+    ];
+    let record = json!({
+        "timeUnixNano": "1795236922000000000", "severityNumber": severity, "body": {"stringValue": message},
+        "attributes": named.into_iter().chain(raised).collect::<Vec<_>>(),
+    });
+    json!({"resourceLogs": [{"scopeLogs": [{"scope": {"name": logger}, "logRecords": [record]}]}]})
+}
+
+#[tokio::test]
+async fn what_a_job_logs_as_an_error_is_one_of_its_session_and_told_once() {
+    let (server, _folder) = server().await;
+    server.clock.advance(TimeDelta::days(529));
+    let crash = (
+        "livekit.agents",
+        17,
+        "unhandled exception while running the job task",
+        Some("no config"),
+    );
+    let own = ("front-desk.crm", 17, "CRM is away: 503", None);
+    let unclosed = ("asyncio", 17, "Unclosed client session", None);
+    let warning = ("front-desk.crm", 13, "CRM is slow", None);
+    let messages = |seen: &Value| {
+        let errors = seen["errors"].as_array().expect("errors");
+        let mut told: Vec<_> = errors
+            .iter()
+            .map(|error| error["message"].to_string())
+            .collect();
+        told.sort();
+        told
+    };
+    for (room, spans_come) in [
+        ("RM_crashed", None),
+        ("RM_late", Some(false)),
+        ("RM_early", Some(true)),
+    ] {
+        let acme = server
+            .tenant(&room.to_ascii_lowercase().replace('_', "-"))
+            .await;
+        let secret = format!("{SECRET}-{room}");
+        let client = with_key(&acme, &secret).await;
+        let agent = agent(&server, &secret);
+        let body = spans(room, Heard::Words("Hello."));
+        if spans_come == Some(true) {
+            client.post("/v1/traces", &body).await.status(200);
+        }
+        for (logger, severity, message, exception) in [crash, own, unclosed, warning] {
+            let record = logged(room, logger, severity, message, exception);
+            let sent = agent.post("/observability/logs/otlp/v0", &record).await;
+            sent.status(200);
+        }
+        if spans_come == Some(false) {
+            client.post("/v1/traces", &body).await.status(200);
+        }
+        let seen = session(&client, room).await;
+        let mut expected = vec![r#""CRM is away: 503""#];
+        if spans_come.is_none() {
+            expected.push(r#""unhandled exception while running the job task: no config""#);
+        }
+        assert_eq!(messages(&seen), expected, "{room} {seen:#}");
+        assert_eq!(seen["agentId"], "front-desk");
+    }
+}

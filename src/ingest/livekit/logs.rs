@@ -1,5 +1,6 @@
 //! Logs of an agent. The SDK's own records carry its report of a session, tags, and what judges found; chat
-//! items are left to the chat history, which has them in order; all others are counted.
+//! items are left to the chat history, which has them in order. Of all others those that tell of a failure are errors of
+//! the session, and the rest is counted.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use crate::domain::event::{Event, Kind, Source};
 use crate::domain::ids::TenantId;
 use crate::ingest::beside;
 use crate::ingest::otlp;
+use crate::ingest::otlp::logs::{failure, is_error};
 use crate::ingest::otlp::value::{ATTRIBUTES_BYTES, Notes, attributes, json as plain};
 use crate::ingest::otlp::wire;
 use crate::ingest::receive;
@@ -79,21 +81,58 @@ fn items(
                     continue;
                 }
             };
-            let read = Record::read(record, &group.scope.name, &scope, now);
-            let told = read.as_ref().and_then(|record| record.event(now));
-            let session = read
-                .as_ref()
-                .and_then(|record| parts::session(tenant, record.room()?));
-            match (session, told) {
-                (Some(session), Some(told)) => {
-                    items.push(item(&session, Source::LivekitReport, told));
-                }
-                _ => unused += 1,
-            }
+            let told = told(record, &group.scope.name, &scope, now);
+            let told = told.and_then(|(room, told)| Some((parts::session(tenant, &room)?, told)));
+            let Some((session, told)) = told else {
+                unused += 1;
+                continue;
+            };
+            let told = told.into_iter();
+            items.extend(told.map(|told| item(&session, Source::LivekitReport, told)));
         }
     }
     Ok((items, unused))
 }
+
+/// What a record says of the session in a room, and which room that is.
+fn told(
+    record: LogRecord,
+    logger: &str,
+    scope: &Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Option<(String, Vec<Event>)> {
+    let own = attributes(
+        record.attributes.clone(),
+        ATTRIBUTES_BYTES,
+        &mut Notes::default(),
+    );
+    let stated = own.get("logger.name").and_then(Value::as_str);
+    let logger = stated.unwrap_or(logger).to_owned();
+    let mut all = scope.clone();
+    all.extend(own);
+    if REPORTERS.contains(&logger.as_str()) {
+        let record = Record::read(record, all, now)?;
+        return Some((record.room()?.to_owned(), vec![record.event(now)?]));
+    }
+    let room = all.get("room_id").and_then(Value::as_str)?.to_owned();
+    let is_of_call = logger != RUNTIME || all.contains_key("exception.type");
+    if !is_error(&record) || !is_of_call {
+        return None;
+    }
+    let failure = failure(record, &logger, &all, now);
+    // Of a job that never had a session nobody else says whose it was.
+    let all = Value::Object(all);
+    let id = format!("job:{}", text(&all, "job_id").unwrap_or_default());
+    let mut fields = Map::new();
+    put(&mut fields, "agentId", text(&all, "lk.agent_name"));
+    let agent = event(Kind::Session, id, failure.at, fields, now);
+    Some((room, agent.into_iter().chain([failure]).collect()))
+}
+
+/// Loggers of the SDK whose records are made to be read by machines.
+const REPORTERS: [&str; 2] = ["chat_history", "evaluations"];
+/// Where Python complains about what a program has not closed, which is nothing of a call.
+const RUNTIME: &str = "asyncio";
 
 /// A record of one of the SDK's own loggers.
 struct Record {
@@ -104,20 +143,7 @@ struct Record {
 }
 
 impl Record {
-    fn read(
-        record: LogRecord,
-        logger: &str,
-        scope: &Map<String, Value>,
-        now: DateTime<Utc>,
-    ) -> Option<Self> {
-        let own = attributes(record.attributes, ATTRIBUTES_BYTES, &mut Notes::default());
-        let named = own
-            .get("logger.name")
-            .and_then(Value::as_str)
-            .unwrap_or(logger);
-        if !["chat_history", "evaluations"].contains(&named) {
-            return None;
-        }
+    fn read(record: LogRecord, attributes: Map<String, Value>, now: DateTime<Utc>) -> Option<Self> {
         let Some(Value::String(body)) = record.body.and_then(|body| plain(body, 0)) else {
             return None;
         };
@@ -125,12 +151,10 @@ impl Record {
         let stated = times
             .into_iter()
             .find_map(|nanos| otlp::time(nanos, now).ok()?);
-        let mut all = scope.clone();
-        all.extend(own);
         Some(Self {
             body,
             at: stated.unwrap_or(now),
-            attributes: Value::Object(all),
+            attributes: Value::Object(attributes),
         })
     }
 

@@ -10,6 +10,7 @@ use crate::domain::event;
 use crate::domain::event::{Event, Kind, Source, Submission};
 use crate::domain::fields;
 use crate::domain::ids::TenantId;
+use crate::domain::items::LOGGER;
 use crate::problem::Encoding;
 use crate::problem::Problem;
 use crate::services::ingest::Item;
@@ -51,7 +52,7 @@ pub fn items(
         for record in group.items {
             match record {
                 Err(error) => read.items.push(item(None, Err(vec![unreadable(error)]))),
-                Ok(record) if is_error(&record) => {
+                Ok(record) if names_trace(&record) && is_error(&record) => {
                     errors.push(error(record, &scope, &origin, now));
                 }
                 Ok(record) if messages::is_told(&record) => {
@@ -84,12 +85,13 @@ pub fn items(
     Ok(read)
 }
 
-fn is_error(record: &LogRecord) -> bool {
+/// Whether it tells that something failed.
+pub fn is_error(record: &LogRecord) -> bool {
     let is_named = || {
         let text = record.severity_text.to_ascii_lowercase();
         record.severity_number == 0 && matches!(text.as_str(), "error" | "critical" | "fatal")
     };
-    names_trace(record) && (record.severity_number >= ERROR || is_named())
+    record.severity_number >= ERROR || is_named()
 }
 
 pub fn names_trace(record: &LogRecord) -> bool {
@@ -111,29 +113,56 @@ fn error(
     origin: &Origin,
     now: DateTime<Utc>,
 ) -> (Map<String, Value>, Event) {
+    let (trace_id, span_id) = (hex::encode(&record.trace_id), hex::encode(&record.span_id));
+    let attributes = value::attributes(
+        record.attributes.clone(),
+        DETAILS_BYTES,
+        &mut Notes::default(),
+    );
+    let event = failure(record, scope, &attributes, now);
+    let place = json!({
+        "traceId": trace_id, "spanId": span_id, "name": "log",
+        "startedAt": span::written(event.at), "attributes": attributes, "resource": origin.resource(),
+    });
+    (place.as_object().cloned().unwrap_or_default(), event)
+}
+
+/// What a record of a logger tells of an error, with these attributes of its own.
+pub fn failure(
+    record: LogRecord,
+    logger: &str,
+    attributes: &Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Event {
     let stated = moment(&record, now).map(|(_, at)| at);
-    let at = stated.unwrap_or(now);
     let body = record.body.and_then(|body| value::json(body, 0));
     let message = match body {
         Some(Value::String(text)) => text,
         Some(other) => other.to_string(),
         None => record.event_name,
     };
-    let message = match message.trim() {
-        "" => "an error without words".to_owned(),
-        text => span::short(text.to_owned(), MESSAGE_MAX_CHARS),
+    let raised = attributes.get("exception.message").and_then(Value::as_str);
+    let raised = raised.filter(|raised| !raised.is_empty() && !message.contains(raised));
+    let message = match (message.trim(), raised) {
+        ("", None) => "an error without words".to_owned(),
+        ("", Some(raised)) => raised.to_owned(),
+        (text, None) => text.to_owned(),
+        // Of an exception the record says what could not be done, and it itself why.
+        (text, Some(raised)) => format!("{text}: {raised}"),
     };
-    let attributes = value::attributes(record.attributes, DETAILS_BYTES, &mut Notes::default());
+    let message = span::short(message, MESSAGE_MAX_CHARS);
     let mut details = attributes.clone();
     let trace_id = hex::encode(&record.trace_id);
-    details.insert("traceId".to_owned(), Value::from(trace_id.as_str()));
+    let ids = [
+        ("traceId", trace_id.as_str()),
+        ("spanId", &hex::encode(&record.span_id)),
+    ];
+    for (name, id) in ids.into_iter().filter(|(_, id)| !id.is_empty()) {
+        details.insert(name.to_owned(), Value::from(id));
+    }
     details.insert(
-        "spanId".to_owned(),
-        Value::from(hex::encode(&record.span_id)),
-    );
-    details.insert(
-        "logger".to_owned(),
-        Value::from(span::short(scope.to_owned(), 255)),
+        LOGGER.to_owned(),
+        Value::from(span::short(logger.to_owned(), 255)),
     );
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -146,18 +175,13 @@ fn error(
         );
     }
     set("details", Value::Object(details));
-    let place = json!({
-        "traceId": trace_id, "spanId": hex::encode(&record.span_id), "name": "log",
-        "startedAt": span::written(at), "attributes": attributes, "resource": origin.resource(),
-    });
     // Without a time of its own it is known by what it says.
     let told = json!({"at": stated.map(span::written), "trace": trace_id, "fields": fields});
     let told = told.as_object().cloned().unwrap_or_default();
-    let event = Event {
+    Event {
         kind: Kind::Error,
         id: format!("log:{:016x}", event::fields_hash(&told)),
-        at,
+        at: stated.unwrap_or(now),
         fields: fields.into(),
-    };
-    (place.as_object().cloned().unwrap_or_default(), event)
+    }
 }

@@ -3,7 +3,7 @@
 //! the same of single calls.
 
 mod json;
-mod logs;
+pub(super) mod logs;
 mod messages;
 mod sessions;
 mod span;

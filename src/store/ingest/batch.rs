@@ -246,12 +246,12 @@ fn rebuilt(resolved: &Resolved<'_>, before: &BTreeMap<Key, SessionBefore>) -> BT
     absorbing.chain(mixed).chain(left).collect()
 }
 
-/// Which families of sources tell turns here, a bit each.
+/// Which families of sources tell turns here, or what counts by who does, a bit each.
 pub fn families(work: &SessionWork<'_>) -> i16 {
     work.all()
         .map(|submission| match submission {
             Submission::Event(source, event) | Submission::Undated(source, event)
-                if precedence::is_of_turns(event.kind) =>
+                if precedence::depends_on_family(event.kind, *source) =>
             {
                 precedence::family_bit(*source)
             }
@@ -262,7 +262,7 @@ pub fn families(work: &SessionWork<'_>) -> i16 {
                 if report
                     .events
                     .iter()
-                    .any(|e| precedence::is_of_turns(e.kind)) =>
+                    .any(|e| precedence::depends_on_family(e.kind, *source)) =>
             {
                 precedence::family_bit(*source)
             }
