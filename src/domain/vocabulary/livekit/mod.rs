@@ -63,9 +63,13 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         .iter()
         .flat_map(|speech| speech.all().map(|gist| (key(gist), speech.id.as_str())))
         .collect();
+    // A span of the application's own belongs to the turn that it stands in.
     let turn_of = |gist: &Gist| {
-        let user = (gist.part == Part::UserTurn).then(|| gist.span_id.clone());
-        homes.get(&key(gist)).map(|id| (*id).to_owned()).or(user)
+        let home = |gist: &Gist| {
+            let user = (gist.part == Part::UserTurn).then(|| gist.span_id.clone());
+            homes.get(&key(gist)).map(|id| (*id).to_owned()).or(user)
+        };
+        home(gist).or_else(|| tree.ancestors(gist).find_map(home))
     };
     understood.besides.extend(failures.besides(turn_of));
     understood.besides.extend(speech::tools(gists, turn_of));

@@ -1,6 +1,6 @@
 //! What was done beside the answers, and said beside the call.
 
-use super::unheard::{answer, session, span, understood, user};
+use super::unheard::{answer, broken, session, span, understood, user};
 use super::*;
 
 /// An attempt at a model, which may have failed.
@@ -280,4 +280,28 @@ fn a_call_is_over_when_its_session_is_closed_and_not_when_the_sdk_has_cleaned_up
     let older = || vec![drained("handover", 3.0), drained("drain", 8.0)];
     assert_eq!(ended_ms(older(), 4.0), 8000, "as before 1.8");
     assert_eq!(ended_ms(Vec::new(), 4.0), 12_000, "nobody says");
+}
+
+#[test]
+fn what_failed_in_a_span_of_the_application_s_own_is_of_the_turn_around_it() {
+    let tool =
+        json!({"lk.function_tool.name": "look", "lk.pii.function_tool.output": "{'ok': True}"});
+    let mut gists = vec![session(9.0)];
+    gists.extend(user("u1", (0.5, 1.5), "Look."));
+    gists.extend(answer("a1", (2.0, 5.0), "Found."));
+    gists.extend([
+        span("a1/tool", "function_tool", (2.3, 2.9), tool),
+        span("a1/tool/own", "lookup", (2.3, 2.8), json!({})),
+        broken("a1/tool/own/cache", "cache.get", (2.4, 2.5), json!({})),
+        broken("u1/rag", "rag.retrieve", (1.6, 1.8), json!({})),
+        broken("other", "report", (6.0, 6.1), json!({})),
+    ]);
+    let events = understood(gists);
+    let errors = of(&events, Kind::Error);
+    let mut turns: Vec<_> = errors
+        .iter()
+        .map(|error| error.get("turn").and_then(Value::as_i64))
+        .collect();
+    turns.sort();
+    assert_eq!(turns, [None, Some(0), Some(1)]);
 }

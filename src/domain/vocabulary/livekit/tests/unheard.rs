@@ -9,7 +9,7 @@ pub fn span(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist
 }
 
 /// The same, of what failed.
-fn broken(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
+pub fn broken(id: &str, name: &str, during: (f64, f64), attributes: Value) -> Gist {
     let mut span = fields(id, name, during, attributes);
     span["status"] = json!({"code": 2, "message": "broken"});
     vocabulary::gist(span.as_object().unwrap()).unwrap()
