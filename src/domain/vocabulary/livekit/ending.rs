@@ -64,9 +64,10 @@ fn closed_at<'a>(root: &'a Gist, tree: &Tree<'a>) -> DateTime<Utc> {
 /// When something that the agent said was over: it may speak on while it is closed, to say goodbye.
 fn last_word(turn: &Turn) -> Option<DateTime<Utc>> {
     let text = turn.fields.get("text").and_then(Value::as_str);
-    let is_said = turn.speaker == Speaker::Agent && text.is_some_and(|text| !text.is_empty());
-    turn.ended_at
-        .filter(|_| is_said && !turn.fields.contains_key("cancelled"))
+    let is_heard = turn.fields.contains_key("firstAudioMs");
+    let is_said = is_heard || text.is_some_and(|text| !text.is_empty());
+    let is_agents = turn.speaker == Speaker::Agent && !turn.fields.contains_key("cancelled");
+    turn.ended_at.filter(|_| is_agents && is_said)
 }
 
 /// Why a session ended whose job the application's own code brought down: the SDK then closes it in the application's

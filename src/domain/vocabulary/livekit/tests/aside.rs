@@ -251,10 +251,10 @@ fn a_session_that_the_job_s_crash_ended_has_failed() {
 }
 
 /// When a session ended that took 4 s to be closed from 8 s on, and what the agent said until then.
-fn ended_ms(closing: Vec<Gist>, spoke_until: f64) -> i64 {
+fn ended_ms(closing: Vec<Gist>, spoke_until: f64, words: &str) -> i64 {
     let mut gists = vec![session(12.0)];
     gists.extend(user("u1", (0.5, 1.5), "Hello."));
-    gists.extend(answer("a1", (2.0, spoke_until), "Goodbye."));
+    gists.extend(answer("a1", (2.0, spoke_until), words));
     gists.extend(closing);
     let events = understood(gists);
     let told = super::session(&events);
@@ -275,11 +275,17 @@ fn a_call_is_over_when_its_session_is_closed_and_not_when_the_sdk_has_cleaned_up
             drained("close/drain", 8.1),
         ]
     };
-    assert_eq!(ended_ms(closed(), 4.0), 8000);
-    assert_eq!(ended_ms(closed(), 9.5), 9500, "it said goodbye");
+    assert_eq!(ended_ms(closed(), 4.0, "Hello."), 8000);
+    for words in ["Goodbye.", ""] {
+        let ended_ms = ended_ms(closed(), 9.5, words);
+        assert_eq!(
+            ended_ms, 9500,
+            "it said goodbye, be it without a text: {words:?}"
+        );
+    }
     let older = || vec![drained("handover", 3.0), drained("drain", 8.0)];
-    assert_eq!(ended_ms(older(), 4.0), 8000, "as before 1.8");
-    assert_eq!(ended_ms(Vec::new(), 4.0), 12_000, "nobody says");
+    assert_eq!(ended_ms(older(), 4.0, "Hello."), 8000, "as before 1.8");
+    assert_eq!(ended_ms(Vec::new(), 4.0, "Hello."), 12_000, "nobody says");
 }
 
 #[test]
