@@ -37,6 +37,19 @@ pub fn is_asked_anew(messages: &[Value]) -> bool {
     is_asked && asked.all(|is_asked| is_asked)
 }
 
+/// The words of the last user, or of the application in their place, for which a generation was asked.
+pub fn asked_for(messages: &[Value]) -> Option<&str> {
+    let message = messages.last()?;
+    let role = message.get("role").and_then(Value::as_str);
+    let content = message
+        .get("content")
+        .or_else(|| message.get("parts"))
+        .filter(|_| role == Some("user"))?;
+    // What was said one after the other may stand in one message, a part each.
+    let last = || content.as_array()?.last()?.get("text")?.as_str();
+    content.as_str().or_else(last)
+}
+
 /// What stands in a message, one thing after the other.
 pub enum Item<'a> {
     Call {

@@ -3,6 +3,7 @@
 //! the messages of the generation that follows.
 
 mod clocks;
+mod eager;
 mod endings;
 mod given;
 mod heard;
@@ -87,6 +88,7 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             tools::read_messages(&messages, fields);
             let is_asked = given::is_asked_anew(&messages);
             put(fields, runs::ASKED, is_asked.then_some(true));
+            eager::read(given::asked_for(&messages).filter(|_| is_asked), fields);
             sentences::read(span, fields);
             withheld::read(span, fields);
             if span.name == "llm_response" {

@@ -8,6 +8,7 @@ use crate::domain::turn::Speaker;
 
 use super::super::calls::{end, first_at, has_failed, is_set, ms_between, name, text};
 use super::super::{Gist, Part};
+use super::eager::Eager;
 use super::realtime;
 use super::sentences::has_made;
 use super::withheld::has_waited;
@@ -32,7 +33,7 @@ pub struct Run<'a> {
     pub gists: Vec<&'a Gist>,
     /// The exchange that it is part of.
     pub exchange: Option<&'a str>,
-    /// Generations before an answer which have found that the user had more to say.
+    /// Generations before an answer which have found that the user had more to say, or of which it turned out so.
     pub waited: Vec<&'a Gist>,
 }
 
@@ -88,15 +89,16 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
     let spoken =
         |gist: &&&Gist| matches!(gist.part, Part::Stt | Part::Llm | Part::Tts) && !is_lost(gist);
     let mut spoken: Vec<&Gist> = gists.iter().filter(spoken).copied().collect();
+    let eager = Eager::of(&spoken);
     spoken.sort_by_key(|gist| match gist.part {
-        Part::Stt => there_at(gist, exchanges),
-        _ => gist.started_at,
+        Part::Stt => (eager.there_at(gist, there_at(gist, exchanges)), false),
+        _ => (gist.started_at, true),
     });
     let is_aloud = spoken.iter().any(|gist| gist.part == Part::Tts);
     let mut runs: Vec<Run<'a>> = Vec::new();
     let mut waited = Vec::new();
     for (place, &gist) in spoken.iter().enumerate() {
-        if has_waited(gist, &spoken[place + 1..]) {
+        if has_waited(gist, &spoken[place + 1..]) || eager.is_withdrawn(gist) {
             waited.push(gist);
             continue;
         }

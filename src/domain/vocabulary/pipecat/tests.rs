@@ -1,5 +1,6 @@
 //! Calls of which only the seconds matter: what no capture has, told as the framework's tracer tells it.
 
+mod eager;
 mod endings;
 mod realtime;
 mod sentences;
