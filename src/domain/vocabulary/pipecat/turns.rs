@@ -15,7 +15,7 @@ use super::super::calls::{
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
-use super::runs::{INSTANT, LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
+use super::runs::{LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
 use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
 
@@ -203,13 +203,10 @@ impl<'a, 'b> Context<'a, 'b> {
         self.run.response().is_some()
     }
 
-    /// Whether a user's last transcript has a length, but says neither how long it took nor when it was there: the
-    /// user had ended before its end, or spoke on after it.
+    /// Whether a user's last transcript does not say how long it took: the user had ended before its end, as one does for
+    /// whom a transcriber decides when they have, or spoke on after it.
     fn is_unmeasured(&self) -> bool {
-        let is_untold = |stt: &&Gist| {
-            let has_length = end(stt) - stt.started_at >= INSTANT;
-            has_length && !stt.fields.contains_key("sttMs")
-        };
+        let is_untold = |stt: &&Gist| !stt.fields.contains_key("sttMs");
         self.run.gists.last().is_some_and(is_untold)
     }
 
@@ -221,17 +218,23 @@ impl<'a, 'b> Context<'a, 'b> {
         let response = answer.as_ref().and_then(|answer| answer.run.response());
         let last = self.run.gists.last();
         let spoken = last.map_or(start, |last| spoken_at(last, response));
-        let latency_ms = answer.as_ref().and_then(|answer| answer.latency_ms());
-        let latest = match (response, answer.zip(latency_ms)) {
-            (Some(over), _) => Some(after(over.started_at, -latency_ms.unwrap_or_default())),
-            (None, Some((answer, ms))) if self.is_unmeasured() => {
-                Some(after(answer.started(), -ms))
+        let latest = match response {
+            Some(over) => {
+                let latency_ms = answer.and_then(|answer| answer.latency_ms());
+                Some(after(over.started_at, -latency_ms.unwrap_or_default()))
             }
-            _ => None,
+            None => self.waited_since(),
         };
         let spoke_on = last.is_some_and(|last| is_set(last, OUTSPOKEN));
         let until = |at: DateTime<Utc>| if spoke_on { at } else { at.min(spoken) };
         latest.map_or(spoken, until).max(start)
+    }
+
+    /// Since when a user waited whose transcript does not say: so long before the answer as was measured.
+    fn waited_since(&self) -> Option<DateTime<Utc>> {
+        let answer = self.after().filter(|answer| !answer.is_response())?;
+        let latency_ms = answer.latency_ms().filter(|_| self.is_unmeasured())?;
+        Some(after(answer.started(), -latency_ms))
     }
 
     fn agent(&self, understood: &mut Understood) {
@@ -495,6 +498,7 @@ impl<'a, 'b> Context<'a, 'b> {
             first.map(|stt| spoken_at(stt, response))
         };
         let opened = || Some(self.exchange()?.started_at);
+        let spoken = || spoken().into_iter().chain(self.waited_since()).min();
         let earlier = [opened().filter(|_| opens), spoken().filter(|_| is_unknown)];
         earlier.into_iter().flatten().fold(start, DateTime::min)
     }

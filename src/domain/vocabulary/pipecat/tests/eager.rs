@@ -84,3 +84,26 @@ fn an_answer_to_what_was_certain_is_no_eager_one() {
     assert_eq!(said(&events), all);
     assert_eq!(of(&events, Kind::Turn)[1]["cancelled"], true);
 }
+
+#[test]
+fn nobody_knows_when_a_user_had_spoken_who_was_heard_in_an_instant() {
+    let answered = |stt: Gist, latency: Option<f64>| {
+        let of_exchange = match latency {
+            Some(latency) => exchange("t1", (0.0, 5.0), latency, false),
+            None => unmeasured("t1", (0.0, 5.0)),
+        };
+        let events = understood(vec![
+            call(6.0),
+            of_exchange,
+            stt,
+            asked("t1/l1", (1.605, 1.9), "Hello.", "Hi."),
+            tts("t1/v1", (1.9, 2.0), 0.1, "Hi."),
+        ]);
+        of(&events, Kind::Turn)[0].get("endMs").cloned()
+    };
+    assert_eq!(answered(heard("t1/s1", 1.6, "Hello."), None), None);
+    let told = answered(heard("t1/s1", 1.6, "Hello."), Some(0.8));
+    assert_eq!(told, Some(json!(1200)));
+    let timed = stt("t1/s1", (1.6, 1.6), "Hello.");
+    assert_eq!(answered(timed, None), Some(json!(1300)));
+}
