@@ -865,3 +865,42 @@ fn what_was_answered_in_a_form_of_its_own_is_told_as_it_was_written() {
         assert_eq!(said(name)["text"], "{\"verdict\":\"yes\"}");
     }
 }
+
+#[test]
+fn what_openai_s_client_hears_and_speaks_is_no_generation_of_openinference() {
+    let heard = gist(
+        "Transcription",
+        json!({
+            "openinference.span.kind": "LLM", "llm.system": "openai",
+            "input.value": "{\"model\": \"gpt-4o-transcribe\", \"language\": \"en\"}",
+            "llm.invocation_parameters": "{\"model\": \"gpt-4o-transcribe\", \"language\": \"en\"}",
+            "output.value": "{\"text\":\"Where is order 7?\",\"usage\":{\"seconds\":2.0,\"type\":\"duration\"}}",
+        }),
+    );
+    assert_eq!(heard.part, Part::Stt);
+    assert_eq!(heard.fields["text"], "Where is order 7?");
+    assert_eq!(heard.fields["model"], "gpt-4o-transcribe");
+    assert_eq!(heard.fields["audioSeconds"], 2.0);
+    let request =
+        "{\"model\": \"gpt-4o-mini-tts\", \"input\": \"On its way.\", \"voice\": \"alloy\"}";
+    let spoken = gist(
+        "HttpxBinaryResponseContent",
+        json!({
+            "openinference.span.kind": "LLM", "llm.system": "openai",
+            "input.value": request, "llm.invocation_parameters": request,
+            "output.value": "<coroutine object AsyncAPIResponse.parse at 0x7f8159d948b0>",
+        }),
+    );
+    assert_eq!(spoken.part, Part::Tts);
+    assert_eq!(spoken.fields["text"], "On its way.");
+    assert_eq!(spoken.fields["characters"], 11);
+    let generated = gist(
+        "ChatCompletion",
+        json!({
+            "openinference.span.kind": "LLM", "llm.invocation_parameters": request,
+            "llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "Where is order 7?",
+            "llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "On its way.",
+        }),
+    );
+    assert_eq!(generated.part, Part::Llm);
+}
