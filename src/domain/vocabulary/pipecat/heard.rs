@@ -9,7 +9,7 @@ use crate::domain::turn::Speaker;
 use super::super::calls::{after, duration_ms, end, has_failed, is_set, ms_between, text};
 use super::super::{Gist, Part};
 use super::runs::{Run, TURN_END_MS, onset};
-use super::turns::Context;
+use super::turns::{Context, PATIENCE_MS};
 use super::withheld;
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
@@ -66,10 +66,21 @@ impl<'a> Context<'a, '_> {
         let is_odd = self.known.measures_speech || is_unheard;
         let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
         let was_due = match is_set(tts, "interrupted") {
-            true => duration_ms(tts) > self.known.patience_ms,
+            true => duration_ms(tts) > self.known.patience_ms || self.is_undisturbed(tts),
             false => !interrupted,
         };
         is_odd && !is_told && was_due && !self.is_queued(tts)
+    }
+
+    /// Whether a synthesis was stopped while nobody spoke: a service that fails stops it as a user does. Who talks over it
+    /// has begun to speak by then.
+    fn is_undisturbed(&self, tts: &Gist) -> bool {
+        let mut later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
+        let until = match later.find(|later| later.run.speaker == Speaker::User) {
+            Some(user) => onset(user.run),
+            None => self.exchange().and_then(|exchange| exchange.ended_at),
+        };
+        until.is_some_and(|until| ms_between(end(tts), until) > PATIENCE_MS)
     }
 
     /// Whether a synthesis was done before its turn to be heard came, behind another: then its clock is not read.

@@ -20,7 +20,7 @@ use super::sentences::{are_of_one, beginning, letters};
 use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
-const PATIENCE_MS: f64 = 1_000.0;
+pub const PATIENCE_MS: f64 = 1_000.0;
 
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {

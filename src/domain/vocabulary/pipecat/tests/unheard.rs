@@ -127,3 +127,46 @@ fn a_synthesis_that_waited_behind_another_has_not_failed() {
         assert_eq!(of(&events, Kind::Error).is_empty(), !is_silent, "{seconds}");
     }
 }
+
+/// A synthesis that is stopped before its first byte, and what comes behind it.
+fn broken_off(later: Vec<Gist>) -> Vec<Event> {
+    let cut = json!({"text": "This is broken.", "metrics.ttfb": 0.1369, "tts.interrupted": true});
+    let mut gists = vec![
+        call(30.0),
+        exchange("t1", (0.0, 5.0), 1.1, false),
+        stt("t1/s1", (0.5, 2.3), "First"),
+        llm("t1/l1", (2.6, 2.9), 0.15, "Heard."),
+        tts("t1/v1", (2.9, 3.2), 0.12, "Heard."),
+        exchange("t2", (5.0, 30.0), 1.06, true),
+        stt("t2/s1", (5.0, 6.6), "One more thing."),
+        llm("t2/l1", (6.9, 7.1), 0.19, "This is broken."),
+        span("t2/v1", "tts", (7.1, 7.237), cut),
+    ];
+    gists.extend(later);
+    understood(gists)
+}
+
+#[test]
+fn a_synthesis_that_was_stopped_while_nobody_spoke_has_failed() {
+    let again = |onset: f64| {
+        vec![
+            stt("t2/s2", (onset, onset + 1.5), "Are you there?"),
+            llm("t2/l2", (onset + 1.8, onset + 2.1), 0.2, "Yes."),
+            tts("t2/v2", (onset + 2.1, onset + 2.3), 0.13, "Yes."),
+        ]
+    };
+    for later in [again(10.2), Vec::new()] {
+        let events = broken_off(later);
+        let turns = of(&events, Kind::Turn);
+        assert_eq!(turns[3]["failed"], true, "{:?}", turns[3]);
+        assert!(!turns[3].contains_key("cancelled") && !turns[3].contains_key("latencyMs"));
+        let errors = of(&events, Kind::Error);
+        assert_eq!(
+            (&errors[0]["code"], &errors[0]["turn"]),
+            (&json!("no_audio_suspected"), &json!(3))
+        );
+    }
+    let events = broken_off(again(7.12));
+    assert_eq!(of(&events, Kind::Turn)[3]["cancelled"], true);
+    assert!(of(&events, Kind::Error).is_empty());
+}
