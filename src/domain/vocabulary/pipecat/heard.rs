@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use crate::domain::turn::Speaker;
 
@@ -11,6 +12,15 @@ use super::super::{Gist, Part};
 use super::runs::{Run, TURN_END_MS, onset};
 use super::turns::{Context, PATIENCE_MS};
 use super::withheld;
+
+/// Marks a generation of which nothing had come when it ended.
+pub const WAITED_FOR: &str = "waitedFor";
+
+/// Whether a generation tells of anything that came of it.
+pub fn has_come(told: &Map<String, Value>) -> bool {
+    let names = ["text", "error", "promptTokens", "completionTokens"];
+    names.iter().any(|name| told.contains_key(*name))
+}
 
 /// A turn that another one follows so closely was cut off by it. The flag alone says little: it stands on
 /// every last turn, too.
@@ -37,8 +47,21 @@ impl<'a> Context<'a, '_> {
             return Some("failed");
         }
         // What says nothing may have ended the call by a tool of which no span tells.
-        let is_given_up = self.after().is_some() || self.known.is_over && !self.said().is_empty();
+        let is_missed = || !self.said().is_empty() || self.is_fruitless();
+        let is_given_up = self.after().is_some() || self.known.is_over && is_missed();
         (is_unheard || self.is_unspoken() && is_given_up).then_some("cancelled")
+    }
+
+    /// Whether nothing came of the last generation of an answer, not even the call of a tool: it would tell what it used, as
+    /// others do.
+    fn is_fruitless(&self) -> bool {
+        let others = || self.known.runs.iter().flat_map(|run| run.of(Part::Llm));
+        let tells_usage = |gist: &Gist| gist.fields.contains_key("promptTokens");
+        self.run.of(Part::Llm).last().is_some_and(|last| {
+            let is_alike = |other: &&Gist| text(other, "model") == text(last, "model");
+            let is_told = || others().filter(is_alike).any(tells_usage);
+            !has_come(&last.fields) && (is_set(last, WAITED_FOR) || is_told())
+        })
     }
 
     /// Whether nothing of an answer was given to synthesis, where answers are: it had not come so far, or did no more

@@ -30,6 +30,8 @@ pub use wordless::interpret as without_words;
 
 /// So long before the end of its span the clock of what was interrupted or failed is stopped, at most.
 const CLOCK_STOPPED_WITHIN_MS: f64 = 50.0;
+/// So long before the end of its span a clock that runs on is read, at most.
+const CLOCK_READ_WITHIN_MS: f64 = 3.0;
 /// A realtime service has one clock, which its transcriptions start and stop too: what it shows then is theirs, and less
 /// than any response takes to begin.
 const RESPONSE_MIN_MS: f64 = 1.0;
@@ -83,6 +85,11 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             put(fields, "text", span.first_text(&["output", "transcript"]));
             read_failure(span, fields);
             put(fields, "llmMs", first_token_ms(span, fields));
+            put(
+                fields,
+                heard::WAITED_FOR,
+                is_waited_for(span, fields).then_some(true),
+            );
             clocks::read(span, fields);
             let messages = given::messages(span);
             tools::read_messages(&messages, fields);
@@ -174,7 +181,7 @@ fn is_outspoken(span: &Said<'_>, told: &Map<String, Value>) -> bool {
 fn first_byte_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
     let first_ms = span.seconds_as_ms("metrics.ttfb")?;
     let is_stopped = span.flag("tts.interrupted") == Some(true) || told.contains_key("error");
-    let never_came = is_stopped && is_length(span, first_ms);
+    let never_came = is_stopped && is_length(span, first_ms, CLOCK_STOPPED_WITHIN_MS);
     (!never_came).then_some(first_ms)
 }
 
@@ -182,18 +189,27 @@ fn first_byte_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
 /// used anything then.
 fn first_token_ms(span: &Said<'_>, told: &Map<String, Value>) -> Option<f64> {
     let first_ms = span.seconds_as_ms("metrics.ttfb")?;
-    let has_come = ["text", "error", "promptTokens", "completionTokens"];
-    let is_told = has_come.iter().any(|name| told.contains_key(*name));
+    let is_told = heard::has_come(told);
     match span.name == "llm_response" {
         true => (first_ms >= RESPONSE_MIN_MS).then_some(first_ms),
-        false => (is_told || !is_length(span, first_ms)).then_some(first_ms),
+        false => {
+            (is_told || !is_length(span, first_ms, CLOCK_STOPPED_WITHIN_MS)).then_some(first_ms)
+        }
     }
 }
 
+/// Whether the clock of a generation ran to the end of its span, so that nothing of it had come until then. A tool may be
+/// called in less than it takes to stop a clock.
+fn is_waited_for(span: &Said<'_>, told: &Map<String, Value>) -> bool {
+    let shown = span.seconds_as_ms("metrics.ttfb");
+    let ran_on = shown.is_some_and(|ms| is_length(span, ms, CLOCK_READ_WITHIN_MS));
+    span.name != "llm_response" && !heard::has_come(told) && ran_on
+}
+
 /// Whether a clock shows the length of its span: an interruption or a failure stops the clock of what has not come.
-fn is_length(span: &Said<'_>, ms: f64) -> bool {
+fn is_length(span: &Said<'_>, ms: f64, within_ms: f64) -> bool {
     let length_ms = span.ended_at.map(|end| ms_between(span.started_at, end));
-    length_ms.is_some_and(|length| ms > length - CLOCK_STOPPED_WITHIN_MS)
+    length_ms.is_some_and(|length| ms > length - within_ms)
 }
 
 const PROVIDERS: [&str; 2] = ["gen_ai.provider.name", "gen_ai.system"];

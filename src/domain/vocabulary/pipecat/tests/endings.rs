@@ -155,3 +155,42 @@ fn what_is_generated_when_the_call_is_over_is_no_more_of_the_answer_that_it_brok
     let events = broken_off(tts("call/v1", (2.14, 2.3), 0.12, "Goodbye."));
     assert_eq!(said(&events)[2..], ["Goodbye."]);
 }
+
+/// A call that ends while a generation runs, of which nothing is told but a clock.
+fn left_waiting(before: Vec<Gist>, ttfb: f64) -> Vec<Event> {
+    let silent = json!({"metrics.ttfb": ttfb, "gen_ai.request.model": "m"});
+    let mut gists = vec![
+        call(8.8),
+        exchange("t1", (0.0, 3.7), 1.06, false),
+        span(
+            "t2",
+            "turn",
+            (3.7, 8.8),
+            json!({"turn.was_interrupted": true}),
+        ),
+        stt("t2/s1", (3.5, 5.1), "Is anybody there?"),
+        span("t2/l1", "llm", (5.5, 8.77), silent),
+    ];
+    gists.extend(before);
+    understood(gists)
+}
+
+#[test]
+fn a_generation_of_which_nothing_came_until_the_call_was_over_is_no_answer() {
+    let used = json!({"output": "Hi.", "metrics.ttfb": 0.2, "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 22, "gen_ai.usage.output_tokens": 2});
+    let before = vec![
+        stt("t1/s1", (0.0, 1.6), "Hello."),
+        span("t1/l1", "llm", (1.9, 2.2), used),
+        tts("t1/v1", (2.2, 2.3), 0.12, "Hi."),
+    ];
+    for (before, ttfb) in [(Vec::new(), 3.2695), (before, 3.25)] {
+        let events = left_waiting(before, ttfb);
+        let turns = of(&events, Kind::Turn);
+        assert_eq!(turns.last().unwrap()["cancelled"], true);
+    }
+    // It may have called a tool that ended the call.
+    let events = left_waiting(Vec::new(), 3.25);
+    let turns = of(&events, Kind::Turn);
+    assert!(!turns.last().unwrap().contains_key("cancelled"));
+}
