@@ -176,7 +176,10 @@ impl<'a, 'b> Context<'a, 'b> {
         let waited = llm
             .filter(|llm| !realtime::is_response(llm))
             .zip(last)
-            .map(|(llm, last)| ms_between(end(last), llm.started_at));
+            .map(|(llm, last)| {
+                let released = || answer.as_ref()?.released_at(llm, end(last));
+                ms_between(end(last), released().unwrap_or(llm.started_at))
+            });
         let is_open = |last: &Gist| is_set(last, LEFT_OPEN) || is_set(last, OUTSPOKEN);
         let waited = waited.filter(|_| last.is_none_or(|last| !is_open(last)));
         put(&mut fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
@@ -188,6 +191,14 @@ impl<'a, 'b> Context<'a, 'b> {
             ended_at: self.is_end_told().then(|| self.spoke_until()),
             fields,
         }
+    }
+
+    /// When an answer that was begun before its user was `certain` to have finished was given to synthesis, if all that
+    /// it waited for was that.
+    fn released_at(&self, llm: &Gist, certain: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        first_at(llm, "llmMs").filter(|first| *first <= certain)?;
+        let mut syntheses = self.run.of(Part::Tts).map(|tts| tts.started_at);
+        syntheses.next().filter(|at| *at >= certain)
     }
 
     /// Whether something tells when a user had spoken: who waited for a realtime model, or was transcribed by whom

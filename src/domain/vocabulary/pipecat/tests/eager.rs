@@ -39,6 +39,10 @@ fn an_answer_that_is_begun_before_its_user_is_certain_to_have_finished_is_one() 
     assert_eq!(turns[1]["startMs"], 1870);
     assert_eq!(turns[2]["startMs"], 3840);
     assert_eq!(turns[2]["llmMs"], 190.0);
+    assert_eq!(
+        turns[1]["endpointingMs"], 7.0,
+        "what was ready waited for the user alone"
+    );
     assert!(turns.iter().all(|turn| !turn.contains_key("cancelled")));
 }
 
