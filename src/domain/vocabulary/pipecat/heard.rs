@@ -100,7 +100,7 @@ impl<'a> Context<'a, '_> {
     fn is_undisturbed(&self, tts: &Gist) -> bool {
         let mut later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
         let until = match later.find(|later| later.run.speaker == Speaker::User) {
-            Some(user) => onset(user.run),
+            Some(user) => user.run.gists.first().and_then(|first| onset(first)),
             None => self.exchange().and_then(|exchange| exchange.ended_at),
         };
         until.is_some_and(|until| ms_between(end(tts), until) > PATIENCE_MS)
@@ -120,21 +120,31 @@ impl<'a> Context<'a, '_> {
             .exchange()
             .filter(|exchange| is_set(exchange, "cutOff"))?;
         let at = exchange.ended_at?;
-        let is_last = self
-            .after()
-            .is_none_or(|after| after.run.exchange != self.run.exchange);
-        let may_be_heard = |gist: &Gist| !is_set(gist, "unheard");
-        let spoke = self.is_heard() || self.run.of(Part::Tts).any(may_be_heard);
-        (is_last && spoke && self.known.starts.follow(exchange)).then_some(at)
+        // Users may speak into it without cutting it off. What a realtime model makes of that may not be told.
+        let mut later = self.of_exchange_after();
+        let is_last = !later.any(|later| match later.run.speaker {
+            Speaker::Agent => later.may_be_heard(),
+            Speaker::User => self.is_response(),
+        });
+        (is_last && self.may_be_heard() && self.known.starts.follow(exchange)).then_some(at)
     }
 
-    /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed next began
-    /// within it. Where it did not, nobody knows.
+    fn may_be_heard(&self) -> bool {
+        let is_known = |gist: &Gist| !is_set(gist, "unheard");
+        self.is_heard() || self.run.of(Part::Tts).any(is_known)
+    }
+
+    /// When the user broke into an answer that was heard from `start` to `stop`: what is transcribed of them when it
+    /// stops, or later, began within it. Where it did not, nobody knows.
     pub fn broken_into(&self, start: DateTime<Utc>, stop: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let user = self
             .after()
             .filter(|after| after.run.speaker == Speaker::User)?;
-        onset(user.run).filter(|onset| (start..stop).contains(onset))
+        let is_by_then = |stt: &&&Gist| ms_between(end(stt), stop) > FOLLOWS_MS;
+        let earlier = user.run.gists.iter().take_while(is_by_then).count();
+        let last = user.run.gists.len() - 1;
+        let breaking = user.run.gists.get(earlier.min(last))?;
+        onset(breaking).filter(|onset| (start..stop).contains(onset))
     }
 
     /// When the answer had been spoken, which no span tells: synthesis is faster than speech, and many a service

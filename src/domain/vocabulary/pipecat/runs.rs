@@ -276,7 +276,6 @@ fn last_until<'a, 'b>(runs: &'b [Run<'a>], gist: &Gist) -> Option<&'b Run<'a>> {
 }
 
 /// When a user began to speak, if a span says so: one without a length only says when the words were there.
-pub fn onset(user: &Run<'_>) -> Option<DateTime<Utc>> {
-    let first = user.gists.first()?;
-    (end(first) - first.started_at >= INSTANT).then_some(first.started_at)
+pub fn onset(stt: &Gist) -> Option<DateTime<Utc>> {
+    (end(stt) - stt.started_at >= INSTANT).then_some(stt.started_at)
 }

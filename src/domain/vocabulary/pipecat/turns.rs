@@ -502,7 +502,7 @@ impl<'a, 'b> Context<'a, 'b> {
         let opens = self
             .before()
             .is_some_and(|before| before.run.exchange != self.run.exchange);
-        let is_unknown = onset(self.run).is_none();
+        let is_unknown = first.is_none_or(|first| onset(first).is_none());
         let spoken = || {
             let answer = self.after();
             let response = answer.as_ref().and_then(|answer| answer.run.response());

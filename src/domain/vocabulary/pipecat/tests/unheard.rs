@@ -170,3 +170,33 @@ fn a_synthesis_that_was_stopped_while_nobody_spoke_has_failed() {
     assert_eq!(of(&events, Kind::Turn)[3]["cancelled"], true);
     assert!(of(&events, Kind::Error).is_empty());
 }
+
+#[test]
+fn a_user_who_speaks_into_an_answer_without_stopping_it_breaks_into_it_later() {
+    // An application may have users say several words before the agent stops for them.
+    let events = understood(vec![
+        call(14.0),
+        exchange("t1", (0.0, 8.22), 2.516, true),
+        stt("t1/s1", (0.0, 1.905), "Tell me about the weather."),
+        llm("t1/l1", (2.648, 3.959), 0.2, "A long answer."),
+        tts("t1/v1", (3.572, 4.31), 0.196, "A long answer."),
+        stt("t1/s2", (4.744, 5.492), "Uh-huh."),
+        stt("t1/s3", (6.646, 8.219), "Please stop it."),
+        exchange("t2", (8.22, 13.9), 1.3, true),
+        llm("t2/l1", (8.723, 9.02), 0.2, "Fine."),
+        tts("t2/v1", (9.04, 9.18), 0.14, "Fine."),
+    ]);
+    let all = [
+        "Tell me about the weather.",
+        "A long answer.",
+        "Uh-huh. Please stop it.",
+        "Fine.",
+    ];
+    assert_eq!(said(&events), all);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[1]["interrupted"], true);
+    assert_eq!(turns[1]["endMs"], 8220);
+    let interruptions = of(&events, Kind::Interruption);
+    assert_eq!(interruptions.len(), 1);
+    assert_eq!(interruptions[0]["atMs"], 6646);
+}
