@@ -95,6 +95,7 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
         _ => (gist.started_at, true),
     });
     let is_aloud = spoken.iter().any(|gist| gist.part == Part::Tts);
+    let answers_untold = spoken.iter().all(|gist| gist.part == Part::Stt);
     let mut runs: Vec<Run<'a>> = Vec::new();
     let mut waited = Vec::new();
     for (place, &gist) in spoken.iter().enumerate() {
@@ -110,6 +111,7 @@ pub fn runs<'a>(gists: &[&'a Gist], exchanges: &BTreeMap<&str, &Gist>) -> Vec<Ru
             Some(run)
                 if run.speaker == speaker
                     && (speaker == Speaker::User
+                        && !(answers_untold && was_answered(run, gist, exchanges))
                         || is_cut_short(gist)
                         || continues(run, gist, &conversations, exchanges)
                             && !answers_anew(run, gist, &spoken[place + 1..], is_aloud)) =>
@@ -149,6 +151,13 @@ fn answers_anew(run: &Run<'_>, gist: &Gist, later: &[&Gist], is_aloud: bool) -> 
     let mut spoken = its.filter(|later| later.part == Part::Tts);
     run.of(Part::Tts).any(|tts| !has_failed(tts))
         && spoken.any(|tts| text(tts, "text").is_some_and(|spoken| has_made(written, spoken)))
+}
+
+/// Whether a user was answered before this was heard of them, as the latency of their exchange says.
+fn was_answered(run: &Run<'_>, stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> bool {
+    let exchange = run.exchange.and_then(|id| exchanges.get(id));
+    let is_measured = exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"));
+    is_measured && run.exchange != stt.parent.as_deref()
 }
 
 /// A transcription that failed before there was a word of it: nobody knows what was said, nor until when.

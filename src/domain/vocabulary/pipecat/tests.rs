@@ -60,6 +60,11 @@ fn exchange(id: &str, during: (f64, f64), latency: f64, interrupted: bool) -> Gi
     span(id, "turn", during, attributes)
 }
 
+/// An exchange in which nobody was measured to wait.
+fn unmeasured(id: &str, during: (f64, f64)) -> Gist {
+    span(id, "turn", during, json!({"turn.was_interrupted": false}))
+}
+
 fn stt(id: &str, during: (f64, f64), transcript: &str) -> Gist {
     let attributes = json!({"transcript": transcript, "metrics.ttfb": 0.3, "is_final": true});
     span(id, "stt", during, attributes)
@@ -587,11 +592,7 @@ fn failed_stt(id: &str, during: (f64, f64), transcript: Option<&str>) -> Gist {
 #[test]
 fn a_transcription_that_failed_is_an_error_and_no_turn() {
     let lost = failed_stt("t1/s", (5.0, 6.5), None);
-    let alone = vec![
-        call(30.0),
-        exchange("t1", (5.0, 12.0), 0.9, false),
-        lost.clone(),
-    ];
+    let alone = vec![call(30.0), unmeasured("t1", (5.0, 12.0)), lost.clone()];
     let events = understood(alone.clone());
     assert!(of(&events, Kind::Turn).is_empty());
     let error = of(&events, Kind::Error)[0];
@@ -603,7 +604,7 @@ fn a_transcription_that_failed_is_an_error_and_no_turn() {
     // What is said again is a turn of its own, and the error is of it if it is of the same exchange.
     for (parent, turn) in [("t1", Some(&json!(0))), ("t2", None)] {
         let mut gists = alone.clone();
-        gists.push(exchange("t2", (12.0, 18.0), 1.1, false));
+        gists.push(unmeasured("t2", (12.0, 18.0)));
         gists.push(stt(&format!("{parent}/s2"), (12.0, 13.3), "Again"));
         let events = understood(gists);
         assert_eq!(said(&events), ["Again"]);
@@ -616,7 +617,7 @@ fn a_transcription_that_failed_is_an_error_and_no_turn() {
 fn a_transcription_that_failed_behind_its_words_is_an_error_of_their_turn() {
     let events = understood(vec![
         call(30.0),
-        exchange("t1", (5.0, 12.0), 0.9, false),
+        unmeasured("t1", (5.0, 12.0)),
         failed_stt("t1/s", (5.0, 6.5), Some("Where is")),
     ]);
     assert_eq!(said(&events), ["Where is"]);

@@ -17,6 +17,7 @@ use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
 use super::runs::{LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
+use super::wordless::Heard;
 use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
@@ -57,6 +58,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         lost: &lost,
         heard_untold: &heard::heard_untold(&runs, &exchanges),
         hears: !stt.is_empty(),
+        answers_untold: llm.is_empty() && tts.is_empty(),
         is_over: last.is_some(),
         is_aloud: !tts.is_empty(),
         measures_speech: heard::measures_speech(&tts, &exchanges),
@@ -72,7 +74,10 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             place,
         };
         match run.speaker {
-            Speaker::User => understood.turns.push(context.user()),
+            Speaker::User => {
+                understood.turns.push(context.user());
+                context.untold_answer(&mut understood);
+            }
             Speaker::Agent => {
                 understood.turns.extend(context.unheard_user());
                 context.agent(&mut understood);
@@ -107,6 +112,8 @@ pub struct Known<'a, 'b> {
     pub heard_untold: &'b BTreeSet<usize>,
     /// Whether there are transcriptions at all.
     pub hears: bool,
+    /// Whether nothing tells of anything that the agent generates or speaks.
+    pub answers_untold: bool,
     pub is_over: bool,
     /// Whether there are syntheses at all.
     pub is_aloud: bool,
@@ -199,6 +206,26 @@ impl<'a, 'b> Context<'a, 'b> {
         first_at(llm, "llmMs").filter(|first| *first <= certain)?;
         let mut syntheses = self.run.of(Part::Tts).map(|tts| tts.started_at);
         syntheses.next().filter(|at| *at >= certain)
+    }
+
+    /// The answer of an agent of which nothing tells, neither what it generates nor what it speaks, but the latency of its
+    /// user's exchange.
+    fn untold_answer(&self, understood: &mut Understood) {
+        let exchange = self.exchange().filter(|_| self.known.answers_untold);
+        let latency_ms = exchange.and_then(|exchange| number(exchange, "latencyMs"));
+        let Some((exchange, latency_ms)) = exchange.zip(latency_ms) else {
+            return;
+        };
+        let heard = Heard {
+            latency_ms,
+            at: (!self.is_unmeasured()).then(|| after(self.spoke_until(), latency_ms)),
+            is_followed: self.known.starts.follow(exchange),
+        };
+        let answer = wordless::answered(exchange, &heard);
+        let next = self.after().and_then(|next| onset(next.run.gists.first()?));
+        let told = wordless::cut_off(exchange, &answer, next);
+        understood.besides.extend(told);
+        understood.turns.push(answer);
     }
 
     /// Whether something tells when a user had spoken: who waited for a realtime model, or was transcribed by whom

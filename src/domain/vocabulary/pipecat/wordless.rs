@@ -27,12 +27,16 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             continue;
         };
         let is_followed = starts.follow(exchange);
-        let interrupted = is_set(exchange, "cutOff") && is_followed;
         // The first begins with its call, and all others when the user speaks.
         let is_first = place == 0;
         understood.turns.push(asked(exchange, None, !is_first));
-        let answer = answered(exchange, latency_ms, is_followed, interrupted);
-        understood.besides.extend(cut_off(exchange, &answer));
+        let heard = Heard {
+            latency_ms,
+            at: None,
+            is_followed,
+        };
+        let answer = answered(exchange, &heard);
+        understood.besides.extend(cut_off(exchange, &answer, None));
         understood.turns.push(answer);
     }
     understood
@@ -53,16 +57,27 @@ pub fn asked(exchange: &Gist, until: Option<DateTime<Utc>>, opens: bool) -> Turn
     }
 }
 
+/// How an answer was heard of which no span tells.
+pub struct Heard {
+    pub latency_ms: f64,
+    /// When, where it is known when its user had spoken.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether another exchange begins where its own ends.
+    pub is_followed: bool,
+}
+
 /// The answer. Only where a silence ended the exchange, or the user did, is it known when the agent had spoken.
-fn answered(exchange: &Gist, latency_ms: f64, is_followed: bool, interrupted: bool) -> Turn {
+pub fn answered(exchange: &Gist, heard: &Heard) -> Turn {
+    let interrupted = is_set(exchange, "cutOff") && heard.is_followed;
     let mut fields = Map::new();
-    put(&mut fields, "latencyMs", Some(latency_ms));
+    put(&mut fields, "latencyMs", Some(heard.latency_ms));
     put(&mut fields, "interrupted", interrupted.then_some(true));
-    put(&mut fields, "metadata", Some(untimed()));
-    let started_at = after(exchange.started_at, latency_ms);
+    put(&mut fields, "metadata", heard.at.is_none().then(untimed));
+    let placed = || after(exchange.started_at, heard.latency_ms);
+    let started_at = heard.at.unwrap_or_else(placed);
     let is_waited_for = !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
     let ended_at = match exchange.ended_at {
-        Some(over) if is_followed => Some(over),
+        Some(over) if heard.is_followed => Some(over),
         Some(over) if is_waited_for => Some(after(over, -TURN_END_MS)),
         _ => None,
     };
@@ -75,10 +90,12 @@ fn answered(exchange: &Gist, latency_ms: f64, is_followed: bool, interrupted: bo
     }
 }
 
-fn cut_off(exchange: &Gist, answer: &Turn) -> Option<Beside> {
+/// That the user cut it off, who began to speak at `onset`, if that is known and the agent was heard by then.
+pub fn cut_off(exchange: &Gist, answer: &Turn, onset: Option<DateTime<Utc>>) -> Option<Beside> {
     let is_cut_off = answer.fields.contains_key("interrupted");
     let at = exchange.ended_at.filter(|_| is_cut_off)?;
-    Some(interruption(at, None, &answer.id))
+    let onset = onset.filter(|onset| (answer.started_at..at).contains(onset));
+    Some(interruption(at, onset, &answer.id))
 }
 
 fn untimed() -> serde_json::Value {

@@ -16,10 +16,6 @@ fn heard(id: &str, at: f64, words: &str) -> Gist {
     span(id, "stt", (at, at), attributes)
 }
 
-fn unmeasured(id: &str, during: (f64, f64)) -> Gist {
-    span(id, "turn", during, json!({"turn.was_interrupted": false}))
-}
-
 #[test]
 fn an_answer_that_is_begun_before_its_user_is_certain_to_have_finished_is_one() {
     let events = understood(vec![

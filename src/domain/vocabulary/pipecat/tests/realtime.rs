@@ -10,10 +10,6 @@ fn left_open(id: &str, during: (f64, f64), clock: f64, transcript: &str) -> Gist
     span(id, "stt", during, attributes)
 }
 
-fn unmeasured(id: &str, during: (f64, f64)) -> Gist {
-    span(id, "turn", during, json!({"turn.was_interrupted": false}))
-}
-
 fn heard_by_its_server() -> Vec<Event> {
     understood(vec![
         call(22.0),

@@ -161,3 +161,44 @@ fn where_neither_speech_is_told_nobody_knows_when_it_was() {
         }
     }
 }
+
+#[test]
+fn an_agent_of_which_only_latencies_tell_has_answered_each_of_its_users() {
+    // Neither the application's own model nor its voice traces anything.
+    let events = understood(vec![
+        call(14.7),
+        span(
+            "t1",
+            "turn",
+            (0.0, 1.67),
+            json!({"turn.was_interrupted": false}),
+        ),
+        stt("t2/s1", (1.465, 3.0), "What is my balance?"),
+        exchange("t2", (1.67, 5.63), 1.1, false),
+        stt("t3/s1", (5.43, 6.98), "What can I do?"),
+        exchange("t3", (5.63, 8.95), 1.1, true),
+        stt("t4/s1", (8.75, 10.3), "Thanks, stop."),
+        exchange("t4", (8.952, 12.7), 1.1, true),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    let told: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["speaker"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["user", "agent", "user", "agent", "user", "agent"]);
+    assert_eq!(turns[2]["text"], "What can I do?");
+    assert_eq!(
+        (&turns[1]["startMs"], &turns[1]["latencyMs"]),
+        (&json!(3800), &json!(1100))
+    );
+    assert!(!turns[1].contains_key("text") && !turns[1].contains_key("metadata"));
+    assert_eq!(
+        (&turns[3]["interrupted"], &turns[3]["endMs"]),
+        (&json!(true), &json!(8950))
+    );
+    assert_eq!(of(&events, Kind::Interruption)[0]["atMs"], 8750);
+    assert!(
+        !turns[5].contains_key("endMs"),
+        "the call may have ended within it"
+    );
+}
