@@ -23,6 +23,9 @@ use super::{clocks, endings, heard, realtime, sentences, tools, wordless, worker
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 pub const PATIENCE_MS: f64 = 1_000.0;
 
+/// Speech that is heard so much later than its first byte was held back, as until it is certain that a person answered.
+const HELD_BACK_MS: f64 = 500.0;
+
 /// What a session's gists, in the order of time, amount to.
 pub fn interpret(gists: &[&Gist]) -> Understood {
     let helpers = workers::helpers(gists);
@@ -385,6 +388,15 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// When something of an answer was heard first, if that is known.
     fn first_audio(&self) -> Option<DateTime<Utc>> {
+        let made = self.first_made()?;
+        let heard = self
+            .heard_at()
+            .filter(|heard| ms_between(made, *heard) > HELD_BACK_MS);
+        Some(heard.unwrap_or(made))
+    }
+
+    /// When something of an answer was made first that could be heard.
+    fn first_made(&self) -> Option<DateTime<Utc>> {
         let mut syntheses = self.run.of(Part::Tts);
         let spoken = syntheses.find_map(|gist| first_at(gist, "ttsMs"));
         spoken.or_else(|| {
@@ -394,6 +406,13 @@ impl<'a, 'b> Context<'a, 'b> {
             let since = earlier.map(realtime::over_at);
             realtime::first_audio(response, self.known.requests, since)
         })
+    }
+
+    /// When its user, whose end is told, had waited as long as was measured.
+    fn heard_at(&self) -> Option<DateTime<Utc>> {
+        let user = self.asker().filter(|user| !user.is_unmeasured())?;
+        let latency_ms = self.latency_ms().filter(|_| !self.is_response())?;
+        Some(after(user.spoke_until(), latency_ms))
     }
 
     /// When an answer began, as far as can be told: a realtime model's, and one of whose synthesis nothing is told, behind
@@ -425,9 +444,7 @@ impl<'a, 'b> Context<'a, 'b> {
     /// When an answer of whose synthesis nothing is told was heard: so long behind the user as was measured, and before
     /// the user spoke again.
     fn waited_for(&self) -> Option<DateTime<Utc>> {
-        let user = self.asker().filter(|user| !user.is_unmeasured())?;
-        let latency_ms = self.latency_ms().filter(|_| self.is_heard_untold())?;
-        let heard = after(user.spoke_until(), latency_ms);
+        let heard = self.heard_at().filter(|_| self.is_heard_untold())?;
         let next = self
             .after()
             .filter(|next| next.run.speaker == Speaker::User);

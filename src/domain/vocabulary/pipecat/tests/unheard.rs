@@ -200,3 +200,22 @@ fn a_user_who_speaks_into_an_answer_without_stopping_it_breaks_into_it_later() {
     assert_eq!(interruptions.len(), 1);
     assert_eq!(interruptions[0]["atMs"], 6646);
 }
+
+#[test]
+fn what_was_held_back_was_heard_when_its_user_had_waited_as_long_as_was_measured() {
+    // Until a detector of voicemail is certain that a person answered.
+    let answered = |latency: f64| {
+        let events = understood(vec![
+            call(6.0),
+            exchange("t1", (0.0, 5.4), latency, false),
+            stt("t1/s1", (0.0, 1.54), "Hello?"),
+            llm("t1/l1", (1.94, 2.25), 0.2, "This is Harbor."),
+            tts("t1/v1", (2.251, 2.45), 0.129, "This is Harbor."),
+        ]);
+        let answer = of(&events, Kind::Turn)[1].clone();
+        assert_eq!(answer["latencyMs"], latency * 1e3);
+        (answer["startMs"].clone(), answer["firstAudioMs"].clone())
+    };
+    assert_eq!(answered(1.7), (json!(2940), json!(2940)));
+    assert_eq!(answered(1.15), (json!(2380), json!(2380)));
+}
