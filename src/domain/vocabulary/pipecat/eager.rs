@@ -48,8 +48,9 @@ impl<'a> Eager<'a> {
 
     /// The parts of an exchange, in the order of time.
     fn look_at(&mut self, parts: &[&'a Gist]) {
+        let heard = Heard::of(parts);
         for (place, llm) in parts.iter().enumerate() {
-            let Some(stt) = heard_later(llm, parts) else {
+            let Some(stt) = heard.later(llm) else {
                 continue;
             };
             let begun = self.asked_at.entry(&stt.span_id).or_insert(llm.started_at);
@@ -72,39 +73,52 @@ impl<'a> Eager<'a> {
     }
 }
 
-/// The transcript of what a generation was asked for, if that was certain only after it had begun.
-fn heard_later<'a>(llm: &Gist, parts: &[&'a Gist]) -> Option<&'a Gist> {
-    let asked_for = text(llm, ASKED_FOR)?;
-    let mut later = None;
-    for stt in parts.iter().filter(|gist| gist.part == Part::Stt) {
-        let heard = text(stt, "text").map(letters).unwrap_or_default();
-        let is_there = end(stt) <= llm.started_at;
-        if is_there && !heard.is_empty() && asked_for.ends_with(&heard) {
-            return None;
-        }
-        if !is_there && later.is_none() && is_of(&heard, asked_for) {
-            later = Some(*stt);
-        }
+/// The transcripts of an exchange and their letters, in the order in which they were certain.
+struct Heard<'a>(Vec<(DateTime<Utc>, &'a Gist, String)>);
+
+impl<'a> Heard<'a> {
+    fn of(parts: &[&'a Gist]) -> Self {
+        let stt = parts.iter().filter(|gist| gist.part == Part::Stt);
+        let told = stt.filter_map(|stt| Some((end(stt), *stt, letters(text(stt, "text")?))));
+        let mut told: Vec<_> = told.collect();
+        told.sort_by_key(|(certain, ..)| *certain);
+        Self(told)
     }
-    later
+
+    /// The transcript of what a generation was asked for, if that was certain only after it had begun.
+    fn later(&self, llm: &Gist) -> Option<&'a Gist> {
+        let asked_for = text(llm, ASKED_FOR)?;
+        let next = self
+            .0
+            .partition_point(|(certain, ..)| *certain <= llm.started_at);
+        let before = self.0[..next].last();
+        let is_answer = before.is_some_and(|(.., heard)| is_end(heard, asked_for));
+        let (_, stt, heard) = self.0.get(next).filter(|_| !is_answer)?;
+        is_of(heard, asked_for).then_some(stt)
+    }
+}
+
+fn is_end(heard: &str, asked_for: &str) -> bool {
+    !heard.is_empty() && asked_for.ends_with(heard)
 }
 
 /// Whether a generation was asked for what was heard, or for its beginning: a transcriber may correct words.
 fn is_of(heard: &str, asked_for: &str) -> bool {
     let same = heard.chars().zip(asked_for.chars());
     let same = same.take_while(|(heard, asked)| heard == asked).count();
-    let is_end = !heard.is_empty() && asked_for.ends_with(heard);
-    is_end || 2 * same >= asked_for.chars().count()
+    is_end(heard, asked_for) || 2 * same >= asked_for.chars().count()
 }
 
-/// Whether another generation was asked in its place, and what was spoken is not what only this one wrote.
+/// Whether another generation was asked in its place, and what was spoken then is not what only this one wrote.
 fn is_withdrawn(llm: &Gist, later: &[&Gist]) -> bool {
-    let is_asked = |gist: &&&Gist| gist.part == Part::Llm && is_set(gist, ASKED);
-    let Some(next) = later.iter().find(is_asked) else {
+    let is_asked = |gist: &Gist| gist.part == Part::Llm && is_set(gist, ASKED);
+    let mut asked = (0..later.len()).filter(|place| is_asked(later[*place]));
+    let Some(next) = asked.next() else {
         return false;
     };
+    let until = asked.next().unwrap_or(later.len());
     let wrote = |gist: &Gist, spoken| text(gist, "text").is_some_and(|text| has_made(text, spoken));
-    let spoken = later.iter().filter(|gist| gist.part == Part::Tts);
+    let spoken = later[..until].iter().filter(|gist| gist.part == Part::Tts);
     let mut spoken = spoken.filter_map(|gist| text(gist, "text"));
-    !spoken.any(|spoken| wrote(llm, spoken) && !wrote(next, spoken))
+    !spoken.any(|spoken| wrote(llm, spoken) && !wrote(later[next], spoken))
 }
