@@ -22,20 +22,21 @@ pub async fn join_due(store: &Store, writer: &Writer, now: DateTime<Utc>) -> Res
         if due.is_empty() {
             return Ok(count);
         }
-        for room in due {
+        'rooms: for room in due {
             let occupants = sessions::occupants(&room.scope, &room.name).await?;
-            // Before anything is written of it again, which has it looked at once more.
-            sessions::done(&room).await?;
-            for (record, holder) in rooms::joined(&occupants) {
+            let joined = rooms::joined(&occupants);
+            for (record, holder) in &joined {
                 match join(writer, &room, (record, holder), now).await {
-                    // A tenant that sends too much: what is written next of the room has it looked at again.
-                    Err(Error::Throttled { .. }) => {}
+                    // A tenant that sends too much: the name is taken up again when its lease is over.
+                    Err(Error::Throttled { .. }) => continue 'rooms,
                     done => {
                         done?;
                         count += 1;
                     }
                 }
             }
+            // Only now: what is cut short here is taken up again.
+            sessions::done(&room).await?;
         }
     }
 }

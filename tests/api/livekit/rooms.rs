@@ -2,6 +2,7 @@
 //! session that was in it then.
 
 use voxray::services::rooms;
+use voxray::store::Scope;
 
 use super::*;
 
@@ -176,5 +177,34 @@ async fn a_conversation_that_is_called_by_its_room_s_id_is_in_that_room() {
                 "{attribute}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_joined_is_joined_later() {
+    // So many bytes wait that the tenant, or everybody, is asked to come back.
+    for waiting in [20 << 20, 64 << 20] {
+        let (server, _folder) = quiet().await;
+        let acme = server.tenant("acme").await;
+        let client = with_key(&acme, SECRET).await;
+        hook(&server, &room_event("room_started", 0))
+            .await
+            .status(200);
+        client
+            .post("/v1/ingest/calls", &call("agent-1", 59, 90))
+            .await
+            .status(200);
+        let (store, writer) = (&server.app.store, &server.app.writer);
+        let scope = Scope::for_worker(store, acme.id);
+        let held = writer.admit(&scope, waiting).expect("room");
+        server.clock.advance(TimeDelta::seconds(61));
+        let tried = rooms::join_due(store, writer, server.clock.now()).await;
+        assert_eq!(tried.unwrap_or_default(), 0);
+        drop(held);
+        server.clock.advance(TimeDelta::minutes(6));
+        let joined = rooms::join_due(store, writer, server.clock.now()).await;
+        assert_eq!(joined.expect("work"), 1);
+        let list = client.get("/v1/observability/sessions").await.json();
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(1));
     }
 }
