@@ -496,6 +496,24 @@ async fn two_processes_share_the_work_and_what_was_left_undone_is_taken_up() {
 }
 
 #[tokio::test]
+async fn a_clock_that_went_ahead_keeps_no_call_from_being_analysed() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    server.clock.advance(chrono::TimeDelta::hours(1));
+    let call = slow("one", "desk", "2025-06-11T10:00:00Z", 2300);
+    send(&acme.ingestor().await, &[call]).await;
+    server.clock.advance(chrono::TimeDelta::hours(-1));
+    let reader = acme.reader().await;
+    let question = json!({"candidate": {"agentId": "desk"}, "metrics": ["error_rate"],
+        "targets": {"error_rate": 0.1}});
+    let gate = reader.post("/v1/gates/evaluate", &question).await;
+    assert_eq!(gate.status(201).json()["pendingCalls"], 1);
+    server.analysed().await;
+    let causes = reader.get("/api/v1/analytics/root-causes").await;
+    assert_eq!(causes.status(200).json()["analysed_calls"], 1);
+}
+
+#[tokio::test]
 async fn causes_are_put_together() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

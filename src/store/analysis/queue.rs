@@ -1,7 +1,7 @@
 //! Calls that changed and were not analysed since. Whoever takes them up, of several processes, holds
 //! their marks until what came of it is kept: a process that dies leaves its marks behind.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::domain::Result;
@@ -17,6 +17,15 @@ use super::keep;
 
 /// Marks that are taken up at once: few enough for what is known of their calls to be soon written.
 const MARKS_MAX: i64 = 200;
+
+/// No mark is due later than a few seconds after it was made. One that seems to be was made by a clock that went ahead,
+/// of this server before it was set right or of another one, and would wait for as long as that was wrong.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(1);
+
+/// The moment beyond which a mark is due all the same.
+pub(super) fn ahead(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + AHEAD_MAX
+}
 
 /// Calls that this process analyses now, and nobody else.
 pub struct Batch {
@@ -45,6 +54,7 @@ pub async fn take(store: &Store, now: DateTime<Utc>) -> Result<Option<Batch>> {
             select tenant_id, session_id
               from analysis_marks
              where due_at <= $1
+                or due_at > $3
              limit $2
                for update skip locked
         ), distinct_due as materialized (
@@ -55,6 +65,7 @@ pub async fn take(store: &Store, now: DateTime<Utc>) -> Result<Option<Batch>> {
          where pg_try_advisory_xact_lock(hashtextextended(tenant_id::text || session_id::text, 13))"#,
         now,
         MARKS_MAX,
+        ahead(now),
     )
     .fetch_all(&mut *transaction)
     .await
@@ -119,8 +130,9 @@ impl Batch {
 pub async fn is_waiting(store: &Store, now: DateTime<Utc>) -> Result<bool> {
     read(&store.analytics, || {
         sqlx::query_scalar!(
-            r#"select exists (select from analysis_marks where due_at <= $1) as "is_waiting!""#,
+            r#"select exists (select from analysis_marks where due_at <= $1 or due_at > $2) as "is_waiting!""#,
             now,
+            ahead(now),
         )
         .fetch_one(&store.analytics)
     })

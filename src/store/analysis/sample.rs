@@ -14,6 +14,8 @@ use crate::store::columns::unreadable;
 use crate::store::failure::{failure, read, read_whole};
 use crate::store::scope::Scope;
 
+use super::queue;
+
 /// So many calls are looked at, the newest, and so many measurements of theirs: they bound the work and the
 /// memory of one request, and say enough.
 pub const CALLS_MAX: usize = 20_000;
@@ -36,7 +38,7 @@ pub async fn pending(
                          from analysis_marks m
                          join sessions s on s.tenant_id = m.tenant_id and s.id = m.session_id
                         where m.tenant_id = $1
-                          and m.due_at <= $7
+                          and (m.due_at <= $7 or m.due_at > $10)
                           and s.agent_key = $2
                           and ($3::text is null or s.agent_version = $3)
                           and s.started_at >= $4
@@ -69,6 +71,7 @@ pub async fn pending(
             now,
             CALLS_MAX as i64,
             rules_version,
+            queue::ahead(now),
         )
         .fetch_one(&scope.analytics)
     })

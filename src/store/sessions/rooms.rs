@@ -17,6 +17,9 @@ const OCCUPANTS_MAX: i64 = 100;
 /// Whoever takes up a name has so long; then somebody else does.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
 
+/// No name is due later than that. One that seems to be was written by a clock that went ahead.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
+
 /// A room's name that this process looks at now.
 pub struct Due {
     pub scope: Scope,
@@ -32,6 +35,7 @@ pub async fn take_due(store: &Store, now: DateTime<Utc>) -> Result<Vec<Due>> {
             select tenant_id, value
               from room_names_due
              where due_at <= $1
+                or due_at > $4
              limit $2
                for update skip locked
          )
@@ -43,6 +47,7 @@ pub async fn take_due(store: &Store, now: DateTime<Utc>) -> Result<Vec<Due>> {
         now,
         NAMES_MAX,
         until,
+        now + AHEAD_MAX,
     )
     .fetch_all(&store.analytics)
     .await

@@ -208,3 +208,23 @@ async fn a_record_that_could_not_be_joined_is_joined_later() {
         assert_eq!(list["data"].as_array().map(Vec::len), Some(1));
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_went_ahead_keeps_no_record_waiting() {
+    let (server, _folder) = quiet().await;
+    let acme = server.tenant("acme").await;
+    let client = with_key(&acme, SECRET).await;
+    server.clock.advance(TimeDelta::hours(1));
+    client
+        .post("/v1/ingest/calls", &call("agent-1", 59, 90))
+        .await
+        .status(200);
+    hook(&server, &room_event("room_started", 0))
+        .await
+        .status(200);
+    server.clock.advance(TimeDelta::hours(-1));
+    let (store, writer) = (&server.app.store, &server.app.writer);
+    server.clock.advance(TimeDelta::seconds(61));
+    let joined = rooms::join_due(store, writer, server.clock.now()).await;
+    assert_eq!(joined.expect("work"), 1);
+}
