@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +13,7 @@ use crate::domain::Result;
 use crate::services::analysis;
 use crate::services::fetches;
 use crate::services::live;
+use crate::services::patience::within;
 use crate::services::prices;
 use crate::services::recordings;
 use crate::services::retention;
@@ -45,6 +46,11 @@ const REST_LONGEST: Duration = Duration::from_secs(1);
 /// Calls that come into an hour long past, all calls of which are summed up again and again: what readers ask of it
 /// meanwhile is right all the same.
 const ROLL_UP_REST_LONGEST: Duration = Duration::from_secs(15);
+/// What is done beside requests takes no longer at a time; what does is cut short, and done again. A connection whose other
+/// end vanished without a word would be waited for without end.
+const ROUND_LONGEST: Duration = Duration::from_secs(5 * 60);
+/// The same of what is long for a single statement: summing up a day of a large tenant, looking at a large table.
+const STATEMENT_LONGEST: Duration = Duration::from_secs(15 * 60);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
@@ -74,19 +80,21 @@ impl Tasks {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                work().await;
+                if timeout(ROUND_LONGEST, work()).await.is_err() {
+                    tracing::warn!("work beside requests took too long, trying again");
+                }
             }
             work().await;
         });
     }
 
-    /// Does a round after the other: soon again, where there is more to do, else after `idle`. What
-    /// is on its way when the server stops is done again later, so a round must be able to be cut short.
+    /// Does a round after the other: soon again, where there is more to do, else after `idle`. What takes longer than
+    /// `longest`, or is on its way when the server stops is done again later, so a round must be able to be cut short.
     fn rounds<F>(
         &self,
         app: &App,
         what: &'static str,
-        idle: Duration,
+        (idle, longest): (Duration, Duration),
         mut round: impl FnMut(App) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<bool>> + Send + 'static,
@@ -95,7 +103,8 @@ impl Tasks {
         self.spawn(|stop| async move {
             loop {
                 let begun = Instant::now();
-                let wait = match stop.run_until_cancelled(round(app.clone())).await {
+                let round = within(longest, round(app.clone()));
+                let wait = match stop.run_until_cancelled(round).await {
                     None => return,
                     Some(Ok(true)) => BREATH.max(rest(&app, begun, REST_LONGEST)),
                     Some(Ok(false)) => idle,
@@ -159,28 +168,39 @@ fn rest_after(took: Duration, queued_bytes: usize) -> Duration {
 /// Work that several processes share, a few calls at a time.
 fn start_rounds(app: &App, tasks: &Tasks) {
     let what = "calls could not be analysed";
-    tasks.rounds(app, what, ANALYSE_EVERY, |app| async move {
-        analyse(&app.store, app.clock.now()).await
-    });
+    tasks.rounds(
+        app,
+        what,
+        (ANALYSE_EVERY, ROUND_LONGEST),
+        |app| async move { analyse(&app.store, app.clock.now()).await },
+    );
     let what = "calls whose time is over could not be looked for";
-    tasks.rounds(app, what, RETENTION_EVERY, |app| async move {
-        let_go(&app.store, app.clock.now()).await
-    });
+    tasks.rounds(
+        app,
+        what,
+        (RETENTION_EVERY, ROUND_LONGEST),
+        |app| async move { let_go(&app.store, app.clock.now()).await },
+    );
     let what = "costs could not be computed again";
-    tasks.rounds(app, what, PRICE_EVERY, |app| async move {
+    tasks.rounds(app, what, (PRICE_EVERY, ROUND_LONGEST), |app| async move {
         prices::sweep(&app.store, app.clock.now()).await
     });
     let what = "words of earlier turns could not be read";
-    tasks.rounds(app, what, WORDS_EVERY, |app| async move {
+    tasks.rounds(app, what, (WORDS_EVERY, ROUND_LONGEST), |app| async move {
         words::round(&app.store).await
     });
     let what = "Postgres could not be made to look at its tables";
-    tasks.rounds(app, what, STATISTICS_EVERY, |app| async move {
-        statistics::refresh(&app.store).await.map(|_| false)
-    });
+    tasks.rounds(
+        app,
+        what,
+        (STATISTICS_EVERY, STATEMENT_LONGEST),
+        |app| async move { statistics::refresh(&app.store).await.map(|_| false) },
+    );
     let what = "announced recordings could not be looked for";
+    // Taking audio in has a bound of its own.
+    let longest = app.settings.recordings_timeout + ROUND_LONGEST;
     for _ in 0..FETCHERS {
-        tasks.rounds(app, what, FETCH_EVERY, |app| async move {
+        tasks.rounds(app, what, (FETCH_EVERY, longest), |app| async move {
             fetches::next(&app.fetch_kit(), app.clock.now()).await
         });
     }
@@ -233,7 +253,8 @@ async fn keep_rollups(app: App, stop: CancellationToken) {
     let pause = |duration| stop.run_until_cancelled(tokio::time::sleep(duration));
     loop {
         let begun = Instant::now();
-        let wait = match keep_round(&app.store, &mut keeper, app.clock.now()).await {
+        let round = keep_round(&app.store, &mut keeper, app.clock.now());
+        let wait = match within(STATEMENT_LONGEST, round).await {
             Ok(true) => Duration::ZERO,
             Ok(false) if keeper.is_some() => ROLL_UP_EVERY,
             Ok(false) => CLAIM_EVERY,

@@ -5,6 +5,7 @@
 //! half-way, or whose statement failed, goes back through sqlx's pool, which looks at it first.
 
 use std::fmt;
+use std::io;
 use std::iter;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,13 @@ use tokio::time::timeout;
 
 /// How long somebody waits for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than a statement may go on that nobody waits for any more: a connection that says nothing for so long is lost,
+/// though nothing has closed it. It gives its place to another one.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(40);
+/// The same of one on which nothing runs.
+const IDLE_LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+/// What runs when all is to end has so long.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long a connection goes through sqlx's pool once, which ends those that are too old.
 const HELD_FOR: Duration = Duration::from_secs(60);
 
@@ -55,6 +63,9 @@ impl Pool {
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            .after_release(|connection, _| {
+                Box::pin(async move { look(connection, LOOK_TIMEOUT).await.map(|()| true) })
+            })
             .connect_lazy_with(options);
         Self(Arc::new(Inner {
             beneath,
@@ -82,11 +93,11 @@ impl Pool {
         })
     }
 
-    /// Closes every connection, after what runs on them has ended.
+    /// Closes every connection, after what runs on them has ended; those that are lost are left.
     pub async fn close(&self) {
         self.0.permits.close();
         self.0.ready().clear();
-        self.0.beneath.close().await;
+        let _ = timeout(CLOSE_TIMEOUT, self.0.beneath.close()).await;
     }
 
     /// Connections open.
@@ -105,7 +116,7 @@ impl Pool {
         let suspects = suspects.into_iter().map(|held| held.connection);
         let mut alive = Vec::new();
         for mut connection in suspects.chain(iter::from_fn(|| self.0.beneath.try_acquire())) {
-            if connection.ping().await.is_ok() {
+            if look(&mut connection, IDLE_LOOK_TIMEOUT).await.is_ok() {
                 alive.push(connection);
             } else {
                 drop(connection.detach());
@@ -137,6 +148,13 @@ impl Pool {
             self.0.ready().push(held);
         }
     }
+}
+
+/// Whether a connection still answers. Neither sqlx nor the system asks for how long: a peer that was lost without a word
+/// would be waited for, and its place in the pool with it.
+async fn look(connection: &mut PgConnection, limit: Duration) -> Result<(), Error> {
+    let answered = timeout(limit, connection.ping()).await;
+    answered.unwrap_or_else(|_| Err(Error::Io(io::ErrorKind::TimedOut.into())))
 }
 
 impl Inner {

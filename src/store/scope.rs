@@ -29,7 +29,14 @@ impl Store {
     /// Connects when first used, and again whenever the database comes back.
     pub fn connect(options: PgConnectOptions, pool_size: u32) -> Self {
         // What a statement or a lock sees is reckoned with: another default of the database is not ours.
-        let options = options.options([("default_transaction_isolation", "read committed")]);
+        let options = options.options([
+            ("default_transaction_isolation", "read committed"),
+            // A server that vanished without a word keeps its locks, and what is done by one process alone, until
+            // Postgres misses it: by itself after hours. Of no meaning on a Unix socket.
+            ("tcp_keepalives_idle", "30"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "3"),
+        ]);
         // A generic plan spares planning at every call; an analytics range decides its own plan.
         Self {
             pool: pool(&options, "force_generic_plan", pool_size),

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use reqwest::{Body, Method};
 use serde_json::json;
 use sqlx::Connection;
+use voxray::config::Settings;
 
 use super::support::TestServer;
 
@@ -58,6 +59,39 @@ async fn with_a_store_that_hangs_the_server_is_not_ready() {
         assert!(since.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn connections_that_are_lost_without_a_word_are_given_up() {
+    let hasty = |settings: &mut Settings| settings.request_timeout = Duration::from_millis(500);
+    let (server, proxy) = TestServer::behind_proxy_with(hasty).await;
+    let acme = server.tenant("acme").await;
+    let (reader, ingestor) = (acme.reader().await, acme.ingestor().await);
+    let fresh = reader.header("cache-control", "no-cache");
+    let summary = "/api/v1/analytics/summary";
+    let asked = || futures_util::future::join_all((0..10).map(|_| fresh.get(summary)));
+    let told = async |at: &str| {
+        let turn = json!({"type": "turn", "id": at, "sessionId": "one", "at": at, "index": 0, "speaker": "user"});
+        ingestor.post("/v1/ingest/events", &turn).await.status
+    };
+    asked().await;
+    assert_eq!(told("2025-06-11T10:00:00Z").await, 200);
+
+    proxy.lose();
+    assert!(asked().await.iter().any(|answer| answer.status == 503));
+    assert_eq!(told("2025-06-11T10:00:01Z").await, 503);
+    let since = Instant::now();
+    while asked().await.iter().any(|answer| answer.status != 200) {
+        assert!(since.elapsed() < Duration::from_secs(90), "never given up");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    while told("2025-06-11T10:00:02Z").await != 200 {
+        assert!(since.elapsed() < Duration::from_secs(150), "not written");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    tokio::time::timeout(Duration::from_secs(30), server.app.store.close())
+        .await
+        .expect("an end");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use crate::domain::Result;
+use crate::services::patience::within;
 use crate::store::live;
 use crate::store::live::Heard;
 use crate::store::live::Listener;
@@ -24,6 +25,10 @@ const FORGET_EVERY: Duration = Duration::from_secs(5);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Numbering what waits takes no longer: then the database, or the way there, is lost.
+const NUMBERED_WITHIN: Duration = Duration::from_secs(30);
+/// One that listens cannot tell a silent database from a lost one. After so long in silence it begins anew.
+const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Passes on that something was written.
 pub async fn notify(live: Live, written: Arc<Notify>, stop: CancellationToken) {
@@ -54,10 +59,14 @@ pub async fn hear(live: Live, stop: CancellationToken) {
 }
 
 async fn hear_until_lost(live: &Live) -> Result<()> {
-    let mut listener = Listener::start(&live.0.store).await?;
+    let begun = Box::pin(Listener::start(&live.0.store));
+    let mut listener = within(HEARD_WITHIN, begun).await?;
     live.wake_all();
     loop {
-        match listener.next().await? {
+        let Ok(heard) = timeout(HEARD_WITHIN, listener.next()).await else {
+            return Ok(());
+        };
+        match heard? {
             Heard::Written => live.0.sequencer.notify_one(),
             Heard::Numbered(tenants) => tenants.into_iter().for_each(|tenant| live.wake(tenant)),
             Heard::Lost => live.wake_all(),
@@ -79,14 +88,15 @@ pub async fn sequence(live: Live, now: impl Fn() -> DateTime<Utc>, stop: Cancell
 }
 
 async fn sequence_until_lost(live: &Live, now: &impl Fn() -> DateTime<Utc>) -> Result<()> {
-    let Some(mut sequencer) = Sequencer::claim(&live.0.store).await? else {
+    let claimed = within(NUMBERED_WITHIN, Sequencer::claim(&live.0.store));
+    let Some(mut sequencer) = claimed.await? else {
         return Ok(());
     };
     let mut forget_at = Instant::now();
     loop {
-        let round = sequencer.round().await?;
+        let round = within(NUMBERED_WITHIN, sequencer.round()).await?;
         if forget_at <= Instant::now() {
-            sequencer.forget(now()).await?;
+            within(NUMBERED_WITHIN, sequencer.forget(now())).await?;
             forget_at = Instant::now() + FORGET_EVERY;
         }
         if !round.more {

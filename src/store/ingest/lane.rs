@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -165,9 +165,7 @@ async fn commit(pool: &PgPool, batch: Vec<Job>) {
 /// Outcomes by job, if the batch could be committed.
 async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
     for _ in 0..RACE_RETRIES {
-        let lost = || Trouble::Error(Error::Unavailable("the commit took too long".to_owned()));
-        let written = timeout(COMMIT_TIMEOUT, transaction(pool, jobs)).await;
-        match written.unwrap_or_else(|_| Err(lost())) {
+        match within(pool, jobs).await {
             Ok(outcomes) => return Ok(outcomes),
             Err(Trouble::Race) => {
                 tracing::debug!("another writer was faster, trying the batch again")
@@ -180,7 +178,24 @@ async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)
     ))
 }
 
-async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
+/// A commit that has its time, and no longer. A connection that is lost without a word does not go back: the pool would
+/// wait for it, and have one less.
+async fn within(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
+    let mut connection = pool.acquire().await?;
+    match timeout(COMMIT_TIMEOUT, transaction(&mut connection, jobs)).await {
+        Ok(written) => written,
+        Err(_) => {
+            drop(connection.detach());
+            let cause = "the commit took too long".to_owned();
+            Err(Trouble::Error(Error::Unavailable(cause)))
+        }
+    }
+}
+
+async fn transaction(
+    connection: &mut PgConnection,
+    jobs: &[Job],
+) -> Result<Vec<Vec<(usize, Outcome)>>> {
     let mut work: BTreeMap<Key, SessionWork<'_>> = BTreeMap::new();
     // Where a submission came from, by its place in the batch.
     let mut origins: Vec<(usize, usize)> = Vec::new();
@@ -202,7 +217,7 @@ async fn transaction(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outc
         .map(|job| job.now)
         .max()
         .unwrap_or(DateTime::UNIX_EPOCH);
-    let mut transaction = pool.begin().await?;
+    let mut transaction = connection.begin().await?;
     let outcomes = batch::write(&mut transaction, work, now).await?;
     transaction.commit().await?;
     let mut by_job: Vec<Vec<(usize, Outcome)>> = jobs.iter().map(|_| Vec::new()).collect();

@@ -15,7 +15,9 @@ pub struct Proxy {
     /// Cancelled: every connection breaks, and new ones break at once.
     away: Arc<Mutex<CancellationToken>>,
     /// Whether the database is asked and heard no more, while every connection stands.
-    hangs: watch::Sender<bool>,
+    hangs: Arc<Mutex<watch::Sender<bool>>>,
+    /// The same of connections that were lost: they hang for as long as this is here.
+    lost: Mutex<Vec<watch::Sender<bool>>>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -27,13 +29,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let away = Arc::new(Mutex::new(CancellationToken::new()));
-        let (hangs, is_hanging) = watch::channel(false);
-        tokio::spawn(accept(listener, options.clone(), away.clone(), is_hanging));
+        let hangs = Arc::new(Mutex::new(watch::Sender::new(false)));
+        tokio::spawn(accept(
+            listener,
+            options.clone(),
+            away.clone(),
+            hangs.clone(),
+        ));
         Self {
             port,
             options,
             away,
             hangs,
+            lost: Mutex::default(),
         }
     }
 
@@ -54,11 +62,19 @@ impl Proxy {
     }
 
     pub fn hang(&self) {
-        self.hangs.send_replace(true);
+        self.hangs.lock().expect("a channel").send_replace(true);
     }
 
     pub fn go_on(&self) {
-        self.hangs.send_replace(false);
+        self.hangs.lock().expect("a channel").send_replace(false);
+    }
+
+    /// Nothing gets through any connection that stands, and nobody closes it; new ones are as ever.
+    pub fn lose(&self) {
+        let others = watch::Sender::new(false);
+        let lost = std::mem::replace(&mut *self.hangs.lock().expect("a channel"), others);
+        lost.send_replace(true);
+        self.lost.lock().expect("a list").push(lost);
     }
 }
 
@@ -66,11 +82,12 @@ async fn accept(
     listener: TcpListener,
     options: PgConnectOptions,
     away: Arc<Mutex<CancellationToken>>,
-    is_hanging: watch::Receiver<bool>,
+    hangs: Arc<Mutex<watch::Sender<bool>>>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         let away = away.lock().expect("a token").clone();
-        let (options, is_hanging) = (options.clone(), is_hanging.clone());
+        let is_hanging = hangs.lock().expect("a channel").subscribe();
+        let options = options.clone();
         tokio::spawn(away.run_until_cancelled_owned(async move {
             let (answers, asks) = io::split(upstream(&options).await);
             let (questions, hears) = io::split(client);

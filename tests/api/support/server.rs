@@ -81,6 +81,10 @@ impl TestServer {
 
     /// Whose connections to the database can be cut.
     pub async fn behind_proxy() -> (Self, Proxy) {
+        Self::behind_proxy_with(|_| {}).await
+    }
+
+    pub async fn behind_proxy_with(change: impl FnOnce(&mut Settings)) -> (Self, Proxy) {
         let database = cluster::database().await;
         let proxy = Proxy::before(&database.url()).await;
         let server = Self::reaching(
@@ -88,7 +92,7 @@ impl TestServer {
             &proxy.url(),
             Clock::fixed(now()),
             Work::Started,
-            |_| {},
+            change,
         )
         .await;
         (server, proxy)
