@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Submission};
+use crate::store::pool::Pool;
 
 use super::batch;
 use super::batch::SessionWork;
@@ -44,7 +45,7 @@ pub struct Job {
     pub answer: oneshot::Sender<Result<Vec<(usize, Outcome)>, Error>>,
 }
 
-pub async fn run(pool: PgPool, mut jobs: mpsc::UnboundedReceiver<Job>, written: Arc<Notify>) {
+pub async fn run(pool: Pool, mut jobs: mpsc::UnboundedReceiver<Job>, written: Arc<Notify>) {
     let mut last = Last::default();
     while let Some(first) = jobs.recv().await {
         let batch = gather(&mut jobs, first, &last).await;
@@ -137,7 +138,7 @@ impl Job {
 }
 
 /// Commits a batch whole, else its halves, so that one bad request cannot fail its neighbours.
-async fn commit(pool: &PgPool, batch: Vec<Job>) {
+async fn commit(pool: &Pool, batch: Vec<Job>) {
     let mut pending = vec![batch];
     while let Some(mut jobs) = pending.pop() {
         match attempt(pool, &jobs).await {
@@ -163,7 +164,7 @@ async fn commit(pool: &PgPool, batch: Vec<Job>) {
 }
 
 /// Outcomes by job, if the batch could be committed.
-async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
+async fn attempt(pool: &Pool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>, Error> {
     for _ in 0..RACE_RETRIES {
         match within(pool, jobs).await {
             Ok(outcomes) => return Ok(outcomes),
@@ -178,18 +179,14 @@ async fn attempt(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)
     ))
 }
 
-/// A commit that has its time, and no longer. A connection that is lost without a word does not go back: the pool would
-/// wait for it, and have one less.
-async fn within(pool: &PgPool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
+/// A commit that has its time, and no longer.
+async fn within(pool: &Pool, jobs: &[Job]) -> Result<Vec<Vec<(usize, Outcome)>>> {
     let mut connection = pool.acquire().await?;
-    match timeout(COMMIT_TIMEOUT, transaction(&mut connection, jobs)).await {
-        Ok(written) => written,
-        Err(_) => {
-            drop(connection.detach());
-            let cause = "the commit took too long".to_owned();
-            Err(Trouble::Error(Error::Unavailable(cause)))
-        }
-    }
+    let lost = |_| Error::Unavailable("the commit took too long".to_owned());
+    let written = timeout(COMMIT_TIMEOUT, transaction(&mut connection, jobs));
+    let outcomes = written.await.map_err(lost)??;
+    connection.done();
+    Ok(outcomes)
 }
 
 async fn transaction(

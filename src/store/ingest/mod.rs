@@ -33,13 +33,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::domain::Error;
 use crate::domain::event::{Outcome, SessionRef, Source, Submission};
 use crate::store::failure::failure;
+use crate::store::pool::Pool;
 use crate::store::scope::{Scope, Store};
 
 use lane::{Job, Share};
@@ -51,7 +50,6 @@ pub use queue::Admission;
 /// One more than this only makes writers wait for each other on two cores.
 const WRITERS: usize = 2;
 const IDLE_POLL: Duration = Duration::from_millis(5);
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a batch could not be written.
 #[derive(Debug)]
@@ -208,7 +206,7 @@ fn stopping() -> Error {
 
 /// The writers' connections are set to look up rows by index whatever the statistics say: a batch
 /// always knows the keys it wants.
-fn pool(store: &Store) -> PgPool {
+fn pool(store: &Store) -> Pool {
     let options = store
         .options
         .clone()
@@ -224,10 +222,6 @@ fn pool(store: &Store) -> PgPool {
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
         ]);
-    PgPoolOptions::new()
-        // One more each, for when the other is lost and not yet known to be.
-        .max_connections(2 * WRITERS as u32)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
+    // One more each, for when the other is lost and not yet known to be.
+    Pool::lazy(options, 2 * WRITERS as u32)
 }
