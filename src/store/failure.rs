@@ -67,7 +67,8 @@ fn lost_race(error: &sqlx::Error) -> bool {
 /// The connection is gone; another may work.
 fn is_broken(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
+        // A proxy that has lost the database hangs up in the middle of what is said.
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         // admin_shutdown, crash_shutdown, and the class of connection exceptions.
         sqlx::Error::Database(error) => error
             .code()
