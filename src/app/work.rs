@@ -51,6 +51,8 @@ const ROLL_UP_REST_LONGEST: Duration = Duration::from_secs(15);
 const ROUND_LONGEST: Duration = Duration::from_secs(5 * 60);
 /// The same of what is long for a single statement: summing up a day of a large tenant, looking at a large table.
 const STATEMENT_LONGEST: Duration = Duration::from_secs(15 * 60);
+/// What is done once more at the end must not keep a server from stopping whose database was lost.
+const LAST_LONGEST: Duration = Duration::from_secs(10);
 /// How soon another process takes over from one that died.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
@@ -84,7 +86,7 @@ impl Tasks {
                     tracing::warn!("work beside requests took too long, trying again");
                 }
             }
-            work().await;
+            let _ = timeout(LAST_LONGEST, work()).await;
         });
     }
 

@@ -22,23 +22,32 @@ pub async fn join_due(store: &Store, writer: &Writer, now: DateTime<Utc>) -> Res
         if due.is_empty() {
             return Ok(count);
         }
-        'rooms: for room in due {
-            let occupants = sessions::occupants(&room.scope, &room.name).await?;
-            let joined = rooms::joined(&occupants);
-            for (record, holder) in &joined {
-                match join(writer, &room, (record, holder), now).await {
-                    // A tenant that sends too much: the name is taken up again when its lease is over.
-                    Err(Error::Throttled { .. }) => continue 'rooms,
-                    done => {
-                        done?;
-                        count += 1;
-                    }
-                }
+        let mut failure = None;
+        for room in due {
+            match join_in(&room, writer, now).await {
+                Ok(joined) => count += joined,
+                // A tenant that sends too much: the name is taken up again when its lease is over.
+                Err(Error::Throttled { .. }) => {}
+                // As it is here, but it must not keep the others waiting.
+                Err(error) => failure = failure.or(Some(error)),
             }
-            // Only now: what is cut short here is taken up again.
-            sessions::done(&room).await?;
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
     }
+}
+
+/// Joins what belongs together in one room. Answers how much.
+async fn join_in(room: &Due, writer: &Writer, now: DateTime<Utc>) -> Result<usize> {
+    let occupants = sessions::occupants(&room.scope, &room.name).await?;
+    let joined = rooms::joined(&occupants);
+    for (record, holder) in &joined {
+        join(writer, room, (record, holder), now).await?;
+    }
+    // Only now: what is cut short here is taken up again.
+    sessions::done(room).await?;
+    Ok(joined.len())
 }
 
 /// Tells the writer both names of what is one, as a statement about the record.

@@ -17,7 +17,7 @@ use crate::domain::event::{Event, Kind, Source};
 use crate::domain::ids::TenantId;
 use crate::ingest::beside;
 use crate::ingest::otlp;
-use crate::ingest::otlp::logs::{failure, is_error};
+use crate::ingest::otlp::logs::{DETAILS_BYTES, failure, is_error};
 use crate::ingest::otlp::value::{ATTRIBUTES_BYTES, Notes, attributes, json as plain};
 use crate::ingest::otlp::wire;
 use crate::ingest::receive;
@@ -119,7 +119,12 @@ fn told(
     if !is_error(&record) || !is_of_call {
         return None;
     }
-    let failure = failure(record, &logger, &all, now);
+    let details = attributes(
+        record.attributes.clone(),
+        DETAILS_BYTES,
+        &mut Notes::default(),
+    );
+    let failure = failure(record, &logger, &details, now);
     // Of a job that never had a session nobody else says whose it was.
     let all = Value::Object(all);
     let id = format!("job:{}", text(&all, "job_id").unwrap_or_default());

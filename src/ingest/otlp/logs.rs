@@ -24,7 +24,7 @@ use super::{item, messages, refuse_more_than, sessions, unreadable, wire};
 /// From here on a record tells of an error: `SEVERITY_NUMBER_ERROR`.
 const ERROR: i32 = 17;
 const MESSAGE_MAX_CHARS: usize = 10_000;
-const DETAILS_BYTES: usize = 32 << 10;
+pub const DETAILS_BYTES: usize = 32 << 10;
 
 pub struct Read {
     pub items: Vec<Item>,

@@ -95,7 +95,13 @@ pub fn turn<'a>(
 fn has_brought_nothing(speech: &Speech<'_>) -> bool {
     let is_whole = |gist: &Gist| {
         let is_told = |name: &str| gist.fields.contains_key(name);
-        !has_failed(gist) && !is_told("cancelled") && (is_told("usage") || is_told("finishReason"))
+        // Of a tool that nobody knows there is no span.
+        let reason = gist.fields.get("finishReason").and_then(Value::as_str);
+        let calls = reason.is_some_and(|reason| reason.contains("tool"));
+        !has_failed(gist)
+            && !is_told("cancelled")
+            && !calls
+            && (is_told("usage") || is_told("finishReason"))
     };
     let is_idle = speech.of(Part::Tool).next().is_none();
     !speech.turns.is_empty()

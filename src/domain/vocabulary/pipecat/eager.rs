@@ -50,12 +50,12 @@ impl<'a> Eager<'a> {
     fn look_at(&mut self, parts: &[&'a Gist]) {
         let heard = Heard::of(parts);
         for (place, llm) in parts.iter().enumerate() {
-            let Some(stt) = heard.later(llm) else {
+            let Some((stt, confirmed_at)) = heard.later(llm) else {
                 continue;
             };
             let begun = self.asked_at.entry(&stt.span_id).or_insert(llm.started_at);
             *begun = llm.started_at.min(*begun);
-            if is_withdrawn(llm, &parts[place + 1..]) {
+            if is_withdrawn(llm, confirmed_at, &parts[place + 1..]) {
                 self.withdrawn.insert(&llm.span_id);
             }
         }
@@ -85,16 +85,18 @@ impl<'a> Heard<'a> {
         Self(told)
     }
 
-    /// The transcript of what a generation was asked for, if that was certain only after it had begun.
-    fn later(&self, llm: &Gist) -> Option<&'a Gist> {
+    /// The transcript of what a generation was asked for, if that was certain only after it had begun; and when it was, if
+    /// nothing was added.
+    fn later(&self, llm: &Gist) -> Option<(&'a Gist, Option<DateTime<Utc>>)> {
         let asked_for = text(llm, ASKED_FOR)?;
         let next = self
             .0
             .partition_point(|(certain, ..)| *certain <= llm.started_at);
         let before = self.0[..next].last();
         let is_answer = before.is_some_and(|(.., heard)| is_end(heard, asked_for));
-        let (_, stt, heard) = self.0.get(next).filter(|_| !is_answer)?;
-        is_of(heard, asked_for).then_some(stt)
+        let (certain, stt, heard) = self.0.get(next).filter(|_| !is_answer)?;
+        let confirmed_at = is_end(heard, asked_for).then_some(*certain);
+        is_of(heard, asked_for).then_some((*stt, confirmed_at))
     }
 }
 
@@ -109,13 +111,17 @@ fn is_of(heard: &str, asked_for: &str) -> bool {
     is_end(heard, asked_for) || 2 * same >= asked_for.chars().count()
 }
 
-/// Whether another generation was asked in its place, and what was spoken then is not what only this one wrote.
-fn is_withdrawn(llm: &Gist, later: &[&Gist]) -> bool {
+/// Whether another generation was asked in its place before it was confirmed, and what was spoken then is not what only
+/// this one wrote.
+fn is_withdrawn(llm: &Gist, confirmed_at: Option<DateTime<Utc>>, later: &[&Gist]) -> bool {
     let is_asked = |gist: &Gist| gist.part == Part::Llm && is_set(gist, ASKED);
     let mut asked = (0..later.len()).filter(|place| is_asked(later[*place]));
     let Some(next) = asked.next() else {
         return false;
     };
+    if confirmed_at.is_some_and(|at| at <= later[next].started_at) {
+        return false;
+    }
     let until = asked.next().unwrap_or(later.len());
     let wrote = |gist: &Gist, spoken| text(gist, "text").is_some_and(|text| has_made(text, spoken));
     let spoken = later[..until].iter().filter(|gist| gist.part == Part::Tts);

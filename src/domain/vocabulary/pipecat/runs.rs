@@ -155,9 +155,10 @@ fn answers_anew(run: &Run<'_>, gist: &Gist, later: &[&Gist], is_aloud: bool) -> 
 
 /// Whether a user was answered before this was heard of them, as the latency of their exchange says.
 fn was_answered(run: &Run<'_>, stt: &Gist, exchanges: &BTreeMap<&str, &Gist>) -> bool {
-    let exchange = run.exchange.and_then(|id| exchanges.get(id));
+    let last = run.gists.last().and_then(|gist| gist.parent.as_deref());
+    let exchange = last.and_then(|id| exchanges.get(id));
     let is_measured = exchange.is_some_and(|exchange| exchange.fields.contains_key("latencyMs"));
-    is_measured && run.exchange != stt.parent.as_deref()
+    is_measured && last != stt.parent.as_deref()
 }
 
 /// A transcription that failed before there was a word of it: nobody knows what was said, nor until when.

@@ -214,7 +214,13 @@ impl<'a, 'b> Context<'a, 'b> {
     /// The answer of an agent of which nothing tells, neither what it generates nor what it speaks, but the latency of its
     /// user's exchange.
     fn untold_answer(&self, understood: &mut Understood) {
-        let exchange = self.exchange().filter(|_| self.known.answers_untold);
+        let last = self
+            .run
+            .gists
+            .last()
+            .and_then(|gist| gist.parent.as_deref());
+        let exchange = last.and_then(|id| self.known.exchanges.get(id).copied());
+        let exchange = exchange.filter(|_| self.known.answers_untold);
         let latency_ms = exchange.and_then(|exchange| number(exchange, "latencyMs"));
         let Some((exchange, latency_ms)) = exchange.zip(latency_ms) else {
             return;

@@ -107,3 +107,18 @@ fn nobody_knows_when_a_user_had_spoken_who_was_heard_in_an_instant() {
     let timed = stt("t1/s1", (1.6, 1.6), "Hello.");
     assert_eq!(answered(timed, None), Some(json!(1300)));
 }
+
+#[test]
+fn what_was_begun_eagerly_and_confirmed_is_an_answer_though_no_voice_is_traced() {
+    let events = understood(vec![
+        call(9.0),
+        unmeasured("t1", (0.0, 0.5)),
+        unmeasured("t2", (0.5, 6.0)),
+        asked("t2/l1", (1.0, 1.2), "Yes.", "Good."),
+        heard("t2/s1", 1.3, "Yes."),
+        asked("t2/l2", (3.0, 3.2), "Tell me more.", "There is more."),
+    ]);
+    assert!(said(&events).contains(&"Good."), "{:?}", said(&events));
+    let turns = of(&events, Kind::Turn);
+    assert!(turns.iter().all(|turn| !turn.contains_key("cancelled")));
+}

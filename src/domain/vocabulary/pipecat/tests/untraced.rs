@@ -202,3 +202,28 @@ fn an_agent_of_which_only_latencies_tell_has_answered_each_of_its_users() {
         "the call may have ended within it"
     );
 }
+
+#[test]
+fn who_got_no_answer_in_one_exchange_may_get_one_in_the_next() {
+    let events = understood(vec![
+        call(14.7),
+        stt("t1/s1", (0.5, 1.5), "Hello?"),
+        span(
+            "t1",
+            "turn",
+            (0.0, 1.67),
+            json!({"turn.was_interrupted": false}),
+        ),
+        stt("t2/s1", (1.7, 3.0), "What is my balance?"),
+        exchange("t2", (1.67, 5.63), 1.1, false),
+        stt("t3/s1", (5.7, 6.98), "What can I do?"),
+        exchange("t3", (5.63, 8.95), 1.1, false),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    let told: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["speaker"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["user", "agent", "user", "agent"]);
+    assert_eq!(turns[0]["text"], "Hello? What is my balance?");
+}
