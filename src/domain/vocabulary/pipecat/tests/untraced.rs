@@ -162,6 +162,11 @@ fn where_neither_speech_is_told_nobody_knows_when_it_was() {
     }
 }
 
+fn speakers<'a>(turns: &[&'a Map<String, Value>]) -> Vec<&'a str> {
+    let speakers = turns.iter().map(|turn| turn["speaker"].as_str());
+    speakers.map(Option::unwrap).collect()
+}
+
 #[test]
 fn an_agent_of_which_only_latencies_tell_has_answered_each_of_its_users() {
     // Neither the application's own model nor its voice traces anything.
@@ -181,11 +186,10 @@ fn an_agent_of_which_only_latencies_tell_has_answered_each_of_its_users() {
         exchange("t4", (8.952, 12.7), 1.1, true),
     ]);
     let turns = of(&events, Kind::Turn);
-    let told: Vec<_> = turns
-        .iter()
-        .map(|turn| turn["speaker"].as_str().unwrap())
-        .collect();
-    assert_eq!(told, ["user", "agent", "user", "agent", "user", "agent"]);
+    assert_eq!(
+        speakers(&turns),
+        ["user", "agent", "user", "agent", "user", "agent"]
+    );
     assert_eq!(turns[2]["text"], "What can I do?");
     assert_eq!(
         (&turns[1]["startMs"], &turns[1]["latencyMs"]),
@@ -220,10 +224,6 @@ fn who_got_no_answer_in_one_exchange_may_get_one_in_the_next() {
         exchange("t3", (5.63, 8.95), 1.1, false),
     ]);
     let turns = of(&events, Kind::Turn);
-    let told: Vec<_> = turns
-        .iter()
-        .map(|turn| turn["speaker"].as_str().unwrap())
-        .collect();
-    assert_eq!(told, ["user", "agent", "user", "agent"]);
+    assert_eq!(speakers(&turns), ["user", "agent", "user", "agent"]);
     assert_eq!(turns[0]["text"], "Hello? What is my balance?");
 }
