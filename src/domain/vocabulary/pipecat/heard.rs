@@ -55,11 +55,8 @@ impl<'a> Context<'a, '_> {
     /// Whether nothing came of the last generation of an answer, not even the call of a tool: it would tell what it used, as
     /// others do.
     fn is_fruitless(&self) -> bool {
-        let others = || self.known.runs.iter().flat_map(|run| run.of(Part::Llm));
-        let tells_usage = |gist: &Gist| gist.fields.contains_key("promptTokens");
         self.run.of(Part::Llm).last().is_some_and(|last| {
-            let is_alike = |other: &&Gist| text(other, "model") == text(last, "model");
-            let is_told = || others().filter(is_alike).any(tells_usage);
+            let is_told = || self.known.tell_usage.contains(&text(last, "model"));
             !has_come(&last.fields) && (is_set(last, WAITED_FOR) || is_told())
         })
     }
@@ -204,7 +201,9 @@ impl<'a> Context<'a, '_> {
 
     /// What was done later in the same exchange.
     fn of_exchange_after(&self) -> impl Iterator<Item = Self> {
-        let later = (self.place + 1..self.known.runs.len()).filter_map(|place| self.at(place));
+        let last = self.run.exchange.and_then(|id| self.known.ends.get(id));
+        let until = last.map_or(self.known.runs.len(), |last| last + 1);
+        let later = (self.place + 1..until).filter_map(|place| self.at(place));
         later.filter(|later| later.run.exchange == self.run.exchange)
     }
 

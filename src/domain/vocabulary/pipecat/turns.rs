@@ -52,11 +52,18 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     };
     let measured = tts.iter().filter_map(|gist| number(gist, "ttsMs"));
     let requests = of(Part::LlmAttempt);
+    let numbered = runs.iter().enumerate();
+    let ends = numbered.filter_map(|(place, run)| Some((run.exchange?, place)));
+    let generations = runs.iter().flat_map(|run| run.of(Part::Llm));
+    let tell_usage = generations.filter(|gist| gist.fields.contains_key("promptTokens"));
+    let tell_usage = tell_usage.map(|gist| text(gist, "model"));
     let lost: Vec<&Gist> = stt.iter().copied().filter(|gist| is_lost(gist)).collect();
     let known = Known {
         runs: &runs,
         exchanges: &exchanges,
         starts: &Starts::of(exchanges.values().copied()),
+        ends: &ends.collect(),
+        tell_usage: &tell_usage.collect(),
         requests: &requests,
         lost: &lost,
         heard_untold: &heard::heard_untold(&runs, &exchanges),
@@ -107,6 +114,10 @@ pub struct Known<'a, 'b> {
     pub runs: &'b [Run<'a>],
     pub exchanges: &'b BTreeMap<&'b str, &'a Gist>,
     pub starts: &'b Starts<'b>,
+    /// The place of the last run of each exchange.
+    pub ends: &'b BTreeMap<&'a str, usize>,
+    /// The models of which a generation tells what it used.
+    pub tell_usage: &'b BTreeSet<Option<&'a str>>,
     /// What realtime models were asked, in the order of time.
     pub requests: &'b [&'a Gist],
     /// Transcriptions of which not a word is left.
