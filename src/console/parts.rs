@@ -1,6 +1,6 @@
 //! The parts of the dashboard: what each asks, and what of it is drawn.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 
 use super::charts::{self, HEIGHT, Tick, percent};
 use super::format;
@@ -17,6 +17,8 @@ const WORKFLOWS: usize = 10;
 const ERRORS: u32 = 10;
 /// Labels along the time.
 const LABELS: usize = 6;
+/// So far along the time, as a share of it, a label may begin.
+const LAST_LABEL: f64 = 0.95;
 
 pub struct Active {
     pub count: String,
@@ -189,12 +191,6 @@ impl Volume {
                 open,
             }
         };
-        let label = match period {
-            Period::Hour | Period::Day => "%H:%M",
-            Period::Week | Period::Month => "%d %b",
-        };
-        let every = counted.len().div_ceil(LABELS).max(1);
-        let labels = counted.iter().enumerate().step_by(every);
         Self {
             interval: interval.as_str(),
             bars: counted.iter().enumerate().map(bar).collect(),
@@ -202,16 +198,35 @@ impl Volume {
                 .iter()
                 .map(|step| (HEIGHT - step / top * HEIGHT, format::count(*step as i64)))
                 .collect(),
-            labels: labels
-                .map(|(n, (at, _))| Tick {
-                    at: percent(n as f64 * slot),
-                    anchor: "start",
-                    label: at.format(label).to_string(),
-                })
-                .collect(),
+            labels: labels(counted, period),
             is_empty: most.unwrap_or_default() == 0,
         }
     }
+}
+
+/// What stands below the bars. The hours of a week have the names of days, each below the first of its hours.
+fn labels(counted: &[(DateTime<Utc>, Tally)], period: Period) -> Vec<Tick> {
+    let format = match period {
+        Period::Hour | Period::Day => "%H:%M",
+        Period::Week | Period::Month => "%d %b",
+    };
+    let every = counted.len().div_ceil(LABELS).max(1);
+    let is_labelled = |n: usize, at: DateTime<Utc>| match period {
+        Period::Week => at.time() == NaiveTime::MIN,
+        Period::Hour | Period::Day | Period::Month => n.is_multiple_of(every),
+    };
+    let places = counted.iter().enumerate();
+    let labelled = places.filter(|(n, (at, _))| is_labelled(*n, *at));
+    let tick = |(n, (at, _)): (usize, &(DateTime<Utc>, Tally))| {
+        let place = n as f64 / counted.len() as f64;
+        // A name that began at the very end would be cut off.
+        (place <= LAST_LABEL).then(|| Tick {
+            at: percent(place),
+            anchor: "start",
+            label: at.format(format).to_string(),
+        })
+    };
+    labelled.filter_map(tick).collect()
 }
 
 impl Providers {
@@ -309,6 +324,8 @@ impl Errors {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]
@@ -329,5 +346,23 @@ mod tests {
         assert!((heights + top - HEIGHT).abs() < 1e-9);
         assert_eq!(volume.lines.last().unwrap().1, "10");
         assert!(Volume::of(&[], Interval::Hour, Period::Day).is_empty);
+    }
+
+    #[test]
+    fn each_day_of_a_week_has_its_name_below_its_first_hour() {
+        let from: DateTime<Utc> = "2025-06-04T14:00:00Z".parse().unwrap();
+        let hours = (0..168).map(|n| (from + TimeDelta::hours(n), Tally::default()));
+        let hours: Vec<_> = hours.collect();
+        let labels = Volume::of(&hours, Interval::Hour, Period::Week).labels;
+        let names: Vec<_> = labels.iter().map(|tick| tick.label.as_str()).collect();
+        let days = [
+            "05 Jun", "06 Jun", "07 Jun", "08 Jun", "09 Jun", "10 Jun", "11 Jun",
+        ];
+        assert_eq!(names, days);
+        assert_eq!(labels[0].at, percent(10.0 / 168.0));
+
+        // The last day has only begun.
+        let names = Volume::of(&hours[..156], Interval::Hour, Period::Week).labels;
+        assert_eq!(names.last().unwrap().label, "10 Jun");
     }
 }
