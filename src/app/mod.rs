@@ -20,7 +20,7 @@ use crate::api::voice_sessions::export::Slots;
 use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::objects::{Fetcher, Objects};
-use crate::services::fetches::Kit;
+use crate::services::fetches::{self, Kit};
 use crate::services::live::Live;
 use crate::services::pace::Traffic;
 use crate::store::Store;
@@ -89,6 +89,7 @@ impl App {
             fetcher: self.fetcher.clone(),
             limit_bytes: self.settings.recordings_limit_bytes as u64,
             time_limit: self.settings.recordings_timeout,
+            lease: fetches::LEASE,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Recordings that vendors announce: fetched in the background, tried again with growing pauses, and given up
 //! with a reason.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::domain::event::{Kind, Submission};
 use crate::domain::fact::time;
@@ -23,8 +25,11 @@ use crate::store::{Scope, Store, webhooks};
 const PAUSES_SECONDS: [i64; 5] = [10, 60, 300, 1_800, 7_200];
 /// A pause is longer by up to this part of itself, so that what failed together is not tried together.
 const JITTER: f64 = 0.2;
-/// A source that sends and sends holds up others no longer than this beyond the bound on taking audio in.
-const CLAIM_SLACK: TimeDelta = TimeDelta::minutes(1);
+/// What one server fetches no other does for so long after it was last heard of: what it left behind when it stopped or died
+/// is taken up soon, however long fetching may take.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// So many times in a lease whoever is at work says so.
+const RENEWALS: u32 = 3;
 /// Told to whoever asks for the recording: the start of it is enough.
 const REASON_MAX_CHARS: usize = 500;
 
@@ -37,6 +42,8 @@ pub struct Kit {
     pub limit_bytes: u64,
     /// One try takes no longer.
     pub time_limit: Duration,
+    /// See [`LEASE`].
+    pub lease: Duration,
 }
 
 /// Wants a recording, or notes that there will be none. Answers whether this is new.
@@ -82,19 +89,26 @@ pub fn announced(fetcher: &Fetcher, items: &[Item], now: DateTime<Utc>) -> Vec<(
 
 /// Fetches one recording that is due. Answers whether there was one.
 pub async fn next(kit: &Kit, now: DateTime<Utc>) -> Result<bool> {
-    let lease = TimeDelta::from_std(kit.time_limit).unwrap_or(TimeDelta::hours(1)) + CLAIM_SLACK;
-    let Some((scope, fetch)) = fetches::claim(&kit.store, now, now + lease).await? else {
+    let begun = Begun {
+        at: now,
+        instant: Instant::now(),
+    };
+    let until = now + kit.lease;
+    let Some((scope, fetch)) = fetches::claim(&kit.store, now, until).await? else {
         return Ok(false);
     };
-    let tried = match tokio::time::timeout(kit.time_limit, attempt(kit, &scope, &fetch, now)).await
-    {
-        Ok(tried) => tried,
-        Err(_) => Err(Refusal {
+    let attempt = timeout(kit.time_limit, attempt(kit, &scope, &fetch, now));
+    let tried = tokio::select! {
+        tried = attempt => tried,
+        never = hold(kit.lease, &scope, &fetch, begun) => match never {},
+    };
+    let tried = tried.unwrap_or_else(|_| {
+        Err(Refusal {
             error: Error::Unavailable("it took too long".to_owned()),
             may_pass: true,
-        }),
-    };
-    let outcome = judged(tried, fetch.attempts, now);
+        })
+    });
+    let outcome = judged(tried, fetch.attempts, begun.now());
     let result = match &outcome {
         Tried::Done => "done",
         Tried::Again { .. } => "again",
@@ -106,6 +120,33 @@ pub async fn next(kit: &Kit, now: DateTime<Utc>) -> Result<bool> {
     metrics::counter!("voxray_recording_fetches_total", "result" => result).increment(1);
     fetches::settle(&scope, &fetch, outcome).await?;
     Ok(true)
+}
+
+/// When work on a fetch began.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: DateTime<Utc>,
+    instant: Instant,
+}
+
+impl Begun {
+    fn now(self) -> DateTime<Utc> {
+        self.at + self.instant.elapsed()
+    }
+}
+
+/// Keeps a fetch from being taken up by others, for as long as this is waited for.
+async fn hold(lease: Duration, scope: &Scope, fetch: &Fetch, begun: Begun) -> Infallible {
+    let mut ticks = interval(lease / RENEWALS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        // At worst another fetches the same once more.
+        if let Err(error) = fetches::renew(scope, fetch, begun.now() + lease).await {
+            tracing::debug!(%error, "a fetch may be taken up by another server");
+        }
+    }
 }
 
 async fn attempt(

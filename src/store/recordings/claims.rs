@@ -10,7 +10,8 @@ use crate::domain::webhook::Fetch;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
-/// Takes one fetch that is due, so that nobody else does before `until`: whoever dies over it has had one try.
+/// Takes one fetch that is due, so that nobody else does before `until`, or later if that is renewed: whoever dies over it has
+/// had one try.
 pub async fn claim(
     store: &Store,
     now: DateTime<Utc>,

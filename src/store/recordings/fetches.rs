@@ -85,6 +85,24 @@ pub async fn wanted(scope: &Scope, ids: &[SessionId]) -> Result<Option<Fetch>> {
     }))
 }
 
+/// Keeps what was claimed from others until then, unless something else is wanted by now.
+pub async fn renew(scope: &Scope, fetch: &Fetch, until: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "update recording_fetches
+            set due_at = $5
+          where tenant_id = $1 and id = $2 and url = $3 and attempts = $4 and status = 'pending'",
+        scope.tenant.0,
+        fetch.id.0,
+        fetch.url,
+        fetch.attempts,
+        until,
+    )
+    .execute(&scope.pool)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
 /// What came of trying.
 pub enum Tried {
     Done,

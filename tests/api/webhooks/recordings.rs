@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use voxray::services::fetches;
 
 use super::vendors::from_vapi;
@@ -24,6 +27,8 @@ struct Source {
     asked: Arc<Mutex<Vec<String>>>,
     paths: Arc<Mutex<Vec<String>>>,
     failures: Arc<Mutex<Vec<u16>>>,
+    /// Asked, it does not answer.
+    is_stuck: Arc<AtomicBool>,
 }
 
 impl Source {
@@ -38,7 +43,11 @@ impl Source {
             async move {
                 let path = uri.path().to_owned();
                 source.paths.lock().expect("a lock").push(path);
-                source.answer(&headers)
+                let answer = source.answer(&headers);
+                if source.is_stuck.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+                answer
             }
         };
         #[expect(clippy::disallowed_methods, reason = "routes of the tests' own")]
@@ -164,6 +173,63 @@ impl Studio {
     fn tries(&self) -> usize {
         self.source.asked.lock().expect("a lock").len()
     }
+
+    /// Has another server at work that has asked a source which does not answer.
+    async fn other_at_work(&self, lease: Duration) -> JoinHandle<voxray::domain::Result<bool>> {
+        self.source.is_stuck.store(true, Ordering::Relaxed);
+        let app = &self.house.server.app;
+        let (mut kit, now) = (app.fetch_kit(), app.clock.now());
+        kit.lease = lease;
+        let other = tokio::spawn(async move { fetches::next(&kit, now).await });
+        while self.tries() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.source.is_stuck.store(false, Ordering::Relaxed);
+        other
+    }
+
+    /// Until when the recording is somebody's to fetch.
+    async fn is_held_until(&self) -> DateTime<Utc> {
+        let mut connection = self.house.server.connect().await;
+        sqlx::query_scalar("select due_at from recording_fetches")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a row")
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_left_behind_is_fetched_by_another_a_minute_later() {
+    let studio = Studio::open(&[]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    studio.other_at_work(fetches::LEASE).await.abort();
+    studio.house.server.clock.advance(TimeDelta::seconds(59));
+    assert_eq!(studio.work().await, 0, "it may still be at work");
+    assert_eq!(studio.shown().await["status"], "processing");
+    studio.house.server.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "available");
+}
+
+#[tokio::test]
+async fn what_a_server_is_long_at_is_left_to_it() {
+    let studio = Studio::open(&[]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    let lease = Duration::from_millis(300);
+    let first = studio.house.server.clock.now() + lease;
+    let other = studio.other_at_work(lease).await;
+    while studio.is_held_until().await < first + lease {
+        assert!(!other.is_finished(), "it is still at work");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    studio
+        .house
+        .server
+        .clock
+        .advance(TimeDelta::milliseconds(300));
+    assert_eq!(studio.work().await, 0);
 }
 
 #[tokio::test]
