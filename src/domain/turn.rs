@@ -66,6 +66,8 @@ pub const UNTIMED: &str = "untimed";
 pub const TYPED: &str = "typed";
 /// Marks a turn of another conversation that the agent held meanwhile, as with a colleague of its own.
 pub const ASIDE: &str = "aside";
+/// Names in a turn's `metadata` which of the call's agents spoke, where one hands over to another.
+pub const AGENT: &str = "agent";
 
 /// What the way to an answer is told to have taken beside its stages and tools.
 const BESIDE_STAGES: [&str; 5] = [
@@ -269,6 +271,11 @@ impl Turn {
     /// Whether the user wrote it: nobody heard them, and nobody knows how long they took.
     pub fn is_typed(&self) -> bool {
         self.is_marked(TYPED)
+    }
+
+    /// Which of the call's agents spoke, if that is told.
+    pub fn agent(&self) -> Option<&str> {
+        self.extra.get("metadata")?.get(AGENT)?.as_str()
     }
 
     fn is_marked(&self, mark: &str) -> bool {

@@ -1,4 +1,5 @@
-//! Turns that were served by another provider or model than the session's own.
+//! Turns that were served by another provider or model than the session's own, or that of the agent to which the call was
+//! handed over.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,9 @@ use super::tell::{count, excerpt, time};
 
 type Named = (Option<String>, Option<String>);
 
+/// A turn, and who served it.
+type Served<'a> = (&'a Spoken<'a>, Named);
+
 pub fn find(view: &View) -> Vec<Issue> {
     [Stage::Stt, Stage::Llm, Stage::Tts]
         .into_iter()
@@ -20,17 +24,25 @@ pub fn find(view: &View) -> Vec<Issue> {
 }
 
 fn of_stage(view: &View, stage: Stage) -> Vec<Issue> {
-    let served: Vec<(&Spoken, Named)> = view
-        .agent_turns()
-        .filter(|(_, turn)| !turn.turn.cancelled)
-        .map(|(_, turn)| (turn, named(turn, stage)))
-        .filter(|(_, named)| named.0.is_some() || named.1.is_some())
-        .collect();
-    let primary = primary(view, stage, &served);
+    let mut by_agent: BTreeMap<Option<&str>, Vec<Served<'_>>> = BTreeMap::new();
+    for (_, turn) in view.agent_turns().filter(|(_, turn)| !turn.turn.cancelled) {
+        let named = named(turn, stage);
+        if named.0.is_some() || named.1.is_some() {
+            let agent = turn.turn.agent();
+            by_agent.entry(agent).or_default().push((turn, named));
+        }
+    }
+    let are_several = by_agent.len() > 1;
+    let of_agent = |served: &Vec<Served<'_>>| of_agent(view, stage, served, are_several);
+    by_agent.values().flat_map(of_agent).collect()
+}
+
+fn of_agent(view: &View, stage: Stage, served: &[Served<'_>], are_several: bool) -> Vec<Issue> {
+    let primary = primary(view, stage, served, are_several);
     let mut others: BTreeMap<Named, Vec<&Spoken>> = BTreeMap::new();
     let mut own_ms = Vec::new();
-    for (turn, named) in &served {
-        if differs(&named.0, &primary.0) || differs(&named.1, &primary.1) {
+    for (turn, named) in served {
+        if is_other(named, &primary) {
             others.entry(named.clone()).or_default().push(turn);
         } else {
             own_ms.extend(
@@ -77,8 +89,9 @@ fn named(turn: &Spoken, stage: Stage) -> Named {
     )
 }
 
-/// What the session says it uses, else what most of its turns used, of equals the first.
-fn primary(view: &View, stage: Stage, served: &[(&Spoken, Named)]) -> Named {
+/// What the session says it uses, else what most of the turns used, of equals the first. One of several agents may have its
+/// own: what the session says is not of one that never used it.
+fn primary(view: &View, stage: Stage, served: &[Served<'_>], are_several: bool) -> Named {
     let session = view.input.session;
     let stated = match stage {
         Stage::Stt => session.providers.stt.clone(),
@@ -101,11 +114,20 @@ fn primary(view: &View, stage: Stage, served: &[(&Spoken, Named)]) -> Named {
         .max_by_key(|(_, count)| *count)
         .map(|(named, _)| *named);
     let usual = most.cloned().unwrap_or_default();
-    match (stated, model) {
-        (None, None) => usual,
-        (provider, None) if !differs(&provider, &usual.0) => (provider, usual.1),
+    let stated = match (stated, model) {
+        (None, None) => return usual,
+        (provider, None) if !differs(&provider, &usual.0) => (provider, usual.1.clone()),
         stated => stated,
+    };
+    let is_used = || served.iter().any(|(_, named)| !is_other(named, &stated));
+    if are_several && !is_used() {
+        return usual;
     }
+    stated
+}
+
+fn is_other(named: &Named, primary: &Named) -> bool {
+    differs(&named.0, &primary.0) || differs(&named.1, &primary.1)
 }
 
 /// Whether two names mean different things: one may name the version too.
@@ -214,6 +236,27 @@ mod tests {
         );
         assert_eq!((issue.turn, issue.impact_ms), (Some(5), Some(500)));
         assert!(issue.description_for(true).contains("rate limited"));
+    }
+
+    #[test]
+    fn the_agent_that_took_over_has_models_of_its_own() {
+        let mut call = served();
+        call["session"]["models"] = json!({"llm": "gpt-4o"});
+        for n in [5, 7] {
+            call["turns"][n]["models"] = json!({"llm": "gpt-4.1"});
+        }
+        assert_eq!(found(&call, KIND).len(), 1);
+        for n in [5, 7] {
+            call["turns"][n]["metadata"] = json!({"agent": "expert"});
+        }
+        assert!(found(&call, KIND).is_empty());
+        // It has a fallback too.
+        call["turns"][7]["models"] = json!({"llm": "gpt-4o-mini"});
+        let issue = issue(&call, KIND);
+        assert_eq!(
+            issue.description,
+            "LLM was served by openai gpt-4o-mini instead of openai gpt-4.1 in 1 turn."
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
-use crate::domain::turn::{ASIDE, Speaker};
+use crate::domain::turn::{AGENT, ASIDE, Speaker};
 
 use super::calls::{end, put};
 use super::{Beside, Gist, Part, Turn, Understood};
@@ -43,10 +43,14 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);
+    let agents: BTreeSet<Option<&str>> = speeches.iter().map(agent).collect();
 
     let mut understood = Understood::default();
     for speech in &speeches {
         let mut turn = speech::turn(speech, &tree, &failures, is_aloud);
+        if let Some(agent) = agent(speech).filter(|_| agents.len() > 1) {
+            note(&mut turn, AGENT, agent.into());
+        }
         if let Some(interruption) = interruptions::of(speech, &tree, &heard) {
             put(&mut turn.fields, "interrupted", Some(true));
             understood.besides.push(interruption);
@@ -118,9 +122,18 @@ fn set_apart(turns: &mut [Turn], gists: &[&Gist], tree: &Tree<'_>) {
         })
         .collect();
     for turn in turns.iter_mut().filter(|turn| apart.contains(&*turn.id)) {
-        let metadata = turn.fields.entry("metadata").or_insert_with(|| json!({}));
-        metadata[ASIDE] = true.into();
+        note(turn, ASIDE, true.into());
     }
+}
+
+fn note(turn: &mut Turn, name: &str, value: Value) {
+    let metadata = turn.fields.entry("metadata").or_insert_with(|| json!({}));
+    metadata[name] = value;
+}
+
+/// Which of the application's agents an answer is of.
+fn agent<'a>(speech: &Speech<'a>) -> Option<&'a str> {
+    speech.text("agentLabel")
 }
 
 fn of<'a>(gists: &[&'a Gist], part: Part) -> impl Iterator<Item = &'a Gist> {

@@ -311,3 +311,34 @@ fn what_failed_in_a_span_of_the_application_s_own_is_of_the_turn_around_it() {
     turns.sort();
     assert_eq!(turns, [None, Some(0), Some(1)]);
 }
+
+#[test]
+fn where_one_agent_hands_over_to_another_each_answer_says_whose_it_is() {
+    let spoken = |agents: [&str; 2]| {
+        let mut gists = vec![session(9.0)];
+        let answers = [("a1", (1.0, 3.0)), ("a2", (4.0, 6.0))];
+        for ((id, (from, to)), agent) in answers.into_iter().zip(agents) {
+            let [_, asked, heard] = answer(id, (from, to), "Hello.");
+            let said = json!({"lk.speech_id": id, "lk.pii.response.text": "Hello.", "gen_ai.agent.name": agent});
+            gists.extend([span(id, "agent_turn", (from, to), said), asked, heard]);
+        }
+        let events = understood(gists);
+        let turns = of(&events, Kind::Turn);
+        let agent = |turn: &&Map<String, Value>| turn.get("metadata")?.get("agent").cloned();
+        turns.iter().map(agent).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        spoken(["front", "expert"]),
+        [Some("front".into()), Some("expert".into())]
+    );
+    // The SDK calls an agent so that the application did not name.
+    assert_eq!(
+        spoken(["default_agent", "expert"]),
+        [None, Some("expert".into())]
+    );
+    assert_eq!(
+        spoken(["front", "front"]),
+        [None, None],
+        "no need to say so"
+    );
+}
