@@ -7,6 +7,7 @@ pub(super) mod logs;
 mod messages;
 mod sessions;
 mod span;
+mod texts;
 pub(super) mod value;
 pub(super) mod wire;
 

@@ -18,6 +18,7 @@ use crate::problem::Problem;
 
 use super::json::repaired;
 use super::refuse_more_than;
+use super::texts::{self, Texts};
 
 /// What a signal's levels are called in JSON, and that each may also be written with underscores.
 pub struct Names {
@@ -61,7 +62,7 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 }
 
 /// Takes a body apart. Refuses it as a whole only where its frame is broken.
-pub fn split<T: Message + Default + DeserializeOwned>(
+pub fn split<T: Texts + DeserializeOwned>(
     bytes: Bytes,
     encoding: Encoding,
     names: &Names,
@@ -116,20 +117,20 @@ fn count(bytes: &Bytes) -> Result<usize, prost::DecodeError> {
     Ok(count)
 }
 
-fn from_protobuf<T: Message + Default>(bytes: Bytes) -> Result<Vec<Group<T>>, prost::DecodeError> {
+fn from_protobuf<T: Texts>(bytes: Bytes) -> Result<Vec<Group<T>>, prost::DecodeError> {
     let mut groups = Vec::new();
     for group in Request::decode(bytes)?.groups {
         let group = Level::decode(group)?;
         // Without its resource a span still says most of what it says.
-        let resource = Resource::decode(group.about).unwrap_or_default();
+        let resource = texts::decoded::<Resource>(group.about).unwrap_or_default();
         for scope in group.within {
             let scope = Level::decode(scope)?;
             let items = scope.within.into_iter();
             groups.push(Group {
                 resource: resource.clone(),
-                scope: InstrumentationScope::decode(scope.about).unwrap_or_default(),
+                scope: texts::decoded(scope.about).unwrap_or_default(),
                 items: items
-                    .map(|item| T::decode(item).map_err(|error| error.to_string()))
+                    .map(|item| texts::decoded(item).map_err(|error| error.to_string()))
                     .collect(),
             });
         }

@@ -106,12 +106,12 @@ async fn a_broken_span_of_protobuf_spoils_no_other() {
     ]);
     let body: ExportTraceServiceRequest = serde_json::from_value(body).expect("OTLP");
     let mut bytes = body.encode_to_vec();
-    // The name of the second span is no UTF-8 any more.
+    // The key before the second span's name, and its length, is none any more.
     let name = bytes
         .windows(4)
         .rposition(|window| window == b"turn")
         .expect("a name");
-    bytes[name] = 0xff;
+    bytes[name - 2] |= 7;
     let answer = post(&acme.ingestor().await, PROTOBUF, "identity", bytes)
         .await
         .status(200);
@@ -120,7 +120,7 @@ async fn a_broken_span_of_protobuf_spoils_no_other() {
     let partial = answer.partial_success.expect("a partial success");
     assert_eq!(partial.rejected_spans, 1);
     assert!(
-        partial.error_message.contains("UTF-8"),
+        partial.error_message.contains("invalid wire type"),
         "{}",
         partial.error_message
     );
@@ -423,4 +423,34 @@ async fn half_a_character_and_nul_cost_nothing_but_themselves() {
     let turns = list(&detail["turns"]);
     let said: Vec<_> = turns.iter().map(|turn| &turn["text"]).collect();
     assert_eq!(said, ["Hi \u{fffd}\u{fffd}", "Yes \u{fffd}"]);
+}
+
+#[tokio::test]
+async fn half_a_character_in_protobuf_costs_no_span() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+    // As JavaScript's exporter writes a text that was cut within a character: three bytes that are no UTF-8.
+    let cut = span(
+        1,
+        1,
+        &json!({"session.id": "cut", "openinference.span.kind": "AGENT", "input.value": "Hi €", "output.value": "Yes €€."}),
+    );
+    let mut whole = request(&[cut, span(1, 2, &json!({}))]);
+    let service = json!([{"key": "service.name", "value": {"stringValue": "front€desk"}}]);
+    whole["resourceSpans"][0]["resource"] = json!({ "attributes": service });
+    let whole: ExportTraceServiceRequest = serde_json::from_value(whole).expect("a request");
+    let mut body = whole.encode_to_vec();
+    while let Some(at) = body.windows(3).position(|bytes| bytes == "€".as_bytes()) {
+        body[at..at + 3].copy_from_slice(b"\xed\xa0\xbd");
+    }
+    let answer = post(&ingestor, PROTOBUF, "identity", body).await;
+    let answer = answer.status(200).body;
+    assert!(answer.is_empty(), "{answer:?}");
+    let detail = reader.get("/v1/observability/sessions/cut").await;
+    let detail = detail.status(200).json();
+    assert_eq!(detail["agentId"], "front\u{fffd}desk");
+    let turns = list(&detail["turns"]);
+    let said: Vec<_> = turns.iter().map(|turn| &turn["text"]).collect();
+    assert_eq!(said, ["Hi \u{fffd}", "Yes \u{fffd}."]);
 }
