@@ -16,7 +16,7 @@ use crate::problem::Encoding;
 use crate::problem::Kind;
 use crate::problem::Problem;
 
-use super::json::repaired;
+use super::json::{readable, repaired};
 use super::refuse_more_than;
 use super::texts::{self, Texts};
 
@@ -183,5 +183,9 @@ fn about<T: DeserializeOwned + Default>(members: &Members<'_>, name: &str) -> T 
 
 fn item<T: DeserializeOwned>(raw: &str) -> Result<T, String> {
     let value = json::parse(raw.as_bytes()).map_err(|error| error.to_string())?;
-    serde_json::from_value(repaired(value)).map_err(|error| error.to_string())
+    let value = repaired(value);
+    T::deserialize(&value).or_else(|error| {
+        let readable = T::deserialize(readable(value));
+        readable.map_err(|_| error.to_string())
+    })
 }
