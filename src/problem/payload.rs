@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -43,6 +43,7 @@ pub struct Upload {
 enum Coding {
     Identity,
     Gzip,
+    Zlib,
     Zstd,
 }
 
@@ -173,7 +174,8 @@ impl Held {
     }
 }
 
-/// What a body is packed in (RFC 9110: names in any case; `x-gzip` is `gzip`).
+/// What a body is packed in (RFC 9110: names in any case; `x-gzip` is `gzip`, and `deflate` the format of zlib, whose
+/// name relays of OpenTelemetry have for it too).
 fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
     let mut found = Coding::Identity;
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -182,6 +184,7 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
             let next = match name {
                 "" | "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,
+                "deflate" | "zlib" => Coding::Zlib,
                 "zstd" => Coding::Zstd,
                 _ => return Err(unknown_coding()),
             };
@@ -197,7 +200,7 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
 fn unknown_coding() -> Problem {
     Problem::new(
         &Kind::UNSUPPORTED_MEDIA_TYPE,
-        "`Content-Encoding` must be `gzip`, `zstd` or absent, and given once",
+        "`Content-Encoding` must be `gzip`, `zstd`, `deflate` or absent, and given once",
     )
 }
 
@@ -208,6 +211,11 @@ fn decoder(coding: Coding, chunks: BodyDataStream) -> Pin<Box<dyn AsyncRead + Se
         Coding::Zstd => {
             let window = DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX);
             let mut decoder = ZstdDecoder::with_params(packed, &[window]);
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }
+        Coding::Zlib => {
+            let mut decoder = ZlibDecoder::new(packed);
             decoder.multiple_members(true);
             Box::pin(decoder)
         }

@@ -22,6 +22,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("finished")
 }
 
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("finished")
+}
+
 fn chunked(chunk: Vec<u8>, chunks: usize) -> Body {
     Body::wrap_stream(
         futures_util::stream::iter(0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk.clone())),
@@ -91,6 +97,8 @@ async fn compressed_bodies_are_read_and_bombs_are_stopped() {
     for (encoding, fits, bomb) in [
         ("gzip", gzip(&fits), gzip(&bomb)),
         ("zstd", zstd(&fits), zstd(&bomb)),
+        ("deflate", zlib(&fits), zlib(&bomb)),
+        ("zlib", zlib(&fits), zlib(&bomb)),
     ] {
         let client = probe.header("content-encoding", encoding);
         assert_eq!(
@@ -119,6 +127,7 @@ async fn compressed_bodies_are_read_and_bombs_are_stopped() {
         ("gzip", gzip(b"one "), gzip(b"two")),
         ("X-GZip", gzip(b"one "), gzip(b"two")),
         ("ZSTD", zstd(b"one "), zstd(b"two")),
+        ("Deflate", zlib(b"one "), zlib(b"two")),
     ] {
         let client = probe.header("content-encoding", encoding);
         let both = [first.clone(), second].concat();
