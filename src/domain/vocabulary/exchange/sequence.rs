@@ -37,13 +37,7 @@ pub fn sequences(loose: Vec<&Gist>, places: Places) -> Vec<Group<'_>> {
     let mut groups = Vec::new();
     let mut parts = loose;
     parts.retain(|gist| is_said(gist));
-    // A transcript counts from when it was there.
-    parts.sort_by_key(|gist| -> DateTime<Utc> {
-        match gist.part {
-            Part::Stt => end(gist),
-            _ => gist.started_at,
-        }
-    });
+    parts.sort_by_key(|gist| place(gist));
     let is_spoken = parts.iter().any(|gist| gist.part == Part::Tts);
     let mut open = Open::default();
     for gist in parts {
@@ -69,6 +63,17 @@ pub fn sequences(loose: Vec<&Gist>, places: Places) -> Vec<Group<'_>> {
         within: Vec::new(),
     };
     groups.map(group).collect()
+}
+
+/// When a part counts: a transcript from when it was there. In JavaScript a span begins at a whole millisecond, and what
+/// follows it at once seems to begin before it ended: within one, the transcript was there first.
+fn place(gist: &Gist) -> (i64, bool, DateTime<Utc>) {
+    let is_heard = gist.part == Part::Stt;
+    let at = match is_heard {
+        true => end(gist),
+        false => gist.started_at,
+    };
+    (at.timestamp_millis(), !is_heard, at)
 }
 
 /// An exchange that may go on, and what is known of it so far.

@@ -973,4 +973,5 @@ fn a_stream_whose_spans_were_over_before_its_first_token_has_no_end() {
 }
 
 mod called;
+mod javascript;
 mod pipeline;
