@@ -1,6 +1,6 @@
 //! The turns of one exchange: what the user said, and the answer.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
@@ -46,6 +46,31 @@ pub fn of(group: &Group<'_>, called: &[Gist], understood: &mut Understood) {
     }
     understood.turns.extend(user);
     understood.turns.extend(agent);
+}
+
+/// Places answers before the user's words that follow them at once. In JavaScript a span begins at a whole millisecond:
+/// where one exchange begins as the one before it ends, it seems to begin before the answer that was told with this end.
+pub fn keep_order(turns: &mut [Turn]) {
+    for place in 1..turns.len() {
+        let (before, [next, ..]) = turns.split_at_mut(place) else {
+            continue;
+        };
+        let [earlier @ .., answer] = before else {
+            continue;
+        };
+        let follows = answer.speaker == Speaker::Agent && next.speaker == Speaker::User;
+        let is_asked_before = earlier
+            .last()
+            .is_none_or(|asked| asked.started_at < next.started_at);
+        let seems_later = |at: DateTime<Utc>| {
+            (TimeDelta::zero()..TimeDelta::milliseconds(1)).contains(&(at - next.started_at))
+        };
+        if follows && is_asked_before && seems_later(answer.started_at) {
+            answer.started_at = next.started_at - TimeDelta::microseconds(1);
+            let ended = answer.ended_at.filter(|at| !seems_later(*at));
+            answer.ended_at = answer.ended_at.map(|_| ended.unwrap_or(answer.started_at));
+        }
+    }
 }
 
 /// An agent was interrupted when the user began to speak, where that is known: nobody else says when.

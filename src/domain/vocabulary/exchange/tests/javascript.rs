@@ -54,3 +54,27 @@ fn what_follows_a_transcript_at_once_is_of_its_exchange() {
         assert_eq!(calls, Some(2), "{turns:?}");
     }
 }
+
+#[test]
+fn an_exchange_that_begins_as_another_ends_is_behind_it() {
+    let turn = |id, times, asked: &str, answer: &str| {
+        let said = json!({"openinference.span.kind": "AGENT", "input.value": asked, "output.value": answer});
+        step(id, true, times, "turn", &said)
+    };
+    let spans = [
+        turn(1, ("100000", "161704"), "Where is A1?", "It has shipped."),
+        turn(2, ("161000", "223310"), "And B2?", "It is lost."),
+        turn(3, ("223000", "254000"), "Thanks", "Goodbye."),
+    ];
+    assert_said(
+        &spans,
+        json!([
+            ["user", "Where is A1?"],
+            ["agent", "It has shipped."],
+            ["user", "And B2?"],
+            ["agent", "It is lost."],
+            ["user", "Thanks"],
+            ["agent", "Goodbye."],
+        ]),
+    );
+}
