@@ -10,6 +10,7 @@ mod heard;
 mod realtime;
 mod runs;
 mod sentences;
+mod speech;
 #[cfg(test)]
 mod tests;
 mod tools;

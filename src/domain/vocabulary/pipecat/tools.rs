@@ -11,6 +11,7 @@ use super::super::calls::{error_in, put, tool_value};
 use super::super::{Beside, Gist, Part, Said, calls, moment};
 use super::given::{Item, bare, items};
 use super::realtime;
+use super::speech::Speech;
 
 /// What stands for a result that is not there yet.
 const PENDING: [&str; 2] = ["IN_PROGRESS", "in_progress"];
@@ -154,12 +155,15 @@ struct Call {
     at: DateTime<Utc>,
     /// When the generation was over that asked for it.
     asked_at: Option<DateTime<Utc>>,
+    /// When that had begun.
+    asked_since: Option<DateTime<Utc>>,
 }
 
 /// All calls of a session, each once. `place` tells of a gist the turn that it is part of, and the generation
 /// that asked for it.
 pub fn calls<'a>(
     gists: &[&'a Gist],
+    speech: &Speech<'_>,
     place: impl Fn(&Gist) -> (Option<String>, Option<&'a Gist>),
 ) -> Vec<Beside> {
     let mut found: BTreeMap<String, Call> = BTreeMap::new();
@@ -185,6 +189,7 @@ pub fn calls<'a>(
                     turn,
                     at: gist.started_at,
                     asked_at,
+                    asked_since: before.map(|asked| asked.started_at),
                 };
                 found.insert(id.to_owned(), call);
             }
@@ -192,14 +197,17 @@ pub fn calls<'a>(
                 continue;
             };
             // It ran between the generation that asked for it and the one that was told, unless that waited for the
-            // user.
+            // user, or for what the agent said meanwhile.
             let is_first = tool.contains_key("result") && !call.fields.contains_key("result");
             if is_first {
                 call.at = call.at.max(gist.started_at);
                 let is_placed = call.fields.contains_key("startMs");
                 let has_spoken = tool.contains_key(SPOKEN_ON)
                     || tool.contains_key(ASKED_ON) && is_heard_since(gists, call.asked_at, gist);
-                let was_awaited = is_placed && !has_spoken && !is_cut_off(tool);
+                let is_held_up = call
+                    .asked_since
+                    .is_some_and(|since| speech.holds_up(since, gist.started_at));
+                let was_awaited = is_placed && !has_spoken && !is_held_up && !is_cut_off(tool);
                 let told = was_awaited.then(|| moment(gist.started_at));
                 put(&mut call.fields, "endMs", told);
             }

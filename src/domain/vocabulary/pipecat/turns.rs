@@ -17,6 +17,7 @@ use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
 use super::runs::{LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
+use super::speech::Speech;
 use super::wordless::Heard;
 use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
 
@@ -98,9 +99,9 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         .iter()
         .filter_map(|gist| error(gist, "stt", "error", heard_in(&runs, gist)));
     understood.besides.extend(misheard);
-    understood
-        .besides
-        .extend(tools::calls(gists, |gist| placed(&runs, gist)));
+    let speech = Speech::of(gists, &exchanges);
+    let called = tools::calls(gists, &speech, |gist| placed(&runs, gist));
+    understood.besides.extend(called);
     understood.end = last.map(|root| endings::ended(root, gists, &runs));
     understood
 }

@@ -91,7 +91,7 @@ fn the_result_of_a_tool_that_runs_on_is_told_later() {
     let all = [running.as_slice(), &partial, &over].concat();
     let mut gists = vec![
         call(40.0),
-        exchange("t1", (0.0, 30.0), 1.0, false),
+        exchange("t1", (0.0, 10.9), 1.0, false),
         stt("t1/s1", (0.0, 1.4), "All."),
         given("t1/l1", (1.7, 2.1), &all[..1], None),
         stt("t1/s2", (3.2, 4.6), "Well?"),
@@ -104,13 +104,13 @@ fn the_result_of_a_tool_that_runs_on_is_told_later() {
     let pending = tools(&events);
     assert_eq!((pending.len(), &pending[0]["turn"]), (1, &json!(1)));
     assert!(!pending[0].contains_key("result") && !pending[0].contains_key("endMs"));
-    gists.push(given("t1/l4", (9.5, 9.9), &all, Some("Three.")));
+    gists.push(given("t1/l4", (11.5, 11.9), &all, Some("Three.")));
     let events = understood(gists);
     let over = tools(&events);
     assert_eq!((over.len(), &over[0]["result"]), (1, &json!({"hits": 3})));
     assert_eq!(
         (&over[0]["startMs"], &over[0]["endMs"]),
-        (&json!(2100), &json!(9500))
+        (&json!(2100), &json!(11500))
     );
 }
 
@@ -268,4 +268,37 @@ fn an_application_that_speaks_as_users_do_leaves_a_tool_its_end() {
         assert_eq!(spoken_on(messages.to_vec(), name, false), Some(json!(4800)));
         assert_eq!(spoken_on(messages.to_vec(), name, true), None);
     }
+}
+
+#[test]
+fn a_result_that_waited_behind_speech_does_not_say_when_its_tool_was_done() {
+    let asked = [user("Where is it?"), asks("c1")];
+    let told = [asked.as_slice(), &[result("c1", "{\"ok\": 1}")]].concat();
+    let made = |over: f64, next: f64| {
+        understood(vec![
+            call(20.0),
+            exchange("t1", (0.0, over), 1.0, false),
+            stt("t1/s1", (0.2, 1.4), "Where is it?"),
+            given(
+                "t1/l1",
+                (1.8, 2.3),
+                &asked[..1],
+                Some("Please stay on the line."),
+            ),
+            tts("t1/v1", (2.3, 2.8), 0.1, "Please stay on the line."),
+            given("t1/l2", (next, next + 0.2), &told, Some("In Berlin.")),
+            tts("t1/v2", (next + 0.2, next + 0.4), 0.1, "In Berlin."),
+        ])
+    };
+    let ended = |over: f64, next: f64| {
+        let events = made(over, next);
+        let tools = tools(&events);
+        assert_eq!(tools[0]["startMs"], 2300);
+        assert_eq!(tools[0]["result"], json!({"ok": 1}));
+        tools[0].get("endMs").cloned()
+    };
+    assert_eq!(ended(9.0, 5.4), None, "it may have been done long before");
+    assert_eq!(ended(9.0, 2.35), Some(json!(2350)), "nothing was heard yet");
+    let silent = "the agent had been silent for a while";
+    assert_eq!(ended(6.2, 8.1), Some(json!(8100)), "{silent}");
 }
