@@ -731,3 +731,37 @@ fn who_made_up_for_a_model_that_failed_made_the_answer() {
     assert_eq!(answer["models"]["llm"], "m");
     assert_eq!(answer["llmCalls"][0]["model"], "first");
 }
+
+#[test]
+fn what_it_took_to_hear_a_user_is_told_with_their_own_answer() {
+    let heard = |id: &str, during: (f64, f64), transcript: &str, took: f64| {
+        let attributes = json!({"transcript": transcript, "metrics.ttfb": took, "gen_ai.provider.name": "deepgram"});
+        span(id, "stt", during, attributes)
+    };
+    let events = understood(vec![
+        call(20.0),
+        exchange("t1", (0.0, 1.9), 0.9, true),
+        heard("t1/s1", (0.2, 1.0), "My line is down!", 0.6),
+        llm("t1/l1", (1.1, 1.5), 0.2, "Of course. Let me see."),
+        tts("t1/v1", (1.4, 1.85), 0.2, "Of course."),
+        exchange("t2", (1.9, 9.0), 0.8, false),
+        heard("t2/s2", (1.5, 2.4), "Just fix it.", 0.3),
+        llm("t2/l2", (2.6, 2.9), 0.2, "I do."),
+        tts("t2/v2", (2.9, 3.1), 0.1, "I do."),
+    ]);
+    let turns = of(&events, Kind::Turn);
+    let took = |place: usize| {
+        let ms = |name: &str| turns[place][name].as_f64().unwrap().round();
+        (ms("sttMs"), ms("endpointingMs"))
+    };
+    // Who speaks on before the first answer is heard stands between it and whom it answers.
+    let speakers: Vec<_> = turns
+        .iter()
+        .map(|turn| turn["speaker"].as_str().unwrap())
+        .collect();
+    assert_eq!(speakers, ["user", "user", "agent", "agent"]);
+    assert_eq!((took(2), took(3)), ((600.0, 100.0), (300.0, 200.0)));
+    for place in [2, 3] {
+        assert_eq!(turns[place]["providers"]["stt"], "deepgram");
+    }
+}

@@ -186,14 +186,23 @@ impl<'a, 'b> Context<'a, 'b> {
         let run = self.run;
         let mut fields = Map::new();
         put(&mut fields, "text", Some(joined(run.of(Part::Stt))));
-        let last = run.gists.last().copied();
+        self.put_hearing(&mut fields);
+        stages(&mut fields, [("stt", self.last_heard().as_slice())]);
+        Turn {
+            id: run.id(),
+            speaker: Speaker::User,
+            started_at: self.began(),
+            ended_at: self.is_end_told().then(|| self.spoke_until()),
+            fields,
+        }
+    }
+
+    /// How long it took to hear a user, and to see that they had finished.
+    fn put_hearing(&self, fields: &mut Map<String, Value>) {
+        let last = self.last_heard();
         let answer = self.after();
         let llm = answer.as_ref().and_then(|run| run.run.of(Part::Llm).next());
-        put(
-            &mut fields,
-            "sttMs",
-            last.and_then(|last| stt_ms(last, llm)),
-        );
+        put(fields, "sttMs", last.and_then(|last| stt_ms(last, llm)));
         // A response's span begins when it was over.
         let waited = llm
             .filter(|llm| !realtime::is_response(llm))
@@ -204,15 +213,11 @@ impl<'a, 'b> Context<'a, 'b> {
             });
         let is_open = |last: &Gist| is_set(last, LEFT_OPEN) || is_set(last, OUTSPOKEN);
         let waited = waited.filter(|_| last.is_none_or(|last| !is_open(last)));
-        put(&mut fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
-        stages(&mut fields, [("stt", last.as_slice())]);
-        Turn {
-            id: run.id(),
-            speaker: Speaker::User,
-            started_at: self.began(),
-            ended_at: self.is_end_told().then(|| self.spoke_until()),
-            fields,
-        }
+        put(fields, "endpointingMs", waited.map(|ms| ms.max(0.0)));
+    }
+
+    fn last_heard(&self) -> Option<&'a Gist> {
+        self.run.gists.last().copied()
     }
 
     /// When an answer that was begun before its user was `certain` to have finished was given to synthesis, if all that
@@ -324,6 +329,11 @@ impl<'a, 'b> Context<'a, 'b> {
         let first_byte_ms = tts.iter().find_map(|gist| number(gist, "ttsMs"));
         let mut fields = Map::new();
         put(&mut fields, "text", Some(self.said()));
+        // Whom it answers may have spoken on before it was heard, and then is not the one right before it.
+        let asker = self.asker();
+        if let Some(asker) = &asker {
+            asker.put_hearing(&mut fields);
+        }
         put(&mut fields, "firstAudioMs", audio.map(moment));
         put(&mut fields, "llmMs", self.first_token_ms(audio));
         let ids = self.beside();
@@ -365,7 +375,14 @@ impl<'a, 'b> Context<'a, 'b> {
         let (failed, good): (Vec<&Gist>, Vec<&Gist>) =
             answering.iter().partition(|gist| has_failed(gist));
         let made = [good, failed, beside].concat();
-        stages(&mut fields, [("llm", &made), ("tts", &tts)]);
+        let heard: Vec<&Gist> = asker
+            .and_then(|asker| asker.last_heard())
+            .into_iter()
+            .collect();
+        stages(
+            &mut fields,
+            [("stt", &heard), ("llm", &made), ("tts", &tts)],
+        );
         fields
     }
 
