@@ -39,8 +39,10 @@ impl<'a> Context<'a, '_> {
         let is_mute = |gist: &Gist| self.is_silent(gist, interrupted) || has_failed(gist);
         let mut syntheses = self.run.of(Part::Tts);
         let has_syntheses = self.run.of(Part::Tts).next().is_some();
-        let spoke =
-            audio.is_some() || syntheses.any(|gist| !is_mute(gist) && !is_set(gist, "unheard"));
+        let may_sound = |gist: &Gist| {
+            !is_mute(gist) && !is_set(gist, "unheard") && !self.is_overtaken_by_end(gist)
+        };
+        let spoke = audio.is_some() || syntheses.any(may_sound);
         let is_unheard = has_syntheses && !spoke;
         let is_empty = self.run.of(Part::Llm).any(has_failed) && self.said().is_empty();
         if is_empty || is_unheard && self.run.of(Part::Tts).any(is_mute) {
@@ -79,17 +81,33 @@ impl<'a> Context<'a, '_> {
     /// A synthesis that failed shows only by what it does not say. One that the user talked over may just have
     /// been on its way, unless it took longer than all that came.
     pub fn is_silent(&self, tts: &Gist, interrupted: bool) -> bool {
+        let was_due = match is_set(tts, "interrupted") {
+            true => duration_ms(tts) > self.known.patience_ms || self.is_undisturbed(tts),
+            false => !interrupted && !self.is_overtaken_by_end(tts),
+        };
+        self.is_soundless(tts) && was_due && !self.is_queued(tts)
+    }
+
+    /// Whether no first byte of a synthesis is told, where others tell theirs.
+    fn is_soundless(&self, tts: &Gist) -> bool {
         let is_unheard = self.known.measures_latency
             && self.exchange().is_some_and(|exchange| {
                 exchange.ended_at.is_some() && !exchange.fields.contains_key("latencyMs")
             });
         let is_odd = self.known.measures_speech || is_unheard;
         let is_told = tts.fields.contains_key("ttsMs") || has_failed(tts);
-        let was_due = match is_set(tts, "interrupted") {
-            true => duration_ms(tts) > self.known.patience_ms || self.is_undisturbed(tts),
-            false => !interrupted,
+        is_odd && !is_told
+    }
+
+    /// Whether the call was over while the first byte of a synthesis could still have come.
+    fn is_overtaken_by_end(&self, tts: &Gist) -> bool {
+        let is_its_end = |call: &&Gist| {
+            let over = call.ended_at.filter(|_| call.trace_id == tts.trace_id);
+            over.is_some_and(|over| ms_between(end(tts), over) <= FOLLOWS_MS)
         };
-        is_odd && !is_told && was_due && !self.is_queued(tts)
+        self.is_soundless(tts)
+            && duration_ms(tts) <= self.known.patience_ms
+            && self.known.calls.iter().any(is_its_end)
     }
 
     /// Whether a synthesis was stopped while nobody spoke: a service that fails stops it as a user does. Who talks over it

@@ -52,7 +52,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         ..Understood::default()
     };
     let measured = tts.iter().filter_map(|gist| number(gist, "ttsMs"));
-    let requests = of(Part::LlmAttempt);
+    let (requests, calls) = (of(Part::LlmAttempt), of(Part::Root));
     let numbered = runs.iter().enumerate();
     let ends = numbered.filter_map(|(place, run)| Some((run.exchange?, place)));
     let generations = runs.iter().flat_map(|run| run.of(Part::Llm));
@@ -63,6 +63,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         runs: &runs,
         exchanges: &exchanges,
         starts: &Starts::of(exchanges.values().copied()),
+        calls: &calls,
         ends: &ends.collect(),
         tell_usage: &tell_usage.collect(),
         requests: &requests,
@@ -115,6 +116,8 @@ pub struct Known<'a, 'b> {
     pub runs: &'b [Run<'a>],
     pub exchanges: &'b BTreeMap<&'b str, &'a Gist>,
     pub starts: &'b Starts<'b>,
+    /// The conversations that exchanges are part of.
+    pub calls: &'b [&'a Gist],
     /// The place of the last run of each exchange.
     pub ends: &'b BTreeMap<&'a str, usize>,
     /// The models of which a generation tells what it used.

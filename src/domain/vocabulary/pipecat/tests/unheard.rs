@@ -219,3 +219,35 @@ fn what_was_held_back_was_heard_when_its_user_had_waited_as_long_as_was_measured
     assert_eq!(answered(1.7), (json!(2940), json!(2940)));
     assert_eq!(answered(1.15), (json!(2380), json!(2380)));
 }
+
+#[test]
+fn a_synthesis_that_the_end_of_the_call_overtook_has_not_failed() {
+    let hung_up = |over: f64| {
+        let said = "Our opening hours are from nine to five.";
+        understood(vec![
+            call(over + 0.001),
+            exchange("t1", (0.0, 4.8), 0.9, false),
+            stt("t1/s1", (0.25, 1.7), "Good morning."),
+            llm("t1/l1", (1.9, 2.2), 0.2, "Good morning."),
+            tts("t1/v1", (2.25, 2.5), 0.13, "Good morning."),
+            span(
+                "t2",
+                "turn",
+                (4.9, over),
+                json!({"turn.was_interrupted": true}),
+            ),
+            stt("t2/s2", (4.7, 6.2), "When are you open?"),
+            llm("t2/l2", (6.2, 6.58), 0.2, said),
+            span("t2/v2", "tts", (6.581, 6.631), json!({"text": said})),
+        ])
+    };
+    let events = hung_up(6.619);
+    let turns = of(&events, Kind::Turn);
+    assert_eq!(turns[3]["cancelled"], true);
+    assert_unheard(turns[3]);
+    assert!(of(&events, Kind::Error).is_empty());
+    // Nothing came of it, and the call went on.
+    let events = hung_up(9.0);
+    assert_eq!(of(&events, Kind::Turn)[3]["failed"], true);
+    assert_eq!(of(&events, Kind::Error)[0]["code"], "no_audio_suspected");
+}
