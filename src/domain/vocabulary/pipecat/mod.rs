@@ -13,6 +13,7 @@ mod sentences;
 mod speech;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod tools;
 mod turns;
 mod withheld;

@@ -4,6 +4,7 @@ mod eager;
 mod endings;
 mod realtime;
 mod sentences;
+mod tokens;
 mod tools;
 mod typed;
 mod unheard;

@@ -19,7 +19,7 @@ use super::runs::{LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, r
 use super::sentences::{are_of_one, beginning, letters};
 use super::speech::Speech;
 use super::wordless::Heard;
-use super::{clocks, endings, heard, realtime, sentences, tools, wordless, workers};
+use super::{clocks, endings, heard, realtime, sentences, tokens, tools, wordless, workers};
 
 /// A user who speaks sooner has not waited for a first byte that should have come, however fast others come.
 pub const PATIENCE_MS: f64 = 1_000.0;
@@ -32,6 +32,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let helpers = workers::helpers(gists);
     let gists = workers::joined(gists, &helpers);
     let gists = sentences::whole(&referred(&gists));
+    let gists = tokens::as_written(&referred(&gists));
     let gists = clocks::read_anew(&referred(&gists));
     let gists = referred(&gists);
     let gists = gists.as_slice();
