@@ -23,10 +23,11 @@ use crate::store::{Scope, Store, webhooks};
 
 /// Pauses after each try that failed but the last. Recordings are announced before every copy is in its place.
 const PAUSES_SECONDS: [i64; 5] = [10, 60, 300, 1_800, 7_200];
+const TRIES_MAX: i32 = PAUSES_SECONDS.len() as i32 + 1;
 /// A pause is longer by up to this part of itself, so that what failed together is not tried together.
 const JITTER: f64 = 0.2;
-/// What one server fetches no other does for so long after it was last heard of: what it left behind when it stopped or died
-/// is taken up soon, however long fetching may take.
+/// How long a fetch belongs to the server that began it, counted from its last sign of life. Short, so that what a server left
+/// behind when it stopped or died is taken up soon, however long fetching may take.
 pub const LEASE: Duration = Duration::from_secs(60);
 /// So many times in a lease whoever is at work says so.
 const RENEWALS: u32 = 3;
@@ -97,6 +98,12 @@ pub async fn next(kit: &Kit, now: DateTime<Utc>) -> Result<bool> {
     let Some((scope, fetch)) = fetches::claim(&kit.store, now, until).await? else {
         return Ok(false);
     };
+    if fetch.attempts > TRIES_MAX {
+        // Whoever tried died over it, and could not say so.
+        let why = "the server stopped in the midst of the last try".to_owned();
+        fetches::settle(&scope, &fetch, Tried::Failed(why)).await?;
+        return Ok(true);
+    }
     let attempt = timeout(kit.time_limit, attempt(kit, &scope, &fetch, now));
     let tried = tokio::select! {
         tried = attempt => tried,
@@ -137,14 +144,16 @@ impl Begun {
 
 /// Keeps a fetch from being taken up by others, for as long as this is waited for.
 async fn hold(lease: Duration, scope: &Scope, fetch: &Fetch, begun: Begun) -> Infallible {
-    let mut ticks = interval(lease / RENEWALS);
+    let every = lease / RENEWALS;
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
+        let renewed = timeout(every, fetches::renew(scope, fetch, begun.now() + lease));
         // At worst another fetches the same once more.
-        if let Err(error) = fetches::renew(scope, fetch, begun.now() + lease).await {
-            tracing::debug!(%error, "a fetch may be taken up by another server");
+        if !matches!(renewed.await, Ok(Ok(()))) {
+            tracing::debug!("a fetch may be taken up by another server");
         }
     }
 }

@@ -90,7 +90,9 @@ pub async fn renew(scope: &Scope, fetch: &Fetch, until: DateTime<Utc>) -> Result
     sqlx::query!(
         "update recording_fetches
             set due_at = $5
-          where tenant_id = $1 and id = $2 and url = $3 and attempts = $4 and status = 'pending'",
+          where tenant_id = $1 and id = $2 and url = $3 and attempts = $4 and status = 'pending'
+            -- Not where it has been put off meanwhile.
+            and due_at < $5",
         scope.tenant.0,
         fetch.id.0,
         fetch.url,

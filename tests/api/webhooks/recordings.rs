@@ -179,9 +179,10 @@ impl Studio {
         self.source.is_stuck.store(true, Ordering::Relaxed);
         let app = &self.house.server.app;
         let (mut kit, now) = (app.fetch_kit(), app.clock.now());
+        let before = self.tries();
         kit.lease = lease;
         let other = tokio::spawn(async move { fetches::next(&kit, now).await });
-        while self.tries() == 0 {
+        while self.tries() == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.source.is_stuck.store(false, Ordering::Relaxed);
@@ -210,6 +211,27 @@ async fn what_a_server_left_behind_is_fetched_by_another_a_minute_later() {
     studio.house.server.clock.advance(TimeDelta::seconds(2));
     assert_eq!(studio.work().await, 1);
     assert_eq!(studio.shown().await["status"], "available");
+}
+
+#[tokio::test]
+async fn what_no_server_lives_through_is_given_up() {
+    let studio = Studio::open(&[]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    for _ in 0..6 {
+        studio.other_at_work(fetches::LEASE).await.abort();
+        studio.house.server.clock.advance(TimeDelta::seconds(61));
+    }
+    studio.work().await;
+    let shown = studio.shown().await;
+    assert_eq!(
+        (&shown["status"], &shown["failureReason"], studio.tries()),
+        (
+            &json!("failed"),
+            &json!("the server stopped in the midst of the last try"),
+            6
+        )
+    );
 }
 
 #[tokio::test]
