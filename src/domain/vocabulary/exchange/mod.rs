@@ -39,7 +39,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         };
         turns::of(&group, &called, &mut understood);
     }
-    turns::keep_order(&mut understood.turns);
+    turns::place_answers(&mut understood.turns);
     turns::place_interruptions(&mut understood);
     let mut roots = found.roots.iter().filter(|root| root.ended_at.is_some());
     understood.end = roots.next().map(|root| ended(root, gists));

@@ -66,14 +66,18 @@ pub fn sequences(loose: Vec<&Gist>, places: Places) -> Vec<Group<'_>> {
 }
 
 /// When a part counts: a transcript from when it was there. In JavaScript a span begins at a whole millisecond, and what
-/// follows it at once seems to begin before it ended: within one, the transcript was there first.
-fn place(gist: &Gist) -> (i64, bool, DateTime<Utc>) {
-    let is_heard = gist.part == Part::Stt;
-    let at = match is_heard {
-        true => end(gist),
-        false => gist.started_at,
-    };
-    (at.timestamp_millis(), !is_heard, at)
+/// follows a transcript at once seems to begin before that ended: it may have begun as late as the millisecond's end.
+fn place(gist: &Gist) -> DateTime<Utc> {
+    match gist.part {
+        Part::Stt => end(gist),
+        _ if is_whole_ms(gist.started_at) => gist.started_at + TimeDelta::nanoseconds(999_999),
+        _ => gist.started_at,
+    }
+}
+
+/// Whether a clock may have told no more than milliseconds.
+pub fn is_whole_ms(at: DateTime<Utc>) -> bool {
+    at.timestamp_subsec_nanos().is_multiple_of(1_000_000)
 }
 
 /// An exchange that may go on, and what is known of it so far.

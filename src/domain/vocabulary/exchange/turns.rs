@@ -16,6 +16,7 @@ use super::called::DERIVED;
 use super::group::{Group, key};
 use super::listening::{begun, listens};
 use super::said;
+use super::sequence::is_whole_ms;
 
 /// Adds an exchange's turns, tools, interruptions and errors; `called` are tools that have no spans.
 pub fn of(group: &Group<'_>, called: &[Gist], understood: &mut Understood) {
@@ -50,7 +51,7 @@ pub fn of(group: &Group<'_>, called: &[Gist], understood: &mut Understood) {
 
 /// Places answers before the user's words that follow them at once. In JavaScript a span begins at a whole millisecond:
 /// where one exchange begins as the one before it ends, it seems to begin before the answer that was told with this end.
-pub fn keep_order(turns: &mut [Turn]) {
+pub fn place_answers(turns: &mut [Turn]) {
     for place in 1..turns.len() {
         let (before, [next, ..]) = turns.split_at_mut(place) else {
             continue;
@@ -62,9 +63,12 @@ pub fn keep_order(turns: &mut [Turn]) {
         let is_asked_before = earlier
             .last()
             .is_none_or(|asked| asked.started_at < next.started_at);
-        let seems_later = |at: DateTime<Utc>| {
-            (TimeDelta::zero()..TimeDelta::milliseconds(1)).contains(&(at - next.started_at))
+        let reach = match is_whole_ms(next.started_at) {
+            true => TimeDelta::milliseconds(1),
+            false => TimeDelta::nanoseconds(1),
         };
+        let seems_later =
+            |at: DateTime<Utc>| (TimeDelta::zero()..reach).contains(&(at - next.started_at));
         if follows && is_asked_before && seems_later(answer.started_at) {
             answer.started_at = next.started_at - TimeDelta::microseconds(1);
             let ended = answer.ended_at.filter(|at| !seems_later(*at));

@@ -78,3 +78,26 @@ fn an_exchange_that_begins_as_another_ends_is_behind_it() {
         ]),
     );
 }
+
+#[test]
+fn a_clock_that_tells_microseconds_is_believed() {
+    let heard = |text: &str| json!({ "transcript": text });
+    let spoken = json!({"ttfb_ms": 0.01});
+    let spans = [
+        step(1, true, ("100010", "100110"), "stt", &heard("Where is A1?")),
+        step(
+            2,
+            true,
+            ("100120", "100210"),
+            "chat gpt-4o",
+            &chat("Shipped."),
+        ),
+        step(3, true, ("100220", "100310"), "tts", &spoken),
+        step(4, true, ("100320", "100410"), "stt", &heard("And B2?")),
+        step(5, true, ("100420", "100510"), "chat gpt-4o", &chat("Lost.")),
+        step(6, true, ("100520", "100610"), "tts", &spoken),
+    ];
+    let turns = told(&spans, Kind::Turn);
+    let told: Vec<_> = turns.iter().map(|turn| &turn["speaker"]).collect();
+    assert_eq!(told, ["user", "agent", "user", "agent"], "{turns:?}");
+}
