@@ -33,8 +33,8 @@ fn of_stage(view: &View, stage: Stage) -> Vec<Issue> {
         }
     }
     let are_several = by_agent.len() > 1;
-    let of_agent = |served: &Vec<Served<'_>>| of_agent(view, stage, served, are_several);
-    by_agent.values().flat_map(of_agent).collect()
+    let find = |served: &Vec<Served<'_>>| of_agent(view, stage, served, are_several);
+    by_agent.values().flat_map(find).collect()
 }
 
 fn of_agent(view: &View, stage: Stage, served: &[Served<'_>], are_several: bool) -> Vec<Issue> {
@@ -100,8 +100,20 @@ fn primary(view: &View, stage: Stage, served: &[Served<'_>], are_several: bool) 
     };
     let models = session.extra.get("models");
     let model = models.and_then(|models| models.get(stage.as_str())?.as_str().map(str::to_owned));
+    let reason = |turn: &Spoken| {
+        turn.turn
+            .extra
+            .get("fallbackReason")
+            .is_some_and(Value::is_string)
+    };
+    let is_own = |(turn, _): &&Served<'_>| !reason(turn);
+    let own: Vec<&Named> = served
+        .iter()
+        .filter(is_own)
+        .map(|(_, named)| named)
+        .collect();
     let mut counts: Vec<(&Named, usize)> = Vec::new();
-    for (_, named) in served {
+    for named in own.iter().copied() {
         match counts.iter_mut().find(|(known, _)| *known == named) {
             Some((_, count)) => *count += 1,
             None => counts.push((named, 1)),
@@ -119,8 +131,8 @@ fn primary(view: &View, stage: Stage, served: &[Served<'_>], are_several: bool) 
         (provider, None) if !differs(&provider, &usual.0) => (provider, usual.1.clone()),
         stated => stated,
     };
-    let is_used = || served.iter().any(|(_, named)| !is_other(named, &stated));
-    if are_several && !is_used() {
+    let is_used = || own.iter().any(|named| !is_other(named, &stated));
+    if are_several && !own.is_empty() && !is_used() {
         return usual;
     }
     stated
@@ -250,7 +262,14 @@ mod tests {
             call["turns"][n]["metadata"] = json!({"agent": "expert"});
         }
         assert!(found(&call, KIND).is_empty());
-        // It has a fallback too.
+        // It has a fallback too, which may be all that it was heard by.
+        for n in [5, 7] {
+            call["turns"][n]["fallbackReason"] = json!("rate limited");
+        }
+        assert_eq!(found(&call, KIND).len(), 1);
+        for n in [5, 7] {
+            call["turns"][n]["fallbackReason"] = Value::Null;
+        }
         call["turns"][7]["models"] = json!({"llm": "gpt-4o-mini"});
         let issue = issue(&call, KIND);
         assert_eq!(

@@ -43,7 +43,9 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);
-    let agents: BTreeSet<Option<&str>> = speeches.iter().map(agent).collect();
+    // Whose an answer is whose own span has not come nobody knows.
+    let told = speeches.iter().filter(|speech| !speech.turns.is_empty());
+    let agents: BTreeSet<Option<&str>> = told.map(agent).collect();
 
     let mut understood = Understood::default();
     for speech in &speeches {
