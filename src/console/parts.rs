@@ -17,7 +17,7 @@ const WORKFLOWS: usize = 10;
 const ERRORS: u32 = 10;
 /// Labels along the time.
 const LABELS: usize = 6;
-/// So far along the time, as a share of it, a label may begin.
+/// No label begins beyond this share of the width.
 const LAST_LABEL: f64 = 0.95;
 
 pub struct Active {

@@ -15,7 +15,7 @@
 //!
 //! A session's field is the best source's; the others fill what it leaves out and never take back what it
 //! says. Turns are of one source only, since two sources count them differently, and with them are the errors that
-//! were made of its tool calls, or that LiveKit's SDK logged beside its uploads. Spans that tell no word of the user's, as those of a model that hears sound, have those
+//! were made of their tool calls, or that LiveKit's SDK logged beside its uploads. Spans that tell no word of the user's, as those of a model that hears sound, have those
 //! of LiveKit's chat history (`domain::hearing`), or leave the turns to it where it counts the user's otherwise.
 
 use crate::domain::event::{Kind, Source};

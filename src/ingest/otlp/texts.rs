@@ -98,7 +98,7 @@ const FOUR_BYTES: usize = 5;
 
 /// The same message with texts that are UTF-8; none where it is no message.
 fn mended(mut rest: &[u8], shape: &Shape, depth: usize) -> Option<Vec<u8>> {
-    let mut written = Vec::with_capacity(rest.len());
+    let mut written = Vec::new();
     while !rest.is_empty() {
         let field = rest;
         let key = decode_length_delimiter(&mut rest).ok()?;
