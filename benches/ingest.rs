@@ -20,8 +20,10 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use serde_json::json;
+use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpStream;
+
 use voxray::domain::event::Kind;
 
 use support::{Postgres, exchange};
@@ -45,21 +47,15 @@ async fn main() {
 
     let single = single_inserts(&postgres, length).await;
     let copied = copy(&postgres, length, &plain_rows()).await;
-    println!(
-        "{:<44} {:>10} {:>8} {:>8} {:>10} {:>12}",
-        format!("{CLIENTS} clients, {seconds} s each"),
-        "rows/s",
-        "/insert",
-        "/copy",
-        "server µs",
-        "Postgres µs"
-    );
+    println!("{CLIENTS} clients, {seconds} s each");
     let table = Table {
         postgres: &postgres,
         server: &server.server,
         single,
         copied,
+        whole: None,
     };
+    table.head();
     table.row("single-row INSERT, autocommit", single);
     table.row("COPY, 1,000 rows each, 2 connections", copied);
     for size in [1, 10, 100, 1_000] {
@@ -74,10 +70,17 @@ async fn main() {
         let load = server.load(length, 1, Shape::LongSessions);
         table.measured(name, load).await;
     }
-    let stored = server.stored_spans(&postgres).await;
-    let copied = copy(&postgres, length, &stored).await;
-    let table = Table { copied, ..table };
-    table.row("COPY of the rows that spans are stored as", copied);
+    let traced = server.trace(&postgres).await;
+    let all = copy(&postgres, length, &traced.whole(&postgres).await).await;
+    let copied = copy(&postgres, length, &traced.facts(&postgres).await).await;
+    let table = Table {
+        copied,
+        whole: Some(all),
+        ..table
+    };
+    table.head();
+    table.row("COPY of one row a span, its fact", copied);
+    table.row("COPY of all rows that spans are stored as", all);
     for size in [1, 10, 100, 1_000] {
         let name = format!("OTLP spans (protobuf), {size} a request, new sessions");
         if is_wanted(&name) {
@@ -107,9 +110,23 @@ struct Table<'a> {
     server: &'a support::Server,
     single: f64,
     copied: f64,
+    /// COPY of everything that is written, not of one row each.
+    whole: Option<f64>,
 }
 
 impl Table<'_> {
+    fn head(&self) {
+        let whole = if self.whole.is_some() {
+            "/all rows"
+        } else {
+            ""
+        };
+        println!(
+            "{:<52} {:>10} {:>8} {:>8} {whole:>9} {:>10} {:>12}",
+            "", "a second", "/insert", "/copy", "server µs", "Postgres µs"
+        );
+    }
+
     fn row(&self, name: &str, rate: f64) {
         println!("{}", self.line(name, rate));
     }
@@ -136,7 +153,9 @@ impl Table<'_> {
 
     fn line(&self, name: &str, rate: f64) -> String {
         let (insert, copy) = (rate / self.single, rate / self.copied);
-        format!("{name:<44} {rate:>10.0} {insert:>8.2} {copy:>8.3}")
+        let whole = self.whole.map(|whole| format!("{:.3}", rate / whole));
+        let whole = whole.unwrap_or_default();
+        format!("{name:<52} {rate:>10.0} {insert:>8.2} {copy:>8.3} {whole:>9}")
     }
 }
 
@@ -227,41 +246,24 @@ impl Server {
         spans.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
     }
 
-    /// What a request of 1,000 spans is stored as: the facts, as COPY gives them, and their session.
-    async fn stored_spans(&self, postgres: &Postgres) -> Rows {
+    /// A session of 1,000 spans.
+    async fn trace(&self, postgres: &Postgres) -> Traced {
         let mut connection = TcpStream::connect(&self.server.address)
             .await
             .expect("a connection");
-        let (template, trace) = (conversation(0..1_000), uuid::Uuid::new_v4());
-        let body = with_trace(&template, trace);
+        let trace = uuid::Uuid::new_v4();
+        let body = with_trace(&conversation(0..TRACED), trace);
         let path = ("/v1/traces", "application/x-protobuf");
         send(&mut connection, &self.key, path, &body).await;
+        let trace = trace.simple().to_string();
         let pool = postgres.pool(1).await;
         let session: String =
             sqlx::query_scalar("select session_id::text from spans where trace_id = $1 limit 1")
-                .bind(trace.simple().to_string())
+                .bind(&trace)
                 .fetch_one(&pool)
                 .await
                 .expect("a session");
-        let mut connection = pool.acquire().await.expect("a connection");
-        let kind = Kind::Span as i16;
-        let question = format!(
-            "copy (select * from facts where session_id = '{session}' and kind = {kind}) to stdout"
-        );
-        let pieces: Vec<_> = connection
-            .copy_out_raw(&question)
-            .await
-            .expect("copied")
-            .try_collect()
-            .await
-            .expect("rows");
-        let text: Vec<u8> = pieces.concat();
-        Rows {
-            table: "create table plain (like facts, primary key (tenant_id, session_id, source, kind, id))",
-            copy: "copy plain from stdin",
-            text: String::from_utf8(text).expect("text"),
-            session,
-        }
+        Traced { session, trace }
     }
 
     /// Rates of the first and the last 200 turns of one call.
@@ -409,9 +411,11 @@ async fn send(connection: &mut TcpStream, key: &str, (path, kind): (&str, &str),
 /// A table as a turn would need at the least: a key, and what was said.
 const PLAIN: &str = "create table plain (tenant uuid, session uuid, id bigint generated always as identity, at timestamptz, body text, primary key (tenant, session, id))";
 
-async fn make(pool: &PgPool, table: &'static str) {
-    for statement in ["drop table if exists plain", table] {
-        sqlx::query(statement).execute(pool).await.expect("made");
+const MADE: [&str; 2] = ["drop table if exists plain", PLAIN];
+
+async fn make(pool: &PgPool, statements: &[&'static str]) {
+    for statement in statements {
+        sqlx::query(*statement).execute(pool).await.expect("made");
     }
 }
 
@@ -419,7 +423,7 @@ const BODY: &str = r#"{"index":1,"speaker":"user","text":"I would like a table f
 
 async fn single_inserts(postgres: &Postgres, length: Duration) -> f64 {
     let pool = postgres.pool(50).await;
-    make(&pool, PLAIN).await;
+    make(&pool, &MADE).await;
     let started = Instant::now();
     let inserters: Vec<_> = (0..CLIENTS)
         .map(|_| {
@@ -449,13 +453,21 @@ async fn single_inserts(postgres: &Postgres, length: Duration) -> f64 {
     rows as f64 / started.elapsed().as_secs_f64()
 }
 
-/// A thousand rows of one session, ready to be copied under other sessions' ids.
+/// Rows of one session, ready to be copied under other sessions' ids.
 #[derive(Clone)]
 struct Rows {
-    table: &'static str,
+    tables: Vec<Copied>,
+    /// What else than the table's key is of this session alone.
+    own: Vec<String>,
+    /// What all of them count as.
+    count: u64,
+}
+
+#[derive(Clone)]
+struct Copied {
+    made_by: &'static [&'static str],
     copy: &'static str,
     text: String,
-    session: String,
 }
 
 fn plain_rows() -> Rows {
@@ -465,16 +477,120 @@ fn plain_rows() -> Rows {
         uuid::Uuid::nil()
     );
     Rows {
-        table: PLAIN,
-        copy: "copy plain (tenant, session, at, body) from stdin",
-        text: line.repeat(1_000),
-        session,
+        tables: vec![Copied {
+            made_by: &MADE,
+            copy: "copy plain (tenant, session, at, body) from stdin",
+            text: line.repeat(1_000),
+        }],
+        own: vec![session],
+        count: 1_000,
+    }
+}
+
+/// A session that spans told of.
+struct Traced {
+    session: String,
+    trace: String,
+}
+
+const TRACED: usize = 1_000;
+
+/// A table of ours, and one like it with no more than its key.
+struct Kept {
+    from: &'static str,
+    /// Where the session is named.
+    session: &'static str,
+    made_by: &'static [&'static str],
+    copy: &'static str,
+}
+
+macro_rules! kept {
+    ($table:literal, $session:literal, $key:literal) => {
+        Kept {
+            from: $table,
+            session: $session,
+            made_by: &[
+                concat!("drop table if exists plain_", $table),
+                concat!(
+                    "create table plain_",
+                    $table,
+                    " (like ",
+                    $table,
+                    ", primary key (",
+                    $key,
+                    "))"
+                ),
+            ],
+            copy: concat!("copy plain_", $table, " from stdin"),
+        }
+    };
+}
+
+/// What a session of spans leaves behind for good, its facts first.
+const STORED: [Kept; 6] = [
+    kept!(
+        "facts",
+        "session_id",
+        "tenant_id, session_id, source, kind, id"
+    ),
+    kept!(
+        "spans",
+        "session_id",
+        "tenant_id, session_id, trace_id, span_id"
+    ),
+    kept!("traces", "session_id", "tenant_id, session_id, trace_id"),
+    kept!("turns", "session_id", "tenant_id, session_id, index"),
+    kept!("sessions", "id", "tenant_id, id"),
+    kept!("session_aliases", "session_id", "tenant_id, kind, value"),
+];
+
+impl Traced {
+    /// The facts that its spans are, one a span, as COPY gives them.
+    async fn facts(&self, postgres: &Postgres) -> Rows {
+        let kind = format!("and kind = {}", Kind::Span as i16);
+        self.rows(postgres, &STORED[..1], &kind).await
+    }
+
+    /// All that it is stored as, whatever that was told by.
+    async fn whole(&self, postgres: &Postgres) -> Rows {
+        self.rows(postgres, &STORED, "").await
+    }
+
+    async fn rows(&self, postgres: &Postgres, kept: &[Kept], those: &str) -> Rows {
+        let pool = postgres.pool(1).await;
+        let mut connection = pool.acquire().await.expect("a connection");
+        let mut tables = Vec::new();
+        for kept in kept {
+            let (from, column, session) = (kept.from, kept.session, &self.session);
+            let question = format!(
+                "copy (select * from {from} where {column} = '{session}' {those}) to stdout"
+            );
+            let pieces: Vec<_> = connection
+                .copy_out_raw(&question)
+                .await
+                .expect("copied")
+                .try_collect()
+                .await
+                .expect("rows");
+            tables.push(Copied {
+                made_by: kept.made_by,
+                copy: kept.copy,
+                text: String::from_utf8(pieces.concat()).expect("text"),
+            });
+        }
+        Rows {
+            tables,
+            own: vec![self.session.clone(), self.trace.clone()],
+            count: TRACED as u64,
+        }
     }
 }
 
 async fn copy(postgres: &Postgres, length: Duration, rows: &Rows) -> f64 {
     let pool = postgres.pool(2).await;
-    make(&pool, rows.table).await;
+    for copied in &rows.tables {
+        make(&pool, copied.made_by).await;
+    }
     let started = Instant::now();
     let copiers: Vec<_> = (0..2)
         .map(|_| {
@@ -482,12 +598,10 @@ async fn copy(postgres: &Postgres, length: Duration, rows: &Rows) -> f64 {
             tokio::spawn(async move {
                 let mut copied = 0u64;
                 while started.elapsed() < length {
-                    let session = uuid::Uuid::new_v4().to_string();
-                    let text = rows.text.replace(&rows.session, &session);
-                    let mut connection = pool.acquire().await.expect("a connection");
-                    let mut sink = connection.copy_in_raw(rows.copy).await.expect("copy");
-                    sink.send(text.into_bytes()).await.expect("sent");
-                    copied += sink.finish().await.expect("copied");
+                    let mut transaction = pool.begin().await.expect("a transaction");
+                    rows.copy(&mut transaction).await;
+                    transaction.commit().await.expect("committed");
+                    copied += rows.count;
                 }
                 copied
             })
@@ -498,4 +612,29 @@ async fn copy(postgres: &Postgres, length: Duration, rows: &Rows) -> f64 {
         rows += copier.await.expect("a copier");
     }
     rows as f64 / started.elapsed().as_secs_f64()
+}
+
+impl Rows {
+    /// Once more, under names of its own.
+    async fn copy(&self, connection: &mut PgConnection) {
+        let names: Vec<_> = self.own.iter().map(|own| (own, another(own))).collect();
+        for copied in &self.tables {
+            let mut text = copied.text.clone();
+            for (own, other) in &names {
+                text = text.replace(*own, other);
+            }
+            let mut sink = connection.copy_in_raw(copied.copy).await.expect("copy");
+            sink.send(text.into_bytes()).await.expect("sent");
+            sink.finish().await.expect("copied");
+        }
+    }
+}
+
+/// Another id, written like this one.
+fn another(id: &str) -> String {
+    let other = uuid::Uuid::new_v4();
+    match id.contains('-') {
+        true => other.to_string(),
+        false => other.simple().to_string(),
+    }
 }
