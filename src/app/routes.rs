@@ -309,6 +309,7 @@ pub const ROUTES: &[Route] = &[
         |m| on(m, webhooks::deliveries::handle),
     ),
     route(Get, "/", Public, |m| on(m, console::home::handle)),
+    route(Get, "/console/", Public, |m| on(m, console::home::handle)),
     route(Get, "/console", Reader, |m| on(m, console::list::handle)),
     route(Get, "/console/conversations/{id}", Reader, |m| {
         on(m, console::call::handle)

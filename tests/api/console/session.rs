@@ -12,8 +12,10 @@ async fn a_key_opens_a_session_and_the_session_ends_with_sign_out() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;
     let key = acme.key(ALL).await;
-    let home = browser(&server).get("/").await.status(303);
-    assert_eq!(home.header("location"), "/console");
+    for home in ["/", "/console/"] {
+        let home = browser(&server).get(home).await.status(303);
+        assert_eq!(home.header("location"), "/console");
+    }
     let page = browser(&server).get("/console/sign-in").await.status(200);
     assert!(page.text().contains("name=\"key\""));
     let next = "/console/dashboard?period=7d";
