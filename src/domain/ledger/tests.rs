@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::event::Bound;
 
 fn event(kind: Kind, id: &str, at: &str, fields: Value) -> Event {
     Event {
