@@ -71,6 +71,10 @@ const TABLE: &[(&str, To)] = &[
         "gen_ai.response.time_to_first_chunk",
         To::FirstOutputSeconds,
     ),
+    (
+        "gen_ai.client.operation.time_to_first_chunk",
+        To::FirstOutputSeconds,
+    ),
     ("langfuse.observation.model.parameters", To::Parameters),
     ("llm.invocation_parameters", To::Parameters),
     ("langfuse.observation.usage_details", To::UsageDetails),

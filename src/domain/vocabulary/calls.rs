@@ -93,12 +93,18 @@ pub fn first_at(gist: &Gist, first: &str) -> Option<DateTime<Utc>> {
     number(gist, first).map(|ms| after(gist.started_at, ms))
 }
 
-const PROVIDERS: [&str; 3] = ["gen_ai.provider.name", "gen_ai.system", "llm.provider"];
-const MODELS: [&str; 4] = [
+const PROVIDERS: [&str; 4] = [
+    "gen_ai.provider.name",
+    "gen_ai.system",
+    "llm.provider",
+    "ai.model.provider",
+];
+const MODELS: [&str; 5] = [
     "gen_ai.response.model",
     "gen_ai.request.model",
     "llm.model_name",
     "settings.model",
+    "ai.model.id",
 ];
 
 /// Who did it, as GenAI's conventions and those before them say.

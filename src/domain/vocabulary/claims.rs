@@ -8,7 +8,7 @@ use super::Said;
 use super::span::{SERVICE_NAME, said};
 
 /// Attributes that tell a conversation from all others, the most trusted first.
-const CONVERSATIONS: [&str; 13] = [
+const CONVERSATIONS: [&str; 14] = [
     "session.id",
     "langfuse.session.id",
     "conversation.id",
@@ -16,6 +16,7 @@ const CONVERSATIONS: [&str; 13] = [
     "traceloop.association.properties.session_id",
     "traceloop.association.properties.conversation_id",
     "ai.telemetry.metadata.sessionId",
+    "ai.settings.context.sessionId",
     "gcp.vertex.agent.session_id",
     "mastra.metadata.sessionId",
     // Any of which makes a thread of LangSmith's.

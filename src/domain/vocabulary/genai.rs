@@ -140,11 +140,15 @@ pub fn part(span: &Said<'_>) -> Part {
         "invoke_agent" | "invoke_workflow" => Part::Exchange,
         "transcribe" | "transcription" | "stt" | "speech_to_text" => Part::Stt,
         "speech" | "tts" | "synthesize" | "text_to_speech" => Part::Tts,
-        "create_agent" | "embeddings" | "retrieval" => Part::Other,
+        "ai.transcribe" | "ai.streamtranscribe" => Part::Stt,
+        "ai.generatespeech" => Part::Tts,
+        "create_agent" | "embeddings" | "retrieval" | "rerank" => Part::Other,
         _ if span.text("gen_ai.output.type") == Some("speech") => Part::Tts,
         _ if span.has("gen_ai.tool.name") => Part::Tool,
         _ if span.has(OPERATION) => match span.text(OPERATION).unwrap_or_default() {
             "ai.toolCall" => Part::Tool,
+            "ai.transcribe" | "ai.streamTranscribe" => Part::Stt,
+            "ai.generateSpeech" => Part::Tts,
             name if name.contains("mbed") || name.contains("rerank") => Part::Other,
             // One call of a model, of the several that an answer may take.
             name if name.contains(".do") => Part::Llm,

@@ -32,6 +32,8 @@ const SAID_IN_RUN: &str = "pydantic_ai.all_messages";
 const PROMPT: &str = "ai.prompt";
 /// Where it keeps what it was answered.
 const VERCEL_ANSWERS: [&str; 2] = ["ai.response.text", "ai.response.object"];
+/// And what it was to speak.
+const SPOKEN: &str = "ai.request.text";
 /// Where all is kept that an API answered.
 const WHOLE: [&str; 2] = ["output.value", "output"];
 /// Where Mastra keeps what a run of an agent was told.
@@ -94,17 +96,26 @@ pub fn read(span: &Said<'_>, part: Part, fields: &mut Map<String, Value>) {
             let told = text_of(span, &["transcript", "output.value", "output", "text"]);
             let told = told.or_else(|| answer(&list_of(span, "gen_ai.output.messages")?));
             let told = told.or_else(|| content(&span.json(ENTITY_OUTPUT)?));
+            let told = told.or_else(|| text_of(span, &VERCEL_ANSWERS));
             put(fields, "text", told);
-            put(fields, "audioSeconds", span.number("audio_seconds"));
+            let seconds = ["audio_seconds", "gen_ai.usage.seconds", "ai.usage.seconds"];
+            let seconds = seconds.iter().find_map(|name| span.number(name));
+            put(fields, "audioSeconds", seconds);
         }
         Part::Llm | Part::LlmAttempt => llm(span, fields),
         Part::Tts => {
             read_provider(span, fields);
-            let given = text_of(span, &["text", "input.value", "input", "lk.input_text"]);
-            let given = given.or_else(|| asked(span)?.text);
+            let given = ["text", "input.value", "input", "lk.input_text", SPOKEN];
+            let given = text_of(span, &given).or_else(|| asked(span)?.text);
             let given = given.or_else(|| content(only_argument(&span.json(ENTITY_INPUT)?)?));
             let characters = given.as_ref().map(|text| text.chars().count() as u64);
-            let stated = span.count(&["characters", "metrics.character_count"]);
+            let stated = [
+                "characters",
+                "metrics.character_count",
+                "gen_ai.usage.characters",
+                "ai.usage.characters",
+            ];
+            let stated = span.count(&stated);
             put(fields, "characters", stated.or(characters));
             put(fields, "text", given);
             put(fields, "ttsMs", first_output_ms(span));
@@ -325,6 +336,7 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
     let names = [
         "gen_ai.response.time_to_first_chunk",
         "gen_ai.server.time_to_first_token",
+        "gen_ai.client.operation.time_to_first_chunk",
     ];
     let told = names.iter().find_map(|name| span.seconds_as_ms(name));
     let app = || {

@@ -220,6 +220,50 @@ fn an_answer_by_vercel_s_sdk_is_an_exchange() {
     assert_eq!(gist("own", embedding).part, Part::Other);
 }
 
+/// By the conventions, as its newest integration has them, and in its own words.
+#[test]
+fn what_vercel_s_sdk_hears_and_speaks_is_no_generation() {
+    let heard = [
+        json!({"gen_ai.operation.name": "ai.transcribe", "gen_ai.request.model": "whisper-1", "gen_ai.output.type": "text",
+            "gen_ai.provider.name": "openai", "ai.response.text": "Where is A1?", "gen_ai.usage.seconds": 2.5,
+            "gen_ai.output.messages": "[{\"role\":\"assistant\",\"parts\":[{\"type\":\"text\",\"content\":\"Where is A1?\"}]}]"}),
+        json!({"operation.name": "ai.transcribe", "ai.operationId": "ai.transcribe", "ai.model.provider": "openai",
+            "ai.model.id": "whisper-1", "ai.response.text": "Where is A1?", "ai.usage.seconds": 2.5}),
+    ];
+    for heard in heard {
+        let heard = gist("ai.transcribe whisper-1", heard);
+        assert_eq!(heard.part, Part::Stt);
+        assert_eq!(heard.fields["text"], "Where is A1?");
+        assert_eq!(heard.fields["provider"], "openai");
+        assert_eq!(heard.fields["model"], "whisper-1");
+        assert_eq!(heard.fields["audioSeconds"], 2.5);
+    }
+    let spoken = [
+        json!({"gen_ai.operation.name": "ai.generateSpeech", "gen_ai.request.model": "tts-1", "gen_ai.output.type": "speech",
+            "gen_ai.provider.name": "openai", "ai.request.text": "Shipped.", "gen_ai.usage.characters": 8,
+            "gen_ai.input.messages": "[{\"role\":\"user\",\"parts\":[{\"type\":\"text\",\"content\":\"Shipped.\"}]}]"}),
+        json!({"operation.name": "ai.generateSpeech", "ai.operationId": "ai.generateSpeech", "ai.model.provider": "openai",
+            "ai.model.id": "tts-1", "ai.request.text": "Shipped."}),
+    ];
+    for spoken in spoken {
+        let spoken = gist("ai.generateSpeech", spoken);
+        assert_eq!(spoken.part, Part::Tts);
+        assert_eq!(spoken.fields["text"], "Shipped.");
+        assert_eq!(spoken.fields["model"], "tts-1");
+        assert_eq!(spoken.fields["characters"], 8);
+    }
+    let chat = gist(
+        "chat gpt-4o-mini",
+        json!({"gen_ai.operation.name": "chat", "gen_ai.client.operation.time_to_first_chunk": 0.25,
+            "ai.settings.context.sessionId": "call-7"}),
+    );
+    assert_eq!(chat.fields["llmMs"], 250.0);
+    let names = json!([{"kind": "conversation_id", "id": "call-7"}]);
+    assert_eq!(chat.session["externalIds"], names);
+    let ranked = json!({"gen_ai.operation.name": "rerank", "gen_ai.request.model": "rerank-3"});
+    assert_eq!(gist("rerank rerank-3", ranked).part, Part::Other);
+}
+
 #[test]
 fn messages_are_read_of_events_however_they_stand_there() {
     let told = |events: Value| {
