@@ -1,7 +1,7 @@
 //! Facts: statements as they came. The same set of facts always gives the same state, whatever the
 //! order, the split and the repetition in which they arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
@@ -154,6 +154,15 @@ impl Fact {
         self.source == Source::Call || is_vendors && self.id == Report::SESSION_ID
     }
 
+    /// Whether a field of it is no word of its source, but follows from what a whole call leaves out.
+    pub fn implies(&self, name: &str) -> bool {
+        let names = match self.source {
+            Source::Call => self.fields.get(IMPLIED).and_then(Value::as_array),
+            _ => None,
+        };
+        names.is_some_and(|names| names.iter().any(|implied| implied == name))
+    }
+
     /// The earliest and latest moment this fact speaks of.
     pub fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
         self.times()
@@ -225,13 +234,22 @@ pub fn order(facts: &mut [&Fact]) {
     facts.sort_by(|a, b| (rank(a), a.at, &a.id, a.source).cmp(&(rank(b), b.at, &b.id, b.source)));
 }
 
+/// In the session's fact of a whole call the names of its fields that the call does not state: they follow from what it
+/// leaves out, and count where nobody states them.
+pub const IMPLIED: &str = "impliedFields";
+
 /// Each field from the newest fact that gives it: absent says nothing, null takes it back. What parts of a session
-/// used adds up, and so do their tags.
+/// used adds up, and so do their tags. What a whole call implies gives way to what native ingest states.
 pub fn merge(ordered: &[&Fact]) -> Map<String, Value> {
     let mut merged = Map::new();
     let mut parts: BTreeMap<(&str, &str), Map<String, Value>> = BTreeMap::new();
+    let mut stated = Stated::default();
     for fact in ordered {
-        for (name, value) in fact.fields.iter() {
+        let counting = fact
+            .fields
+            .iter()
+            .filter(|field| stated.admits(fact, *field));
+        for (name, value) in counting {
             let is_by_member = MERGED_BY_MEMBER.contains(&name.as_str());
             let sum = match name.as_str() {
                 "usage" => used_by,
@@ -254,6 +272,30 @@ pub fn merge(ordered: &[&Fact]) -> Map<String, Value> {
         }
     }
     merged
+}
+
+/// What native ingest itself states of a session: nothing that a whole call only implies overrules it.
+#[derive(Default)]
+struct Stated<'a>(BTreeSet<&'a str>);
+
+impl<'a> Stated<'a> {
+    /// Whether a field of the next fact counts.
+    fn admits(&mut self, fact: &Fact, (name, value): (&'a String, &Value)) -> bool {
+        if fact.kind != Kind::Session || !precedence::is_first_hand(fact.source) {
+            return true;
+        }
+        if name == IMPLIED {
+            return false;
+        }
+        if fact.implies(name) {
+            return !self.0.contains(name.as_str());
+        }
+        match value.is_null() {
+            true => self.0.remove(name.as_str()),
+            false => self.0.insert(name),
+        };
+        true
+    }
 }
 
 /// What all parts used together.
@@ -409,8 +451,7 @@ mod tests {
             (Source::Call, "x", json!({})),
         ];
         let keys = facts.map(|(source, id, fields)| fact(source, Kind::ToolCall, id, fields));
-        let keys: std::collections::BTreeSet<String> =
-            keys.iter().map(|fact| fact.entity().key).collect();
+        let keys: BTreeSet<String> = keys.iter().map(|fact| fact.entity().key).collect();
         assert_eq!(keys.len(), 6, "{keys:?}");
         let error = |source, id| fact(source, Kind::Error, id, json!({})).entity().key;
         assert_eq!(error(Source::Event, "e"), "e");

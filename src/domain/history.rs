@@ -49,6 +49,12 @@ pub fn steps(session: &Session, said: &[Said]) -> Vec<Step> {
         }
         is_stated = word.since(status).is_some();
     }
+    // What a whole call implies comes last and may have been overruled all the same.
+    if let Some(own) = steps.iter().rposition(|step| step.status == session.status)
+        && session.status.is_final()
+    {
+        steps.truncate(own + 1);
+    }
     if let Some(at) = session.answered_at
         && !steps.iter().any(|step| step.status == Status::Active)
         && session.status != Status::Active

@@ -357,7 +357,7 @@ struct End {
 
 impl End {
     /// Final states beat others, a failure that an agent reports beats other ends, a carrier's word beats
-    /// the rest, then the latest word counts. A time-out
+    /// the rest, then the latest word counts, before what a whole call that names no state implies. A time-out
     /// is the weakest: it holds only as long as nothing later is known.
     fn derive(
         facts: &[&Fact],
@@ -380,7 +380,8 @@ impl End {
             .filter(|(s, ..)| s.is_final())
             .max_by_key(|(s, at, f)| {
                 let is_carrier = precedence::is_carrier(f.source);
-                (*s == Status::Failed && !is_carrier, is_carrier, *at)
+                let is_failure = *s == Status::Failed && !is_carrier;
+                (is_failure, is_carrier, !f.implies("status"), *at)
             });
         if let Some((status, said_at, f)) = last_final {
             // What tells a whole call afterwards is dated by what it tells or by when it was written, and neither need

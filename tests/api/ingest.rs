@@ -25,6 +25,93 @@ fn call(id: &str) -> Value {
     })
 }
 
+/// A call is told live by events, then as a document that leaves out how and when it began and ended.
+#[tokio::test]
+async fn what_a_call_leaves_out_overrules_no_event() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let door = acme.ingestor().await;
+    let reader = acme.client("sessions:read").await;
+    for (session, is_call_first) in [("events-first", false), ("call-first", true)] {
+        let event = json!({"type": "session", "id": "end", "sessionId": session, "at": "2025-06-11T10:05:30Z",
+            "startedAt": "2025-06-11T10:00:00Z", "endedAt": "2025-06-11T10:05:30Z", "status": "missed"});
+        let call = json!({
+            "session": {"sessionId": session, "connectedAt": "2025-06-11T10:00:03Z"},
+            "turns": [{"speaker": "agent", "startMs": 0, "endMs": 9000}]
+        });
+        let mut bodies = [
+            ("/v1/ingest/events", json!([event])),
+            ("/v1/ingest/calls", call),
+        ];
+        if is_call_first {
+            bodies.reverse();
+        }
+        for (path, body) in bodies {
+            door.post(path, &body).await.status(200);
+        }
+
+        let path = format!("/api/v1/conversations/{session}");
+        let shown = reader.get(&path).await.status(200).json();
+        assert_eq!(shown["status"], "missed", "{session}");
+        assert_eq!(shown["started_at"], "2025-06-11T10:00:00Z", "{session}");
+        assert_eq!(shown["ended_at"], "2025-06-11T10:05:30Z", "{session}");
+        let states: Vec<&Value> = shown["status_history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| &step["status"])
+            .collect();
+        assert_eq!(states, ["missed"], "{session}");
+    }
+    let range = "started_after=2025-06-11T00:00:00Z&started_before=2025-06-12T00:00:00Z";
+    let path = format!("/api/v1/analytics/summary?{range}");
+    let summary = reader.get(&path).await.status(200).json();
+    assert_eq!(summary["missed_calls"], 2);
+    assert_eq!(summary["avg_duration_seconds"], 330.0);
+}
+
+/// What a call that is over leaves out counts where nobody states it, and gives way as soon as somebody does.
+#[tokio::test]
+async fn what_a_call_leaves_out_counts_where_nobody_states_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let door = acme.ingestor().await;
+    let reader = acme.client("sessions:read").await;
+    let say = async |id: &str, at: &str, fields: Value| {
+        let mut event = json!({"type": "session", "id": id, "sessionId": "live", "at": at});
+        for (name, value) in fields.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        door.post("/v1/ingest/events", &json!([event]))
+            .await
+            .status(200);
+        let path = "/api/v1/conversations/live";
+        let shown = reader.get(path).await.status(200).json();
+        [&shown["status"], &shown["ended_at"]].map(|value| value.as_str().map(str::to_owned))
+    };
+    let is = |status: &str, ended_at: Option<&str>| {
+        [Some(status.to_owned()), ended_at.map(str::to_owned)]
+    };
+
+    let active = json!({"startedAt": "2025-06-11T10:00:00Z", "status": "active"});
+    let first = say("start", "2025-06-11T10:00:00Z", active).await;
+    assert_eq!(first, is("active", None));
+    let call = json!({
+        "session": {"sessionId": "live", "startedAt": "2025-06-11T10:00:00Z"},
+        "turns": [{"speaker": "agent", "startMs": 0, "endMs": 9000}]
+    });
+    door.post("/v1/ingest/calls", &call).await.status(200);
+    let tagged = say("tags", "2025-06-11T10:00:01Z", json!({"tags": ["vip"]})).await;
+    assert_eq!(tagged, is("completed", Some("2025-06-11T10:00:09Z")));
+
+    let stated = json!({"endedAt": "2025-06-11T10:05:30Z", "status": "declined"});
+    let declined = say("end", "2025-06-11T10:05:30Z", stated).await;
+    assert_eq!(declined, is("declined", Some("2025-06-11T10:05:30Z")));
+    let back = json!({"endedAt": null, "status": null});
+    let back = say("end", "2025-06-11T10:05:31Z", back).await;
+    assert_eq!(back, is("completed", Some("2025-06-11T10:00:09Z")));
+}
+
 #[tokio::test]
 async fn a_call_is_at_once_visible() {
     let server = TestServer::start().await;

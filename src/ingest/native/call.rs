@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, Report, Source, Submission};
+use crate::domain::fact::IMPLIED;
 use crate::domain::fields;
 use crate::domain::fields::Findings;
 use crate::domain::ids::TenantId;
@@ -127,6 +128,7 @@ fn session(
     fields.retain(|_, value| !value.is_null());
     let mut own = Vec::new();
     let session = native::session(tenant, &mut fields, &mut own);
+    let reserved = native::reserved(&mut fields);
     if let Some(recording) = call.remove("recording") {
         fields.insert("recording".to_owned(), recording);
     }
@@ -136,12 +138,16 @@ fn session(
             .chain(found.faults)
             .map(|fault| within("session", fault)),
     );
-    findings
-        .unknown
-        .extend(found.unknown.into_iter().map(|u| fields::Unknown {
-            name: format!("session.{}", u.name),
-            ..u
-        }));
+    findings.unknown.extend(
+        found
+            .unknown
+            .into_iter()
+            .chain(reserved)
+            .map(|u| fields::Unknown {
+                name: format!("session.{}", u.name),
+                ..u
+            }),
+    );
     (session, fields)
 }
 
@@ -286,12 +292,13 @@ fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &m
         return;
     };
     let start = native::stated(session, "startedAt").unwrap_or(start);
-    session
-        .entry("startedAt")
-        .or_insert_with(|| Value::from(start.to_rfc3339()));
-    session
-        .entry("status")
-        .or_insert_with(|| Value::from("completed"));
+    let mut implied = Map::new();
+    if !session.contains_key("startedAt") {
+        implied.insert("startedAt".to_owned(), Value::from(start.to_rfc3339()));
+    }
+    if !session.contains_key("status") {
+        implied.insert("status".to_owned(), Value::from("completed"));
+    }
     let is_over = !matches!(
         session.get("status").and_then(Value::as_str),
         Some("queued" | "ringing" | "active")
@@ -302,11 +309,12 @@ fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &m
         .reduce(f64::max);
     if let Some(last_ms) = last_ms
         && is_over
-        && session.get("endedAt").is_none_or(Value::is_null)
+        && !session.contains_key("endedAt")
     {
         let end = start + TimeDelta::milliseconds(last_ms as i64);
-        session.insert("endedAt".to_owned(), Value::from(end.to_rfc3339()));
+        implied.insert("endedAt".to_owned(), Value::from(end.to_rfc3339()));
     }
+    imply(session, implied);
     let end = native::stated(session, "endedAt").unwrap_or(start);
     for event in events
         .iter_mut()
@@ -320,6 +328,16 @@ fn complete(session: &mut Map<String, Value>, events: &mut [Event], findings: &m
             .or_insert_with(|| Value::from(at.to_rfc3339()));
         event.fields = fields.into();
     }
+}
+
+/// Adds what follows from what a call leaves out, by names that tell it from what the call states.
+fn imply(session: &mut Map<String, Value>, implied: Map<String, Value>) {
+    if implied.is_empty() {
+        return;
+    }
+    let names = implied.keys().map(|name| Value::from(name.as_str()));
+    session.insert(IMPLIED.to_owned(), names.collect());
+    session.extend(implied);
 }
 
 fn within(place: &str, fault: Fault) -> Fault {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::domain::Fault;
 use crate::domain::event;
 use crate::domain::event::{Event, Kind, NATIVE_KINDS, SessionRef, Source, Submission};
+use crate::domain::fact::IMPLIED;
 use crate::domain::fields;
 use crate::domain::fields::{Known, Unknown};
 use crate::domain::ids::{SessionId, TenantId, is_reserved};
@@ -78,14 +79,17 @@ fn read(tenant: TenantId, mut fields: Map<String, Value>, now: DateTime<Utc>) ->
     }
 }
 
-/// Takes out a field that only our own doors may set, and that a source cannot have meant.
-pub fn reserved(fields: &mut Map<String, Value>) -> Option<Unknown> {
-    fields.remove(OCCURRED_AT)?;
-    Some(Unknown {
-        name: OCCURRED_AT.to_owned(),
-        known: Known::Names(&[]),
-        is_kept: false,
-    })
+/// Takes out fields that only our own doors may set, and that a source cannot have meant.
+pub fn reserved(fields: &mut Map<String, Value>) -> Vec<Unknown> {
+    let taken = [OCCURRED_AT, IMPLIED].map(|name| {
+        fields.remove(name)?;
+        Some(Unknown {
+            name: name.to_owned(),
+            known: Known::Names(&[]),
+            is_kept: false,
+        })
+    });
+    taken.into_iter().flatten().collect()
 }
 
 /// Both spellings of a field whose name is a word of many languages.
