@@ -41,6 +41,9 @@ use crate::problem::is_json;
 use crate::services::webhooks;
 use crate::services::webhooks::{Done, Door};
 
+/// A body, or why it is none that could be read: that too is noted in the endpoint's log.
+type Arrived = Result<Upload, Problem>;
+
 const TWILIO_SIGNATURE: &str = "x-twilio-signature";
 const RETELL_SIGNATURE: &str = "x-retell-signature";
 const ELEVENLABS_SIGNATURE: &str = "elevenlabs-signature";
@@ -56,7 +59,7 @@ pub async fn twilio(
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
-    upload: Upload,
+    upload: Arrived,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Twilio, &id, now).await?;
     let door = &call.door;
@@ -78,7 +81,7 @@ pub async fn vapi(
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
-    upload: Upload,
+    upload: Arrived,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Vapi, &id, now).await?;
     let door = &call.door;
@@ -103,7 +106,7 @@ pub async fn retell(
     Now(now): Now,
     Path(id): Path<String>,
     headers: HeaderMap,
-    upload: Upload,
+    upload: Arrived,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Retell, &id, now).await?;
     let door = &call.door;
@@ -125,7 +128,7 @@ pub async fn elevenlabs(
     Now(now): Now,
     Path(id): Path<String>,
     headers: HeaderMap,
-    upload: Upload,
+    upload: Arrived,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Elevenlabs, &id, now).await?;
     let door = &call.door;
@@ -146,7 +149,7 @@ pub async fn livekit(
     Now(now): Now,
     Path(id): Path<String>,
     headers: HeaderMap,
-    upload: Upload,
+    upload: Arrived,
 ) -> Result<Response, Problem> {
     let call = Call::open(&app, Vendor::Livekit, &id, now).await?;
     let tenant = call.door.tenant();
@@ -204,7 +207,7 @@ impl<'a> Call<'a> {
     async fn answer_in_json(
         &self,
         known: Result<(), Problem>,
-        upload: Upload,
+        upload: Arrived,
         read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
     ) -> Result<Response, Problem> {
         let done = self.answer(known, upload, read).await?;
@@ -216,14 +219,18 @@ impl<'a> Call<'a> {
     async fn answer(
         &self,
         known: Result<(), Problem>,
-        upload: Upload,
+        upload: Arrived,
         read: impl AsyncFnOnce(Bytes) -> Result<Told, Problem>,
     ) -> Result<Done, Problem> {
         if let Err(problem) = known {
             return Err(self.refuse(problem, None).await);
         }
         let mut held = budget::Held::default();
-        let told = match upload.read(|bytes| held.grow(bytes)).await {
+        let body = match upload {
+            Ok(upload) => upload.read(|bytes| held.grow(bytes)).await,
+            Err(problem) => Err(problem),
+        };
+        let told = match body {
             Ok(body) => read(body.clone()).await.map(|told| (told, body)),
             Err(problem) => Err(problem),
         };

@@ -1,10 +1,11 @@
 //! What is legal and seldom: halves of characters, calls that are too long, times that nobody says, words of other
 //! callbacks than those of the state.
 
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
 use super::vendors::{NOW_MS, from_elevenlabs, from_retell, from_vapi, session};
-use super::{House, SECRET, SID, callback, deliver, endpoint, results};
+use super::{House, SECRET, SID, callback, deliver, endpoint, log, results};
 use crate::support::Client;
 
 const BASE: &str = "https://voxray.example.org";
@@ -65,6 +66,45 @@ async fn a_report_that_is_a_larger_tree_than_any_call_is_refused() {
     let heavy = deliver(&vendor, &path, header, &report(120_000)).await;
     heavy.problem(413, "too-large");
     assert_eq!(results(&manager, &path).await, ["invalid", "accepted"]);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_stands_in_the_log() {
+    let house = House::with(|settings| settings.body_limit_bytes = 4096).await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let packed = |headers: [(&'static str, &'static str); 2], bytes: usize| {
+        let (vendor, path) = (house.vendor(), path.clone());
+        async move {
+            let send = |request: RequestBuilder| {
+                let request = request.header("content-type", "application/json");
+                let add = |request: RequestBuilder, (name, value)| request.header(name, value);
+                headers
+                    .into_iter()
+                    .fold(request, add)
+                    .body(vec![b' '; bytes])
+            };
+            vendor.send(Method::POST, &path, send).await
+        }
+    };
+    let signed = ("x-retell-signature", "v=1,d=00");
+    let large = packed([signed, ("x-more", "1")], 5000).await;
+    large.problem(413, "too-large");
+    let unknown = packed([signed, ("content-encoding", "br")], 10).await;
+    unknown.problem(415, "unsupported-media-type");
+    // Who is nobody learns nothing else.
+    let nobody = packed([("x-more", "1"), ("content-encoding", "br")], 5000).await;
+    nobody.problem(403, "invalid-signature");
+    let lines = log(&manager, &path).await;
+    let told = |line: &Value| json!([line["result"], line["status"]]);
+    let told: Vec<Value> = lines.iter().map(told).collect();
+    let expected = [
+        json!(["refused", 403]),
+        json!(["invalid", 415]),
+        json!(["invalid", 413]),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(lines[2]["reason"], "the body is larger than 4096 bytes");
 }
 
 #[tokio::test]
