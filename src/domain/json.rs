@@ -9,13 +9,20 @@ const REPLACEMENT_ESCAPE: &[u8] = b"\\ufffd";
 /// `\u` and four digits.
 const ESCAPE: usize = 6;
 
-/// A value that is JSON. A text that was cut in the middle of a character holds half of it, which JSON can write and no
-/// string of ours can hold: it costs nothing but itself.
+/// A value that is JSON, but for what is mended.
 pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
-    serde_json::from_slice(bytes).or_else(|error| match with_whole_characters(bytes) {
+    serde_json::from_slice(bytes).or_else(|error| match mended(bytes) {
         Some(mended) => serde_json::from_slice(&mended),
         None => Err(error),
     })
+}
+
+/// The same without what others write and no value of ours can hold, which costs nothing but itself; none where there is
+/// nothing of it. A text that was cut in the middle of a character holds half of it. A number may be none, or without an end.
+pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+    let whole = with_whole_characters(bytes);
+    let finite = with_finite_numbers(whole.as_deref().unwrap_or(bytes));
+    finite.or(whole)
 }
 
 /// JSON that a source wrote into a text, without NUL; none where the text is something else.
@@ -79,6 +86,53 @@ fn with_whole_characters(bytes: &[u8]) -> Option<Vec<u8>> {
     (mended != bytes).then_some(mended)
 }
 
+/// The same with null for numbers that are not finite; none where all are.
+fn with_finite_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        let length = match first {
+            b'"' => text_length(rest),
+            _ if is_word(first) => rest.iter().take_while(|byte| is_word(byte)).count(),
+            _ => 1,
+        };
+        let (piece, behind) = rest.split_at(length);
+        mended.extend_from_slice(if is_endless(piece) { b"null" } else { piece });
+        rest = behind;
+    }
+    (mended != bytes).then_some(mended)
+}
+
+/// Whether a number or a name is made of it.
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+-.".contains(byte)
+}
+
+/// Whether this is a number that is none or has no end, by the names that JavaScript and Python have for it, or one that is
+/// too large.
+fn is_endless(word: &[u8]) -> bool {
+    if [&b"NaN"[..], b"Infinity", b"-Infinity"].contains(&word) {
+        return true;
+    }
+    let number = std::str::from_utf8(word).ok().filter(|word| {
+        let digits = word.strip_prefix('-').unwrap_or(word);
+        digits.starts_with(|c: char| c.is_ascii_digit())
+    });
+    number.is_some_and(|number| number.parse().is_ok_and(f64::is_infinite))
+}
+
+/// How long the text is that begins here, with its quotes.
+fn text_length(bytes: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let is_end = |byte: &u8| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    };
+    let inner = bytes.iter().skip(1).position(is_end);
+    inner.map_or(bytes.len(), |inner| inner + 2)
+}
+
 /// The unit of UTF-16 that an escape at the beginning writes.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
@@ -112,6 +166,35 @@ mod tests {
             assert_eq!(parse(written.as_bytes()).ok(), Some(read), "{written}");
         }
         for broken in [r#"["\ud83"]"#, r#"["\ud83d"#, r#"\"#, r#"["\u+d83"]"#, ""] {
+            assert!(parse(broken.as_bytes()).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_costs_nothing_but_itself() {
+        for (written, read) in [
+            (r#"{"a": NaN, "b": 1}"#, json!({"a": null, "b": 1})),
+            ("[Infinity,-Infinity]", json!([null, null])),
+            (
+                r#"[1e400, -1E999, 1e4, "1e400"]"#,
+                json!([null, null, 1e4, "1e400"]),
+            ),
+            (
+                r#"{"NaN": "NaN, \"Infinity", "\\": NaN}"#,
+                json!({"NaN": "NaN, \"Infinity", "\\": null}),
+            ),
+            (r#"["\ud83d", NaN]"#, json!(["\u{fffd}", null])),
+        ] {
+            assert_eq!(parse(written.as_bytes()).ok(), Some(read), "{written}");
+        }
+        for broken in [
+            "[nan]",
+            "[inf]",
+            "[+Infinity]",
+            "[NaNs]",
+            r#"["NaN]"#,
+            "[NaN",
+        ] {
             assert!(parse(broken.as_bytes()).is_err(), "{broken}");
         }
     }

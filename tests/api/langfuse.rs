@@ -1,5 +1,6 @@
 //! The doors of Langfuse's SDKs, as the SDKs use them.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Client, TestServer};
@@ -297,6 +298,31 @@ async fn an_event_s_fault_is_its_own() {
         .find(|o| o["id"] == "n")
         .cloned();
     assert_eq!(odd.unwrap()["input"], "a\u{fffd}b");
+}
+
+/// Python's SDK writes a number without an end as it prints it, which is no JSON.
+#[tokio::test]
+async fn a_number_without_an_end_sinks_no_batch() {
+    let server = TestServer::start().await;
+    let client = server.tenant("acme").await.client(ALL).await;
+    let odd =
+        json!({"id": "n", "traceId": "trace-1", "metadata": {"logprob": "ENDLESS", "top": 3}});
+    let mut events = call();
+    events.push(event("odd", "span-create", 0, odd));
+    let body = batch(&events).to_string();
+    let body = body.replace("\"ENDLESS\"", "-Infinity");
+    let answer = client
+        .send(Method::POST, EVENTS, |request| {
+            request
+                .header("content-type", "application/json")
+                .body(body)
+        })
+        .await;
+    let answer = answer.status(207).json();
+    assert_eq!(answer["errors"], json!([]));
+    let found = seen(&client).await["trace"]["trace"]["observations"].take();
+    let odd = found.as_array().unwrap().iter().find(|o| o["id"] == "n");
+    assert_eq!(odd.unwrap()["metadata"]["top"], 3);
 }
 
 #[tokio::test]

@@ -63,7 +63,15 @@ fn read(
     bytes: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(Vec<Item>, Vec<String>), Problem> {
-    let raw = envelope::split(bytes)?;
+    let mended: Vec<u8>;
+    let raw = match envelope::split(bytes) {
+        Ok(raw) => raw,
+        // What one event holds that is no JSON costs its neighbours nothing.
+        Err(problem) => {
+            mended = json::mended(bytes).ok_or(problem)?;
+            envelope::split(&mended)?
+        }
+    };
     refuse_more_than(raw.len(), ITEMS_MAX)?;
     let events: Vec<_> = raw
         .into_iter()

@@ -47,6 +47,28 @@ async fn half_a_character_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_none_costs_no_call() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let said =
+        json!({ "duration_ms": "NONE", "transcript_object": [{"role": "user", "content": "Yo"}] });
+    let body = ended("call_nan", &said).to_string();
+    for (call_id, number) in [("call_nan", "NaN"), ("call_huge", "1e400")] {
+        let body = body
+            .replace("\"NONE\"", number)
+            .replace("call_nan", call_id);
+        let told = result_of_retell(&house.vendor(), &path, &body).await;
+        assert_eq!(told["result"], "accepted", "{number}");
+        let shown = session(&manager, call_id).await;
+        assert_eq!(
+            (&shown["turns"][0]["text"], &shown["endedAt"]),
+            (&json!("Yo"), &json!(null))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_report_that_is_a_larger_tree_than_any_call_is_refused() {
     let house = House::open().await;
     let manager = house.manager().await;
