@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 use super::lens;
 use super::lens::Form;
 use crate::domain::event::{Event, Kind, SessionRef};
+use crate::domain::fields::OFFSET_MAX_MS;
 use crate::domain::ids::{Claim, ClaimKind, TenantId, is_call_sid};
 use crate::domain::items;
 use crate::domain::items::OCCURRED_AT;
 use crate::domain::json;
 use crate::domain::ledger::TURNS_MAX;
+use crate::domain::turn::UNTIMED;
 
 /// What a vendor calls the session, and what a carrier does: a session and the names that show.
 pub struct Names {
@@ -81,7 +83,7 @@ impl Dialogue {
         (start_ms, end_ms): (Option<f64>, Option<f64>),
         mut form: Form,
     ) {
-        let start_ms = start_ms.filter(|ms| *ms >= 0.0);
+        let start_ms = start_ms.filter(|ms| (0.0..=OFFSET_MAX_MS).contains(ms));
         let end_ms = end_ms.filter(|end| start_ms.is_some_and(|start| *end >= start));
         form.set("speaker", Some(if is_agent { "agent" } else { "user" }))
             .set("startMs", start_ms.map(lens::ms))
@@ -200,6 +202,24 @@ impl Dialogue {
         }
     }
 
+    /// Gives turns of which nobody knows when they were said a place, and no more than that: with the one that they
+    /// stand behind. Where no turn has a time their order says it all.
+    fn place(&mut self) {
+        if self.turns.iter().all(|turn| turn.start_ms.is_none()) {
+            return;
+        }
+        let mut last_ms = 0.0;
+        for turn in &mut self.turns {
+            if let Some(start_ms) = turn.start_ms {
+                last_ms = start_ms;
+                continue;
+            }
+            turn.form.set("startMs", Some(lens::ms(last_ms)));
+            let metadata = turn.form.0.entry("metadata").or_insert_with(|| json!({}));
+            metadata[UNTIMED] = json!(true);
+        }
+    }
+
     /// Leaves out what is beyond the turns that a session may hold: a call that is longer is told up to there, and not
     /// lost. To be called once all is measured. Answers how many turns were left out, if any.
     pub fn cut(&mut self) -> Option<usize> {
@@ -214,11 +234,12 @@ impl Dialogue {
     /// Turns numbered from 0, tool calls, each in the turn of the agent that it belongs to, what the user cut off, and
     /// as errors the tools that failed. `start` is where offsets begin.
     pub fn events(
-        self,
+        mut self,
         start: Option<DateTime<Utc>>,
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Vec<Event> {
+        self.place();
         let agents: Vec<bool> = self.turns.iter().map(|turn| turn.is_agent).collect();
         let owner = |after: usize| {
             // Said while it ran, else said once it was known.

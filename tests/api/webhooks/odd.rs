@@ -46,6 +46,79 @@ async fn half_a_character_costs_no_call() {
     assert_eq!(turns[1]["text"], "Yo");
 }
 
+/// What Retell's transcript says as: where a turn stands, whose it is, its words, when it was said, and its latency.
+async fn said_in(manager: &Client, vendor: &Client, path: &str, timed: [bool; 3]) -> Vec<Value> {
+    let at = [
+        ("agent", "Hello", 0.1),
+        ("user", "A table", 1.0),
+        ("agent", "When?", 2.2),
+    ];
+    let call_id = format!("call_{timed:?}");
+    let entries = at.iter().zip(timed).map(|((role, word, start), is_timed)| {
+        let words = json!([{"word": word, "start": start, "end": start + 0.5}]);
+        json!({"role": role, "content": word, "words": if is_timed { words } else { json!([]) }})
+    });
+    let said = json!({"transcript_object": entries.collect::<Vec<_>>(), "latency": {"e2e": {"values": [850]}}});
+    let body = ended(&call_id, &said).to_string();
+    assert_eq!(
+        result_of_retell(vendor, path, &body).await["result"],
+        "accepted"
+    );
+    let turns = session(manager, &call_id).await["turns"].take();
+    let turn = |turn: &Value| {
+        let untimed = &turn["metadata"]["untimed"];
+        json!([
+            turn["index"],
+            turn["text"],
+            turn["startMs"],
+            turn["endMs"],
+            untimed,
+            turn["latencyMs"]
+        ])
+    };
+    turns.as_array().expect("turns").iter().map(turn).collect()
+}
+
+#[tokio::test]
+async fn a_turn_without_a_time_stays_where_the_transcript_has_it() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let path = endpoint(&manager, "retell", json!({})).await;
+    let vendor = house.vendor();
+    let (hello, table, when) = (
+        json!([0, "Hello", 100, 600, null, null]),
+        json!([1, "A table", 1000, 1500, null, null]),
+        json!([2, "When?", 2200, 2700, null, 850]),
+    );
+    for (timed, expected) in [
+        ([true; 3], [hello.clone(), table.clone(), when.clone()]),
+        (
+            [false, true, true],
+            [
+                json!([0, "Hello", 0, null, true, null]),
+                table,
+                when.clone(),
+            ],
+        ),
+        (
+            [true, false, true],
+            [hello, json!([1, "A table", 100, null, true, null]), when],
+        ),
+        // Where nothing has a time, nothing stands before anything by it.
+        (
+            [false; 3],
+            [
+                json!([0, "Hello", null, null, null, null]),
+                json!([1, "A table", null, null, null, null]),
+                json!([2, "When?", null, null, null, 850]),
+            ],
+        ),
+    ] {
+        let found = said_in(&manager, &vendor, &path, timed).await;
+        assert_eq!(found, expected, "{timed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_number_that_is_none_costs_no_call() {
     let house = House::open().await;
