@@ -21,6 +21,8 @@ pub const OFFSET_MAX_MS: f64 = 604_800_000.0;
 pub const DURATION_MAX_MS: f64 = i32::MAX as f64;
 /// A value of any shape, or a field that nobody knows, as JSON text.
 pub const FREE_MAX_BYTES: usize = 256 << 10;
+/// Clocks that were not set yet begin before this, the year 2000, in seconds.
+pub const CLOCK_MIN_S: i64 = 946_684_800;
 /// A clock may run ahead of ours by so much.
 pub const FUTURE_MAX: TimeDelta = TimeDelta::days(1);
 pub const TURN_INDEX_MAX: f64 = 1_000_000.0;

@@ -195,8 +195,6 @@ pub fn fault_of_id(id: &[u8], bytes: usize) -> Option<String> {
     }
 }
 
-/// Clocks that were not set yet begin here.
-const CLOCK_MIN_S: i64 = 946_684_800;
 /// No span is longer: one that seems to be started before its clock was set.
 const SPAN_MAX: TimeDelta = TimeDelta::days(366);
 
@@ -208,7 +206,7 @@ fn sane(
     notes: &mut Notes,
 ) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
     let mut set = |name: &str, time: Option<DateTime<Utc>>| {
-        let is_set = |time: &DateTime<Utc>| time.timestamp() >= CLOCK_MIN_S;
+        let is_set = |time: &DateTime<Utc>| time.timestamp() >= fields::CLOCK_MIN_S;
         if let Some(unset) = time.filter(|time| !is_set(time)) {
             notes.add(format!("its {name}, {unset}, is before 2000: left out"));
         }

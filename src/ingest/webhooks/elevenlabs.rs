@@ -26,7 +26,7 @@ pub fn read(tenant: TenantId, mut body: Value, now: DateTime<Utc>) -> Told {
     }
     // Taken, not copied: it is most of the body.
     let audio = body.pointer_mut("/data/full_audio").map(Value::take);
-    let said_at = time(&body, &["event_timestamp"]).filter(|at| *at <= now + TimeDelta::days(1));
+    let said_at = time(&body, &["event_timestamp"], now);
     let data = at(&body, &["data"]).unwrap_or(&Value::Null);
     let own = id(data, &["conversation_id"]);
     let Some(own) = own.map(|id| Claim::new(ClaimKind::ElevenlabsConversation, id)) else {
@@ -70,11 +70,10 @@ fn transcription(
     let seconds =
         number(meta, &["call_duration_secs"]).filter(|seconds| (0.0..1e7).contains(seconds));
     let length = seconds.map(|seconds| TimeDelta::milliseconds((seconds * 1000.0) as i64));
-    let started_at = time(meta, &["start_time_unix_secs"])
-        .filter(|at| *at <= now + TimeDelta::days(1))
-        .or_else(|| Some(dated_at? - length?));
+    let started_at =
+        time(meta, &["start_time_unix_secs"], now).or_else(|| Some(dated_at? - length?));
     let ended_at = started_at.zip(length).map(|(start, length)| start + length);
-    let outcome = Outcome::of(data, meta);
+    let outcome = Outcome::of(data, meta, now);
     let is_failed = outcome.status == "failed";
     let analysis = at(data, &["analysis"]).unwrap_or(&Value::Null);
     let mut spoken = Spoken::default();
@@ -122,7 +121,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(data: &Value, meta: &Value) -> Self {
+    fn of(data: &Value, meta: &Value, now: DateTime<Utc>) -> Self {
         let mut lines = ["phone_call", "whatsapp"].into_iter();
         let result = lines.find_map(|line| text(meta, &[line, "call_result"]));
         let has_failed = text(data, &["status"]) == Some("failed");
@@ -137,7 +136,7 @@ impl Outcome {
         Self {
             status,
             answered_by: (result == Some("voicemail")).then_some("machine"),
-            answered_at: time(meta, &["accepted_time_unix_secs"]).filter(|_| was_answered),
+            answered_at: time(meta, &["accepted_time_unix_secs"], now).filter(|_| was_answered),
         }
     }
 }

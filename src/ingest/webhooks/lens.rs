@@ -58,13 +58,18 @@ pub fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
 }
 
 /// A time: RFC 3339, or a number of seconds or ms since 1970.
-pub fn time(value: &Value, path: &[&str]) -> Option<DateTime<Utc>> {
-    if let Some(text) = text(value, path)
-        && let Ok(time) = DateTime::parse_from_rfc3339(text)
-    {
-        return Some(time.to_utc()).filter(|time| *time >= DateTime::UNIX_EPOCH);
-    }
-    epoch(measured(value, path)?)
+pub fn time(value: &Value, path: &[&str], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let written = text(value, path).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let time = match written {
+        Some(time) => Some(time.to_utc()),
+        None => epoch(measured(value, path)?),
+    };
+    time.filter(|time| is_set(*time, now))
+}
+
+/// Whether a clock that is set could show this by now.
+pub fn is_set(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time.timestamp() >= fields::CLOCK_MIN_S && time <= now + fields::FUTURE_MAX
 }
 
 pub fn epoch(number: f64) -> Option<DateTime<Utc>> {
@@ -259,14 +264,19 @@ mod tests {
 
     #[test]
     fn times_are_read_however_they_are_written() {
-        let expected = "2026-03-20T09:46:40Z".parse().ok();
+        let expected: Option<DateTime<Utc>> = "2026-03-20T09:46:40Z".parse().ok();
+        let now = expected.unwrap();
         for written in [
             json!(1_774_000_000),
             json!(1_774_000_000_000_i64),
             json!("1774000000"),
             json!("2026-03-20T10:46:40+01:00"),
         ] {
-            assert_eq!(time(&json!({"a": written}), &["a"]), expected, "{written}");
+            assert_eq!(
+                time(&json!({"a": written}), &["a"], now),
+                expected,
+                "{written}"
+            );
         }
         for none in [
             json!(-1),
@@ -275,8 +285,13 @@ mod tests {
             json!(null),
             json!(1e300),
             json!([]),
+            // Of a clock that was not set, or is wrong.
+            json!(1),
+            json!("1999-12-31T23:59:59Z"),
+            json!("2026-03-21T09:46:41Z"),
+            json!("9999-12-31T23:59:59Z"),
         ] {
-            let found = time(&json!({"a": none}), &["a"]);
+            let found = time(&json!({"a": none}), &["a"], now);
             assert_eq!(found, None, "{none}");
         }
     }

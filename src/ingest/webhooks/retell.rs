@@ -38,14 +38,7 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
     }
     let call_sid = id(call, &["telephony_identifier", "twilio_call_sid"]);
     let names = Names::new(tenant, own, call_sid, None);
-    let is_sane = |at: &DateTime<Utc>| *at <= now + TimeDelta::days(1);
-    let started_at = time(call, &["start_timestamp"]).filter(is_sane);
-    // An end before the start is no end; where none is told, how long it took may be.
-    let is_end = |at: &DateTime<Utc>| started_at.is_none_or(|start| start <= *at);
-    let lasted = number(call, &["duration_ms"]).filter(|ms| (0.0..=OFFSET_MAX_MS).contains(ms));
-    let lasted = || Some(started_at? + TimeDelta::milliseconds(lasted? as i64));
-    let ended_at = time(call, &["end_timestamp"]).filter(is_sane);
-    let ended_at = ended_at.filter(is_end).or_else(lasted);
+    let (started_at, ended_at) = bounds(call, now);
     let (submission, recording) = if kind == "call_started" {
         let event = started(call, &names, started_at.unwrap_or(signed_at), now);
         (
@@ -74,6 +67,20 @@ pub fn read(tenant: TenantId, body: &Value, signed_at: DateTime<Utc>, now: DateT
         ignored: None,
         is_undated: false,
     }
+}
+
+/// When the call began and ended. Where one of the two is not told, how long it took may be.
+fn bounds(call: &Value, now: DateTime<Utc>) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let lasted = number(call, &["duration_ms"]).filter(|ms| (0.0..=OFFSET_MAX_MS).contains(ms));
+    let lasted = lasted.map(|ms| TimeDelta::milliseconds(ms as i64));
+    let ended_at = time(call, &["end_timestamp"], now);
+    let started_at = time(call, &["start_timestamp"], now).or_else(|| Some(ended_at? - lasted?));
+    // An end before the start is no end.
+    let is_end = |at: &DateTime<Utc>| started_at.is_none_or(|start| start <= *at);
+    let ended_at = ended_at
+        .filter(is_end)
+        .or_else(|| Some(started_at? + lasted?));
+    (started_at, ended_at)
 }
 
 fn started(call: &Value, names: &Names, at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Event> {

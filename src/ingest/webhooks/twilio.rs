@@ -58,9 +58,7 @@ pub fn read(tenant: TenantId, params: &[(String, String)], now: DateTime<Utc>) -
         .flatten();
     let session = SessionRef::claimed(tenant, claims);
     // A clock that is far ahead would hold the call open.
-    let said_at = params
-        .time("Timestamp")
-        .filter(|at| *at <= now + TimeDelta::days(1));
+    let said_at = params.time("Timestamp").filter(|at| lens::is_set(*at, now));
     let at = said_at.unwrap_or(now);
     let is_undated = said_at.is_none();
     let mut events = Vec::new();

@@ -72,7 +72,7 @@ pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
     let call_sid = id(message, &["call", "phoneCallProviderId"]);
     let names = Names::new(tenant, own, call_sid, None);
     // Whoever writes with a clock far ahead would speak the last word for ever.
-    let said_at = time(message, &["timestamp"]).filter(|at| *at <= now + TimeDelta::days(1));
+    let said_at = time(message, &["timestamp"], now);
     let submissions = match is_report {
         true => {
             let events = report(message, &names, said_at.unwrap_or(now), now);
@@ -91,7 +91,7 @@ pub fn read(tenant: TenantId, body: &Value, now: DateTime<Utc>) -> Told {
         event: kind.to_owned(),
         session: names.session,
         submissions,
-        recording: recording(message).filter(|_| is_report),
+        recording: recording(message, now).filter(|_| is_report),
         ignored: None,
         is_undated: said_at.is_none() && !is_report,
     }
@@ -139,9 +139,9 @@ struct Beginning {
 }
 
 impl Beginning {
-    fn of(message: &Value) -> Self {
-        let created_at = time(message, &["call", "createdAt"]);
-        let connected_at = of_call(message, "startedAt");
+    fn of(message: &Value, now: DateTime<Utc>) -> Self {
+        let created_at = time(message, &["call", "createdAt"], now);
+        let connected_at = of_call(message, "startedAt", now);
         let rang = |created: &DateTime<Utc>| {
             connected_at
                 .is_some_and(|at| (TimeDelta::zero()..=RINGING_MAX).contains(&(at - *created)))
@@ -167,8 +167,8 @@ impl Beginning {
     }
 }
 
-fn of_call(message: &Value, name: &str) -> Option<DateTime<Utc>> {
-    time(message, &[name]).or_else(|| time(message, &["call", name]))
+fn of_call(message: &Value, name: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    time(message, &[name], now).or_else(|| time(message, &["call", name], now))
 }
 
 fn report(
@@ -177,9 +177,9 @@ fn report(
     said_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Vec<Event> {
-    let beginning = Beginning::of(message);
+    let beginning = Beginning::of(message, now);
     let started_at = beginning.started_at;
-    let ended_at = of_call(message, "endedAt");
+    let ended_at = of_call(message, "endedAt", now);
     let reason = text(message, &["endedReason"])
         .or_else(|| text(message, &["call", "endedReason"]))
         .unwrap_or_default();
@@ -406,7 +406,7 @@ fn recording_url(message: &Value) -> Option<&str> {
 }
 
 /// What is fetched: by an address that is signed, so that whoever has it may, and that is another one each time.
-fn recording(message: &Value) -> Option<Announced> {
+fn recording(message: &Value, now: DateTime<Utc>) -> Option<Announced> {
     let signed = ["presignedStereoUrl", "presignedMonoUrl"].into_iter();
     let signed = signed.filter_map(|name| text(message, &["artifact", name]));
     let url = signed.chain(recording_url(message)).next()?;
@@ -414,7 +414,7 @@ fn recording(message: &Value) -> Option<Announced> {
         url: url.to_owned(),
         // A recording begins with the answer.
         placement: Placement {
-            started_at: Beginning::of(message).answered_at,
+            started_at: Beginning::of(message, now).answered_at,
             start_offset_ms: None,
         },
     })

@@ -46,6 +46,33 @@ async fn half_a_character_costs_no_call() {
     assert_eq!(turns[1]["text"], "Yo");
 }
 
+#[tokio::test]
+async fn a_time_that_cannot_be_costs_no_other() {
+    let house = House::open().await;
+    let manager = house.manager().await;
+    let vendor = house.vendor();
+    let vapi = endpoint(&manager, "vapi", json!({})).await;
+    for (call_id, connected) in [
+        ("far", "9999-12-31T23:59:59Z"),
+        ("unset", "1970-01-01T00:00:05Z"),
+    ] {
+        let report = json!({ "message": { "type": "end-of-call-report", "endedReason": "customer-ended-call",
+            "timestamp": START_MS + 61_000, "startedAt": connected, "endedAt": "2025-06-11T10:01:00Z",
+            "call": {"id": call_id, "createdAt": "2025-06-11T10:00:00Z"} } });
+        from_vapi(&vendor, &vapi, &report).await.status(200);
+        let shown = session(&manager, call_id).await;
+        assert_eq!(shown["startedAt"], "2025-06-11T10:00:00Z", "{call_id}");
+        assert_eq!(shown["endedAt"], "2025-06-11T10:01:00Z", "{call_id}");
+    }
+    let retell = endpoint(&manager, "retell", json!({})).await;
+    let said = json!({ "start_timestamp": null, "end_timestamp": START_MS + 60_000, "duration_ms": 45_000 });
+    let body = ended("call_unbegun", &said).to_string();
+    result_of_retell(&vendor, &retell, &body).await;
+    let shown = session(&manager, "call_unbegun").await;
+    assert_eq!(shown["startedAt"], "2025-06-11T10:00:15Z");
+    assert_eq!(shown["metrics"]["totalDurationMs"], 45_000);
+}
+
 /// What Retell's transcript says as: where a turn stands, whose it is, its words, when it was said, and its latency.
 async fn said_in(manager: &Client, vendor: &Client, path: &str, timed: [bool; 3]) -> Vec<Value> {
     let at = [
