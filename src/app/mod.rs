@@ -21,6 +21,7 @@ use crate::auth::Keyring;
 use crate::config::Settings;
 use crate::objects::{Fetcher, Objects};
 use crate::services::fetches::{self, Kit};
+use crate::services::hands::Hands;
 use crate::services::live::Live;
 use crate::services::pace::Traffic;
 use crate::store::Store;
@@ -48,6 +49,7 @@ pub struct Parts {
     pub traffic: Traffic,
     pub objects: Objects,
     pub fetcher: Fetcher,
+    pub hands: Hands,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -74,6 +76,7 @@ impl App {
             traffic: Traffic::default(),
             objects,
             fetcher,
+            hands: Hands::default(),
             clock,
             settings,
         }))
@@ -87,6 +90,7 @@ impl App {
             store: self.store.clone(),
             objects: self.objects.clone(),
             fetcher: self.fetcher.clone(),
+            hands: self.hands.clone(),
             limit_bytes: self.settings.recordings_limit_bytes as u64,
             time_limit: self.settings.recordings_timeout,
             lease: fetches::LEASE,

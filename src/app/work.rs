@@ -12,6 +12,7 @@ use super::App;
 use crate::domain::Result;
 use crate::services::analysis;
 use crate::services::fetches;
+use crate::services::hands::HANDS;
 use crate::services::live;
 use crate::services::patience::within;
 use crate::services::prices;
@@ -32,8 +33,7 @@ const ROOMS_EVERY: Duration = Duration::from_secs(10);
 const PRICE_EVERY: Duration = Duration::from_secs(15);
 const WORDS_EVERY: Duration = Duration::from_secs(15);
 const EARLY_EVERY: Duration = Duration::from_secs(60);
-/// Recordings are fetched by so many at once, who look so often for more.
-const FETCHERS: usize = 3;
+/// Whoever fetches recordings looks so often for more.
 const FETCH_EVERY: Duration = Duration::from_secs(2);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(1);
 const ANALYSE_EVERY: Duration = Duration::from_millis(500);
@@ -201,7 +201,7 @@ fn start_rounds(app: &App, tasks: &Tasks) {
     let what = "announced recordings could not be looked for";
     // Taking audio in has a bound of its own.
     let longest = app.settings.recordings_timeout + ROUND_LONGEST;
-    for _ in 0..FETCHERS {
+    for _ in 0..HANDS {
         tasks.rounds(app, what, (FETCH_EVERY, longest), |app| async move {
             fetches::next(&app.fetch_kit(), app.clock.now()).await
         });

@@ -15,6 +15,7 @@ use crate::domain::recording::Placement;
 use crate::domain::webhook::{Fetch, Vendor};
 use crate::domain::{Error, Result};
 use crate::objects::{Fetcher, Objects, Pass, Refusal};
+use crate::services::hands::Hands;
 use crate::services::ingest::Item;
 use crate::services::recordings;
 use crate::store::recordings::fetches;
@@ -40,6 +41,7 @@ pub struct Kit {
     pub store: Store,
     pub objects: Objects,
     pub fetcher: Fetcher,
+    pub hands: Hands,
     pub limit_bytes: u64,
     /// One try takes no longer.
     pub time_limit: Duration,
@@ -95,7 +97,7 @@ pub async fn next(kit: &Kit, now: DateTime<Utc>) -> Result<bool> {
         instant: Instant::now(),
     };
     let until = now + kit.lease;
-    let Some((scope, fetch)) = fetches::claim(&kit.store, now, until).await? else {
+    let Some((_hand, scope, fetch)) = kit.hands.claim(&kit.store, now, until).await? else {
         return Ok(false);
     };
     if fetch.attempts > TRIES_MAX {

@@ -6,6 +6,7 @@ pub mod analytics;
 pub mod audit;
 pub mod export;
 pub mod fetches;
+pub mod hands;
 pub mod ingest;
 pub mod live;
 pub mod livekit_keys;

@@ -2,6 +2,7 @@
 //! the history.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::Result;
 use crate::domain::ids::{SessionId, TenantId};
@@ -11,18 +12,20 @@ use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
 
 /// Takes one fetch that is due, so that nobody else does before `until`, or later if that is renewed: whoever dies over it has
-/// had one try.
+/// had one try. Those of the tenants that are `busy` wait.
 pub async fn claim(
     store: &Store,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
+    busy: &[TenantId],
 ) -> Result<Option<(Scope, Fetch)>> {
+    let busy: Vec<Uuid> = busy.iter().map(|tenant| tenant.0).collect();
     let row = sqlx::query!(
         "update recording_fetches f
             set attempts = f.attempts + 1, due_at = $2
            from (select tenant_id, id
                    from recording_fetches
-                  where status = 'pending' and due_at <= $1
+                  where status = 'pending' and due_at <= $1 and tenant_id <> all($3)
                   order by due_at
                   limit 1
                     for update skip locked) as due
@@ -31,6 +34,7 @@ pub async fn claim(
                    f.attempts, f.created_at",
         now,
         until,
+        &busy,
     )
     .fetch_optional(&store.pool)
     .await

@@ -254,6 +254,57 @@ async fn what_a_server_is_long_at_is_left_to_it() {
     assert_eq!(studio.work().await, 0);
 }
 
+/// A call of this number, whose recording is announced at the studio's source.
+async fn announced(studio: &Studio, vendor: &Client, path: &str, number: u32) -> String {
+    let (sid, url) = (format!("CA{number:032x}"), format!("{BASE}{path}"));
+    let (recording, at) = (format!("RE{number}"), studio.url(&format!("RE{number}")));
+    let ended = [
+        ("CallSid", sid.as_str()),
+        ("CallStatus", "completed"),
+        ("Timestamp", "Wed, 11 Jun 2025 10:00:58 +0000"),
+    ];
+    let recorded = [
+        ("CallSid", sid.as_str()),
+        ("RecordingSid", &recording),
+        ("RecordingStatus", "completed"),
+        ("RecordingUrl", &at),
+    ];
+    for params in [&ended[..], &recorded] {
+        callback(vendor, path, &url, params).await.status(204);
+    }
+    sid
+}
+
+/// However slow one tenant's sources are, another's recordings come.
+#[tokio::test]
+async fn a_tenant_whose_sources_do_not_answer_leaves_one_hand_to_others() {
+    let studio = Studio::open(&[]).await;
+    let vendor = studio.house.vendor();
+    for number in 1..=3 {
+        announced(&studio, &vendor, &studio.path, number).await;
+    }
+    let lease = Duration::from_secs(3600);
+    let stuck = [
+        studio.other_at_work(lease).await,
+        studio.other_at_work(lease).await,
+    ];
+    assert_eq!(studio.work().await, 0, "it has two already");
+    let neighbour = studio.house.server.tenant("globex").await;
+    let neighbour = neighbour
+        .client("sessions:read,transcripts:read,admin")
+        .await;
+    let path = endpoint(&neighbour, "twilio", json!({ "public_url": BASE })).await;
+    let sid = announced(&studio, &vendor, &path, 4).await;
+    assert_eq!(studio.work().await, 1);
+    let shown = neighbour.get(&format!("/v1/recordings/{sid}")).await;
+    assert_eq!(shown.status(200).json()["status"], "available");
+    for task in stuck {
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
+    }
+    assert_eq!(studio.work().await, 1, "what it had no hand for");
+}
+
 #[tokio::test]
 async fn a_recording_is_fetched_with_the_account_s_credentials() {
     let studio = Studio::open(&[]).await;
