@@ -286,7 +286,7 @@ async fn what_becomes_part_of_another_while_it_is_deleted_is_deleted_there() {
     let path = format!("/api/v1/sessions/{part}");
     let deleted = admin.delete(&path);
     let taken_up = async {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        server.until_somebody_waits().await;
         for statement in [
             "update session_aliases a set session_id = (select id from sessions where external_id = 'mine')
               where session_id = (select id from sessions where external_id = 'conv-17')",

@@ -398,6 +398,35 @@ async fn a_call_that_somebody_wants_gone_is_gone() {
 }
 
 #[tokio::test]
+async fn a_call_is_deleted_though_somebody_else_is_at_its_rows() {
+    let server = TestServer::without_work().await;
+    let acme = server.tenant("acme").await;
+    let client = acme.client(ALL).await;
+    send(&client, "c1").await;
+    let mut connection = server.connect().await;
+    for statement in ["begin", "select id from facts for update"] {
+        sqlx::query(statement)
+            .execute(&mut connection)
+            .await
+            .expect("locks");
+    }
+    // Each has what the other wants: the database ends it by giving one of them up, the one that waited longer.
+    let other = async {
+        server.until_somebody_waits().await;
+        for statement in ["update sessions set touched_at = touched_at", "commit"] {
+            sqlx::query(statement)
+                .execute(&mut connection)
+                .await
+                .expect("an update");
+        }
+    };
+    let (deleted, ()) = tokio::join!(client.delete("/api/v1/sessions/c1"), other);
+    deleted.status(204);
+    let gone = client.get("/v1/observability/sessions/c1").await;
+    gone.problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn a_call_removed_by_hand_comes_back_as_if_it_had_never_been() {
     let server = TestServer::without_work().await;
     let client = server.tenant("acme").await.client(ALL).await;

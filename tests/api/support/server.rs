@@ -1,6 +1,7 @@
 //! A whole server on a random port, stopped when the test ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
@@ -165,6 +166,20 @@ impl TestServer {
     pub async fn connect(&self) -> PgConnection {
         let connection = PgConnection::connect(&self.database_url());
         connection.await.expect("a database")
+    }
+
+    /// Until a statement waits for a lock that somebody else holds.
+    pub async fn until_somebody_waits(&self) {
+        let mut connection = self.connect().await;
+        let waiting = "select exists (select from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waiting)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a look")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Somebody without a key.
