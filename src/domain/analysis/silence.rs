@@ -119,11 +119,11 @@ fn is_in_writing(view: &View, silence: &Silence) -> bool {
     silence.after == Some(Speaker::Agent) && user.is_some_and(|user| user.turn.is_typed())
 }
 
-/// Whether the user spoke in it, nobody knows when.
+/// Whether somebody spoke in it, nobody knows when.
 fn is_spoken_in(view: &View, silence: &Silence) -> bool {
     let is_within = |ms: f64| (silence.from_ms..=silence.to_ms).contains(&ms);
-    let mut users = view.turns.iter().filter(|turn| turn.is_user());
-    users.any(|user| user.turn.is_untimed() && user.start_ms.is_some_and(is_within))
+    let mut untimed = view.turns.iter().filter(|turn| turn.turn.is_untimed());
+    untimed.any(|turn| turn.start_ms.is_some_and(is_within))
 }
 
 /// When the agent was heard, nothing twice.

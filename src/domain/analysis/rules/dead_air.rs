@@ -241,5 +241,12 @@ mod tests {
         assert_eq!(found(&call, KIND).len(), 1);
         call["turns"][2]["metadata"] = json!({"untimed": true});
         assert!(found(&call, KIND).is_empty());
+        // The agent's too: somebody answered.
+        let mut call = clean(3);
+        delay(&mut call, 3, 6000);
+        call["turns"][3]["endMs"] = Value::Null;
+        assert_eq!(found(&call, KIND).len(), 1);
+        call["turns"][3]["metadata"] = json!({"untimed": true});
+        assert!(found(&call, KIND).is_empty());
     }
 }
