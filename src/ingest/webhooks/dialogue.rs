@@ -202,19 +202,24 @@ impl Dialogue {
         }
     }
 
-    /// Gives turns of which nobody knows when they were said a place, and no more than that: with the one that they
-    /// stand behind. Where no turn has a time their order says it all.
+    /// Gives turns of which nobody knows when they were said a place, and no more than that: behind the one that they
+    /// stand behind, before the next. Where no turn has a time their order says it all.
     fn place(&mut self) {
-        if self.turns.iter().all(|turn| turn.start_ms.is_none()) {
+        let starts: Vec<Option<f64>> = self.turns.iter().map(|turn| turn.start_ms).collect();
+        if starts.iter().all(Option::is_none) {
             return;
         }
-        let mut last_ms = 0.0;
-        for turn in &mut self.turns {
+        let (mut last_ms, mut behind_ms) = (0.0, 0.0);
+        for (at, turn) in self.turns.iter_mut().enumerate() {
             if let Some(start_ms) = turn.start_ms {
-                last_ms = start_ms;
+                let end_ms = turn.form.0.get("endMs").and_then(Value::as_f64);
+                (last_ms, behind_ms) = (start_ms, end_ms.unwrap_or(start_ms));
                 continue;
             }
-            turn.form.set("startMs", Some(lens::ms(last_ms)));
+            let next_ms = starts[at..].iter().flatten().next();
+            let is_free = next_ms.is_none_or(|next| behind_ms < *next);
+            let place_ms = if is_free { behind_ms } else { last_ms };
+            turn.form.set("startMs", Some(lens::ms(place_ms)));
             let metadata = turn.form.0.entry("metadata").or_insert_with(|| json!({}));
             metadata[UNTIMED] = json!(true);
         }

@@ -129,7 +129,7 @@ async fn a_turn_without_a_time_stays_where_the_transcript_has_it() {
         ),
         (
             [true, false, true],
-            [hello, json!([1, "A table", 100, null, true, null]), when],
+            [hello, json!([1, "A table", 600, null, true, null]), when],
         ),
         // Where nothing has a time, nothing stands before anything by it.
         (
