@@ -15,7 +15,7 @@ use super::called;
 use super::calls::{ms_between, put, tool_value};
 use super::messages::{Asked, content};
 use super::parts;
-use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed};
+use super::span::{LANGFUSE_ENVIRONMENT, LANGFUSE_RELEASE, parsed, said};
 use super::{Gist, Part, Said, Understood, Vocabulary, exchange, genai, openinference};
 
 const OBSERVATION: &str = "langfuse.observation.";
@@ -191,7 +191,7 @@ fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let told = input
         .as_ref()
         .map(|input| parts::only_argument(input).unwrap_or(input));
-    if let Some(asked) = told.and_then(Asked::in_list) {
+    if let Some(asked) = told.and_then(|told| asked(span, told)) {
         asked.write(fields);
     }
     let output = observed(span, "output");
@@ -207,6 +207,14 @@ fn read_generation(span: &Said<'_>, fields: &mut Map<String, Value>) {
         return;
     };
     fields.extend(price::counts(&usage));
+}
+
+/// What a generation was asked: OpenAI's responses may be asked by a text alone. Below another observation such a text may
+/// be anything that the application made of the user's words.
+fn asked(span: &Said<'_>, told: &Value) -> Option<Asked> {
+    let is_root = span.parent.is_none() || is_marked(span);
+    let text = || said(told).filter(|_| is_root);
+    Asked::in_list(told).or_else(|| Some(Asked::alone(text()?.to_owned())))
 }
 
 fn read_transcript(span: &Said<'_>, fields: &mut Map<String, Value>) {

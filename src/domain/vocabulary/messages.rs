@@ -291,7 +291,7 @@ impl Asked {
     }
 
     /// The only words that a request has.
-    fn alone(text: String) -> Self {
+    pub fn alone(text: String) -> Self {
         Self {
             text: Some(text),
             answered: None,

@@ -650,6 +650,44 @@ fn what_stands_beside_whole_exchanges_takes_nothing_from_them() {
     assert_eq!(said_in(&with(&guard, vec![llm, told])), said[..2]);
 }
 
+/// As Langfuse's wrapper of OpenAI's client for JavaScript tells each request, in a trace of its own.
+#[test]
+fn a_text_alone_is_what_openai_s_responses_are_asked() {
+    let request = |trace: &str, from, input: Value, output: Value| {
+        let mut gist = beside("front-desk", "generation", (from, from + 1), input, output);
+        gist.trace_id = trace.to_owned();
+        gist
+    };
+    let listed = json!({"messages": [{"role": "user", "content": "Where is it?"}]}).to_string();
+    let refused = Value::Null;
+    let mut gists = vec![
+        request("t1", 0, json!(listed), refused),
+        request("t2", 3, json!("And the other one?"), json!("It shipped.")),
+    ];
+    gists[0]
+        .fields
+        .insert("error".to_owned(), json!("Error: 429 too many"));
+    let events = understand(&gists);
+    let turns = of(&events, Kind::Turn);
+    let users = turns.iter().filter(|turn| turn["speaker"] == "user");
+    let said: Vec<&str> = users.filter_map(|turn| turn["text"].as_str()).collect();
+    assert_eq!(said, ["Where is it?", "And the other one?"]);
+    let failed = turns
+        .iter()
+        .filter(|turn| turn.get("failed") == Some(&json!(true)));
+    assert_eq!(failed.count(), 1, "{turns:#?}");
+    assert_eq!(of(&events, Kind::Error)[0]["level"], "error");
+    // What an application made of the user's words is not what they said.
+    let below = beside(
+        "turn/prompt",
+        "generation",
+        (0, 1),
+        json!("Answer politely: Hi"),
+        json!("Hello."),
+    );
+    assert_eq!(below.fields.get("userText"), None);
+}
+
 #[test]
 fn what_went_wrong_is_no_answer_though_it_stands_in_the_output() {
     let said = |output: &str| {
