@@ -60,6 +60,7 @@ const AGENT_LABELS: [&str; 2] = ["gen_ai.agent.name", "lk.agent_label"];
 pub const AGENT_LABEL: &str = "agentLabel";
 pub const SERVICE: &str = "service";
 const TRANSPORTS: [&str; 2] = ["transport", "langfuse.trace.metadata.transport"];
+const TAGS: &str = "langfuse.trace.tags";
 
 /// The names of the session that a span fact's fields tell, its trace not among them.
 pub fn claims(fields: &Map<String, Value>) -> Vec<Claim> {
@@ -149,6 +150,8 @@ pub fn session_fields(span: &Said<'_>) -> Map<String, Value> {
         }
     }
     set("externalIds", (!ids.is_empty()).then(|| ids.into()));
+    // Langfuse's processor has them on the spans of all tracers.
+    set("tags", span.json(TAGS).filter(Value::is_array));
     let metadata = span.json("metadata");
     let told = |name: &str| {
         let value = metadata.as_ref()?.get(name)?.as_str()?;

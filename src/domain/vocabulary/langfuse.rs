@@ -313,8 +313,6 @@ fn spoken(value: &Value, role: &str) -> Option<String> {
 /// What a span says of its session, beside what every vocabulary may say.
 fn session(span: &Said<'_>) -> Map<String, Value> {
     let mut session = Map::new();
-    let tags = span.json("langfuse.trace.tags");
-    put(&mut session, "tags", tags.filter(Value::is_array));
     let release = span
         .text(LANGFUSE_RELEASE)
         .or(span.resource(LANGFUSE_RELEASE));

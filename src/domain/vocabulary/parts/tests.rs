@@ -260,6 +260,10 @@ fn what_vercel_s_sdk_hears_and_speaks_is_no_generation() {
     assert_eq!(chat.fields["llmMs"], 250.0);
     let names = json!([{"kind": "conversation_id", "id": "call-7"}]);
     assert_eq!(chat.session["externalIds"], names);
+    let tagged =
+        json!({"gen_ai.operation.name": "chat", "langfuse.trace.tags": ["vip"], "user.id": "u1"});
+    let tagged = gist("chat gpt-4o-mini", tagged);
+    assert_eq!(tagged.session["tags"], json!(["vip"]));
     let ranked = json!({"gen_ai.operation.name": "rerank", "gen_ai.request.model": "rerank-3"});
     assert_eq!(gist("rerank rerank-3", ranked).part, Part::Other);
 }
