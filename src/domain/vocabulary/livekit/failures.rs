@@ -11,7 +11,7 @@ use crate::domain::vocabulary::{Beside, Gist, Part};
 
 use super::super::calls::{end, put};
 use super::read::FAILURE;
-use super::tree::{Key, Speech, Tree, key, node};
+use super::tree::{Key, Speech, Tree, has_brought, key, node};
 
 pub struct Failures<'a> {
     /// Where each arose, in the order of time, and whether something later made up for it.
@@ -87,8 +87,14 @@ fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
     let is_purpose =
         |gist: &&Gist| matches!(gist.part, Part::Llm | Part::Tts) || node(gist).is_some();
     // The last comes last: siblings are in the order of time.
-    if is_attempt && tree.siblings(failed).iter().rev().any(is_next) {
-        return true;
+    if is_attempt
+        && let Some(last) = tree
+            .siblings(failed)
+            .iter()
+            .rev()
+            .find(|gist| is_next(gist))
+    {
+        return has_failed(last) || !is_in_vain(tree, last);
     }
     // Node.js marks attempts alone: what it was done for came to a good end if something came of it later.
     let is_marked = !is_attempt || tree.parent(failed).is_some_and(has_failed);
@@ -96,6 +102,32 @@ fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
     tree.ancestors(failed)
         .filter(is_purpose)
         .any(|gist| !has_failed(gist) && is_good(gist))
+}
+
+/// Whether a synthesis was tried again to no avail. In Node.js the first attempt has taken the text: the next is given
+/// none, and comes to a good end without a sound.
+fn is_in_vain<'a>(tree: &Tree<'a>, attempt: &'a Gist) -> bool {
+    let request = tree
+        .parent(attempt)
+        .filter(|request| request.part == Part::Tts && !has_failed(request));
+    let answer = tree
+        .ancestors(attempt)
+        .find(|gist| gist.part == Part::AgentTurn);
+    // An answer that was stopped may have been stopped meanwhile.
+    let (Some(request), Some(answer)) = (request, answer.filter(|answer| !is_interrupted(answer)))
+    else {
+        return false;
+    };
+    let is_heard =
+        |gist: &&Gist| gist.part == Part::AgentSpeech && gist.started_at >= request.started_at;
+    attempt.part == Part::TtsAttempt
+        && !has_brought(request)
+        && !tree.has_brought_after(request, request.started_at)
+        && !tree.children(answer).iter().any(is_heard)
+}
+
+fn is_interrupted(answer: &Gist) -> bool {
+    answer.fields.get("interrupted").and_then(Value::as_bool) == Some(true)
 }
 
 fn service(gist: &Gist) -> &'static str {

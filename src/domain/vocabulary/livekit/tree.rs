@@ -397,7 +397,7 @@ fn is_voice_node(gist: &Gist) -> bool {
 }
 
 /// Whether a call of a model had a result.
-fn has_brought(gist: &Gist) -> bool {
+pub fn has_brought(gist: &Gist) -> bool {
     let told: &[&str] = match gist.part {
         Part::Llm => &["llmMs"],
         Part::Tts => &["ttsMs", "audioMs"],

@@ -251,6 +251,65 @@ fn an_attempt_that_nothing_came_of_failed_its_answer() {
     }
 }
 
+/// An answer of Node.js's whose synthesis failed and was tried again. The second attempt has the text only where it
+/// `brought` something.
+fn answer_spoken_at_the_second_try(brought: bool, is_interrupted: bool) -> Vec<Event> {
+    let text = "Spoken at last.";
+    let told = json!({"lk.speech_id": "a", "lk.pii.response.text": text, "lk.pii.user_input": "Speak.",
+        "lk.interrupted": is_interrupted});
+    let metrics =
+        json!({"ttfbMs": 120, "durationMs": 130, "charactersCount": 15, "audioDurationMs": 700});
+    let request = match brought {
+        true => json!({"lk.tts.streaming": true, "lk.tts_metrics": metrics.to_string()}),
+        false => json!({"lk.tts.streaming": true}),
+    };
+    let attempt = |number: u8| json!({"lk.retry_count": number});
+    let mut failed = fields("a/tts/request/1", "tts_request_run", (2.4, 2.5), attempt(0));
+    failed["status"] = json!({"code": 2, "message": "tts is away"});
+    let mut gists = vec![
+        session(9.0),
+        span("a", "agent_turn", (2.0, 3.4), told),
+        span(
+            "a/llm",
+            "llm_node",
+            (2.0, 2.3),
+            json!({"lk.pii.response.text": text, "lk.response.ttft": 0.2}),
+        ),
+        span("a/tts", "tts_node", (2.3, 2.7), json!({})),
+        span("a/tts/request", "tts_request", (2.4, 2.7), request),
+        vocabulary::gist(failed.as_object().unwrap()).unwrap(),
+        span("a/tts/request/2", "tts_request_run", (2.6, 2.7), attempt(1)),
+    ];
+    gists.extend(user("u", (1.0, 1.8), "Speak."));
+    gists.extend(user("u0", (0.0, 0.1), "Hello."));
+    gists.extend(answer("a0", (0.2, 0.8), "Hi."));
+    if brought {
+        gists.push(span("a/sound", "agent_speaking", (2.7, 3.4), json!({})));
+    }
+    understood(gists)
+}
+
+#[test]
+fn a_synthesis_that_was_tried_again_without_a_sound_has_failed() {
+    for (brought, is_interrupted, is_lost) in [
+        (true, false, false),
+        (false, false, true),
+        (false, true, false),
+    ] {
+        let events = answer_spoken_at_the_second_try(brought, is_interrupted);
+        let level = if is_lost { "error" } else { "warning" };
+        let errors = of(&events, Kind::Error);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0]["level"], level, "{brought} {is_interrupted}");
+        let turns = of(&events, Kind::Turn);
+        let failed: Vec<bool> = turns
+            .iter()
+            .map(|turn| turn.contains_key("failed"))
+            .collect();
+        assert_eq!(failed.iter().any(|failed| *failed), is_lost, "{turns:#?}");
+    }
+}
+
 #[test]
 fn what_was_asked_beside_the_conversation_is_told_with_its_model() {
     let used = |model: &str, tokens: u32| {
