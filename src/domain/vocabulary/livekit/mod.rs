@@ -14,6 +14,7 @@ mod speech;
 mod tests;
 mod tree;
 mod user;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let made = tree.speeches(gists);
     let heard: Vec<&Gist> = of(gists, Part::UserSpeech).collect();
     let users = user::turns(&tree, gists, &made, &heard);
-    let speeches = pieces::of(made.kept, &users, &heard, &tree);
+    let speeches = pieces::of(made.kept, &users.turns, &heard, &tree);
 
     let is_sound = |gist: &&Gist| matches!(gist.part, Part::AgentSpeech | Part::Tts);
     let is_aloud = gists.iter().any(is_sound);
@@ -61,7 +62,8 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
         understood.besides.extend(falsely);
         understood.turns.push(turn);
     }
-    understood.turns.extend(users);
+    understood.turns.extend(users.turns);
+    waits::tell(&mut understood.turns, &users.answers);
     understood.turns.extend(user::voices(&tree, gists));
     set_apart(&mut understood.turns, gists, &tree);
     give_up(&mut understood.turns);

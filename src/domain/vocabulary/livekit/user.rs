@@ -1,6 +1,6 @@
 //! What the user said, or typed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
@@ -19,6 +19,13 @@ const ANSWERED_WITHIN: TimeDelta = TimeDelta::seconds(3);
 /// A transcriber is at most so long behind a voice.
 const TRANSCRIBED_WITHIN: TimeDelta = TimeDelta::seconds(2);
 
+/// What the user said and typed.
+pub struct Users {
+    pub turns: Vec<Turn>,
+    /// Which of these turns answers have for their input, word for word.
+    pub answers: BTreeMap<String, String>,
+}
+
 /// The user's turns: those that were spoken, and the input of answers which answer none of them.
 /// `heard` is all that was heard of the user.
 pub fn turns<'a>(
@@ -26,7 +33,7 @@ pub fn turns<'a>(
     gists: &[&'a Gist],
     speeches: &Speeches<'a>,
     heard: &[&'a Gist],
-) -> Vec<Turn> {
+) -> Users {
     let pauses = speeches
         .kept
         .iter()
@@ -36,22 +43,27 @@ pub fn turns<'a>(
         .filter_map(|gist| Some((gist, spoken(tree, gist, &wordless)?)))
         .collect();
     let mut answered = vec![false; spoken.len()];
-    let mut turns = Vec::new();
+    let (mut turns, mut answers) = (Vec::new(), BTreeMap::new());
     for speech in &speeches.kept {
         let Some(input) = speech.text("input") else {
             continue;
         };
         let at = speech.started_at();
+        let is_same = |turn: &Turn| turn.fields.get("text").and_then(Value::as_str) == Some(input);
         let is_said = |(gist, turn): &(&Gist, Turn)| {
-            let is_same = turn.fields.get("text").and_then(Value::as_str) == Some(input);
-            gist.started_at <= at && (is_same || (at - end(gist)).abs() <= ANSWERED_WITHIN)
+            gist.started_at <= at && (is_same(turn) || (at - end(gist)).abs() <= ANSWERED_WITHIN)
         };
         let candidates = spoken.iter().enumerate().rev();
         let said = candidates
             .filter(|(place, _)| !answered[*place])
             .find(|(_, turn)| is_said(turn));
         match said {
-            Some((place, _)) => answered[place] = true,
+            Some((place, (_, turn))) => {
+                answered[place] = true;
+                if is_same(turn) {
+                    answers.insert(speech.id.clone(), turn.id.clone());
+                }
+            }
             None => turns.push(told_by_answer(speech, input, at)),
         }
     }
@@ -63,7 +75,7 @@ pub fn turns<'a>(
     let sounds = Intervals::of(sounds.map(|gist| (gist.started_at, gist.started_at)));
     let unanswered = speeches.thrown_away.iter();
     turns.extend(unanswered.filter_map(|answer| typed_in_vain(answer, &voices, &sounds)));
-    turns
+    Users { turns, answers }
 }
 
 /// What was typed, and whose answer the application stopped before anything of it was heard. While the user speaks, or

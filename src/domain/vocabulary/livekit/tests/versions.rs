@@ -194,6 +194,56 @@ fn a_session_whose_process_stood_still_ends_all_the_same() {
     );
 }
 
+/// As Node.js tells of a user who goes on as their first words are being answered: its answers do not tell what hearing
+/// them took.
+#[test]
+fn what_hearing_the_user_took_is_told_with_the_answer_to_these_words() {
+    let words = |id: &str, during: (f64, f64), text: &str, delay_ms: u32| {
+        let told = json!({"lk.pii.user_transcript": text, "lk.transcription_delay": delay_ms, "lk.end_of_turn_delay": 400});
+        let voice = (during.0, during.1 - 0.4);
+        [
+            span(id, "user_turn", during, told),
+            span(&format!("{id}/voice"), "user_speaking", voice, json!({})),
+        ]
+    };
+    let answer = |id: &str, during, sound, asked: &str, text: &str| {
+        let told = json!({"lk.speech_id": id, "lk.pii.user_input": asked, "lk.pii.response.text": text,
+            "lk.e2e_latency": 0.53, "lk.interrupted": text == "Which part?"});
+        [
+            span(id, "agent_turn", during, told),
+            span(&format!("{id}/sound"), "agent_speaking", sound, json!({})),
+        ]
+    };
+    let mut gists = vec![session(9.0)];
+    gists.extend(words("u1", (1.0, 2.2), "Part one", 85));
+    gists.extend(words("u2", (2.24, 3.4), "and part two.", 86));
+    gists.extend(answer(
+        "a1",
+        (1.9, 2.63),
+        (2.35, 2.63),
+        "Part one",
+        "Which part?",
+    ));
+    gists.extend(answer(
+        "a2",
+        (3.1, 4.3),
+        (3.53, 4.3),
+        "and part two.",
+        "I see.",
+    ));
+    let events = understood(gists);
+    let turns = of(&events, Kind::Turn);
+    let waits = |text: &str| {
+        let turn = turns.iter().find(|turn| turn["text"] == text).unwrap();
+        (turn["sttMs"].as_f64(), turn["endpointingMs"].as_f64())
+    };
+    assert_eq!(waits("Which part?"), (Some(85.0), Some(315.0)));
+    assert_eq!(waits("I see."), (Some(86.0), Some(314.0)));
+    // Right behind the user's words it is read of these.
+    let events = understood(call_in_nodejs(true));
+    assert!(!of(&events, Kind::Turn)[2].contains_key("sttMs"));
+}
+
 /// An answer of Node.js's, whose generation failed once or for good: only the attempts say so.
 fn answer_after_a_failure(is_repaired: bool) -> Vec<Event> {
     let failed = |id: &str, name: &str, during| {
