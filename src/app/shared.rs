@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -59,18 +58,8 @@ impl Shared {
             memory: Memory::new(),
         }))
     }
-}
 
-impl Service<Request> for Shared {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxedAnswer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> BoxedAnswer {
+    pub fn answer(&self, request: Request) -> BoxedAnswer {
         let Some(question) = question(&request) else {
             return Box::pin(self.0.router.clone().call(request));
         };

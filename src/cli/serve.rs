@@ -98,11 +98,10 @@ async fn serve(
     if prepared.is_err() {
         stop.cancel();
     }
-    let served = served
+    served
         .await
         .map_err(|error| Failure::new(format!("the server ended: {error}")))?;
-    prepared?;
-    Ok(served?)
+    prepared
 }
 
 /// Waits for a store that is away; gives up on one that is wrong.

@@ -224,3 +224,20 @@ async fn who_is_refused_while_sending_reads_the_answer() {
     let answer = exchanged(&server, asking, b"").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_head_may_be_long_but_not_endless() {
+    let server = TestServer::start().await;
+    let address = server.base.trim_start_matches("http://");
+    // No more than is read: what is not would have the answer thrown away.
+    for (end, status) in [("\r\n\r\n", "200"), ("x", "431")] {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let mut head = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nX-Long: ");
+        head.push_str(&"x".repeat((64 << 10) - head.len() - end.len()));
+        head.push_str(end);
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes());
+    }
+}

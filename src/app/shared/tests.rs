@@ -66,7 +66,7 @@ fn asking(key: &str) -> Request {
 
 /// Asks, and goes on until nothing more happens by itself.
 async fn ask(shared: &Shared, request: Request) -> BoxedAnswer {
-    let mut answer = shared.clone().call(request);
+    let mut answer = shared.answer(request);
     settle(&mut answer).await;
     answer
 }
@@ -113,8 +113,8 @@ async fn another_key_is_another_question() {
     desk.open.add_permits(2);
     assert_eq!(text(one).await, "0");
     assert_eq!(text(other).await, "1");
-    assert_eq!(text(shared.clone().call(asking("a"))).await, "0");
-    assert_eq!(text(shared.clone().call(asking("b"))).await, "1");
+    assert_eq!(text(shared.answer(asking("a"))).await, "0");
+    assert_eq!(text(shared.answer(asking("b"))).await, "1");
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn who_goes_away_holds_up_nobody() {
     desk.open.add_permits(2);
     assert_eq!(text(follower).await, "1");
     drop(running);
-    assert_eq!(text(shared.clone().call(asking("a"))).await, "2");
+    assert_eq!(text(shared.answer(asking("a"))).await, "2");
     assert!(shared.0.memory.rounds.asked().is_empty());
 }
 
@@ -138,7 +138,7 @@ async fn nobody_waits_long_for_his_turn() {
     let desk = Desk::new(Duration::ZERO, true);
     let shared = shared(&desk);
     let stuck = ask(&shared, asking("a")).await;
-    let next = tokio::spawn(shared.clone().call(asking("a")));
+    let next = tokio::spawn(shared.answer(asking("a")));
     // It asks beside the one that is stuck.
     let asks = async {
         while desk.asked() < 2 {
@@ -178,12 +178,12 @@ async fn a_fresh_answer_is_given_again_under_another_id_until_it_is_old() {
         request.headers_mut().insert(X_REQUEST_ID, id);
         request
     };
-    assert_eq!(text(shared.clone().call(with_id("one"))).await, "0");
-    let again = shared.clone().call(with_id("two")).await.unwrap();
+    assert_eq!(text(shared.answer(with_id("one"))).await, "0");
+    let again = shared.answer(with_id("two")).await.unwrap();
     assert_eq!(again.headers()[X_REQUEST_ID], "two");
     assert_eq!(desk.asked(), 1);
     let deadline = Instant::now() + Duration::from_secs(30);
-    while text(shared.clone().call(with_id("three"))).await == "0" {
+    while text(shared.answer(with_id("three"))).await == "0" {
         assert!(Instant::now() < deadline, "it was given for ever");
     }
     assert_eq!(desk.asked(), 2);
