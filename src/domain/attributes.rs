@@ -67,6 +67,7 @@ const TABLE: &[(&str, To)] = &[
         "langfuse.observation.completion_start_time",
         To::CompletionStart,
     ),
+    ("mastra.completion_start_time", To::CompletionStart),
     (
         "gen_ai.response.time_to_first_chunk",
         To::FirstOutputSeconds,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::Said;
-use super::calls::{listed, put, tool_value};
+use super::calls::{in_words, listed, put, tool_value};
 use super::messages::{events_and_logs, list_of, lists_in_events, messages, told_in};
 use super::span::parsed;
 
@@ -175,12 +175,7 @@ fn call(call: &Value) -> Option<Value> {
 
 fn answer(answer: &Value) -> Option<Value> {
     let value = ANSWERS.iter().find_map(|name| answer.get(*name))?;
-    // Parts of words are words.
-    let words = value.as_array().and_then(|parts| match parts.as_slice() {
-        [only] => only.get("text"),
-        _ => None,
-    });
-    Some(json!({"id": id(answer)?, "value": tool_value(words.unwrap_or(value))}))
+    Some(json!({"id": id(answer)?, "value": tool_value(in_words(value))}))
 }
 
 fn id(value: &Value) -> Option<&str> {

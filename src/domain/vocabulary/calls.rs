@@ -8,10 +8,13 @@ use crate::domain::tokens;
 use crate::domain::tokens::{Cache, Count};
 
 use super::span::{Said, parsed};
-use super::{Beside, Gist, moment};
+use super::{Beside, Gist, livekit, moment, raised};
 
 /// The field of a generation that names who told of it.
 pub const TRACER: &str = "tracer";
+
+/// The field of a response of a model that speaks itself: whether anything of it was heard.
+pub const HEARD: &str = "heard";
 
 /// No trace is deeper; one whose parents go in a circle is.
 pub const DEPTH_MAX: usize = 64;
@@ -93,7 +96,9 @@ pub fn first_at(gist: &Gist, first: &str) -> Option<DateTime<Utc>> {
     number(gist, first).map(|ms| after(gist.started_at, ms))
 }
 
-const PROVIDERS: [&str; 4] = [
+const PROVIDERS: [&str; 5] = [
+    // LangSmith's exporter guesses the others by the model's name.
+    "langsmith.metadata.ls_provider",
     "gen_ai.provider.name",
     "gen_ai.system",
     "llm.provider",
@@ -107,10 +112,18 @@ const MODELS: [&str; 5] = [
     "ai.model.id",
 ];
 
+/// Frameworks that stand for providers in what they say themselves.
+const FRAMEWORKS: [&str; 3] = ["strands-agents", "langchain", "langgraph"];
+
 /// Who did it, as GenAI's conventions and those before them say.
 pub fn read_provider(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let system = || span.term(&["llm.system"]);
-    put(fields, "provider", span.term(&PROVIDERS).or_else(system));
+    let provider = span.term(&PROVIDERS).or_else(system);
+    put(
+        fields,
+        "provider",
+        provider.filter(|name| !FRAMEWORKS.contains(name)),
+    );
     put(fields, "model", span.term(&MODELS));
 }
 
@@ -137,13 +150,18 @@ pub fn read_failure(span: &Said<'_>, fields: &mut Map<String, Value>) {
         .exception("exception.type")
         .or_else(|| span.text("error.type").map(str::to_owned));
     let status = span.text("error.type").and_then(|code| code.parse().ok());
-    let message = match message.as_str() {
-        "" => code
-            .clone()
-            .unwrap_or_else(|| "failed without a word".to_owned()),
-        _ => message,
+    // What the exception itself says has no stack behind it.
+    let printed = raised::printed(&message);
+    let own = printed.and_then(|_| span.exception("exception.message"));
+    let own = own.filter(|own| raised::printed(own).is_none());
+    let code = code.or(printed.map(|raised| raised.class.to_owned()));
+    let message = match (own.as_deref(), printed) {
+        (Some(own), _) => own,
+        (None, Some(raised)) => raised.message,
+        _ if message.is_empty() => code.as_deref().unwrap_or("failed without a word"),
+        _ => message.as_str(),
     };
-    put_failure(fields, &message, code.as_deref(), status);
+    put_failure(fields, message, code.as_deref(), status);
 }
 
 /// What is raised where an answer is no longer wanted, by the last part of its name.
@@ -292,7 +310,11 @@ pub fn error_in(result: &Value) -> Option<Value> {
 /// A value of a tool, within a bound that keeps gists small; too long a one is cut to a text.
 pub fn tool_value(value: &Value) -> Value {
     let value = match value {
-        Value::String(text) => parsed(text),
+        Value::String(text) => match parsed(text) {
+            // Some tell it as Python prints it.
+            Value::String(text) if text.starts_with('{') => livekit::python_value(&text),
+            told => told,
+        },
         other => other.clone(),
     };
     let value = match in_langchain(&value).and_then(|message| message.get("content")) {
@@ -309,10 +331,27 @@ pub fn tool_value(value: &Value) -> Value {
     }
 }
 
-/// What a message of LangChain's holds that is written down as a call of the message's constructor.
+/// What a message of LangChain's holds that is written down as a call of the message's constructor, or as its type and
+/// its data.
 pub fn in_langchain(message: &Value) -> Option<&Value> {
-    let is_one = message.get("lc")?.is_number() && message.get("type")? == "constructor";
-    message.get("kwargs").filter(|_| is_one)
+    let sort = message.get("type")?;
+    let is_call = || message.get("lc").is_some_and(Value::is_number) && sort == "constructor";
+    let data = message.get("data").filter(|data| &data["type"] == sort);
+    data.filter(|data| data.get("content").is_some())
+        .or_else(|| message.get("kwargs").filter(|_| is_call()))
+}
+
+/// The words of what a message holds, where they are its only part.
+pub fn in_words(content: &Value) -> &Value {
+    let only = content.as_array().and_then(|parts| match parts.as_slice() {
+        [only] => only.as_object(),
+        _ => None,
+    });
+    // What else has a text is a record.
+    let is_part = |name: &String| ["type", "text"].contains(&name.as_str());
+    let part = only.filter(|members| members.keys().all(is_part));
+    let words = part.and_then(|members| members.get("text"));
+    words.filter(|words| words.is_string()).unwrap_or(content)
 }
 
 const TOOL_MAX_CHARS: usize = 8_000;

@@ -6,7 +6,8 @@ use crate::domain::price;
 
 use super::calls::{after, put, put_failure, tell_given_up};
 use super::logged::is_messages;
-use super::{Gist, Part, Said, Vocabulary, agents_sdk, parts};
+use super::raised::{Raised, raised};
+use super::{Gist, Part, Said, Vocabulary, agents_sdk, mastra, parts, strands};
 
 /// No answer takes longer.
 const DURATION_MAX_MS: f64 = 3_600_000.0;
@@ -20,8 +21,8 @@ const OPERATION: &str = "ai.operationId";
 /// How LangSmith's exporter tells what it traced. By the conventions it calls more a chat than generations.
 const RUN: &str = "langsmith.span.kind";
 
-/// How Python begins to print where something was raised.
-const STACK: &str = "Traceback (most recent call last)";
+/// Operations with agents, which no span is called by chance.
+const OF_AGENTS: [&str; 3] = ["create_agent", "invoke_agent", "invoke_workflow"];
 
 /// How Genkit tells what it does.
 const ACTION: &str = "genkit:metadata:subtype";
@@ -43,6 +44,12 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
     }
     if agents_sdk::is_of(span) {
         agents_sdk::read(span, &mut gist);
+    }
+    if mastra::is_of(span) {
+        mastra::read(span, &mut gist);
+    }
+    if strands::is_of(span) {
+        strands::read(span, &mut gist);
     }
     // What makes prompts or reads answers only passes on what a model raised.
     if span.has(RUN) && part != Part::Other {
@@ -76,20 +83,15 @@ fn read_whole(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 /// What a run of LangSmith's raised. Its exporter says of each first that it went well, which no later word takes back;
-/// what it raised stands as Python prints it, before the stack.
+/// what it raised stands as Python prints it.
 fn read_raised(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let Some(told) = span.exception("exception.message") else {
         return;
     };
-    let printed = told.split(STACK).next().unwrap_or_default().trim();
-    let inner = printed
-        .strip_suffix(')')
-        .and_then(|call| call.split_once('('));
-    let (code, message) = inner.map_or((None, printed), |(class, message)| {
-        (Some(class), message.trim_matches(['\'', '"']))
-    });
-    let said = [message, printed].into_iter().find(|text| !text.is_empty());
-    put_failure(fields, said.unwrap_or("failed without a word"), code, None);
+    match raised(&told) {
+        Some(Raised { class, message }) => put_failure(fields, message, Some(class), None),
+        None => put_failure(fields, told.trim(), None, None),
+    }
     tell_given_up(fields);
 }
 
@@ -129,7 +131,15 @@ pub fn part(span: &Said<'_>) -> Part {
     if agents_sdk::is_of(span) {
         return agents_sdk::part(span);
     }
-    let operation = span.text("gen_ai.operation.name").unwrap_or_default();
+    if mastra::is_of(span) {
+        return mastra::part(span);
+    }
+    let operation = operation(span);
+    if strands::is_of(span)
+        && let Some(part) = strands::part(operation)
+    {
+        return part;
+    }
     match operation.to_ascii_lowercase().as_str() {
         // Whose stream is told of by itself.
         "chat" | "text_completion" if is_request_of_stream(span) => Part::Other,
@@ -167,6 +177,14 @@ pub fn part(span: &Said<'_>) -> Part {
             None => Part::Other,
         },
     }
+}
+
+/// What it does by the conventions. OpenLIT leaves the attribute out of what failed, and then the span's name says so.
+fn operation<'a>(span: &Said<'a>) -> &'a str {
+    let first = span.name.split(' ').next();
+    let named = first.filter(|word| OF_AGENTS.contains(word));
+    let told = span.text("gen_ai.operation.name");
+    told.or(named).unwrap_or_default()
 }
 
 fn is_of_speech(span: &Said<'_>) -> bool {

@@ -492,6 +492,12 @@ pub fn messages(list: &Value) -> Option<&Vec<Value>> {
     }
 }
 
+/// Whether all of several messages say whose they are.
+pub fn is_of_roles(list: &Value) -> bool {
+    let messages = messages(list).filter(|messages| !messages.is_empty());
+    messages.is_some_and(|messages| messages.iter().all(|message| !role(message).is_empty()))
+}
+
 /// What a function was told in words: in a member that is a text, be there a history beside it, else as the user's last of
 /// a list, else in its only member.
 pub fn told(given: &Value) -> Option<String> {

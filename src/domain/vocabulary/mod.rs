@@ -12,11 +12,14 @@ mod generic;
 mod langfuse;
 mod livekit;
 pub mod logged;
+mod mastra;
 mod messages;
 mod openinference;
 mod parts;
 mod pipecat;
+mod raised;
 mod span;
+mod strands;
 mod understood;
 
 use std::collections::BTreeSet;

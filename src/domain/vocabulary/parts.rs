@@ -8,21 +8,22 @@ use crate::domain::fact::parse_time;
 use crate::domain::tokens::Cache;
 
 use super::calls::{
-    TRACER, ms_between, put, read_failure, read_provider, read_usage, tell_given_up, tool_value,
+    TRACER, in_langchain, in_words, ms_between, put, read_failure, read_provider, read_usage,
+    tell_given_up, tool_value,
 };
 use super::messages::{
-    Asked, GAVE, GIVEN, answer, answered, asked, content, events_and_logs, list_of,
+    Asked, GAVE, GIVEN, answer, answered, asked, content, events_and_logs, is_of_roles, list_of,
     lists_in_events, numbered_text, told, told_in,
 };
-use super::{Part, Said, called};
+use super::{Part, Said, called, livekit, mastra, strands};
 
 /// Events that mark the first token: OpenInference's, and OpenLLMetry's of each piece.
 const FIRST_TOKEN: [&str; 2] = [
     "First Token Stream Event",
     "gen_ai.content.completion.chunk",
 ];
-/// When the first of it came, as OpenAI's Agents SDK says it.
-const FIRST_CONTENT: &str = "first_content_at";
+/// When the first of it came, as OpenAI's Agents SDK and Mastra say it.
+const FIRST_AT: [&str; 2] = ["first_content_at", "mastra.completion_start_time"];
 /// Where OpenLLMetry keeps what a function was called with, and what it returned.
 const ENTITY_INPUT: &str = "traceloop.entity.input";
 const ENTITY_OUTPUT: &str = "traceloop.entity.output";
@@ -36,8 +37,6 @@ const VERCEL_ANSWERS: [&str; 2] = ["ai.response.text", "ai.response.object"];
 const SPOKEN: &str = "ai.request.text";
 /// Where all is kept that an API answered.
 const WHOLE: [&str; 2] = ["output.value", "output"];
-/// Where Mastra keeps what a run of an agent was told.
-const MASTRA_INPUT: &str = "mastra.agent_run.input";
 /// Where Google's ADK keeps what a model was asked and answered, as its API has both, before it followed the conventions.
 const ADK_RESPONSE: &str = "gcp.vertex.agent.llm_response";
 /// What a generation cost, where its tracer knows prices: OpenInference's conventions, Logfire, and LiteLLM.
@@ -136,26 +135,26 @@ fn messages(span: &Said<'_>, fields: &mut Map<String, Value>) {
 }
 
 fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
-    let taken = text_of(
-        span,
-        &[
-            "input.value",
-            "user.text",
-            "user_text",
-            "input",
-            "transcript",
-        ],
-    );
+    let names = [
+        "input.value",
+        "user.text",
+        "user_text",
+        "input",
+        "transcript",
+    ];
+    let taken = names
+        .iter()
+        .find_map(|name| said_by_user(&span.json(name)?));
     // By the conventions of GenAI an agent's messages stand where a generation's do.
     let asked = || {
         let whole = |name: &&str| Asked::in_list(&list_of(span, name)?);
-        let told =
-            asked(span).or_else(|| [SAID_IN_RUN, PROMPT, MASTRA_INPUT].iter().find_map(whole));
+        let told = asked(span).or_else(|| [SAID_IN_RUN, PROMPT].iter().find_map(whole));
         let prompt = || content(span.json(PROMPT)?.get("prompt")?);
         told.and_then(|asked| asked.text).or_else(prompt)
     };
     let whole = || {
-        let mut texts = GIVEN.iter().filter_map(|name| told(&list_of(span, name)?));
+        let names = GIVEN.iter().chain(&mastra::GIVEN);
+        let mut texts = names.filter_map(|name| told(&list_of(span, name)?));
         texts.next()
     };
     put(fields, "userText", taken.or_else(whole).or_else(asked));
@@ -168,7 +167,6 @@ fn exchange(span: &Said<'_>, fields: &mut Map<String, Value>) {
             "output",
             "response",
             "final_result",
-            "mastra.agent_run.output",
         ],
     );
     put(fields, "text", given.or_else(|| generated(span)));
@@ -271,7 +269,7 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
     let arguments = arguments.or_else(|| first(&["arguments", "input"]));
     let arguments = arguments.or_else(|| first(&GIVEN));
     put(fields, "arguments", arguments.map(called_with));
-    let result = first(&[
+    let results = [
         "gen_ai.tool.call.result",
         "output.value",
         "tool_response",
@@ -280,20 +278,45 @@ fn tool(span: &Said<'_>, fields: &mut Map<String, Value>) {
         "gcp.vertex.agent.tool_response",
         "result",
         "output",
-    ]);
-    let result = result.or_else(|| in_event("gen_ai.choice", "message"));
-    let result = result.or_else(|| first(&GAVE).map(returned));
-    put(fields, "result", result);
+    ];
+    let plain = || results.iter().find_map(|name| span.json(name));
+    let whole = || GAVE.iter().find_map(|name| span.json(name));
+    let result = plain()
+        .or_else(|| in_event("gen_ai.choice", "message"))
+        .or_else(|| Some(only_output(whole()?)));
+    if let Some(result) = result {
+        let (value, failed) = returned(&result);
+        if failed {
+            let words = value.as_str().map(str::to_owned);
+            let error = words.unwrap_or_else(|| value.to_string());
+            fields.entry("error").or_insert(error.into());
+        }
+        put(fields, "result", Some(value));
+    }
 }
 
-/// What a tool of LangChain's returned: as its only output, and that as the message that a model is given.
-fn returned(gave: Value) -> Value {
+/// What a function gave, where that is its only member.
+fn only_output(gave: Value) -> Value {
     let only = gave.as_object().filter(|members| members.len() == 1);
-    let output = only.and_then(|members| members.get("output"));
-    let output = output.unwrap_or(&gave);
-    let is_message = output.get("tool_call_id").is_some();
-    let content = output.get("content").filter(|_| is_message);
-    tool_value(content.unwrap_or(output))
+    let output = only.and_then(|members| members.get("output")).cloned();
+    output.unwrap_or(gave)
+}
+
+/// What a tool returned, and whether it says that it failed. LangChain's tracers have it beside how it was called, and
+/// as the message that a model is given.
+fn returned(gave: &Value) -> (Value, bool) {
+    let beside_call = gave.get("output").filter(|_| gave["kwargs"].is_object());
+    let output = beside_call.unwrap_or(gave);
+    let message = in_langchain(output).unwrap_or(output);
+    let is_message = message.get("tool_call_id").is_some();
+    let content = message.get("content").filter(|_| is_message);
+    let failed = is_message && message["status"] == "error";
+    if let Some(printed) = output.as_str()
+        && let Some(content) = livekit::python_content(printed)
+    {
+        return (content.into(), printed.contains(" status='error'"));
+    }
+    (tool_value(in_words(content.unwrap_or(output))), failed)
 }
 
 /// Whether a value describes what may be given, as JSON Schema does.
@@ -301,8 +324,13 @@ fn is_schema(value: &Value) -> bool {
     value.get("properties").is_some_and(Value::is_object) && value.get("type").is_some()
 }
 
-/// What a function was called with: by name or by place, where it was one of the two.
+/// What a function was called with: by name or by place, where it was one of the two. OpenLLMetry has it beside how
+/// LangChain called it.
 pub fn called_with(value: Value) -> Value {
+    if let Some(printed) = value.get("input_str") {
+        let inputs = value.get("inputs").filter(|inputs| inputs.is_object());
+        return inputs.unwrap_or(printed).clone();
+    }
     match arguments(&value) {
         Some(([], by_name)) => Value::from(by_name.clone()),
         Some((by_place, by_name)) if by_name.is_empty() => Value::from(by_place.to_vec()),
@@ -338,7 +366,8 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
         "gen_ai.server.time_to_first_token",
         "gen_ai.client.operation.time_to_first_chunk",
     ];
-    let told = names.iter().find_map(|name| span.seconds_as_ms(name));
+    let told = strands::first_output_ms(span)
+        .or_else(|| names.iter().find_map(|name| span.seconds_as_ms(name)));
     let app = || {
         span.number("ttfb_ms")
             .or(span.number("ttft_ms"))
@@ -351,9 +380,18 @@ fn first_output_ms(span: &Said<'_>) -> Option<f64> {
             .filter(|(name, ..)| FIRST_TOKEN.contains(name));
         events.find_map(|(_, at, _)| at)
     };
-    let moment = || event().or_else(|| parse_time(span.text(FIRST_CONTENT)?));
+    let moment = || event().or_else(|| parse_time(span.first_text(&FIRST_AT)?));
     let since = |at: DateTime<Utc>| Some(ms_between(span.started_at, at)).filter(|ms| *ms >= 0.0);
     told.or_else(|| since(moment()?)).or_else(app)
+}
+
+/// What the user said: of messages that say whose they are the user's last, whatever an agent or a tool said behind it.
+fn said_by_user(given: &Value) -> Option<String> {
+    let text = match is_of_roles(given) {
+        true => Asked::in_list(given)?.text,
+        false => content(given),
+    };
+    text.filter(|text| !is_object(text))
 }
 
 /// The first of these attributes that holds a text, also as the content of a message.
@@ -402,9 +440,8 @@ fn generated(span: &Said<'_>) -> Option<String> {
         .or_else(|| numbered_text(span, "gen_ai.completion", ""))
         .or_else(|| answer(&list_of(span, "gen_ai.output.messages")?))
         .or_else(|| {
-            let mut texts = GAVE
-                .iter()
-                .filter_map(|name| answered(&list_of(span, name)?));
+            let names = GAVE.iter().chain(&mastra::GAVE);
+            let mut texts = names.filter_map(|name| answered(&list_of(span, name)?));
             texts.next()
         })
         .or_else(within)

@@ -14,7 +14,7 @@ use crate::domain::json;
 use super::{Gist, Part, Vocabulary};
 
 /// What frameworks write where they have no value, or were told not to tell it, in any field, and where a name should be.
-const NO_VALUES: [&str; 2] = ["NOT_GIVEN", "__REDACTED__"];
+const NO_VALUES: [&str; 3] = ["NOT_GIVEN", "__REDACTED__", "[REDACTED]"];
 const NO_TERMS: [&str; 4] = ["None", "null", "unknown", "NotGiven"];
 /// What is read of the process that made a span.
 pub const SERVICE_NAME: &str = "service.name";
@@ -215,6 +215,7 @@ impl<'a> Said<'a> {
         Some(
             message
                 .or_else(|| self.exception("exception.message"))
+                .or_else(|| self.text("error.message").map(str::to_owned))
                 .unwrap_or_default(),
         )
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::calls::{end, has_failed, is_set, number};
+use super::super::calls::{HEARD, end, has_failed, is_set, number};
 use super::super::{Gist, Part};
 use super::group::Group;
 use super::said;
@@ -130,6 +130,10 @@ impl<'b> Open<'b> {
     fn begins(&self, gist: &Gist, is_spoken: bool) -> bool {
         match (gist.part, self.asked) {
             (Part::Stt, _) => self.is_worked_on,
+            // Of a model that speaks itself what was heard was answered.
+            (Part::Llm, _) if gist.fields.contains_key(HEARD) => {
+                self.members.iter().any(|member| is_set(member, HEARD))
+            }
             (Part::Llm, Some(before)) if !self.is_heard && is_asked(gist) => {
                 said(before, "userText") != said(gist, "userText")
                     || self.is_said_again(before, gist, is_spoken)

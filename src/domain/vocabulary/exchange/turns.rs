@@ -7,7 +7,7 @@ use crate::domain::event::Kind;
 use crate::domain::turn::{Speaker, UNTIMED};
 
 use super::super::calls::{
-    audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
+    HEARD, audio_seconds, duration_ms, end, error, error_in, first_at, has_failed, is_set, listed,
     llm_call, name, number, put, stages, text, tts_call,
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
@@ -222,7 +222,9 @@ fn agent(group: &Group<'_>) -> Option<Turn> {
     if said.is_none() && tts.is_empty() && llm.is_empty() && !group.own.is_some_and(has_failed) {
         return None;
     }
+    let spoken = |gist: &&Gist| is_set(gist, HEARD).then(|| first_at(gist, "llmMs"))?;
     let audio = tts.iter().find_map(|gist| first_at(gist, "ttsMs"));
+    let audio = audio.or_else(|| llm.iter().find_map(spoken));
     let good = || llm.iter().rev().copied().find(|gist| !has_failed(gist));
     let token = || {
         good()

@@ -30,6 +30,7 @@ use failures::Failures;
 use tree::{Key, Speech, Tree, key};
 
 pub use nodejs::in_python;
+pub use python::content as python_content;
 pub use python::value as python_value;
 pub use read::gist;
 

@@ -30,9 +30,20 @@ pub fn value(text: &str) -> Value {
 
 /// What an error of the SDK says: of `message='…', status_code=429, …` only the message.
 pub fn message(text: &str) -> String {
-    let quoted = text.strip_prefix("message=");
-    let message = quoted.and_then(|quoted| Reader { rest: quoted }.text());
-    message.unwrap_or_else(|| text.to_owned())
+    first(text, "message=").unwrap_or_else(|| text.to_owned())
+}
+
+/// What a tool answered, of a message with that as Python prints it: of `content='…' tool_call_id='…'` only the content.
+pub fn content(text: &str) -> Option<String> {
+    first(text, "content=").filter(|_| text.contains(" tool_call_id='"))
+}
+
+/// The text that stands first, behind this name.
+fn first(text: &str, name: &str) -> Option<String> {
+    Reader {
+        rest: text.strip_prefix(name)?,
+    }
+    .text()
 }
 
 struct Reader<'a> {

@@ -952,3 +952,5 @@ fn what_openai_s_client_hears_and_speaks_is_no_generation_of_openinference() {
     );
     assert_eq!(generated.part, Part::Llm);
 }
+
+mod langchain;
