@@ -255,7 +255,7 @@ async fn keep_rollups(app: App, stop: CancellationToken) {
     let pause = |duration| stop.run_until_cancelled(tokio::time::sleep(duration));
     loop {
         let begun = Instant::now();
-        let round = keep_round(&app.store, &mut keeper, app.clock.now());
+        let round = keep_round(&app, &mut keeper);
         let wait = match within(STATEMENT_LONGEST, round).await {
             Ok(true) => Duration::ZERO,
             Ok(false) if keeper.is_some() => ROLL_UP_EVERY,
@@ -300,16 +300,13 @@ async fn let_go(store: &Store, now: DateTime<Utc>) -> Result<bool> {
 }
 
 /// Answers whether there is more to do at once.
-async fn keep_round(
-    store: &Store,
-    keeper: &mut Option<Keeper>,
-    now: DateTime<Utc>,
-) -> Result<bool> {
+async fn keep_round(app: &App, keeper: &mut Option<Keeper>) -> Result<bool> {
     if keeper.is_none() {
-        *keeper = Keeper::claim(store).await?;
+        *keeper = Keeper::claim(&app.store).await?;
     }
+    let others_wait = app.writer.queued_bytes() > 0;
     match keeper {
-        Some(keeper) => keeper.round(now).await,
+        Some(keeper) => keeper.round(app.clock.now(), others_wait).await,
         None => Ok(false),
     }
 }

@@ -26,6 +26,15 @@ impl Programs {
     pub fn initdb(&self) -> PathBuf {
         self.folder.join("initdb")
     }
+
+    /// Whether these programs know such a setting of a cluster, which need not run: some depend on how they were built.
+    pub fn accept(&self, account: &Account, data: &Path, name: &str, value: &str) -> bool {
+        let mut command = account.command(&self.postgres());
+        command.arg("-D").arg(data);
+        command.args(["-c", &format!("{name}={value}"), "-C", name]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
 }
 
 /// The programs of this machine and of earlier downloads that the account can run.

@@ -145,6 +145,17 @@ async fn it_listens_on_no_port_and_in_nobody_elses_folder() {
 }
 
 #[tokio::test]
+async fn whole_pages_are_compressed_by_lz4_where_the_programs_have_it() {
+    let folder = Folder::new();
+    let embedded = folder.open(Hold::Server).await.unwrap();
+    let best = "select count(*) from pg_settings
+                 where name = 'wal_compression'
+                   and setting = case when 'lz4' = any (enumvals) then 'lz4' when vartype = 'bool' then 'on' else 'pglz' end";
+    assert_eq!(number(&embedded, best).await.unwrap(), 1);
+    embedded.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_killed_postmaster_comes_back_with_everything() {
     let folder = Folder::durable();
     let embedded = folder.open(Hold::Server).await.unwrap();

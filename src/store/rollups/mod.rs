@@ -5,7 +5,10 @@
 mod fold;
 mod found;
 mod recompute;
+mod rest;
 mod verify;
+
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
@@ -15,6 +18,8 @@ use crate::domain::Result;
 use crate::domain::ids::TenantId;
 use crate::store::failure::failure;
 use crate::store::scope::{Scope, Store};
+
+use rest::Resting;
 
 pub use verify::{Difference, is_marked, mark, verify};
 
@@ -29,6 +34,7 @@ const LOCK: i64 = 0x766f_7872_6179_0001;
 pub struct Keeper {
     connection: PgConnection,
     store: Store,
+    resting: Resting,
 }
 
 impl Keeper {
@@ -44,12 +50,13 @@ impl Keeper {
         Ok(is_ours.then(|| Self {
             connection,
             store: store.clone(),
+            resting: Resting::default(),
         }))
     }
 
-    /// Sums up what is dirty and settled. Answers whether more is waiting. An error means that the claim
-    /// is lost.
-    pub async fn round(&mut self, now: DateTime<Utc>) -> Result<bool> {
+    /// Sums up what is dirty and settled, but for hours that rest while others are `pressed`. Answers whether more is
+    /// waiting. An error means that the claim is lost.
+    pub async fn round(&mut self, now: DateTime<Utc>, pressed: bool) -> Result<bool> {
         self.thin_out().await?;
         let dirty = sqlx::query!(
             r#"select tenant_id, hour
@@ -64,9 +71,15 @@ impl Keeper {
         .fetch_all(&mut self.connection)
         .await
         .map_err(failure)?;
-        let more = dirty.len() as i64 == ROUND_MAX;
-        let by_day = recompute::by_day(dirty.into_iter().map(|row| (row.tenant_id, row.hour)));
+        let is_cut = dirty.len() as i64 == ROUND_MAX;
+        let begun = Instant::now();
+        let hours = dirty.into_iter().map(|row| (row.tenant_id, row.hour));
+        let by_day = recompute::by_day(
+            hours.filter(|hour| !(pressed && self.resting.is_at_rest(*hour, begun))),
+        );
+        let more = is_cut && !by_day.is_empty();
         for ((tenant, _), hours) in by_day {
+            let begun = Instant::now();
             let scope = Scope::for_worker(&self.store, TenantId(tenant));
             match recompute::day(&mut self.connection, &scope, &hours).await {
                 // The claim goes with its connection.
@@ -75,6 +88,8 @@ impl Keeper {
                 Err(error) => tracing::error!(%tenant, %error, "a day could not be summed up"),
                 Ok(()) => {}
             }
+            let hours = hours.into_iter().map(|hour| (tenant, hour));
+            self.resting.add(hours, begun.elapsed(), Instant::now());
         }
         Ok(more)
     }
@@ -101,7 +116,7 @@ pub async fn drain(store: &Store, now: DateTime<Utc>) -> Result<bool> {
     let Some(mut keeper) = Keeper::claim(store).await? else {
         return Ok(false);
     };
-    while keeper.round(now).await? {}
+    while keeper.round(now, false).await? {}
     // The lock goes with its connection.
     keeper.connection.close().await.map_err(failure)?;
     Ok(true)
