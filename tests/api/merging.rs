@@ -324,6 +324,58 @@ async fn sessions_that_are_named_apart_stay_apart() {
     assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(2));
 }
 
+/// What Langfuse's ingestion API is told of the trace, under a conversation that the spans do not name.
+async fn deliver_langfuse(ingestor: &Client, id: &str, conversation: &str) {
+    let event = json!({"id": id, "type": "trace-create", "timestamp": "2025-06-11T10:00:08Z", "body": {
+        "id": TRACE, "timestamp": "2025-06-11T10:00:00Z", "sessionId": conversation, "userId": "caller-7",
+        "tags": ["spring"]}});
+    let body = json!({"batch": [event]});
+    let answer = ingestor.post("/api/public/ingestion", &body).await;
+    answer.status(207);
+}
+
+#[tokio::test]
+async fn a_trace_joins_what_names_it_before_its_spans_and_after() {
+    let server = TestServer::start().await;
+    let mut first: Option<Value> = None;
+    for (number, order) in orders(&["services", "turn", "langfuse"]).iter().enumerate() {
+        let acme = server.tenant(&format!("acme-{number}")).await;
+        let (ingestor, reader) = (acme.ingestor().await, acme.transcripts().await);
+        for door in order {
+            match *door {
+                "services" => deliver(&ingestor, &services()).await,
+                "turn" => deliver(&ingestor, &turn()).await,
+                _ => deliver_langfuse(&ingestor, "e1", "application-9").await,
+            }
+        }
+        let (id, mut body) = session(&reader, TRACE).await;
+        // Two names of one kind: whose id is smaller, which follows from the tenant's.
+        let name = body["externalId"].take();
+        let names = [CONVERSATION, "application-9"];
+        assert!(names.iter().any(|known| name == **known), "{name}");
+        for name in names {
+            assert_eq!(session(&reader, name).await.0, id, "{name} in {order:?}");
+        }
+        let list = reader.get("/v1/observability/sessions").await.status(200);
+        let count = list.json()["data"].as_array().map(Vec::len);
+        assert_eq!(count, Some(1), "{order:?}");
+        assert_eq!(body["turns"][1]["latencyMs"], 820.0, "{body}");
+        let first = first.get_or_insert_with(|| body.clone());
+        assert_eq!(&body, first, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn conversations_that_have_a_trace_without_spans_in_common_stay_apart() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let (ingestor, reader) = (acme.ingestor().await, acme.reader().await);
+    deliver_langfuse(&ingestor, "e1", "application-8").await;
+    deliver_langfuse(&ingestor, "e2", "application-9").await;
+    let list = reader.get("/v1/observability/sessions").await.status(200);
+    assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(2));
+}
+
 #[tokio::test]
 async fn a_neighbours_names_lead_nowhere() {
     let server = TestServer::start().await;

@@ -16,6 +16,7 @@ use crate::store::columns::unreadable;
 use super::Result;
 use super::batch::SessionWork;
 use super::load::Key;
+use super::nodes::{self, Trace};
 
 /// The kind of alias that an absorbed session's id is.
 pub const ABSORBED: i16 = 0;
@@ -102,7 +103,7 @@ fn join_within(all: &BTreeMap<Key, SessionWork<'_>>, known: &Known, groups: &mut
     let mut heard: BTreeMap<Name, Key> = BTreeMap::new();
     for (key, work) in all {
         for claim in own_claims(work) {
-            let by_trace = is_by_trace(&claim, work);
+            let by_trace = known.is_by_trace(&claim, *key, work);
             let derived = (key.0, claim.session(TenantId(key.0)).0);
             if groups.parents.contains_key(&derived) && !known.are_apart(*key, derived) {
                 groups.join(*key, derived, by_trace);
@@ -112,8 +113,8 @@ fn join_within(all: &BTreeMap<Key, SessionWork<'_>>, known: &Known, groups: &mut
                 .entry((key.0, claim.kind as i16, value))
                 .or_insert(*key);
             if !known.are_apart(*key, *first) {
-                let first_too = is_by_trace(&claim, &all[first]);
-                groups.join(*key, *first, by_trace || first_too);
+                let first_too = known.is_by_trace(&claim, *first, &all[first]);
+                groups.join(*key, *first, by_trace && first_too);
             }
         }
     }
@@ -150,9 +151,8 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// Whether a name is a trace of which this does not tell the spans. Those of one trace are of one conversation,
-/// unless they say otherwise (`super::divide`).
-fn is_by_trace(claim: &Claim, work: &SessionWork<'_>) -> bool {
+/// Whether a name is a trace of which this does not tell the spans.
+fn is_trace_alone(claim: &Claim, work: &SessionWork<'_>) -> bool {
     claim.kind == ClaimKind::Trace && !work.named.traces.contains_key(&claim.value)
 }
 
@@ -195,6 +195,8 @@ struct Known {
     /// Those of them whose content was deleted.
     closed: BTreeSet<Key>,
     divisions: BTreeMap<Key, i32>,
+    /// Traces that a part of the batch names without telling their spans, and whose spans name one conversation.
+    whole: BTreeSet<Trace>,
 }
 
 impl Known {
@@ -278,8 +280,9 @@ impl Known {
             &column(&wanted, |k| k.0),
             &column(&wanted, |k| k.1),
         )
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
+        let whole = whole(connection, work).await?;
         let mut kinds = BTreeMap::new();
         let mut closed = BTreeSet::new();
         for row in rows {
@@ -298,7 +301,14 @@ impl Known {
             kinds,
             closed,
             divisions,
+            whole,
         })
+    }
+
+    /// Whether a name is a trace that may tell of several conversations. Spans of one trace are of one, unless
+    /// they say otherwise (`super::divide`); whether they come before or after what else names it is no matter.
+    fn is_by_trace(&self, claim: &Claim, key: Key, work: &SessionWork<'_>) -> bool {
+        is_trace_alone(claim, work) && !self.whole.contains(&(key.0, claim.value.clone()))
     }
 
     /// Of two sessions that are there, whether one goes on and the other is over and done with: neither is drawn
@@ -317,7 +327,7 @@ impl Known {
         led.push((absorbed(key.1), false));
         let mut derived = Vec::new();
         for claim in own_claims(work) {
-            let by_trace = is_by_trace(&claim, work);
+            let by_trace = self.is_by_trace(&claim, key, work);
             let SessionId(own) = claim.session(TenantId(tenant));
             derived.push((own, by_trace));
             led.push((absorbed(own), by_trace));
@@ -337,6 +347,26 @@ impl Known {
         }
         named
     }
+}
+
+/// The traces that a batch names without telling their spans, as far as these have named one conversation.
+async fn whole(
+    connection: &mut PgConnection,
+    work: &BTreeMap<Key, SessionWork<'_>>,
+) -> Result<BTreeSet<Trace>> {
+    let mut alone = BTreeSet::new();
+    for (key, work) in work {
+        let traces = own_claims(work).filter(|claim| is_trace_alone(claim, work));
+        alone.extend(traces.map(|claim| (key.0, claim.value)));
+    }
+    if alone.is_empty() {
+        return Ok(alone);
+    }
+    let names = nodes::names(connection, &alone.iter().collect::<Vec<_>>()).await?;
+    let undivided = names
+        .into_iter()
+        .filter(|(_, names)| names.values().all(|(_, divides)| !divides));
+    Ok(undivided.map(|(trace, _)| trace).collect())
 }
 
 /// Sessions that are one.
@@ -367,7 +397,7 @@ impl Groups {
     }
 
     /// The better named is the top of both. Two that native ingest names are two; so are two that others name
-    /// and that have only a trace in common, which may tell of several conversations.
+    /// and that have only a trace in common that may tell of several conversations.
     fn join(&mut self, one: Key, other: Key, by_trace: bool) {
         let (one, other) = (self.top(one), self.top(other));
         let place = |key: Key| (self.kind(key).map_or(i16::MAX, |kind| kind as i16), key.1);
