@@ -84,6 +84,11 @@ impl App {
 }
 
 impl App {
+    /// Where audio is kept, and how much of it.
+    pub fn audio(&self) -> (&Objects, u64) {
+        (&self.objects, self.settings.recordings_limit_bytes as u64)
+    }
+
     /// What fetching recordings needs.
     pub fn fetch_kit(&self) -> Kit {
         Kit {

@@ -204,6 +204,28 @@ impl Door {
         Ok(done(&receipt, is_new))
     }
 
+    /// Sees to the recording alone of what was taken before: one that was given up meanwhile is wanted anew.
+    pub async fn take_again(
+        &self,
+        audio: (&Objects, u64),
+        told: Told,
+        now: DateTime<Utc>,
+    ) -> Result<Done> {
+        let is_new = match (told.recording, told.session) {
+            (Some(recording @ Announced::At { .. }), Some(session)) => {
+                self.see_to(recording, &session, audio, now).await?
+            }
+            _ => false,
+        };
+        Ok(match is_new {
+            true => done(&Receipt::default(), true),
+            false => Done {
+                fate: Fate::Duplicate,
+                reason: Some("the same was sent before".to_owned()),
+            },
+        })
+    }
+
     /// Answers whether it is anything new.
     async fn see_to(
         &self,

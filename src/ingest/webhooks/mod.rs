@@ -267,31 +267,12 @@ impl<'a> Call<'a> {
         size: usize,
         digest: Option<[u8; 32]>,
     ) -> Result<Done, Error> {
-        if let Some(digest) = digest
-            && self.door.was_taken(&digest).await?
-        {
-            return Ok(Done {
-                fate: Fate::Duplicate,
-                reason: Some("the same was sent before".to_owned()),
-            });
-        }
-        self.take(told, size).await
-    }
-
-    async fn take(&self, told: Told, size: usize) -> Result<Done, Error> {
-        let app = self.app;
-        let admission = self.door.admit(&app.writer, size)?;
-        let limit_bytes = app.settings.recordings_limit_bytes as u64;
-        let taken = self
-            .door
-            .take(
-                &app.writer,
-                (&app.objects, limit_bytes),
-                told,
-                admission,
-                self.now,
-            )
-            .await;
+        let taken = match digest {
+            Some(digest) if self.door.was_taken(&digest).await? => {
+                self.door.take_again(self.app.audio(), told, self.now).await
+            }
+            _ => self.take(told, size).await,
+        };
         match taken {
             // Whoever deleted it does not want it again, and the vendor must not try.
             Err(error @ Error::Gone(_)) => Ok(Done {
@@ -300,6 +281,14 @@ impl<'a> Call<'a> {
             }),
             taken => taken,
         }
+    }
+
+    async fn take(&self, told: Told, size: usize) -> Result<Done, Error> {
+        let writer = &self.app.writer;
+        let admission = self.door.admit(writer, size)?;
+        self.door
+            .take(writer, self.app.audio(), told, admission, self.now)
+            .await
     }
 
     /// Notes why nothing came of a delivery.

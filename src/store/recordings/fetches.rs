@@ -12,8 +12,8 @@ use crate::store::scope::Scope;
 
 pub use super::claims::claim;
 
-/// Wants a recording. The same address again changes nothing, nor does one that is signed anew of what was fetched
-/// already; another one takes the place of what was wanted before, unless it began earlier. That there is none takes no
+/// Wants a recording. The same address again changes nothing unless it was given up, nor does one that is signed anew of
+/// what was fetched already; another one takes the place of what was wanted before, unless it began earlier. That there is none takes no
 /// other's place. Answers whether anything is new.
 pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
     let status = if fetch.failure.is_some() {
@@ -29,7 +29,7 @@ pub async fn want(scope: &Scope, fetch: &Fetch) -> Result<bool> {
             set reference = excluded.reference, url = excluded.url, endpoint_id = excluded.endpoint_id,
                 started_at = excluded.started_at, start_offset_ms = excluded.start_offset_ms,
                 status = excluded.status, attempts = 0, due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at
-          where recording_fetches.url <> excluded.url
+          where (recording_fetches.url <> excluded.url or recording_fetches.status = 'failed')
             and excluded.url <> ''
             and not ($11 and recording_fetches.status = 'done'
                      and split_part(recording_fetches.url, '?', 1) = split_part(excluded.url, '?', 1))

@@ -437,6 +437,24 @@ async fn what_cannot_succeed_is_tried_once() {
     }
 }
 
+/// As whoever has put the credentials right, and has the vendor send its report once more.
+#[tokio::test]
+async fn what_was_given_up_is_tried_anew_when_it_is_announced_again() {
+    let studio = Studio::open(&[401]).await;
+    studio.end().await;
+    studio.announce(&studio.url("RE1")).await;
+    assert_eq!(studio.work().await, 1);
+    assert_eq!(studio.shown().await["status"], "failed");
+    studio
+        .tell(&[("RecordingSid", "RE1"), ("RecordingStatus", "absent")])
+        .await;
+    assert_eq!(studio.work().await, 0, "that there is none is no reason");
+    studio.announce(&studio.url("RE1")).await;
+    assert_eq!(studio.shown().await["status"], "processing");
+    assert_eq!((studio.work().await, studio.tries()), (1, 2));
+    assert_eq!(studio.shown().await["status"], "available");
+}
+
 #[tokio::test]
 async fn what_a_tenant_allows_does_not_open_the_private_network() {
     let (source, host) = Source::open(&[]).await;
