@@ -2,6 +2,7 @@
 //! once, and the rest that nobody explains. The sum is the gap, by construction.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::issue::Stage;
 use super::path::{Gap, Times, number};
@@ -203,14 +204,18 @@ impl Coverage {
     }
 }
 
-/// The latency of an agent's turn; none of users' and of thrown away ones, which never count. `user_end_ms`
-/// is where the turn before it ended, if that was the user's.
-pub fn of_turn(
-    turn: &Turn,
-    session: &Session,
-    user_end_ms: Option<f64>,
-    tools: &[&ToolCall],
-) -> Option<TurnLatency> {
+/// What an agent's turn was waited for beside what it tells itself.
+#[derive(Clone, Copy)]
+pub struct Waited<'a> {
+    /// Where the turn before it ended, if that was the user's.
+    pub user_end_ms: Option<f64>,
+    /// Generations that were told as turns of their own, which nobody heard.
+    pub before: &'a [&'a Value],
+    pub tools: &'a [&'a ToolCall],
+}
+
+/// The latency of an agent's turn; none of users' and of thrown away ones, which never count.
+pub fn of_turn(turn: &Turn, session: &Session, waited: Waited<'_>) -> Option<TurnLatency> {
     if turn.speaker != Speaker::Agent || turn.cancelled {
         return None;
     }
@@ -218,8 +223,9 @@ pub fn of_turn(
         .latency_ms
         .filter(|ms| turn.answers_user && ms.is_finite() && *ms >= 0.0);
     let heard_ms = number(turn, "firstAudioMs").or(turn.start_ms.map(f64::from));
+    let user_end_ms = waited.user_end_ms;
     let gap = gap(turn, gap_ms, user_end_ms, heard_ms);
-    let segments: Vec<Segment> = Times::of(turn, session, tools).laid_onto(gap);
+    let segments: Vec<Segment> = Times::of(turn, session, waited).laid_onto(gap);
     let explained: f64 = segments.iter().map(|segment| segment.ms).sum();
     Some(TurnLatency {
         turn: turn.index,
@@ -237,7 +243,7 @@ pub fn of_turn(
             .into_iter()
             .filter(|stage| !segments.iter().any(|segment| segment.stage == *stage))
             .collect(),
-        used_tool: !tools.is_empty(),
+        used_tool: !waited.tools.is_empty(),
         segments,
     })
 }

@@ -34,7 +34,7 @@ pub use text::words;
 pub use usual::{Usual, UsualKey, UsualValue};
 
 /// Rises whenever the same input may give another analysis.
-pub const RULES_VERSION: i32 = 11;
+pub const RULES_VERSION: i32 = 12;
 
 /// What a session's analysis amounts to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What happened at each overlap: the user spoke while the agent did.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::input::Speech;
@@ -148,7 +150,12 @@ fn reported<'a>(view: &View<'a>) -> Reported<'a> {
         .filter_map(|(place, turn)| Some((place, turn.start_ms?)))
         .collect();
     agents.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut all: Vec<&Interruption> = view.input.interruptions.iter().collect();
+    // What the agent had not begun to say nobody broke into.
+    let discarded = view.input.turns.iter().filter(|turn| turn.is_discarded());
+    let discarded: BTreeSet<i32> = discarded.map(|turn| turn.index).collect();
+    let is_heard = |item: &&Interruption| item.turn.is_none_or(|index| !discarded.contains(&index));
+    let items = view.input.interruptions.iter();
+    let mut all: Vec<&Interruption> = items.filter(is_heard).collect();
     all.sort_by(|a, b| (a.at_ms, &a.id).cmp(&(b.at_ms, &b.id)));
     for item in all {
         let by_time = |ms: f64| {

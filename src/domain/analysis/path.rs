@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::latency::{Part, Segment};
+use super::latency::{Part, Segment, Waited};
 use super::provided::Provided;
-use crate::domain::items::{ToolCall, covered_ms};
+use crate::domain::items::covered_ms;
 use crate::domain::session::Session;
 use crate::domain::turn;
 use crate::domain::turn::Turn;
@@ -37,7 +37,7 @@ struct Lane {
 }
 
 impl Times {
-    pub fn of(turn: &Turn, session: &Session, tools: &[&ToolCall]) -> Self {
+    pub fn of(turn: &Turn, session: &Session, waited: Waited<'_>) -> Self {
         let mut reading = Reading {
             turn,
             session,
@@ -49,6 +49,9 @@ impl Times {
         for (part, name) in Part::TOLD_BESIDE {
             reading.lasts(part, number(turn, name));
         }
+        for call in waited.before {
+            reading.runs_whole(Part::Llm, call);
+        }
         if !reading.generates() {
             reading.lasts(Part::Llm, network(turn.llm_ms));
         }
@@ -57,7 +60,7 @@ impl Times {
         }
         // What was synthesised while a tool ran, and heard first, has not waited for it.
         let spoken_ms = reading.spoken().and_then(|call| at(call, "startMs"));
-        for (from, to) in tools.iter().filter_map(|tool| tool.interval()) {
+        for (from, to) in waited.tools.iter().filter_map(|tool| tool.interval()) {
             let to = spoken_ms.map_or(f64::from(to), |spoken| spoken.min(f64::from(to)));
             reading.runs(Part::Tool, None, f64::from(from), to);
         }
@@ -170,6 +173,14 @@ impl Reading<'_> {
     fn runs(&mut self, part: Part, call: Option<&Value>, from: f64, to: f64) {
         if to > from {
             self.lane(part, call).runs.push((from, to));
+        }
+    }
+
+    /// A call that was waited for to its end.
+    fn runs_whole(&mut self, part: Part, call: &Value) {
+        let span = at(call, "startMs").zip(at(call, "endMs"));
+        if let Some((from, to)) = span.filter(|(from, to)| to - from >= NETWORK_MIN_MS) {
+            self.runs(part, Some(call), from, to);
         }
     }
 

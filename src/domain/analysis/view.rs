@@ -1,12 +1,14 @@
 //! A session laid out for the rules: turns in order with their words, what belongs to each, who spoke
 //! when, and what is derived once for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use super::input::{Input, Speech};
-use super::latency::{self, TurnLatency};
+use super::latency::{self, TurnLatency, Waited};
 use super::overlap::{self, Interruptions};
-use super::path::{has_error, is_true, list};
+use super::path::{generations, has_error, is_true, list};
 use super::silence::{self, Silence};
 use super::targets::Targets;
 use super::text;
@@ -361,6 +363,7 @@ impl<'a> View<'a> {
 
     fn measure(&mut self) {
         let mut latencies = Vec::new();
+        let handed_over = self.handed_over();
         for (place, spoken) in self.turns.iter().enumerate() {
             let user_end_ms = self
                 .answered_by(place)
@@ -371,12 +374,13 @@ impl<'a> View<'a> {
                 .copied()
                 .filter(|tool| !is_async(tool))
                 .collect();
-            latencies.extend(latency::of_turn(
-                spoken.turn,
-                self.input.session,
+            let waited = Waited {
                 user_end_ms,
-                &waited_for,
-            ));
+                before: &handed_over[place],
+                tools: &waited_for,
+            };
+            let session = self.input.session;
+            latencies.extend(latency::of_turn(spoken.turn, session, waited));
         }
         self.latency_places = latencies
             .iter()
@@ -384,6 +388,25 @@ impl<'a> View<'a> {
             .map(|(place, latency)| (latency.turn, place))
             .collect();
         self.latencies = latencies;
+    }
+
+    /// For each turn, the generations that called the tools behind which its agent spoke, where they were told as turns
+    /// of their own, as an agent's is that hands over to another: nobody heard them, and everybody waited.
+    fn handed_over(&self) -> Vec<Vec<&'a Value>> {
+        let called: BTreeSet<i32> = (self.input.tool_calls.iter())
+            .filter_map(|tool| tool.turn)
+            .collect();
+        let is_silent = |turn: &&Turn| turn.is_discarded() && called.contains(&turn.index);
+        let mut handed_over = vec![Vec::new(); self.turns.len()];
+        for silent in self.input.turns.iter().filter(is_silent) {
+            let behind = |spoken: &Spoken| spoken.turn.position() < silent.position();
+            let next = self.turns.partition_point(behind);
+            if self.turns.get(next).is_some_and(Spoken::is_agent) {
+                let calls = generations(silent).into_iter();
+                handed_over[next].extend(calls.filter(|call| !has_error(call)));
+            }
+        }
+        handed_over
     }
 }
 
@@ -411,6 +434,6 @@ fn end_ms(input: &Input) -> Option<f64> {
 
 /// Whether the agent went on without waiting for it.
 pub fn is_async(tool: &ToolCall) -> bool {
-    let said = tool.extra.get("async").and_then(serde_json::Value::as_bool);
+    let said = tool.extra.get("async").and_then(Value::as_bool);
     said.unwrap_or_default()
 }

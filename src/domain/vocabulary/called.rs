@@ -99,7 +99,8 @@ fn calls(span: &Said<'_>) -> Vec<Value> {
     found.unwrap_or_default()
 }
 
-fn results(span: &Said<'_>) -> Vec<Value> {
+/// What a generation was given that tools answered to the one before it: `{id, value}`.
+pub fn results(span: &Said<'_>) -> Vec<Value> {
     let told = || {
         let messages = told(span, "gen_ai.tool.message");
         messages.filter_map(|message| answer(&message)).collect()

@@ -289,8 +289,12 @@ pub fn error(gist: &Gist, service: &str, level: &str, turn: Option<String>) -> O
     })
 }
 
+/// What frameworks answer a model that calls a tool which the agent does not have: LiveKit, and Pipecat around its name.
+pub const NO_SUCH_TOOL: &str = "Unknown function: ";
+const NOT_AVAILABLE: [&str; 2] = ["The function `", "` is not currently available."];
+
 /// The error that a tool's result is, if it is one: JSON with an `error` that says something, or the words
-/// of a framework whose handler raised.
+/// of a framework whose handler raised, or that has no such tool.
 pub fn error_in(result: &Value) -> Option<Value> {
     match result {
         Value::Object(members) => {
@@ -300,11 +304,16 @@ pub fn error_in(result: &Value) -> Option<Value> {
                 || error.as_f64() == Some(0.0);
             (!is_none).then(|| error.clone())
         }
-        Value::String(text) if text.contains("failed and returned no result") => {
-            Some(Value::from(text.as_str()))
-        }
+        Value::String(text) if is_refusal(text) => Some(Value::from(text.as_str())),
         _ => None,
     }
+}
+
+fn is_refusal(text: &str) -> bool {
+    let [before, behind] = NOT_AVAILABLE;
+    text.contains("failed and returned no result")
+        || text.starts_with(NO_SUCH_TOOL)
+        || text.starts_with(before) && text.ends_with(behind)
 }
 
 /// A value of a tool, within a bound that keeps gists small; too long a one is cut to a text.

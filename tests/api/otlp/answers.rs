@@ -157,6 +157,233 @@ async fn what_was_said_before_a_tool_is_told_and_what_came_behind_it_was_not_wai
     );
 }
 
+/// Attributes of LiveKit's spans, which name the call.
+fn of_call(more: Value) -> Value {
+    let mut all = json!({"gen_ai.conversation.id": "call-1"});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        all[name] = value.clone();
+    }
+    all
+}
+
+#[tokio::test]
+async fn who_hands_over_to_another_agent_is_part_of_the_wait() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let user = of_call(
+        json!({"lk.pii.user_transcript": "A question on my bill.", "lk.transcription_delay": 0.3,
+        "lk.end_of_turn_delay": 0.5}),
+    );
+    let front = of_call(
+        json!({"lk.speech_id": "speech-1", "lk.agent_label": "front",
+        "lk.pii.user_input": "A question on my bill."}),
+    );
+    let billing = of_call(
+        json!({"lk.speech_id": "speech-2", "lk.agent_label": "billing",
+        "lk.e2e_latency": 3.0, "lk.pii.response.text": "Billing here."}),
+    );
+    let asked = |ttft: f64, model: &str| {
+        of_call(json!({"gen_ai.response.time_to_first_chunk": ttft, "gen_ai.request.model": model}))
+    };
+    let tool = of_call(json!({"lk.function_tool.name": "to_billing", "lk.function_tool.id": "c1"}));
+    let voice = of_call(json!({"lk.tts_metrics": json!({"ttfb": 0.1}).to_string()}));
+    let nothing = of_call(json!({}));
+    let spans = [
+        span(1, 1, 0, "agent_session", (0.0, 20.0), &nothing),
+        span(1, 2, 1, "user_turn", (0.5, 2.5), &user),
+        span(1, 3, 2, "user_speaking", (0.5, 2.0), &nothing),
+        span(1, 4, 1, "agent_turn", (2.5, 4.3), &front),
+        span(1, 5, 4, "llm_request", (2.5, 4.0), &asked(1.4, "small")),
+        span(1, 6, 4, "function_tool", (4.0, 4.3), &tool),
+        span(1, 7, 1, "agent_turn", (4.3, 7.0), &billing),
+        span(1, 8, 7, "llm_request", (4.3, 4.9), &asked(0.5, "large")),
+        span(1, 9, 7, "tts_request", (4.9, 5.2), &voice),
+        span(1, 10, 7, "agent_speaking", (5.0, 7.0), &nothing),
+    ];
+    send_each(&acme, &spans, "livekit-agents").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    assert_eq!(detail["turns"][1]["cancelled"], true, "{detail}");
+    let path = format!("{PATH}/root-cause");
+    let found = acme.reader().await.get(&path).await.status(200).json();
+    let answer = &found["turns"][0];
+    let stages = list(&answer["stages"]);
+    let models = stages.iter().filter(|s| s["part"] == "llm");
+    let models: Vec<_> = models
+        .map(|s| (s["model"].clone(), s["ms"].clone()))
+        .collect();
+    let expected = [(json!("small"), json!(1500)), (json!("large"), json!(500))];
+    assert_eq!(models, expected, "{answer}");
+    assert_eq!(
+        (&answer["gapMs"], &answer["unexplainedMs"]),
+        (&json!(3000), &json!(100))
+    );
+    assert!(
+        !issues.iter().any(|issue| issue == "telemetry_gap"),
+        "{issues:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_cut_off_before_it_was_heard_is_cancelled_and_nobody_broke_into_it() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let stopped = |id: &str, text: &str| {
+        of_call(
+            json!({"lk.speech_id": id, "lk.pii.response.text": text, "lk.interrupted": true,
+            "lk.interruption.source": "audio_activity"}),
+        )
+    };
+    let user = of_call(json!({"lk.pii.user_transcript": "Hello?"}));
+    let answer = of_call(
+        json!({"lk.speech_id": "speech-3", "lk.pii.response.text": "Yes?",
+        "lk.interrupted": false, "lk.pii.user_input": "Hello?"}),
+    );
+    let nothing = of_call(json!({}));
+    let spans = [
+        span(1, 1, 0, "agent_session", (0.0, 20.0), &nothing),
+        span(
+            1,
+            2,
+            1,
+            "agent_turn",
+            (0.5, 3.0),
+            &stopped("speech-1", "First of two."),
+        ),
+        span(1, 3, 2, "agent_speaking", (1.0, 3.0), &nothing),
+        // It waited for the first to be said.
+        span(1, 4, 1, "agent_turn", (0.6, 3.1), &stopped("speech-2", "")),
+        span(1, 5, 1, "user_turn", (2.6, 3.9), &user),
+        span(1, 6, 5, "user_speaking", (2.6, 3.5), &nothing),
+        span(1, 7, 1, "agent_turn", (3.9, 5.0), &answer),
+        span(1, 8, 7, "agent_speaking", (4.4, 5.0), &nothing),
+    ];
+    send_each(&acme, &spans, "livekit-agents").await;
+    let (detail, _) = seen(&server, &acme).await;
+    let turns = list(&detail["turns"]);
+    let seen: Vec<_> = turns
+        .iter()
+        .map(|t| {
+            (
+                t["text"].clone(),
+                t["interrupted"] == true,
+                t["cancelled"] == true,
+            )
+        })
+        .collect();
+    let expected = [
+        ("", false, true),
+        ("First of two.", true, false),
+        ("Hello?", false, false),
+        ("Yes?", false, false),
+    ];
+    let expected = expected.map(|(text, stopped, cancelled)| (json!(text), stopped, cancelled));
+    assert_eq!(seen, expected);
+    let stops = list(&detail["interruptions"]);
+    assert_eq!(stops.len(), 1, "{detail}");
+    assert_eq!(
+        (&stops[0]["turn"], &stops[0]["stopMs"]),
+        (&json!(1), &json!(400))
+    );
+}
+
+#[tokio::test]
+async fn a_tool_that_the_agent_does_not_have_has_failed() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let messages = json!([
+        {"role": "user", "parts": [{"type": "text", "content": "Where is C3?"}]},
+        {"role": "assistant", "parts": [
+            {"type": "tool_call", "id": "c1", "name": "lookup", "arguments": {"id": "C3"}},
+            {"type": "tool_call", "id": "c2", "name": "track", "arguments": {"id": "C3"}}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "name": "lookup",
+            "response": "shipped"}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c2", "name": "track",
+            "response": "Unknown function: track - available tools: lookup"}]},
+    ]);
+    let answer =
+        of_call(json!({"lk.speech_id": "speech-1", "lk.pii.response.text": "It has shipped."}));
+    let told = of_call(json!({"gen_ai.input.messages": messages.to_string()}));
+    let tool = of_call(
+        json!({"lk.function_tool.name": "lookup", "lk.function_tool.id": "c1",
+        "lk.pii.function_tool.output": "shipped"}),
+    );
+    let nothing = of_call(json!({}));
+    let livekit = [
+        span(1, 1, 0, "agent_session", (0.0, 7.5), &nothing),
+        span(1, 2, 1, "agent_turn", (2.5, 7.0), &answer),
+        span(1, 3, 2, "llm_request", (2.5, 3.0), &nothing),
+        span(1, 4, 2, "function_tool", (3.0, 3.4), &tool),
+        span(1, 5, 2, "llm_request", (3.5, 4.0), &told),
+        span(1, 6, 2, "agent_speaking", (4.2, 7.0), &nothing),
+    ];
+    send_each(&acme, &livekit, "livekit-agents").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    let tools = list(&detail["turns"][0]["toolCalls"]);
+    let told: Vec<_> = tools
+        .iter()
+        .map(|t| (t["name"].clone(), t["error"].clone()))
+        .collect();
+    let refused = "Unknown function: track - available tools: lookup";
+    let expected = [
+        (json!("lookup"), Value::Null),
+        (json!("track"), json!(refused)),
+    ];
+    assert_eq!(told, expected, "{detail}");
+    let errors = list(&detail["errors"]);
+    assert_eq!(errors.len(), 1, "{detail}");
+    assert_eq!(
+        (&errors[0]["service"], &errors[0]["turn"]),
+        (&json!("tool"), &json!(0))
+    );
+    assert_eq!(issues, ["tool_error"]);
+    assert_eq!(detail["metrics"]["toolExecutions"], 2);
+
+    let globex = server.tenant("globex").await;
+    let messages = json!([{"role": "user", "content": "Where is C3?"},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function",
+            "function": {"name": "track", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1",
+            "content": "\"The function `track` is not currently available.\""}]);
+    let mut given = llm("I can not.", 0.2);
+    given["input"] = json!(messages.to_string());
+    let name = json!({"conversation.id": "call-1"});
+    let pipecat = [
+        span(1, 1, 0, "conversation", (0.0, 20.0), &name),
+        span(1, 2, 1, "turn", (0.0, 20.0), &name),
+        span(
+            1,
+            3,
+            2,
+            "stt",
+            (0.5, 2.3),
+            &json!({"transcript": "Where is C3?", "is_final": true}),
+        ),
+        span(1, 4, 2, "llm", (2.6, 2.9), &json!({"metrics.ttfb": 0.2})),
+        span(1, 5, 2, "llm", (2.95, 3.3), &given),
+        span(
+            1,
+            6,
+            2,
+            "tts",
+            (3.3, 3.6),
+            &json!({"text": "I can not.", "metrics.ttfb": 0.1}),
+        ),
+    ];
+    send_each(&globex, &pipecat, "pipecat").await;
+    let (detail, issues) = seen(&server, &globex).await;
+    let tool = &detail["turns"][1]["toolCalls"][0];
+    let refused = "The function `track` is not currently available.";
+    assert_eq!(
+        (&tool["name"], &tool["error"]),
+        (&json!("track"), &json!(refused)),
+        "{detail}"
+    );
+    assert!(
+        issues.iter().any(|issue| issue == "tool_error"),
+        "{issues:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_realtime_model_took_as_long_as_was_measured() {
     let server = TestServer::start().await;

@@ -128,6 +128,17 @@ fn a_report_without_times_is_an_interruption() {
 }
 
 #[test]
+fn what_nobody_heard_nobody_broke_into() {
+    let mut call = clean(4);
+    let at = call["turns"][4]["startMs"].as_i64().unwrap();
+    let thrown = json!({"index": 9, "speaker": "agent", "startMs": at - 50, "endMs": at + 300,
+        "interrupted": true, "cancelled": true});
+    call["turns"].as_array_mut().unwrap().push(thrown);
+    call["interruptions"] = json!([{"turn": 9, "atMs": at, "source": "user"}]);
+    assert_eq!(counts(&call).interruptions, 0);
+}
+
+#[test]
 fn when_the_agent_stopped_is_no_word_on_when_the_user_began() {
     let mut call = overlapping(1000, 2000, "no wait");
     let end = call["turns"][3]["endMs"].as_i64().unwrap();

@@ -20,8 +20,12 @@ pub fn is_stopped(speech: &Speech<'_>) -> bool {
     speech.flag("interrupted") && speech.text("stoppedBy") == Some(PROGRAMMATIC)
 }
 
-/// That the user broke into it. `heard` is all that was heard of the user.
+/// That the user broke into it. `heard` is all that was heard of the user. What was over before it was heard, because
+/// the user spoke on or something before it was cut off, nobody broke into.
 pub fn of(speech: &Speech<'_>, tree: &Tree<'_>, heard: &[&Gist]) -> Option<Beside> {
+    if speech.is_over() && !speech.has_audio() {
+        return None;
+    }
     let is_told = speech.flag("interrupted") && !is_stopped(speech);
     if !is_told && !is_cut_short(speech, tree) {
         return None;

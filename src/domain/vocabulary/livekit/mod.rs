@@ -13,6 +13,7 @@ mod speech;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unknown;
 mod user;
 mod waits;
 
@@ -82,6 +83,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     };
     understood.besides.extend(failures.besides(turn_of));
     understood.besides.extend(speech::tools(gists, turn_of));
+    understood.besides.extend(unknown::tools(gists, turn_of));
     understood
         .besides
         .extend(heard.iter().map(|gist| user::speech(gist)));

@@ -9,7 +9,7 @@ use crate::domain::vocabulary::calls::{put, read_usage};
 use crate::domain::vocabulary::span::{number, parsed, said};
 use crate::domain::vocabulary::{Gist, Part, Said, Vocabulary, moment};
 
-use super::{nodejs, python};
+use super::{nodejs, python, unknown};
 
 /// So many changes of state are kept of a session.
 const STATES_MAX: usize = 500;
@@ -54,7 +54,10 @@ pub fn gist(span: &Said<'_>) -> Option<Gist> {
             let delay = span.seconds_as_ms("lk.eou.endpointing_delay");
             put(fields, "configuredEndpointingMs", positive(delay));
         }
-        Part::Llm => llm(span, fields),
+        Part::Llm => {
+            llm(span, fields);
+            unknown::read(span, fields);
+        }
         Part::Tts => tts(span, fields),
         Part::LlmAttempt => attempt(span, "llm", fields),
         Part::TtsAttempt => attempt(span, "tts", fields),
