@@ -287,6 +287,58 @@ async fn what_was_cut_off_before_it_was_heard_is_cancelled_and_nobody_broke_into
 }
 
 #[tokio::test]
+async fn an_answer_whose_voice_failed_so_that_the_session_was_closed_has_failed() {
+    let server = TestServer::start().await;
+    let acme = server.tenant("acme").await;
+    let user = of_call(json!({"lk.user_transcript": "Are you there?"}));
+    let answer = of_call(
+        json!({"lk.speech_id": "speech-1", "lk.user_input": "Are you there?",
+        "lk.interrupted": true}),
+    );
+    let step = of_call(json!({"lk.response.text": "I am.", "lk.response.ttft": 0.2}));
+    let asked = of_call(json!({"gen_ai.usage.output_tokens": 2}));
+    let nothing = of_call(json!({}));
+    let mut spans = vec![
+        span(1, 1, 0, "agent_session", (0.0, 9.0), &nothing),
+        span(1, 2, 1, "user_turn", (0.5, 2.0), &user),
+        span(1, 3, 2, "user_speaking", (0.5, 1.5), &nothing),
+        span(1, 4, 1, "agent_turn", (2.0, 7.0), &answer),
+        span(1, 5, 4, "llm_node", (2.0, 2.4), &step),
+        span(1, 6, 5, "llm_request", (2.0, 2.4), &asked),
+        // What waits for the synthesis is stopped with the session, and says nothing of its failure.
+        span(1, 7, 4, "tts_node", (2.1, 7.0), &nothing),
+        span(1, 8, 7, "tts_stream_adapter", (2.1, 7.0), &nothing),
+        span(1, 9, 8, "tts_request", (2.4, 6.9), &nothing),
+        span(1, 10, 9, "tts_request_run", (2.4, 2.6), &nothing),
+        span(1, 11, 9, "tts_request_run", (6.7, 6.9), &nothing),
+        span(1, 12, 1, "drain_agent_activity", (7.0, 7.0), &nothing),
+    ];
+    for place in [8, 9, 10] {
+        spans[place]["status"] = json!({"code": 2, "message": "no audio frames were pushed"});
+    }
+    send_each(&acme, &spans, "livekit-agents").await;
+    let (detail, issues) = seen(&server, &acme).await;
+    let turns = list(&detail["turns"]);
+    assert_eq!(turns.len(), 2, "{detail}");
+    assert_eq!(
+        (&turns[1]["failed"], &turns[1]["cancelled"]),
+        (&json!(true), &json!(false))
+    );
+    let errors = list(&detail["errors"]);
+    let last = errors.last().expect("an error");
+    assert_eq!(
+        (&last["level"], &last["turn"]),
+        (&json!("error"), &json!(1)),
+        "{detail}"
+    );
+    assert_eq!(detail["status"], "failed");
+    assert!(
+        issues.iter().any(|issue| issue == "failed_turn"),
+        "{issues:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_tool_that_the_agent_does_not_have_has_failed() {
     let server = TestServer::start().await;
     let acme = server.tenant("acme").await;

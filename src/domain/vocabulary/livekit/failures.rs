@@ -96,8 +96,10 @@ fn is_repaired<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
     {
         return has_failed(last) || !is_in_vain(tree, last);
     }
-    // Node.js marks attempts alone: what it was done for came to a good end if something came of it later.
-    let is_marked = !is_attempt || tree.parent(failed).is_some_and(has_failed);
+    // Node.js marks attempts alone, and what was stopped before it was heard is not marked either: what it was done for
+    // came to a good end if something came of it later.
+    let is_told = !is_attempt || tree.parent(failed).is_some_and(has_failed);
+    let is_marked = is_told && !is_stopped_unheard(tree, failed);
     let is_good = |gist: &Gist| is_marked || tree.has_brought_after(gist, failed.started_at);
     tree.ancestors(failed)
         .filter(is_purpose)
@@ -124,6 +126,17 @@ fn is_in_vain<'a>(tree: &Tree<'a>, attempt: &'a Gist) -> bool {
         && !has_brought(request)
         && !tree.has_brought_after(request, request.started_at)
         && !tree.children(answer).iter().any(is_heard)
+}
+
+/// Whether the answer that it was done for was stopped before anything of it was heard, as it is by the end of the session
+/// that its failure brought about.
+fn is_stopped_unheard<'a>(tree: &Tree<'a>, failed: &'a Gist) -> bool {
+    let mut line = tree.ancestors(failed);
+    let answer = line.find(|gist| gist.part == Part::AgentTurn);
+    answer.is_some_and(|answer| {
+        let mut children = tree.children(answer).iter();
+        is_interrupted(answer) && !children.any(|gist| gist.part == Part::AgentSpeech)
+    })
 }
 
 fn is_interrupted(answer: &Gist) -> bool {

@@ -341,10 +341,11 @@ impl<'a> Speech<'a> {
         Some((start, self.of(Part::AgentSpeech).map(end).max()?))
     }
 
-    /// An answer that the SDK made ahead of time and threw away: nobody heard it, and it did nothing. One that failed
-    /// may have ended the session, which then stopped it.
+    /// An answer that the SDK made ahead of time and threw away: nobody heard it, and it did nothing. One that failed,
+    /// or whose voice did, may have ended the session, which then stopped it.
     fn is_discarded(&self) -> bool {
-        let has_failed = self.turns.iter().any(|turn| has_failed(turn));
+        let mut own = self.turns.iter().copied().chain(self.of(Part::Tts));
+        let has_failed = own.any(has_failed);
         let by_user = self.text("stoppedBy").is_some_and(|by| by != PROGRAMMATIC);
         let is_idle = !self.has_audio() && self.of(Part::Tool).next().is_none();
         self.flag("interrupted") && !by_user && is_idle && !has_failed
