@@ -430,6 +430,12 @@ async fn a_tool_that_the_agent_does_not_have_has_failed() {
         (&json!("track"), &json!(refused)),
         "{detail}"
     );
+    let error = &detail["errors"][0];
+    assert_eq!(
+        (&error["code"], &error["service"], &error["message"]),
+        (&json!("tool_error"), &json!("tool"), &json!(refused)),
+        "{detail}"
+    );
     assert!(
         issues.iter().any(|issue| issue == "tool_error"),
         "{issues:?}"

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::event::Kind;
+use crate::domain::items::error_of_tool;
 
 use super::super::calls::{error_in, put, tool_value};
 use super::super::{Beside, Gist, Part, Said, calls, moment};
@@ -297,16 +298,10 @@ fn told(id: String, call: Call) -> Vec<Beside> {
     if let Some(error) = found {
         fields.entry("error").or_insert(error);
     }
-    let error = fields.get("error").map(|error| {
-        let message = error
-            .as_str()
-            .map_or_else(|| error.to_string(), str::to_owned);
-        let mut fields = Map::new();
-        put(&mut fields, "message", Some(message));
-        put(&mut fields, "service", Some("tool"));
-        put(&mut fields, "level", Some("error"));
-        put(&mut fields, "details", Some(json!({ "callId": id })));
-        fields
+    let error = error_of_tool(&fields).map(|mut error| {
+        let details = error.entry("details").or_insert_with(|| json!({}));
+        details["callId"] = Value::from(id.as_str());
+        error
     });
     let beside = |kind, id, fields| Beside {
         kind,
