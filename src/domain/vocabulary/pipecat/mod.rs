@@ -7,6 +7,7 @@ mod eager;
 mod endings;
 mod given;
 mod heard;
+mod pace;
 mod realtime;
 mod runs;
 mod sentences;

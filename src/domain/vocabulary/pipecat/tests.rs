@@ -2,6 +2,7 @@
 
 mod eager;
 mod endings;
+mod pace;
 mod realtime;
 mod sentences;
 mod tokens;
@@ -510,14 +511,14 @@ fn an_answer_ends_with_the_silence_that_ended_its_exchange() {
     }
     // Where so long a silence cannot have been, the exchange is over sooner by its own settings.
     let events = waited(6.7, exchange("t1", (5.0, 8.0), 1.0, false), 22.0);
-    assert_eq!(spoken(&events)[0], (6_400.0, 6_700.0));
+    assert_eq!(spoken(&events)[0], (6_400.0, 6_733.0));
 }
 
 #[test]
 fn an_answer_that_was_waited_for_ended_before_the_user_spoke() {
     for made in [6.7, 9.6] {
         let events = waited(made, exchange("t1", (5.0, 8.5), 1.0, false), 8.5);
-        assert_eq!(spoken(&events)[0], (6_400.0, 8_300.0), "{made}");
+        assert_eq!(spoken(&events)[0], (6_400.0, 6_733.0), "{made}");
         assert!(of(&events, Kind::Interruption).is_empty());
     }
 }
@@ -541,7 +542,7 @@ fn an_answer_with_which_a_call_ended_did_not_outlast_its_exchange() {
 }
 
 #[test]
-fn what_is_spoken_between_exchanges_ends_when_it_was_made() {
+fn what_is_spoken_between_exchanges_ends_by_its_characters() {
     let events = understood(vec![
         call(60.0),
         exchange("t0", (0.0, 4.0), 0.0, false),
@@ -558,7 +559,7 @@ fn what_is_spoken_between_exchanges_ends_when_it_was_made() {
         said(&events),
         ["Hello.", "Are you still there?", "Hello?", "Yes", "Great."]
     );
-    let prompts = [(20_200.0, 20_800.0), (32_400.0, 32_500.0)];
+    let prompts = [(20_200.0, 21_500.0), (32_400.0, 32_800.0)];
     assert_eq!(spoken(&events)[1..3], prompts);
     assert_eq!(spoken(&events)[0], (300.0, 1_500.0));
 }

@@ -15,6 +15,7 @@ use super::super::calls::{
 };
 use super::super::{Beside, Gist, Part, Turn, Understood, moment};
 use super::heard::Starts;
+use super::pace::Pace;
 use super::runs::{LEFT_OPEN, OUTSPOKEN, Run, heard_in, is_lost, onset, placed, runs};
 use super::sentences::{are_of_one, beginning, letters};
 use super::speech::Speech;
@@ -60,7 +61,7 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
     let tell_usage = generations.filter(|gist| gist.fields.contains_key("promptTokens"));
     let tell_usage = tell_usage.map(|gist| text(gist, "model"));
     let lost: Vec<&Gist> = stt.iter().copied().filter(|gist| is_lost(gist)).collect();
-    let known = Known {
+    let mut known = Known {
         runs: &runs,
         exchanges: &exchanges,
         starts: &Starts::of(exchanges.values().copied()),
@@ -79,7 +80,9 @@ pub fn interpret(gists: &[&Gist]) -> Understood {
             .values()
             .any(|exchange| exchange.fields.contains_key("latencyMs")),
         patience_ms: measured.fold(PATIENCE_MS, f64::max),
+        pace: Pace::default(),
     };
+    known.pace = Pace::of(&known);
     for (place, run) in runs.iter().enumerate() {
         let context = Context {
             known: &known,
@@ -142,6 +145,7 @@ pub struct Known<'a, 'b> {
     pub measures_latency: bool,
     /// So long syntheses of this session may take to their first byte.
     pub patience_ms: f64,
+    pub pace: Pace,
 }
 
 /// What a run stands among.
