@@ -17,6 +17,7 @@ mod tests;
 mod tokens;
 mod tools;
 mod turns;
+mod until;
 mod withheld;
 mod wordless;
 mod workers;
