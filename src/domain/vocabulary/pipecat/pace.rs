@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::turn::Speaker;
 
-use super::super::Part;
-use super::super::calls::{after, end, first_at, has_failed, ms_between, text};
+use super::super::calls::{after, end, first_at, has_failed, is_set, ms_between, text};
+use super::super::{Gist, Part};
 use super::turns::{Context, Known};
 
 /// What a character takes where nothing in the call tells: 150 words a minute, the average of English speakers by the
@@ -16,7 +16,7 @@ const TELLING_CHARACTERS: usize = 20;
 /// Writing of which a character is a syllable or a word begins here, and takes longer than those.
 const SYLLABLES: char = '\u{2E80}';
 /// What takes less or more for a character was not that speech alone.
-const PLAUSIBLE_MS: std::ops::RangeInclusive<f64> = 10.0..=400.0;
+const PLAUSIBLE_MS: std::ops::RangeInclusive<f64> = 20.0..=400.0;
 /// A synthesis that is done so much later than it was heard is no word on when that was.
 const LATE_MS: f64 = 250.0;
 
@@ -43,9 +43,9 @@ impl Pace {
             let Some(by) = silence.or_else(|| context.was_heard_out_by()) else {
                 continue;
             };
-            let made = run.of(Part::Tts).map(end).max();
-            is_late |= made.is_some_and(|made| ms_between(by, made) > LATE_MS);
             let spoken = Spoken::of(&context);
+            let mut made = spoken.0.iter().map(|piece| piece.made);
+            is_late |= made.any(|made| ms_between(by, made) > LATE_MS);
             let Some(ms) = spoken.character_ms(by) else {
                 continue;
             };
@@ -90,6 +90,7 @@ struct Spoken(Vec<Piece>);
 struct Piece {
     /// Its first byte, or when it was asked for.
     at: DateTime<Utc>,
+    made: DateTime<Utc>,
     length: usize,
     is_in_syllables: bool,
 }
@@ -100,10 +101,13 @@ impl Spoken {
         if run.of(Part::Tts).next().is_none() {
             return Self(untold(context).into_iter().collect());
         }
-        let heard = run.of(Part::Tts).filter(|gist| !has_failed(gist));
+        let is_unheard = |gist: &Gist| {
+            has_failed(gist) || is_set(gist, "unheard") || context.is_silent(gist, false)
+        };
+        let heard = run.of(Part::Tts).filter(|gist| !is_unheard(gist));
         let pieces = heard.filter_map(|gist| {
             let at = first_at(gist, "ttsMs").unwrap_or(gist.started_at);
-            Some(Piece::new(text(gist, "text")?, at))
+            Some(Piece::new(text(gist, "text")?, at, end(gist)))
         });
         Self(pieces.collect())
     }
@@ -150,14 +154,16 @@ fn untold(context: &Context<'_, '_>) -> Option<Piece> {
     let mut made = context.run.of(Part::Llm);
     let is_one = made.next().is_some() && made.next().is_none();
     let is_told = is_one && context.latency_ms().is_some();
-    is_told.then(|| Piece::new(&context.said(), context.started()))
+    let at = context.started();
+    is_told.then(|| Piece::new(&context.said(), at, at))
 }
 
 impl Piece {
-    fn new(text: &str, at: DateTime<Utc>) -> Self {
+    fn new(text: &str, at: DateTime<Utc>, made: DateTime<Utc>) -> Self {
         let text = text.trim();
         Self {
             at,
+            made,
             length: text.chars().count(),
             is_in_syllables: text.chars().any(|character| character >= SYLLABLES),
         }

@@ -66,7 +66,7 @@ impl Context<'_, '_> {
     /// call is told like who cuts an answer off.
     fn was_waited_for(&self) -> bool {
         let is_whole = |exchange: &Gist| !is_set(exchange, "cutOff") && !is_set(exchange, "atEnd");
-        self.exchange().is_some_and(is_whole) && !self.is_spoken_on()
+        self.exchange().is_some_and(is_whole) && self.spoken_on().is_none()
     }
 
     fn is_followed(&self) -> bool {
@@ -87,7 +87,7 @@ impl Context<'_, '_> {
         let since = self.was_heard_out_by().map_or(made, |_| heard);
         let is_near = |at: &DateTime<Utc>| *at > since && (self.is_followed() || *at <= over);
         let next = self.after().map(|next| next.began()).filter(is_near);
-        let least = if self.is_spoken_on() {
+        let least = if self.spoken_on().is_some() {
             made
         } else {
             made.max(after(over, -TURN_END_MS))
@@ -98,13 +98,18 @@ impl Context<'_, '_> {
             (None, Some(paced)) => least.max(paced),
             (None, None) => least,
         };
-        ended.min(over)
+        let spoken_on = self.spoken_on().map(|later| later.started());
+        let until = spoken_on.filter(|at| *at > heard).unwrap_or(over);
+        ended.min(until).min(over)
     }
 
     /// The first that may have stopped what is spoken outside of exchanges since it was heard: a user, the next answer, or
     /// the end of the call.
     fn disturbed_after(&self, heard: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let next = self.after().map(|next| next.began());
+        let next = self.after().map(|next| match next.run.speaker {
+            Speaker::User => next.began(),
+            Speaker::Agent => next.started(),
+        });
         let calls = self.known.calls.iter().filter_map(|call| call.ended_at);
         let times = next
             .into_iter()
@@ -113,9 +118,9 @@ impl Context<'_, '_> {
         times.filter(|at| *at > heard).min()
     }
 
-    /// Whether the agent is heard again in the same exchange.
-    fn is_spoken_on(&self) -> bool {
+    /// What is heard of the agent next in the same exchange.
+    fn spoken_on(&self) -> Option<Self> {
         let mut later = self.of_exchange_after();
-        later.any(|later| later.run.speaker == Speaker::Agent && later.is_heard())
+        later.find(|later| later.run.speaker == Speaker::Agent && later.is_heard())
     }
 }

@@ -134,3 +134,24 @@ fn a_realtime_model_s_answer_is_over_at_the_pace_of_its_others() {
     ]);
     assert_eq!(told[..2], [7_500.0, 17_000.0]);
 }
+
+#[test]
+fn an_answer_is_over_when_the_next_one_is_heard() {
+    let mut first = answered_by("t1", (5.0, 20.0), &words(100), 8.0);
+    first.extend([
+        stt("t1/o", (7.0, 7.8), "Okay"),
+        llm("t1/m", (8.1, 8.3), 0.1, "Well."),
+        tts("t1/w", (9.0, 9.3), 0.2, "Well."),
+    ]);
+    assert_eq!(ends(vec![vec![call(30.0)], first]), [9_200.0, 17_500.0]);
+}
+
+#[test]
+fn what_was_never_heard_tells_nothing_of_the_pace() {
+    let mut first = answered("t1", (5.0, 10.9), &words(40));
+    let text = json!({"text": words(200)});
+    first.push(span("t1/w", "tts", (6.6, 9.6), text));
+    let prompt = vec![tts("call/v", (45.0, 45.4), 0.2, &words(20))];
+    let told = ends(vec![vec![call(70.0)], first, prompt]);
+    assert_eq!(told[1], 46_200.0);
+}
