@@ -107,7 +107,8 @@ pub fn pauses(view: &View, sounds: Vec<Sound>) -> Vec<Silence> {
             Some(next.turn.index)
         });
     }
-    silences.retain(|silence| !is_in_writing(view, silence) && !is_spoken_in(view, silence));
+    let untimed = untimed(view);
+    silences.retain(|silence| !is_in_writing(view, silence) && !is_spoken_in(&untimed, silence));
     silences
 }
 
@@ -119,11 +120,18 @@ fn is_in_writing(view: &View, silence: &Silence) -> bool {
     silence.after == Some(Speaker::Agent) && user.is_some_and(|user| user.turn.is_typed())
 }
 
+/// Where turns stand of which nobody knows when they were spoken, by time.
+fn untimed(view: &View) -> Vec<f64> {
+    let untimed = view.turns.iter().filter(|turn| turn.turn.is_untimed());
+    let mut starts: Vec<f64> = untimed.filter_map(|turn| turn.start_ms).collect();
+    starts.sort_by(f64::total_cmp);
+    starts
+}
+
 /// Whether somebody spoke in it, nobody knows when.
-fn is_spoken_in(view: &View, silence: &Silence) -> bool {
-    let is_within = |ms: f64| (silence.from_ms..=silence.to_ms).contains(&ms);
-    let mut untimed = view.turns.iter().filter(|turn| turn.turn.is_untimed());
-    untimed.any(|turn| turn.start_ms.is_some_and(is_within))
+fn is_spoken_in(untimed: &[f64], silence: &Silence) -> bool {
+    let first = untimed.partition_point(|ms| *ms < silence.from_ms);
+    untimed.get(first).is_some_and(|ms| *ms <= silence.to_ms)
 }
 
 /// When the agent was heard, nothing twice.

@@ -55,6 +55,7 @@ pub struct Spoken<'a> {
     is_reply: bool,
     /// The source writes down no words of users at all.
     is_untold: bool,
+    is_silent: bool,
 }
 
 /// Without words, a shorter sound need not be speech.
@@ -75,7 +76,7 @@ impl<'a> Spoken<'a> {
             (end, played) => end.or(played),
         };
         let words = turn.text.as_deref().map(text::words).unwrap_or_default();
-        Self {
+        let mut spoken = Self {
             turn,
             start_ms,
             end_ms: end_ms.zip(start_ms).map(|(end, start)| end.max(start)),
@@ -83,7 +84,10 @@ impl<'a> Spoken<'a> {
             is_reply: false,
             words,
             is_untold: !has_transcripts && turn.text.is_none(),
-        }
+            is_silent: false,
+        };
+        spoken.is_silent = spoken.reached_nobody();
+        spoken
     }
 
     pub fn is_agent(&self) -> bool {
@@ -122,6 +126,10 @@ impl<'a> Spoken<'a> {
 
     /// An agent's turn of which no sound reached the caller: none was made or played, or it failed before any was.
     pub fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
+    fn reached_nobody(&self) -> bool {
         if !self.is_agent() || self.turn.cancelled {
             return false;
         }
